@@ -1,0 +1,57 @@
+"""Counterpoise finds where training data is thin or skewed, repairs it, and shows what the repair was worth.
+
+The public names are loaded when they are first used, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from counterpoise.api import (
+        CounterpoiseSampler,
+        Preview,
+        Run,
+        check_balance,
+        preview,
+        rebalance,
+        resume,
+        run,
+    )
+    from counterpoise.errors import CounterpoiseError, ServiceError, UserError
+    from counterpoise.job import Job, load_job
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CounterpoiseError",
+    "CounterpoiseSampler",
+    "Job",
+    "Preview",
+    "Run",
+    "ServiceError",
+    "UserError",
+    "check_balance",
+    "load_job",
+    "preview",
+    "rebalance",
+    "resume",
+    "run",
+]
+
+_HOMES = {
+    **dict.fromkeys(
+        ("CounterpoiseSampler", "Preview", "Run", "check_balance", "preview", "rebalance", "resume", "run"),
+        "counterpoise.api",
+    ),
+    **dict.fromkeys(("CounterpoiseError", "ServiceError", "UserError"), "counterpoise.errors"),
+    **dict.fromkeys(("Job", "load_job"), "counterpoise.job"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its module."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'counterpoise' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

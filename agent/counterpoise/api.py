@@ -1,0 +1,297 @@
+"""The Python API: the same run as on the command line, with tables in memory where you have them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from counterpoise.errors import JobError, RunDirectoryError
+from counterpoise.events import Listener, ignore
+from counterpoise.job import Job, job_from, load_job
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+
+    from counterpoise.balance_report import BalanceReport
+    from counterpoise.records import Deficit, PlanItem
+
+
+class Run:
+    """A finished run, read back from its directory.
+
+    Args:
+        directory: the run directory.
+        report_data: the report (`report_schema.Report`).
+    """
+
+    def __init__(self, directory: Path, report_data: dict[str, Any]) -> None:
+        self.directory = directory
+        self.report_data = report_data
+
+    @cached_property
+    def dataset(self) -> DatasetDict:
+        """`train` and `held_out`, with the four added columns."""
+        from counterpoise.datasets_out import load_result
+
+        return load_result(self.directory / "dataset")
+
+    @cached_property
+    def rejected(self) -> Dataset:
+        """Rejected proposals, each with its reason; no rows where there were none."""
+        from counterpoise.datasets_out import load_rejected
+
+        return load_rejected(self.directory / "rejected")
+
+    @property
+    def before(self) -> list[dict[str, Any]]:
+        """Cells before: cell, have, want, need."""
+        return list(self.report_data["balance"]["before"])
+
+    @property
+    def after(self) -> list[dict[str, Any]]:
+        """The same cells after."""
+        return list(self.report_data["balance"]["after"])
+
+    @property
+    def stopped(self) -> str:
+        """Why the run ended."""
+        return str(self.report_data["stopped"])
+
+    @property
+    def content_hash(self) -> str:
+        """Of the data set; does not depend on the order of its rows."""
+        return str(self.report_data["settings"]["content_hash"])
+
+    def report(self) -> Path:
+        """The page to look at."""
+        return self.directory / "report.html"
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a run would do, before a token is spent.
+
+    Args:
+        arms: what the ways that cost no token give on inner validation.
+        best: student -> the best of them.
+        deficits: cells that lack records.
+        plan: the first round.
+        prompts: at most two, as they would be sent.
+        estimated_tokens: upper estimate of the first round.
+        notes: what is odd about the data.
+        advice: what to do first.
+    """
+
+    arms: list[dict[str, Any]]
+    best: dict[str, str]
+    deficits: list[Deficit]
+    plan: list[PlanItem]
+    prompts: list[str]
+    estimated_tokens: int
+    notes: list[str]
+    advice: list[str]
+
+
+def run(job: Job, *, listener: Listener = ignore) -> Run:
+    """Run a job.
+
+    Raises:
+        UserError: a mistake in the job or the data.
+        ServiceError: a server, a download or a disk failed; run the job again to go on.
+    """
+    from counterpoise.loop import run_job
+
+    finished = _wait(lambda: run_job(job, listener))
+    return Run(finished.directory, finished.report)
+
+
+def resume(directory: str | Path, *, listener: Listener = ignore) -> Run:
+    """Go on with a run that was interrupted; a finished one is read back.
+
+    Raises:
+        RunDirectoryError: there is no run in the directory.
+    """
+    import json
+
+    folder = Path(directory)
+    path = folder / "job.yaml"
+    if not path.is_file():
+        raise RunDirectoryError("no run here (no job.yaml)", where=str(folder), hint="name a run directory")
+    if (folder / "FINISHED").is_file():
+        return Run(folder, json.loads((folder / "report.json").read_text(encoding="utf-8")))
+    job = load_job(path)
+    if isinstance(job.data, str) and job.data.startswith("memory:"):
+        raise RunDirectoryError(
+            "its data was a table in memory",
+            where=str(folder),
+            hint="call rebalance again with the same table and output; stored replies are used",
+        )
+    return run(job.model_copy(update={"output": str(folder.absolute())}), listener=listener)
+
+
+def preview(job: Job, *, listener: Listener = ignore) -> Preview:
+    """What a run would do first; spends nothing and writes nothing but caches.
+
+    Raises:
+        UserError: a mistake in the job or the data.
+    """
+    from counterpoise.previews import make_preview
+
+    return Preview(**_wait(lambda: make_preview(job, listener)))
+
+
+def rebalance(
+    data: Any,
+    *,
+    text: str | Sequence[str],
+    label: str,
+    model: str = "embedded",
+    budget: str | int = "2M",
+    listener: Listener = ignore,
+    **keys: Any,
+) -> Run:
+    """Rebalance a data set: find what is thin, adopt or write records for it, verify each, and measure the gain.
+
+    Args:
+        data: a `Dataset`, a pandas frame, a mapping of columns, a file, a folder or a hub id.
+        text: text column, or columns.
+        label: label column.
+        model: `embedded`, or the URL of an OpenAI-compatible server.
+        budget: tokens, as a number or `2M`, `500k`.
+        listener: told of every step.
+        **keys: any other key of a job: attributes, concepts, pool, held_out, target, output, ...
+
+    Returns:
+        The run: `dataset`, `rejected`, `before`, `after`, `report()`.
+
+    Raises:
+        UserError: a mistake in the arguments or the data.
+        ServiceError: a server, a download or a disk failed; call again to go on.
+
+    Example:
+        >>> import counterpoise
+        >>> run = counterpoise.rebalance("reviews.csv", text="review", label="stars")  # doctest: +SKIP
+        >>> run.dataset["train"]  # doctest: +SKIP
+    """
+    return run(
+        job_from(data=data, text=text, label=label, llm=model, budget=budget, **keys), listener=listener
+    )
+
+
+def check_balance(
+    data: Any,
+    *,
+    label: str,
+    text: str | Sequence[str] = "text",
+    attributes: Sequence[str] = (),
+    held_out: Any = None,
+    fail_on: float | None = None,
+) -> BalanceReport:
+    """Lint a data set: counts, associations, shortcuts, duplicates, leakage. No model, nothing is written.
+
+    Args:
+        data: as `rebalance` takes it.
+        label: label column.
+        text: text column, or columns.
+        attributes: columns that should not decide the label.
+        held_out: test rows, to look for leakage.
+        fail_on: effect size from which an association counts as a failure.
+
+    Returns:
+        The report: `.findings`, `.failures`, `.to_dict()`.
+
+    Raises:
+        DataError: a file or column that cannot be used.
+    """
+    from counterpoise.datasets_sources import load_table
+    from counterpoise.linter import lint_table
+    from counterpoise.tasks import TextClassification
+
+    columns = (text,) if isinstance(text, str) else tuple(text)
+    task = TextClassification(columns, label, tuple(attributes))
+    test = None if held_out is None else load_table(held_out, task=task)
+    return lint_table(load_table(data, task=task), task, test, fail_on=fail_on)
+
+
+class CounterpoiseSampler:
+    """A sampler for texts with the contract of imbalanced-learn: `fit_resample(X, y)`.
+
+    Args:
+        model: `embedded`, or the URL of an OpenAI-compatible server.
+        budget: tokens.
+        **keys: any other key of a job: labels, concepts, target, output, ...
+
+    Attributes:
+        run_: the finished run.
+        weights_: weights of the returned rows, for `sample_weight`.
+
+    Example:
+        >>> sampler = CounterpoiseSampler(model="http://localhost:8000/v1")  # doctest: +SKIP
+        >>> X_more, y_more = sampler.fit_resample(X, y)  # doctest: +SKIP
+    """
+
+    def __init__(self, *, model: str = "embedded", budget: str | int = "2M", **keys: Any) -> None:
+        self.model = model
+        self.budget = budget
+        self.keys: Mapping[str, Any] = keys
+
+    def fit_resample(self, X: Sequence[str], y: Sequence[Any]) -> tuple[list[str], list[Any]]:  # noqa: N803
+        """Resample texts.
+
+        Args:
+            X: n texts.
+            y: n labels.
+
+        Returns:
+            Texts and labels: the training rows in their order, then added ones. The rows that the run held out to
+            measure itself are given back too, so nothing of the user's is missing.
+
+        Raises:
+            JobError: X and y differ in length.
+        """
+        if len(X) != len(y):
+            raise JobError(
+                f"{len(X)} texts and {len(y)} labels", where="fit_resample", hint="give one label a text"
+            )
+        texts = [str(text) for text in X]
+        names = [str(label) for label in y]
+        originals = dict(zip(names, y, strict=True))
+        run_ = rebalance(
+            {"text": texts, "label": names},
+            text="text",
+            label="label",
+            model=self.model,
+            budget=self.budget,
+            **self.keys,
+        )
+        train = run_.dataset["train"]
+        kinds = [row["kind"] for row in train["provenance"]]
+        added = [place for place, kind in enumerate(kinds) if kind != "original"]
+        weights = dict(zip([row["id"] for row in train["provenance"]], train["weight"], strict=True))
+        self.run_ = run_
+        more_texts = [train[place]["text"] for place in added]
+        more_labels = [originals[train[place]["label"]] for place in added]
+        own = dict.fromkeys(originals, 1.0)
+        for place, kind in enumerate(kinds):
+            if kind == "original":
+                own[train[place]["label"]] = float(train[place]["weight"])
+        self.weights_ = [own[name] for name in names] + [
+            float(weights[train[place]["provenance"]["id"]]) for place in added
+        ]
+        return texts + more_texts, list(y) + more_labels
+
+
+def _wait(start: Callable[[], Any]) -> Any:
+    """Run a coroutine to its end, inside a running event loop (a notebook) too."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(start())
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(lambda: asyncio.run(start())).result()

@@ -1,0 +1,557 @@
+"""The command line: `check run preview resume report assets`, and from errors to exit codes.
+
+Exit codes: 0 done, 1 a check that fails (or a fault of ours), 2 a mistake of the user's, 3 a server, a
+download or a disk that failed, 130 interrupted. A mistake is one line on standard error, without a traceback
+unless `--debug` is given.
+
+This is the only module that prints. It loads nothing heavy at import, so that `--help` answers at once:
+whatever a command needs is imported by the command.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import shlex
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+from counterpoise.errors import CounterpoiseError, DataError, JobError, RunDirectoryError, ServiceError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from counterpoise.api import Run
+    from counterpoise.balance_report import BalanceReport
+    from counterpoise.events import Listener
+    from counterpoise.job import Job
+
+INTERRUPTED = 130
+PIPED_WIDTH = 120
+"""Columns where standard output is no terminal."""
+
+_GLOBAL_FLAGS = ("--json", "--quiet", "--debug")
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]  # has no public name in typer
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="--json, --quiet and --debug may also stand behind a command.",
+)
+assets_app = typer.Typer(help="List the pinned weights and demo data, or pull them.")
+app.add_typer(assets_app, name="assets", invoke_without_command=True)
+
+
+@dataclass
+class Session:
+    """What the global options say, and the run directory once it is known."""
+
+    as_json: bool = False
+    is_quiet: bool = False
+    is_debug: bool = False
+    directory: Path | None = None
+
+    def make_console(self) -> Console:
+        """The console that results are printed on."""
+        from counterpoise.screen import make_console
+
+        is_piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+        return make_console(sys.stdout, width=PIPED_WIDTH if is_piped else None)
+
+    def open_screen(self, minutes: float | None = None) -> AbstractContextManager[Listener]:
+        """The listener that shows a run."""
+        from counterpoise.screen import open_screen
+
+        return open_screen(sys.stdout, as_json=self.as_json, is_quiet=self.is_quiet, minutes=minutes)
+
+    def write_event(self, name: str, /, **data: Any) -> None:
+        """One line of JSON."""
+        from counterpoise.events import Event
+        from counterpoise.screen import write_json
+
+        write_json(sys.stdout, Event(name, data))
+
+
+DataArgument = Annotated[str, typer.Argument(metavar="DATA", help="A file, a folder or a hub id.")]
+TextOption = Annotated[list[str], typer.Option("--text", help="Text column; several are joined.")]
+LabelOption = Annotated[str, typer.Option("--label", help="Label column.")]
+AttributeOption = Annotated[
+    list[str], typer.Option("--attribute", help="Column that should not decide the label; may be repeated.")
+]
+DirectoryArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A run directory.")]
+
+
+def main() -> None:
+    """The command `counterpoise`: run what the command line says and leave with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # an old terminal may not know every character
+    if "--debug" not in sys.argv:
+        # What libraries have to say would stand between the user and the one line that matters.
+        warnings.simplefilter("ignore")
+        logging.getLogger().addHandler(logging.NullHandler())
+    code = execute(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = _leave_pipe()
+    sys.exit(code)
+
+
+def execute(arguments: Sequence[str]) -> int:
+    """Run one command line.
+
+    Args:
+        arguments: without the name of the program.
+
+    Returns:
+        The exit code.
+    """
+    session = Session()
+    try:
+        command = typer.main.get_command(app)
+        with command.make_context("counterpoise", _move_flags(arguments), obj=session) as context:
+            command.invoke(context)
+    except typer.Exit as stop:
+        return stop.exit_code
+    except _UsageError as error:
+        return _fail(session, f"error: {error.format_message()}", 2)  # type: ignore[attr-defined]
+    except CounterpoiseError as error:
+        hint = _hint_resume(session) if isinstance(error, ServiceError) else ""
+        return _fail(session, f"error: {error}{hint}", error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail(session, f"interrupted{_hint_resume(session)}", INTERRUPTED)
+    except BrokenPipeError:
+        return _leave_pipe()
+    except Exception as error:  # the last line of defence: a user sees one line, whatever happened
+        kind = type(error).__name__
+        return _fail(session, f"internal error: {kind}: {error}; run again with --debug", 1)
+    return 0
+
+
+@app.callback(invoke_without_command=True)
+def begin(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")] = False,
+    is_quiet: Annotated[bool, typer.Option("--quiet", help="The result only, no progress.")] = False,
+    is_debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and warnings.")] = False,
+    is_version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    """Find where training data is thin or skewed, repair it, and show what the repair was worth."""
+    session: Session = context.obj
+    session.as_json, session.is_quiet, session.is_debug = as_json, is_quiet, is_debug
+    if is_version:
+        from importlib.metadata import version
+
+        typer.echo(f"counterpoise {version('counterpoise')}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit
+
+
+@app.command()
+def check(
+    context: typer.Context,
+    data: DataArgument,
+    text: TextOption,
+    label: LabelOption,
+    attribute: AttributeOption = [],  # noqa: B006  (typer copies it)
+    held_out: Annotated[str, typer.Option(help="Rows that the training rows must not repeat.")] = "",
+    within: Annotated[str, typer.Option(help="Attribute within whose values the others are tested.")] = "",
+    fail_on: Annotated[
+        float | None,
+        typer.Option(help="Effect size, 0 to 1, above which a finding fails."),
+    ] = None,
+    baseline: Annotated[Path | None, typer.Option(help="File of findings that are accepted.")] = None,
+    write_baseline: Annotated[
+        Path | None, typer.Option(help="Accept what is found now: write it to this file.")
+    ] = None,
+    page: Annotated[Path | None, typer.Option(help="Write the result as a page (HTML).")] = None,
+) -> None:
+    """Check training data: skew, shortcuts, duplicates, leakage. No model, no download.
+
+    Exit code 1 where --fail-on is given and a finding fails.
+    """
+    from counterpoise import linter, tables
+    from counterpoise.tasks import TextClassification
+
+    os.environ["HF_HUB_OFFLINE"] = "1"  # read when datasets is imported; a hub id means its local copy
+    task = TextClassification(tuple(text), label, tuple(attribute))
+    session: Session = context.obj
+    report = _lint(data, held_out, task, fail_on=fail_on, within=within)
+    if write_baseline is not None:
+        _write(write_baseline, lambda path: linter.write_baseline(report, path))
+    accepted = write_baseline or baseline
+    if accepted is not None:
+        report = linter.compare_with_baseline(report, accepted)
+    if page is not None:
+        _write_page(page, report, title=data)
+    if session.as_json:
+        session.write_event("checked", **report.to_dict())
+    elif session.is_quiet:
+        session.make_console().print(tables.write_check_headline(report))
+    else:
+        console = session.make_console()
+        for table in tables.list_check_tables(report):
+            console.print(table)
+    if report.failures:
+        raise typer.Exit(1)
+
+
+def _read_job(
+    source: Annotated[
+        str, typer.Argument(metavar="JOB.yaml | DATA", help="A job file, or a file, a folder or a hub id.")
+    ],
+    text: TextOption = [],  # noqa: B006
+    label: LabelOption = "",
+    attribute: AttributeOption = [],  # noqa: B006
+    trusted: Annotated[str, typer.Option(help="Column that marks rows whose label is right.")] = "",
+    concepts: Annotated[str, typer.Option(metavar="FILE", help="YAML file of name: definition.")] = "",
+    pool: Annotated[str, typer.Option(help="Unlabelled rows that may be adopted.")] = "",
+    held_out: Annotated[str, typer.Option(help="Rows to score on at the end, or a share of DATA.")] = "",
+    metric: Annotated[str, typer.Option(help="macro_f1 or auroc.")] = "",
+    model: Annotated[str, typer.Option(metavar="URL|embedded", help="The model that writes.")] = "",
+    budget: Annotated[str, typer.Option(help="Tokens that may be spent, e.g. 2M or 500k.")] = "",
+    minutes: Annotated[float | None, typer.Option(help="Minutes that may be spent.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Another seed draws other held-out rows.")] = None,
+    output: Annotated[str, typer.Option(metavar="DIR", help="The run directory.")] = "",
+) -> Job:
+    """The job of a command line; what is given here overrides the keys of the job file."""
+    from counterpoise.job import job_from, load_job
+
+    given = {
+        "text": text,
+        "label": label,
+        "attributes": attribute,
+        "trusted": trusted,
+        "concepts": concepts,
+        "pool": pool,
+        "held_out": _read_share(held_out),
+        "metric": metric,
+        "llm": _check_model(model),
+        "seed": seed,
+        "output": output,
+    }
+    keys = {name: value for name, value in given.items() if value not in ("", [], None)}
+    if Path(source).suffix.lower() in (".yaml", ".yml"):
+        job = load_job(source, **keys)
+    else:
+        for option in ("text", "label"):
+            if option not in keys:
+                hint = f"name the {option} column, or give a job file, whose name ends in .yaml"
+                raise JobError("missing", where=f"--{option}", hint=hint)
+        job = job_from(data=source, **keys)
+    return _limit(job, budget, minutes)
+
+
+def _takes_job(act: Callable[[Session, Job], None]) -> Callable[..., None]:
+    """A command with the options of `_read_job`, which does `act` with that job."""
+
+    def command(context: typer.Context, **options: Any) -> None:
+        act(context.obj, _read_job(**options))
+
+    hints = get_type_hints(_read_job, localns={"Job": Any}, include_extras=True) | {"return": None}
+    context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+    options = inspect.signature(_read_job).parameters.values()
+    command.__name__, command.__doc__ = act.__name__, act.__doc__
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [context, *(option.replace(annotation=hints[option.name]) for option in options)]
+    )
+    command.__annotations__ = {"context": typer.Context, **hints}
+    return command
+
+
+@app.command()
+@_takes_job
+def run(session: Session, job: Job) -> None:
+    """Rebalance a data set: measure, adopt or write what is missing, verify, report.
+
+    A job file has the same keys as the options, and more; options override it.
+    """
+    from counterpoise import api
+
+    session.directory = Path(job.output)
+    with session.open_screen(job.budget.minutes) as listener:
+        finished = api.run(job, listener=listener)
+    _print_result(session, finished)
+
+
+@app.command()
+@_takes_job
+def preview(session: Session, job: Job) -> None:
+    """Show the plan, the prompts, the cost, and what the simple ways would give. No token is spent."""
+    from counterpoise import api
+
+    with session.open_screen() as listener:
+        found = api.preview(job, listener=listener)
+    if session.as_json:
+        session.write_event(
+            "preview",
+            arms=found.arms,
+            best=found.best,
+            deficits=[
+                {"cell": str(one.cell), "have": one.have, "want": one.want, "need": one.need}
+                for one in found.deficits
+            ],
+            plan=[
+                {
+                    "action": str(item.action),
+                    "cell": str(item.cell),
+                    "count": item.count,
+                    "requests": item.n_requests,
+                    "tokens": item.reserved_tokens,
+                }
+                for item in found.plan
+            ],
+            prompts=found.prompts,
+            estimated_tokens=found.estimated_tokens,
+            notes=found.notes,
+            advice=found.advice,
+        )
+        return
+    from counterpoise.tables import list_preview_tables
+
+    console = session.make_console()
+    for table in list_preview_tables(found):
+        console.print(table)
+
+
+@app.command()
+def resume(context: typer.Context, directory: DirectoryArgument) -> None:
+    """Go on with a run that was stopped; what has been paid for is not asked again."""
+    from counterpoise import api
+
+    session: Session = context.obj
+    _check_run_directory(directory)
+    session.directory = directory
+    with session.open_screen() as listener:
+        finished = api.resume(directory, listener=listener)
+    _print_result(session, finished)
+
+
+@app.command()
+def report(context: typer.Context, directory: DirectoryArgument) -> None:
+    """Write report.html of a run again and print where it is."""
+    import json
+
+    from counterpoise.pages import write_whole
+    from counterpoise.report import render_report
+
+    session: Session = context.obj
+    _check_run_directory(directory)
+    source, page = directory / "report.json", directory / "report.html"
+    try:
+        text = render_report(json.loads(source.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        hint = f"finish the run with: counterpoise resume {shlex.quote(str(directory))}"
+        raise RunDirectoryError("holds no report.json yet", where=str(directory), hint=hint) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        hint = "write it again with: counterpoise resume " + shlex.quote(str(directory))
+        raise RunDirectoryError("is no report of this version", where=str(source), hint=hint) from error
+    _write(page, lambda path: write_whole(path, text))
+    if session.as_json:
+        session.write_event("report", path=str(page))
+    else:
+        typer.echo(str(page))
+
+
+@assets_app.callback()
+def assets(context: typer.Context) -> None:
+    """List the pinned weights and demo data; `assets pull` fetches them."""
+    if context.invoked_subcommand is not None:
+        return
+    from counterpoise.assets import find_cache_dir, list_assets
+    from counterpoise.tables import make_asset_table
+
+    session: Session = context.obj
+    statuses = list_assets()
+    if not session.as_json:
+        session.make_console().print(make_asset_table(statuses))
+        typer.echo(f"cache: {find_cache_dir()}")
+        return
+    for status in statuses:
+        session.write_event(
+            "asset",
+            name=status.asset.name,
+            description=status.asset.description,
+            requirement=status.asset.requirement,
+            licence=status.asset.licence,
+            sha256=status.asset.sha256,
+            size=status.asset.size,
+            path=str(status.path),
+            is_present=status.is_present,
+        )
+
+
+@assets_app.command()
+def pull(
+    context: typer.Context,
+    names: Annotated[list[str], typer.Argument(metavar="[NAME]...", help="Which.")] = [],  # noqa: B006
+    is_all: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
+) -> None:
+    """Pull assets into the cache; those that are there already are checked."""
+    from counterpoise.assets import ASSETS, ensure_asset
+    from counterpoise.configuration import suggest
+    from counterpoise.engines import report_download
+
+    listed = "there are " + ", ".join(ASSETS)
+    if is_all == bool(names):
+        raise JobError(
+            "found " + ("both" if is_all else "neither"), where="assets pull", hint="give names or --all"
+        )
+    for name in names:
+        if name not in ASSETS:
+            raise JobError(f"no asset '{name}'", where="assets pull", hint=suggest(name, ASSETS, listed))
+    session: Session = context.obj
+    for name in names or list(ASSETS):
+        with session.open_screen() as listener:
+            path = ensure_asset(name, progress=report_download(listener, name))
+        if session.as_json:
+            session.write_event("asset", name=name, path=str(path), is_present=True)
+        else:
+            typer.echo(f"{name}: {path}")
+
+
+def _lint(data: str, held_out: str, task: Any, *, fail_on: float | None, within: str) -> BalanceReport:
+    """Check a source; errors name it, and nothing is downloaded."""
+    from counterpoise.linter import lint_table
+
+    table = _load_local(data, task)
+    sealed = _load_local(held_out, task) if held_out else None
+    try:
+        return lint_table(table, task, sealed, fail_on=fail_on, within=within)
+    except DataError as error:
+        error.where = error.where or data
+        raise
+
+
+def _load_local(source: str, task: Any) -> Any:
+    from counterpoise.assets import list_assets
+    from counterpoise.datasets_sources import load_table
+
+    name = source.removeprefix("asset:")
+    if source.startswith("asset:"):
+        here = {status.asset.name: status.is_present for status in list_assets()}
+        if not here.get(name):
+            hint = (
+                f"pull it with: counterpoise assets pull {name}"
+                if name in here
+                else f"there are {', '.join(here)}"
+            )
+            raise DataError("this asset is not here, and a check downloads nothing", where=source, hint=hint)
+    try:
+        return load_table(source, task=task)
+    except ServiceError as error:
+        hint = f"download it first, for example with: hf download --repo-type dataset {source}"
+        raise DataError("not here, and a check downloads nothing", where=source, hint=hint) from error
+
+
+def _write(path: Path, write: Callable[[Path], None]) -> None:
+    try:
+        write(path)
+    except OSError as error:
+        raise JobError(
+            f"cannot be written ({error.strerror})",
+            where=str(path),
+            hint="name a file in a folder that can be",
+        ) from error
+
+
+def _write_page(path: Path, report: BalanceReport, title: str) -> None:
+    from counterpoise.check_page import render_check_page
+    from counterpoise.pages import write_whole
+
+    text = render_check_page(report.to_dict(), title=Path(title).name)
+    _write(path, lambda target: write_whole(target, text))
+
+
+def _read_share(held_out: str) -> str | float:
+    """A number is a share of the data; anything else names a source."""
+    try:
+        return float(held_out)
+    except ValueError:
+        return held_out
+
+
+def _check_model(model: str) -> str:
+    if model and model != "embedded" and "://" not in model:
+        hint = "write embedded or a URL such as http://localhost:8000/v1; a job file knows more under llm"
+        raise JobError(f"found '{model}'", where="--model", hint=hint)
+    return model
+
+
+def _limit(job: Job, budget: str, minutes: float | None) -> Job:
+    """The job with the limits of the command line; a limit that is not given stays that of the job file."""
+    from counterpoise.configuration import validate
+    from counterpoise.job import Budget
+
+    limits = job.budget
+    if budget:
+        limits = validate(Budget, limits.model_dump() | {"tokens": budget}, "--budget")
+    if minutes is not None:
+        limits = validate(Budget, limits.model_dump() | {"minutes": minutes}, "--minutes")
+    return job.model_copy(update={"budget": limits})
+
+
+def _check_run_directory(directory: Path) -> None:
+    if not (directory / "job.yaml").is_file():
+        raise RunDirectoryError("this is no run directory", where=str(directory), hint="it holds no job.yaml")
+
+
+def _print_result(session: Session, finished: Run) -> None:
+    """The last lines of a run: what it was worth, and where everything is."""
+    from counterpoise.screen import clean_text
+
+    page, dataset = finished.directory / "report.html", finished.directory / "dataset"
+    headline = finished.report_data["headline"]
+    if session.as_json:
+        session.write_event(
+            "result", headline=headline, stopped=finished.stopped, report=str(page), dataset=str(dataset)
+        )
+        return
+    typer.echo(clean_text(headline))
+    typer.echo(f"report: {page}")
+    typer.echo(f"data set: {dataset}")
+
+
+def _move_flags(arguments: Sequence[str]) -> list[str]:
+    """The arguments with the global flags in front, wherever they stand before a `--`."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    flags = [argument for argument in arguments[:end] if argument in _GLOBAL_FLAGS]
+    return [*flags, *(argument for argument in arguments[:end] if argument not in flags), *arguments[end:]]
+
+
+def _hint_resume(session: Session) -> str:
+    """How to go on, where a run has begun."""
+    if session.directory is None or not (session.directory / "job.yaml").is_file():
+        return ""
+    return f"; resume with: counterpoise resume {shlex.quote(str(session.directory))}"
+
+
+def _fail(session: Session, line: str, code: int) -> int:
+    """Say what is wrong in one line on standard error."""
+    from counterpoise.screen import clean_text
+
+    if session.is_debug:
+        traceback.print_exc()
+    typer.echo(clean_text(line), err=True)
+    return code
+
+
+def _leave_pipe() -> int:
+    """Whoever read the output has gone, as `head` does: stop without a word."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    return 1

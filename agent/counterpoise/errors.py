@@ -1,0 +1,113 @@
+"""What can go wrong, and who can mend it.
+
+::
+
+    CounterpoiseError
+    ├── UserError            exit code 2: the user's file, key or column; one line says what would be right
+    │   ├── JobError         a job file, a command-line option or an argument
+    │   ├── DataError        the data itself
+    │   └── RunDirectoryError  a run directory that is in use, unwritable or of another job
+    └── ServiceError         exit code 3: a server, a model, a download, a disk; the run can be resumed
+        ├── ServerError      no answer, or an answer that says no; `retryable` tells which
+        ├── ReplyError       an answer that cannot be used
+        ├── AssetError       pinned weights or demo data that cannot be had
+        └── StorageError     the disk is full or does not answer
+
+A budget that ran out is not an error: see `counterpoise.llm.budget.BudgetSpent`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class CounterpoiseError(Exception):
+    """The root of the tree.
+
+    Args:
+        message: what was found, in one line.
+        where: the file, key, column or address it was found at; stands in front of the message.
+        hint: what would be right; stands behind the message.
+    """
+
+    exit_code: ClassVar[int] = 1
+    retryable: bool = False
+
+    def __init__(self, message: str, *, where: str = "", hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.where = where
+        self.hint = hint
+
+    def __str__(self) -> str:
+        """One line: where, what, and what would be right."""
+        line = f"{self.where}: {self.message}" if self.where else self.message
+        line = f"{line}; {self.hint}" if self.hint else line
+        return " ".join(line.split())
+
+
+class UserError(CounterpoiseError):
+    """A mistake that the user can mend."""
+
+    exit_code = 2
+
+
+class JobError(UserError):
+    """A key, option or argument that is unknown, missing or out of range."""
+
+
+class DataError(UserError):
+    """A data file or column that cannot be used as the job says."""
+
+
+class RunDirectoryError(UserError):
+    """A run directory that is in use, cannot be written, or belongs to another job."""
+
+
+class ServiceError(CounterpoiseError):
+    """A failure outside the user's files; the run can be resumed."""
+
+    exit_code = 3
+
+
+class ServerError(ServiceError):
+    """A model server that does not answer or refuses.
+
+    Args:
+        message: what was found.
+        where: the server's address.
+        hint: what would help.
+        retryable: whether asking again may help.
+        status: the HTTP status, 0 where there was none.
+        retry_after_seconds: how long the server asked to wait, 0 where it did not say.
+        maybe_paid: whether the server may have done the work although its answer did not arrive whole.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        where: str = "",
+        hint: str = "",
+        retryable: bool = False,
+        status: int = 0,
+        retry_after_seconds: float = 0.0,
+        maybe_paid: bool = False,
+    ) -> None:
+        super().__init__(message, where=where, hint=hint)
+        self.retryable = retryable
+        self.status = status
+        self.retry_after_seconds = retry_after_seconds
+        self.maybe_paid = maybe_paid
+
+
+class ReplyError(ServiceError):
+    """A reply that cannot be parsed or breaks its schema, after its repair round."""
+
+
+class AssetError(ServiceError):
+    """Pinned weights or demo data that cannot be had or have the wrong hash."""
+
+
+class StorageError(ServiceError):
+    """A disk that is full or does not answer."""

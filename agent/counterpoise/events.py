@@ -1,0 +1,28 @@
+"""What happened, for the live table and `--json`: one small value a step, handed to a listener."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened.
+
+    Args:
+        name: a fixed word: `read`, `encoded`, `audited`, `measured`, `planned`, `proposed`, `judged`, `round`,
+            `spent`, `finished`, `warning`.
+        data: plain values (numbers, strings, lists, mappings), ready for JSON.
+    """
+
+    name: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+Listener = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """A listener that does nothing."""

@@ -1,0 +1,148 @@
+"""New texts for a thin cell: a model continues, or is asked to extend, a list of the cell's real records.
+
+A model that cannot follow instructions still continues a list in its style; one that can is asked for a new
+record (which of the two is measured, not read off its name). Each request shows other real records, chosen to be
+unlike each other, and asks for several completions, which share the cost of reading the prompt.
+
+The demonstrations are real rows only, never held-out ones and never generated ones (METHODS 5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from counterpoise.llm import ChatClient, ChatRequest
+from counterpoise.planner import COMPLETIONS_PER_REQUEST
+from counterpoise.prompting import load_prompt
+from counterpoise.records import Capabilities, Cell, Kind, PlanItem, Proposal, Records
+from counterpoise.splits import keyed_rank
+from counterpoise_retrievers.neighbours import pick_diverse
+
+N_DEMONSTRATIONS = 5
+_POOL_FACTOR = 3
+_BYTES_PER_TOKEN = 4.0
+_LONGEST_TOKENS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Demonstrations:
+    """Real records that may be shown for a cell.
+
+    Args:
+        records: the rows.
+        vectors: (n, d) of their texts, for choosing unlike ones.
+    """
+
+    records: Records
+    vectors: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.records)
+
+
+@dataclass(frozen=True, slots=True)
+class MinorityText:
+    """Writes texts for any cell: a label alone, with a concept, or with an attribute value.
+
+    Args:
+        headings: label name -> one line that says what such records are.
+        key: the run's key; another gives other demonstrations.
+        concepts: concept name -> definition, for cells that have one.
+    """
+
+    headings: dict[str, str]
+    key: str
+    concepts: dict[str, str]
+
+    async def propose(
+        self, item: PlanItem, demonstrations: Demonstrations, chat: ChatClient, capabilities: Capabilities
+    ) -> AsyncIterator[Proposal]:
+        """Proposals as their replies arrive; a request that failed gives none.
+
+        Args:
+            item: what to write and with how many requests.
+            demonstrations: real records of the cell, or its nearest.
+            chat: the way to the model.
+            capabilities: of the model; decides between continuing and instructing.
+
+        Raises:
+            StorageError: the reply store cannot be written.
+        """
+        shown = [self._choose(demonstrations, item, turn) for turn in range(item.n_requests)]
+        requests = self.make_requests(item, demonstrations, capabilities)
+        identity = self._prompt_name(capabilities)
+        async for outcome in chat.generate_many(requests):
+            parents = tuple(str(demonstrations.records.ids[row]) for row in shown[outcome.index])
+            for place, completion in enumerate(outcome.completions):
+                yield Proposal(
+                    id=f"{item.id}-{outcome.index * COMPLETIONS_PER_REQUEST + place:05d}",
+                    item=item,
+                    text=completion.text.strip(),
+                    label=item.cell.label,
+                    parents=parents,
+                    kind=Kind.MINORITY,
+                    model=capabilities.model,
+                    prompt=identity,
+                    tokens=float(completion.usage.total),
+                    attributes={item.cell.attribute: item.cell.value} if item.cell.attribute else {},
+                )
+
+    def make_requests(
+        self, item: PlanItem, demonstrations: Demonstrations, capabilities: Capabilities
+    ) -> list[ChatRequest]:
+        """The `item.n_requests` requests of an item, each with demonstrations of its own."""
+        prompt = load_prompt(self._prompt(capabilities))
+        longest = measure_longest(demonstrations.records)
+        texts = demonstrations.records.texts
+        requests = []
+        for turn in range(item.n_requests):
+            rows = self._choose(demonstrations, item, turn)
+            request = prompt.render(
+                heading=self._head(item.cell), demonstrations=[str(texts[row]) for row in rows]
+            )
+            sampling = replace(request.sampling, max_tokens=longest)
+            requests.append(
+                replace(request, sampling=sampling, n=COMPLETIONS_PER_REQUEST, purpose="generate")
+            )
+        return requests
+
+    def _choose(self, demonstrations: Demonstrations, item: PlanItem, turn: int) -> list[int]:
+        """Rows to show: a random handful by keyed hash, thinned to the most unlike, in hash order."""
+        ranked = keyed_rank(demonstrations.records.ids, f"{self.key}:{item.id}:{turn}")
+        handful = ranked[: N_DEMONSTRATIONS * _POOL_FACTOR]
+        relevance = np.linspace(1.0, 0.0, len(handful))
+        picked = pick_diverse(relevance, demonstrations.vectors[handful], min(N_DEMONSTRATIONS, len(handful)))
+        return [int(handful[place]) for place in sorted(picked)]
+
+    def _head(self, cell: Cell) -> str:
+        heading = self.headings.get(cell.label, cell.label)
+        if cell.concept:
+            return (
+                f"{heading}; each mentions {cell.concept} ({self.concepts.get(cell.concept, cell.concept)})"
+            )
+        if cell.attribute:
+            return f"{heading}; {cell.attribute}: {cell.value}"
+        return heading
+
+    def _prompt(self, capabilities: Capabilities) -> str:
+        follows = capabilities.chat and capabilities.follows_instructions
+        return "minority_instruction" if follows or not capabilities.continuation else "minority_continuation"
+
+    def _prompt_name(self, capabilities: Capabilities) -> str:
+        return load_prompt(self._prompt(capabilities)).identity
+
+
+def measure_longest(records: Records) -> int:
+    """Completion tokens to allow: the 95th percentile of the records' lengths and a quarter more.
+
+    Returns:
+        Tokens, 24 to 400.
+    """
+    lengths: Sequence[float] = [len(str(text).encode()) / _BYTES_PER_TOKEN for text in records.texts]
+    wanted = float(np.quantile(lengths, 0.95)) * 1.25 if lengths else 0.0
+    return int(min(_LONGEST_TOKENS, max(24.0, wanted)))

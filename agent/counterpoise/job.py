@@ -1,0 +1,390 @@
+"""`Job`: what a run is told, one model for YAML files, the command line and Python.
+
+Every key is optional but `data`, `text` and `label`. Keys that one file with everything needs (a demo, say)::
+
+    data: reviews.csv
+    sample:                          # use a part of `data`; the report says so
+      where: {source: imdb}          #   only rows with these values
+      max_characters: 400            #   and texts no longer than this
+      rows: {positive: 300, negative: 15}   # and of these so many a label, to make the labels skew
+    held_out: {rest: 500}            # sealed rows, taken first; or {rest: {positive: 250, negative: 250}}
+    pool: {rest: 1000}               # unlabelled rows out of what is then left
+
+A `rest` works without `sample` too: the rows are taken out of `data`. Relative paths are relative to the job
+file. Errors are one line: `job.yaml: key 'budgett': unknown key; did you mean 'budget'?`
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+
+from counterpoise.configuration import read_mapping, validate
+from counterpoise.datasets_sources import normalise_path, resolve_source
+from counterpoise.errors import JobError
+from counterpoise.tasks import TextClassification
+
+_TOKEN_UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "b": 1_000_000_000}
+_SETTINGS = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+
+
+def parse_tokens(value: object) -> int:
+    """Read a number of tokens: `2M`, `500k`, `1.5M` or a whole number.
+
+    Raises:
+        JobError: anything else.
+    """
+    match = re.fullmatch(r"(\d[\d_]*(?:\.\d+)?)\s*([kmb]?)", str(value).strip(), re.IGNORECASE)
+    tokens = float(match[1].replace("_", "")) * _TOKEN_UNITS[match[2].lower()] if match else -1.0
+    if isinstance(value, bool) or tokens < 0 or not tokens.is_integer():
+        raise JobError(f"found '{value}'", where="budget: tokens", hint="write 2M, 500k or a number")
+    return int(tokens)
+
+
+class Sample(BaseModel):
+    """Which part of `data` is used: `where` and `max_characters` narrow it, `rows` takes so many a label."""
+
+    model_config = _SETTINGS
+    rows: dict[str, Annotated[int, Field(ge=1)]] | None = None
+    where: dict[str, str] = {}
+    max_characters: int | None = Field(None, ge=1)
+
+    @field_validator("where", mode="before")
+    @classmethod
+    def _write_values_as_text(cls, value: object) -> object:
+        return {str(name): str(item) for name, item in value.items()} if isinstance(value, Mapping) else value
+
+
+class RestByLabel(BaseModel):
+    """Rows taken out of `data`: so many in all, or so many a label."""
+
+    model_config = _SETTINGS
+    rest: Annotated[
+        Annotated[int, Field(ge=1), Tag("<count>")]
+        | Annotated[dict[str, Annotated[int, Field(ge=1)]], Tag("<labels>")],
+        Discriminator(lambda value: "<labels>" if isinstance(value, Mapping) else "<count>"),
+    ]
+
+
+class Rest(BaseModel):
+    """Rows taken out of `data`: so many in all."""
+
+    model_config = _SETTINGS
+    rest: int = Field(ge=1)
+
+
+class LlmConfig(BaseModel):
+    """The model that writes: `embedded` (default), a `server` that runs, or a `vllm` that is started.
+
+    Args:
+        engine: which of the three.
+        url: base URLs of running servers, ending in /v1 as a rule; several share the work.
+        model: model name; a server with one model may be asked for it.
+        api_key_env: name of the environment variable that holds the key.
+        concurrency: requests at once, at most; by default found by measuring.
+        tensor_parallel_size: GPUs that vllm spreads the model over.
+    """
+
+    model_config = _SETTINGS
+    engine: Literal["embedded", "server", "vllm"] = "embedded"
+    url: tuple[str, ...] = ()
+    model: str = ""
+    api_key_env: str = ""
+    concurrency: int | None = Field(None, ge=1, le=4096)
+    tensor_parallel_size: int | None = Field(None, ge=1)
+
+    @field_validator("url", mode="before")
+    @classmethod
+    def _check_urls(cls, value: object) -> object:
+        urls = [value] if isinstance(value, str) else value
+        for url in urls if isinstance(urls, list | tuple) else ():
+            parts = urlsplit(str(url))
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError(f"found '{url}'; write a URL such as http://localhost:8000/v1")
+            if parts.username or parts.password:
+                raise ValueError("the URL holds a password; name its environment variable under api_key_env")
+        return urls
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _check_variable(cls, value: str) -> str:
+        if value and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", value):
+            raise ValueError("this is no name of a variable; write the variable's name, never the key itself")
+        return value
+
+    @model_validator(mode="after")
+    def _check_engine(self) -> Self:
+        if self.engine == "server" and not self.url:
+            raise ValueError("engine is server without a url; add url, such as http://localhost:8000/v1")
+        if self.engine != "server" and self.url:
+            raise ValueError(f"engine is {self.engine} with a url; write `engine: server` or leave out url")
+        if self.engine == "vllm" and not self.model:
+            raise ValueError("engine is vllm without a model; add model, such as Qwen/Qwen2.5-7B-Instruct")
+        if self.engine == "embedded" and self.model:
+            raise ValueError(
+                "the embedded engine brings its own model; leave out model or use another engine"
+            )
+        if self.engine != "vllm" and self.tensor_parallel_size:
+            raise ValueError(f"tensor_parallel_size with engine {self.engine}; only vllm knows it")
+        return self
+
+
+class Budget(BaseModel):
+    """What a run may spend: tokens (prompt and completion together) and minutes; None means no limit."""
+
+    model_config = _SETTINGS
+    tokens: int | None = 2_000_000
+    minutes: float | None = Field(None, gt=0, allow_inf_nan=False)
+
+    @field_validator("tokens", mode="before")
+    @classmethod
+    def _parse(cls, value: object) -> object:
+        try:
+            return None if value is None else parse_tokens(value)
+        except JobError as error:
+            raise ValueError(f"{error.message}; {error.hint}") from error
+
+
+def _tag_source(value: object) -> str:
+    """How a value of `held_out` or `pool` is to be read, so that errors speak of that reading only."""
+    if isinstance(value, Rest | RestByLabel):
+        return "<rest>"
+    if isinstance(value, Mapping):  # a mapping of columns is a table
+        return (
+            "<rest>" if any(isinstance(item, int | str | Mapping) for item in value.values()) else "<source>"
+        )
+    return "<share>" if isinstance(value, int | float) else "<source>"
+
+
+class Job(BaseModel):
+    """What a run is told; the head of this module explains `sample` and `rest`.
+
+    Args:
+        data: file, folder, hub id, `asset:NAME`, or in Python a table.
+        held_out: rows to score on once, at the end: a source, a share of `data`, or `{rest: ...}`.
+        pool: unlabelled records the agent may adopt: a source or `{rest: ...}`.
+        text: text column or columns.
+        label: label column.
+        labels: label -> one line that says what such records are; for prompts and the zero-shot baseline.
+        attributes: columns that should not decide the label.
+        trusted: column that marks rows whose label is known to be right.
+        concepts: name -> definition, or a file that holds these.
+        target: `equal`, or label -> ratio: labels are wanted in this ratio to one another.
+        metric: what the simple ways and the choice between actions are judged by.
+        llm: the model; `embedded` or a URL for short.
+        budget: what may be spent; a number of tokens for short.
+        output: the run directory.
+        sample: use a part of `data` only.
+        name: of the run; by default that of the data.
+        task: what kind of data it is.
+        seed: another seed gives other held-out rows, folds and demonstrations.
+        rounds: turns of the loop, at most.
+        cache_dir: where replies and vectors are kept; by default the user's cache folder.
+        encoder: folder with `model.onnx` and `tokenizer.json` instead of the pinned encoder.
+    """
+
+    model_config = ConfigDict(**_SETTINGS, arbitrary_types_allowed=True)
+
+    task: Literal["text_classification"] = "text_classification"
+    name: str = ""
+    data: Any
+    sample: Sample | None = None
+    held_out: Annotated[
+        Annotated[float, Tag("<share>")]
+        | Annotated[RestByLabel, Tag("<rest>")]
+        | Annotated[Any, Tag("<source>")],
+        Discriminator(_tag_source),
+    ] = 0.2
+    pool: Annotated[
+        Annotated[Rest, Tag("<rest>")] | Annotated[Any, Tag("<source>")],
+        Discriminator(lambda value: "<rest>" if _tag_source(value) == "<rest>" else "<source>"),
+    ] = None
+    text: tuple[str, ...] = Field(min_length=1)
+    label: str = Field(min_length=1)
+    labels: dict[str, str] = {}
+    attributes: tuple[str, ...] = ()
+    trusted: str = ""
+    concepts: dict[str, str] = {}
+    target: Literal["equal"] | dict[str, float] = "equal"
+    metric: Literal["macro_f1", "auroc"] = "macro_f1"
+    llm: LlmConfig = LlmConfig()
+    budget: Budget = Budget()
+    rounds: int = Field(4, ge=1, le=100)
+    seed: int = 0
+    encoder: str = ""
+    output: str = ""
+    cache_dir: str = ""
+
+    @field_validator("data", "held_out", "pool")
+    @classmethod
+    def _check_source(cls, value: object) -> object:
+        if isinstance(value, str) and not value.strip():
+            raise ValueError("found nothing; write a file, a folder or a hub id")
+        return value
+
+    @field_validator("data", mode="after")
+    @classmethod
+    def _check_data(cls, value: object) -> object:
+        if value is None or isinstance(value, bool | int | float):
+            raise ValueError(f"found {value!r}; write a file, a folder or a hub id")
+        return value
+
+    @field_validator("held_out", mode="before")
+    @classmethod
+    def _check_share(cls, value: object) -> object:
+        if value is None or (isinstance(value, int | float) and not 0 < value < 1):
+            raise ValueError(f"found {value!r}; write a share between 0 and 1, a file, or {{rest: 500}}")
+        return value
+
+    @field_validator("text", "attributes", mode="before")
+    @classmethod
+    def _list_columns(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("concepts", mode="before")
+    @classmethod
+    def _name_concepts(cls, value: object) -> object:
+        pairs = list(value.items()) if isinstance(value, Mapping) else value
+        if isinstance(value, list | tuple):
+            pairs = [(name, name) for name in value]
+        if not isinstance(pairs, list):
+            raise ValueError(f"found {value!r:.60}; write name: definition, or a file that holds these")  # noqa: TRY004 (pydantic reads ValueError)
+        seen: dict[str, object] = {}
+        for name, definition in pairs:
+            if not str(name).strip() or not isinstance(definition, str) or not definition.strip():
+                raise ValueError(f"concept '{name}' has no definition; write one line that says what it is")
+            folded = str(name).strip().casefold()
+            if folded in seen:
+                raise ValueError(f"concept '{name}' is named twice; keep one of them")
+            seen[folded] = name
+        return {str(name).strip(): definition.strip() for name, definition in pairs}
+
+    @field_validator("target", mode="before")
+    @classmethod
+    def _check_target(cls, value: object) -> object:
+        if value == "equal":
+            return value
+        ratios = value.items() if isinstance(value, Mapping) else ()
+        good = [isinstance(ratio, int | float) and 0 < ratio < 1e9 for _, ratio in ratios]
+        if not good or not all(good):
+            raise ValueError(f"found {value!r:.60}; write equal, or a positive ratio for every label")
+        return {str(label): float(ratio) for label, ratio in ratios}
+
+    @field_validator("llm", mode="before")
+    @classmethod
+    def _expand_llm(cls, value: object) -> object:
+        if isinstance(value, str):
+            return {"engine": "server", "url": value} if "://" in value else {"engine": value}
+        return value
+
+    @field_validator("budget", mode="before")
+    @classmethod
+    def _expand_budget(cls, value: object) -> object:
+        return {"tokens": value} if isinstance(value, str | int | float) else value
+
+    @model_validator(mode="after")
+    def _check_columns(self) -> Self:
+        columns = self.as_task().columns
+        twice = next((name for name in columns if columns.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(
+                f"column '{twice}' is named twice; text, label, attributes and trusted must differ"
+            )
+        return self
+
+    def as_task(self) -> TextClassification:
+        """Which columns mean what."""
+        return TextClassification(self.text, self.label, self.attributes, self.trusted)
+
+    def dump(self) -> str:
+        """The job as YAML with every key; a table in memory becomes `memory:` and a word on it."""
+        return yaml.safe_dump(_as_plain(self), sort_keys=False, allow_unicode=True)
+
+    def fingerprint(self) -> str:
+        """A hash of the settings that decide the result, 16 hex digits.
+
+        Where things lie and how fast they go is left out: folders, URLs, concurrency, minutes, name. So are
+        the contents of the data: the ids of the records are their hashes.
+        """
+        keys = _as_plain(self)
+        for name in ("name", "output", "cache_dir"):
+            del keys[name]
+        for name in ("data", "held_out", "pool", "encoder"):
+            if isinstance(keys[name], str):
+                keys[name] = re.split(r"[/\\]", keys[name])[-1]
+        keys["llm"] = {name: keys["llm"][name] for name in ("engine", "model")}
+        keys["budget"] = keys["budget"]["tokens"]
+        return hashlib.sha256(json.dumps(keys, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:16]
+
+
+def load_job(path: str | Path, **overrides: Any) -> Job:
+    """Read a job file.
+
+    Args:
+        path: the YAML file; relative paths in it are relative to it.
+        **overrides: keys that replace the file's (from a command line); their paths are relative to the
+            working directory.
+
+    Raises:
+        JobError: a mistake in the file, in one line.
+    """
+    path = Path(path)
+    keys = _resolve_paths(read_mapping(path), path.absolute().parent)
+    keys |= _resolve_paths(overrides, Path.cwd())
+    return _build(keys, path.absolute().parent, str(path))
+
+
+def job_from(**keys: Any) -> Job:
+    """A job from Python or the command line; relative paths are relative to the working directory.
+
+    Raises:
+        JobError: a key is unknown, missing or wrong.
+    """
+    return _build(_resolve_paths(keys, Path.cwd()), Path.cwd(), "job")
+
+
+def _build(keys: dict[str, Any], base: Path, where: str) -> Job:
+    data = keys.get("data")
+    stem = re.sub(r":[\w.-]*$", "", data) if isinstance(data, str) and not data.startswith("asset:") else data
+    if not keys.get("name"):
+        name = re.split(r"[/\\:]", stem)[-1].split(".")[0] if isinstance(stem, str) else ""
+        keys["name"] = name or "data"
+    if not keys.get("output"):
+        keys["output"] = str(base / "runs" / str(keys["name"]))
+    return validate(Job, keys, where)
+
+
+def _resolve_paths(keys: Mapping[str, Any], base: Path) -> dict[str, Any]:
+    """Make the paths among `keys` absolute and read the file that `concepts` may name."""
+    keys = dict(keys)
+    for name in ("data", "held_out", "pool"):
+        if isinstance(keys.get(name), str | Path) and str(keys[name]).strip():
+            keys[name] = resolve_source(str(keys[name]), base)
+    for name in ("output", "cache_dir", "encoder"):
+        if isinstance(keys.get(name), str | Path) and str(keys[name]):
+            keys[name] = str(normalise_path(base / Path(keys[name]).expanduser()))
+    if isinstance(keys.get("concepts"), str | Path):
+        keys["concepts"] = read_mapping(normalise_path(base / Path(keys["concepts"]).expanduser()))
+    return keys
+
+
+def _as_plain(value: Any) -> Any:
+    """Values that YAML and JSON know."""
+    if isinstance(value, BaseModel):
+        return {name: _as_plain(getattr(value, name)) for name in type(value).model_fields}
+    if isinstance(value, str | int | float | None):
+        return value
+    if isinstance(value, tuple):
+        return [_as_plain(item) for item in value]
+    if isinstance(value, dict) and all(isinstance(item, str | int | float) for item in value.values()):
+        return dict(value)
+    n_rows = f", {len(value)} rows" if hasattr(value, "__len__") and not isinstance(value, dict) else ""
+    return f"memory:{type(value).__name__}{n_rows}"

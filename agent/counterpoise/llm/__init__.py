@@ -1,0 +1,25 @@
+"""The way to a model: requests, the client, the reply store, the budget, engines and servers."""
+
+from __future__ import annotations
+
+from counterpoise.llm.budget import BudgetSpent, Spend, TokenBudget
+from counterpoise.llm.cache import ReplyStore
+from counterpoise.llm.chat import ChatRequest, Completion, Engine, Message, Sampling, Usage
+from counterpoise.llm.client import ChatClient, Outcome
+from counterpoise.llm.scripted import ScriptedChatClient
+
+__all__ = [
+    "BudgetSpent",
+    "ChatClient",
+    "ChatRequest",
+    "Completion",
+    "Engine",
+    "Message",
+    "Outcome",
+    "ReplyStore",
+    "Sampling",
+    "ScriptedChatClient",
+    "Spend",
+    "TokenBudget",
+    "Usage",
+]

@@ -1,0 +1,125 @@
+"""How many tokens a run may use, what it has used, and what it has really paid for."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+
+from counterpoise.llm.chat import ChatRequest, Usage
+
+BYTES_PER_TOKEN = 2.5
+"""A cautious default: English text has about 4 bytes a token, other scripts and digits fewer."""
+
+TOKENS_PER_MESSAGE = 8
+"""Marks that a chat template puts around a message, at most."""
+
+TEMPLATE_TOKENS = 32
+"""What a chat template may add of its own, such as a default system message."""
+
+
+class BudgetSpent(Exception):  # noqa: N818  (not an error: the run ends as it should)
+    """The next request would go over the limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """Totals of one purpose.
+
+    Args:
+        requests: completions that were used, cached or not.
+        used: tokens of all completions used, as if none had been cached.
+        paid: tokens that were sent and received in this process; of replies that were lost on the way the
+            estimate.
+    """
+
+    requests: int = 0
+    used: int = 0
+    paid: int = 0
+
+
+class TokenBudget:
+    """Counts tokens against a limit; each request reserves its upper estimate before it is sent.
+
+    Replies from the store count as used, so that a run that was resumed stops where an undisturbed one does.
+    What is paid for can be more than what is used only where replies are lost on the way, and counts against
+    the limit too.
+
+    Args:
+        limit: tokens, None for no limit.
+        bytes_per_token: prompt bytes a token, for estimates; measured for the model where known.
+    """
+
+    def __init__(self, limit: int | None = None, *, bytes_per_token: float = BYTES_PER_TOKEN) -> None:
+        if limit is not None and limit < 0:
+            raise ValueError(f"a budget of {limit} tokens")
+        if bytes_per_token <= 0:
+            raise ValueError(f"{bytes_per_token} bytes a token")
+        self.limit = limit
+        self.reserved = 0
+        self.used = 0
+        self.paid = 0
+        self._bytes_per_token = bytes_per_token
+        self._by_purpose: dict[str, Spend] = defaultdict(Spend)
+
+    @property
+    def remaining(self) -> int | None:
+        """Tokens that can still be reserved, None without a limit."""
+        if self.limit is None:
+            return None
+        return max(0, self.limit - max(self.used, self.paid) - self.reserved)
+
+    @property
+    def by_purpose(self) -> dict[str, Spend]:
+        """Totals for each purpose."""
+        return dict(sorted(self._by_purpose.items()))
+
+    def estimate(self, request: ChatRequest) -> int:
+        """Tokens that a request may cost at most, prompt and `n` completions together."""
+        n_bytes = len(request.prompt.encode("utf-8", "surrogatepass"))
+        for message in request.messages:
+            n_bytes += len(message.content.encode("utf-8", "surrogatepass"))
+        n_marks = TEMPLATE_TOKENS + TOKENS_PER_MESSAGE * len(request.messages) if request.messages else 1
+        n_prompt = -int(-n_bytes // self._bytes_per_token) + n_marks
+        return n_prompt + request.n * request.sampling.max_tokens
+
+    def reserve(self, tokens: int) -> int:
+        """Set `tokens` aside and return them.
+
+        Raises:
+            BudgetSpent: they would go over the limit; nothing is set aside.
+        """
+        if self.limit is not None and max(self.used, self.paid) + self.reserved + tokens > self.limit:
+            raise BudgetSpent(
+                f"{tokens} tokens more would go over the budget of {self.limit}: "
+                f"{self.used} used, {self.paid} paid, {self.reserved} reserved"
+            )
+        self.reserved += tokens
+        return tokens
+
+    def settle(self, reserved: int, usages: list[Usage], purpose: str = "", *, paid: bool = True) -> None:
+        """Give back what was reserved and count what was used.
+
+        Args:
+            reserved: what `reserve` gave.
+            usages: of the completions that had not been counted in this run.
+            purpose: of the request.
+            paid: whether they were asked of a server now.
+        """
+        self.reserved -= reserved
+        if not usages:
+            return
+        tokens = sum(usage.total for usage in usages)
+        self.used += tokens
+        self.paid += tokens if paid else 0
+        before = self._by_purpose[purpose]
+        self._by_purpose[purpose] = Spend(
+            requests=before.requests + len(usages),
+            used=before.used + tokens,
+            paid=before.paid + (tokens if paid else 0),
+        )
+
+    def lose(self, tokens: int, purpose: str = "") -> None:
+        """Count tokens of a reply that a server may have written but that never arrived."""
+        self.paid += tokens
+        before = self._by_purpose[purpose]
+        self._by_purpose[purpose] = replace(before, paid=before.paid + tokens)

@@ -1,0 +1,279 @@
+"""The reply store: every reply, kept in one SQLite file before it is used, shared by runs and processes.
+
+A key is a hash of what can change the reply and of nothing else, so a run that is killed, resumed, or started
+again with one record more asks only what it has not asked before. Replies are stored as the server gave them;
+parsing and checking them is a pure function of request and reply and happens at each use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import queue
+import sqlite3
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Self
+
+from counterpoise.errors import StorageError
+from counterpoise.llm.chat import ChatRequest, Completion, Usage
+
+BUSY_SECONDS = 30.0
+"""How long a process waits for another one that writes to the same store."""
+
+FORMAT = 1
+"""Of the file, in its `user_version`."""
+
+MAX_ROWS = 5_000
+"""Rows a statement; SQLite takes 32,766 variables."""
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def make_keys(engine_name: str, request: ChatRequest) -> list[bytes]:
+    """The `n` keys of a request, 16 bytes each.
+
+    The order of a schema's properties is part of the key: constrained decoding writes them in that order.
+    """
+    sampling = request.sampling
+    content = _encode(
+        [
+            engine_name,
+            [[message.role, message.content] for message in request.messages],
+            request.prompt,
+            [float(sampling.temperature), float(sampling.top_p), sampling.max_tokens, sampling.stop],
+            request.schema,
+            request.choices,
+        ]
+    )
+    base = blake2b(content.encode(), digest_size=16)
+    keys = []
+    for index in range(request.sample, request.sample + request.n):
+        digest = base.copy()
+        digest.update(b"\n%d" % index)
+        keys.append(digest.digest())
+    return keys
+
+
+def pack_reply(completion: Completion) -> bytes:
+    """The bytes that are stored of a completion."""
+    usage = completion.usage
+    return _encode(
+        [
+            completion.text,
+            None if completion.logprobs is None else dict(completion.logprobs),
+            usage.prompt_tokens,
+            usage.completion_tokens,
+            completion.finish_reason,
+        ]
+    ).encode()
+
+
+def unpack_reply(packed: bytes) -> Completion:
+    """The completion that `pack_reply` stored."""
+    text, logprobs, n_prompt, n_completion, finish_reason = json.loads(packed)
+    return Completion(
+        text=text,
+        logprobs=logprobs,
+        usage=Usage(n_prompt, n_completion),
+        finish_reason=finish_reason,
+        cached=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Replies that become durable together or not at all."""
+
+    rows: Mapping[bytes, bytes]
+    loop: asyncio.AbstractEventLoop
+    stored: asyncio.Future[Mapping[bytes, bytes]]
+
+
+class ReplyStore:
+    """Replies by key in one SQLite file.
+
+    Readers run on the caller's thread. Writes go to one thread, which stores whatever has gathered since its
+    last commit in a single statement: one transaction, and one release of the interpreter's lock. A stored
+    reply survives `kill -9`. Several processes may share a file; where two store the same key, the first one
+    stands for both.
+
+    Args:
+        path: the file; its folder is made. It must lie on a local disk.
+
+    Raises:
+        StorageError: the file cannot be opened, or is not a reply store.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self._batches: queue.SimpleQueue[_Batch | None] = queue.SimpleQueue()
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._reader = self._open()
+        except (OSError, sqlite3.Error) as error:
+            raise self._explain(error) from error
+        self._writer = threading.Thread(target=self._write, name="reply-store", daemon=True)
+        self._writer.start()
+        self._is_closed = False
+
+    def __enter__(self) -> Self:
+        """The store itself."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Close it."""
+        self.close()
+
+    def close(self) -> None:
+        """Store what is waiting and let go of the file; a second call does nothing."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._batches.put(None)
+        self._writer.join()
+        self._reader.close()
+
+    def __len__(self) -> int:
+        """Replies in the file."""
+        return int(self._reader.execute("SELECT count(*) FROM replies").fetchone()[0])
+
+    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """The packed replies of those keys that are there."""
+        try:
+            if len(keys) == 1:
+                row = self._reader.execute("SELECT reply FROM replies WHERE key = ?", keys).fetchone()
+                return {} if row is None else {keys[0]: row[0]}
+            found: dict[bytes, bytes] = {}
+            for start in range(0, len(keys), MAX_ROWS):
+                part = keys[start : start + MAX_ROWS]
+                found.update(_select(self._reader, part))
+        except sqlite3.Error as error:
+            raise self._explain(error) from error
+        return found
+
+    async def put(self, rows: Mapping[bytes, bytes]) -> Mapping[bytes, bytes]:
+        """Store packed replies in one transaction; returns when they are durable.
+
+        Returns:
+            What the store holds for these keys: another process may have been first, and then its reply
+            stands.
+
+        Raises:
+            StorageError: the disk is full or does not answer.
+        """
+        loop = asyncio.get_running_loop()
+        stored: asyncio.Future[Mapping[bytes, bytes]] = loop.create_future()
+        self._batches.put(_Batch(rows, loop, stored))
+        return await stored
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path,
+            timeout=BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=512,
+        )
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+            _prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _write(self) -> None:
+        """The writer thread: group what waits, store it, tell the waiting."""
+        try:
+            connection: sqlite3.Connection | None = self._open()
+        except sqlite3.Error:
+            connection = None
+        is_open = True
+        while is_open:
+            batches = [self._batches.get()]
+            while len(batches) < MAX_ROWS and not self._batches.empty():
+                batches.append(self._batches.get())
+            is_open = None not in batches
+            waiting = [batch for batch in batches if batch is not None]
+            if not waiting:
+                continue
+            failure: StorageError | None = None
+            others: dict[bytes, bytes] = {}
+            try:
+                connection = connection or self._open()
+                others = _insert(connection, [batch.rows for batch in waiting])
+            except sqlite3.Error as error:
+                failure = self._explain(error)
+            _notify(waiting, others, failure)
+        if connection is not None:
+            connection.close()
+
+    def _explain(self, error: Exception) -> StorageError:
+        return StorageError(
+            f"the reply store cannot be used ({error})",
+            where=str(self.path),
+            hint="free some space, or set another cache folder on a local disk, then resume",
+        )
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    """Make the table in a new file; refuse a file of another format."""
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version == FORMAT:
+        return
+    if version:
+        raise sqlite3.DatabaseError(f"format {version}, not {FORMAT}")
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("CREATE TABLE IF NOT EXISTS replies (key BLOB PRIMARY KEY, reply BLOB NOT NULL)")
+    connection.execute(f"PRAGMA user_version={FORMAT}")
+    connection.execute("COMMIT")
+
+
+def _select(connection: sqlite3.Connection, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+    marks = ",".join("?" * len(keys))
+    query = f"SELECT key, reply FROM replies WHERE key IN ({marks})"  # noqa: S608  (only question marks)
+    return dict(connection.execute(query, keys).fetchall())
+
+
+def _insert(connection: sqlite3.Connection, groups: Sequence[Mapping[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Store groups of rows, each group whole; give what stood there already for keys that were taken."""
+    rows: dict[bytes, bytes] = {}
+    others: dict[bytes, bytes] = {}
+    for position, group in enumerate(groups):
+        rows.update(group)
+        if len(rows) < MAX_ROWS and position + 1 < len(groups):
+            continue
+        marks = ",".join(["(?,?)"] * len(rows))
+        values = [value for row in rows.items() for value in row]
+        statement = f"INSERT INTO replies VALUES {marks} ON CONFLICT DO NOTHING"  # noqa: S608
+        if connection.execute(statement, values).rowcount < len(rows):
+            others.update(_select(connection, list(rows)))
+        rows = {}
+    return others
+
+
+def _notify(batches: Sequence[_Batch], others: Mapping[bytes, bytes], failure: StorageError | None) -> None:
+    """Wake the waiting, with one call a loop."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Batch]] = {}
+    for batch in batches:
+        by_loop.setdefault(batch.loop, []).append(batch)
+
+    def resolve(group: list[_Batch]) -> None:
+        for batch in group:
+            if batch.stored.done():
+                continue
+            if failure is not None:
+                batch.stored.set_exception(failure)
+            elif others:
+                batch.stored.set_result({key: others.get(key, reply) for key, reply in batch.rows.items()})
+            else:
+                batch.stored.set_result(batch.rows)
+
+    for loop, group in by_loop.items():
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(resolve, group)

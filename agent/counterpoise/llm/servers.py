@@ -1,0 +1,274 @@
+"""Model servers that are ours to start and to stop; each speaks HTTP like any other server.
+
+`EmbeddedServer` runs llama.cpp's server in a child process, which keeps a crash of it away from the agent.
+The child ends with its parent, however that ends: it watches the pipe to its parent and its parent's process
+number. (The kernel's own death signal is bound to the parent's *thread*, and would stop a server that was
+started from a worker thread.)
+
+`python -m counterpoise.llm.servers` is the child: it reads one line of settings, with the key, from standard
+input.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from counterpoise.assets import SMOLLM2, Asset, Progress, ensure_asset
+from counterpoise.errors import ServerError
+
+N_SLOTS = 16
+"""Requests the embedded server works on at once."""
+
+SLOT_TOKENS = 2048
+"""Context of each of them."""
+
+START_SECONDS = 120.0
+STOP_SECONDS = 5.0
+WATCH_SECONDS = 0.5
+
+
+class Server(Protocol):
+    """A model server that is started and stopped; a context manager does both."""
+
+    def start(self) -> tuple[str, str]:
+        """Start it; gives its base address and its key once it has served a completion."""
+        ...
+
+    def stop(self) -> None:
+        """Stop it; a second call does nothing."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSettings:
+    """What the child is told on its standard input; the key never stands in a command line."""
+
+    model: str
+    alias: str
+    api_key: str
+    n_slots: int
+    slot_tokens: int
+    parent: int
+
+
+class EmbeddedServer:
+    """llama.cpp's server on 127.0.0.1 with a pinned model and a key of its own each time.
+
+    Args:
+        asset: a GGUF file among the pinned assets; pulled where it is missing.
+        cache_dir: as `counterpoise.assets.ensure_asset` takes it.
+        n_slots: requests it works on at once.
+        slot_tokens: context of each, prompt and completion together.
+        progress: told of bytes done and in all while the model is pulled.
+
+    Example:
+        with EmbeddedServer() as server:
+            engine = OpenAIEngine(server.url, api_key=server.api_key)
+    """
+
+    def __init__(
+        self,
+        asset: Asset = SMOLLM2,
+        cache_dir: Path | None = None,
+        *,
+        n_slots: int = N_SLOTS,
+        slot_tokens: int = SLOT_TOKENS,
+        progress: Progress | None = None,
+    ) -> None:
+        self.url = ""
+        self.api_key = ""
+        self._asset = asset
+        self._cache_dir = cache_dir
+        self._n_slots = n_slots
+        self._slot_tokens = slot_tokens
+        self._progress = progress
+        self._process: subprocess.Popen[str] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Process number of the child, 0 while there is none."""
+        return self._process.pid if self._process else 0
+
+    def __enter__(self) -> Self:
+        """Start it."""
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop it."""
+        self.stop()
+
+    def start(self) -> tuple[str, str]:
+        """Start it; gives its base address and its key once it has served a completion.
+
+        Raises:
+            AssetError: the model cannot be had.
+            ServerError: xllamacpp is not installed, or the child does not come up.
+        """
+        if self._process is not None:
+            return self.url, self.api_key
+        settings = ChildSettings(
+            model=str(ensure_asset(self._asset, self._cache_dir, self._progress)),
+            alias=f"{Path(self._asset.member).stem}@{self._asset.sha256[:12]}",
+            api_key=secrets.token_urlsafe(24),
+            n_slots=self._n_slots,
+            slot_tokens=self._slot_tokens,
+            parent=os.getpid(),
+        )
+        deadline = time.monotonic() + START_SECONDS
+        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
+            try:
+                port = self._spawn(settings, log, deadline)
+                wait_until_served(f"127.0.0.1:{port}", settings.api_key, settings.alias, deadline)
+            except BaseException as error:
+                self.stop()
+                if isinstance(error, ServerError):
+                    log.seek(0)
+                    last = [line.strip() for line in log.readlines()[-3:]]
+                    error.message += f"; it said last: {' | '.join(last) or 'nothing'}"
+                raise
+        self.url, self.api_key = f"http://127.0.0.1:{port}/v1", settings.api_key
+        return self.url, self.api_key
+
+    def stop(self) -> None:
+        """Stop it; a second call does nothing."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()  # it holds nothing worth a goodbye
+        process.wait(STOP_SECONDS)
+        for stream in (process.stdin, process.stdout):
+            if stream:
+                try:
+                    stream.close()
+                except OSError:
+                    continue  # its other end is gone
+        self.url = self.api_key = ""
+
+    def _spawn(self, settings: ChildSettings, log: Any, deadline: float) -> int:
+        """Start the child and read the port it announces."""
+        # A session of its own: Ctrl-C is for the agent, which stops the server when it has put its work away.
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "counterpoise.llm.servers"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            start_new_session=True,
+        )
+        stdin, stdout = self._process.stdin, self._process.stdout
+        if stdin is None or stdout is None:
+            raise ServerError("the embedded server has no pipes")
+        killer = threading.Timer(max(0.1, deadline - time.monotonic()), self._process.kill)
+        killer.start()
+        try:
+            stdin.write(json.dumps(asdict(settings)) + "\n")
+            stdin.flush()
+            line = stdout.readline()
+        except OSError:
+            line = ""
+        finally:
+            killer.cancel()
+        try:
+            said = json.loads(line)
+        except ValueError:
+            raise ServerError("the embedded server did not start") from None
+        if "missing" in said:
+            raise ServerError(
+                f"the embedded engine needs {said['missing']}",
+                hint="install it with `pip install counterpoise[embedded]`, or use a server of your own",
+            )
+        return int(said["port"])
+
+
+def wait_until_served(address: str, api_key: str, model: str, deadline: float) -> None:
+    """Return when a server has served a completion: an open port, or a list of models, promises nothing.
+
+    Args:
+        address: host:port.
+        api_key: its key.
+        model: name of the model to ask.
+        deadline: by `time.monotonic()`.
+
+    Raises:
+        ServerError: it served none in time.
+    """
+    body = json.dumps({"model": model, "prompt": "The", "max_tokens": 1, "temperature": 0})
+    headers = {"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"}
+    found = "nothing tried"
+    while (left := deadline - time.monotonic()) > 0:
+        connection = http.client.HTTPConnection(address, timeout=left)
+        try:
+            connection.request("POST", "/v1/completions", body, headers)
+            response = connection.getresponse()
+            content = response.read()
+            if response.status == http.HTTPStatus.OK and "choices" in json.loads(content):
+                return
+            found = f"HTTP {response.status}"
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            found = str(error) or type(error).__name__
+        finally:
+            connection.close()
+        time.sleep(0.1)
+    raise ServerError(f"no completion served within its time ({found})", where=address)
+
+
+def serve_embedded() -> None:
+    """The child: serve until the parent is gone."""
+    settings = ChildSettings(**json.loads(sys.stdin.readline()))
+    threading.Thread(target=_end_with_input, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(settings.parent,), daemon=True).start()
+    try:
+        import xllamacpp
+    except ImportError as error:
+        _announce(missing=error.name or str(error))
+        return
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = settings.model
+    parameters.model_alias = {settings.alias}
+    parameters.n_parallel = settings.n_slots
+    parameters.n_ctx = settings.n_slots * settings.slot_tokens  # the total, shared out among the slots
+    parameters.hostnames = ["127.0.0.1"]
+    parameters.port = 0
+    parameters.api_keys = [settings.api_key]
+    parameters.ui = False
+    server = xllamacpp.Server(parameters)
+    _announce(port=int(server.listening_address.rsplit(":", 1)[1]))
+    threading.Event().wait()
+
+
+def _announce(**said: Any) -> None:
+    sys.stdout.write(json.dumps(said) + "\n")
+    sys.stdout.flush()
+
+
+def _end_with_input() -> None:
+    """The pipe from the parent closes when the parent ends, unless a fork of it holds the other end."""
+    while sys.stdin.read(1):
+        continue
+    os._exit(0)
+
+
+def _end_with_parent(parent: int) -> None:
+    """A child whose parent has died belongs to another process."""
+    while os.getppid() == parent or os.name == "nt":
+        time.sleep(WATCH_SECONDS)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    serve_embedded()

@@ -1,0 +1,188 @@
+"""Replies with a form: JSON that keeps to a schema, and letters that are scored.
+
+Servers are not trusted to enforce a schema (old ones ignore the field silently), so every reply is checked
+here. The check covers the part of JSON Schema that prompts use and refuses a schema that says more.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from counterpoise.llm.chat import ChatRequest, Message, Sampling
+
+KEYWORDS = {
+    "type", "properties", "required", "additionalProperties", "items", "enum", "const", "minimum", "maximum",
+    "minLength", "maxLength", "minItems", "maxItems", "title", "description",
+}  # fmt: skip
+
+REPAIR_TOKENS = 64
+"""More completion tokens in a repair: the commonest fault is a reply that was cut off."""
+
+_TYPES: dict[str, Any] = {
+    "object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool,
+    "null": type(None),
+}  # fmt: skip
+
+
+def check_schema(schema: Mapping[str, Any], where: str = "schema") -> None:
+    """Raise ValueError where a schema says something that `find_fault` would not check."""
+    unknown = sorted(set(schema) - KEYWORDS)
+    if unknown:
+        raise ValueError(
+            f"{where}: {', '.join(unknown)} is not supported; known are {', '.join(sorted(KEYWORDS))}"
+        )
+    if "type" in schema and schema["type"] not in _TYPES:
+        raise ValueError(f"{where}: type {schema['type']!r} is not one of {', '.join(_TYPES)}")
+    for name, part in schema.get("properties", {}).items():
+        check_schema(part, f"{where}.{name}")
+    if "items" in schema:
+        check_schema(schema["items"], f"{where}[]")
+    if not isinstance(schema.get("additionalProperties", False), bool):
+        raise ValueError(f"{where}: additionalProperties must be true or false")  # noqa: TRY004
+
+
+def find_fault(value: Any, schema: Mapping[str, Any], where: str = "the reply") -> str:
+    """Say where a JSON value first breaks a schema, "" where it does not.
+
+    Stricter than the standard in one point: properties that an object schema does not name are a fault unless
+    `additionalProperties` is true.
+    """
+    if "const" in schema and not _is_same(value, schema["const"]):
+        return f"{where} must be {json.dumps(schema['const'])}, not {_show(value)}"
+    if "enum" in schema and not any(_is_same(value, allowed) for allowed in schema["enum"]):
+        allowed = ", ".join(json.dumps(item, ensure_ascii=False) for item in schema["enum"])
+        return f"{where} must be one of {allowed}, not {_show(value)}"
+    kind = schema.get("type")
+    if kind is None:
+        return ""
+    if not isinstance(value, _TYPES[kind]) or (isinstance(value, bool) and kind != "boolean"):
+        return f"{where} must be of type {kind}, not {_show(value)}"
+    if kind == "object":
+        return _find_object_fault(value, schema, where)
+    if kind == "array":
+        return _find_size_fault(len(value), schema, where, "Items", "items") or next(
+            (
+                fault
+                for position, item in enumerate(value)
+                if (fault := find_fault(item, schema.get("items", {}), f"{where}[{position}]"))
+            ),
+            "",
+        )
+    if kind == "string":
+        return _find_size_fault(len(value), schema, where, "Length", "characters")
+    if kind in ("integer", "number"):
+        return _find_range_fault(value, schema, where)
+    return ""
+
+
+def parse_reply(text: str, schema: Mapping[str, Any]) -> tuple[Any, str]:
+    """The JSON value of a reply and "", or None and what is wrong with it.
+
+    A reply may stand in a fenced block, as models without enforced schemas like to write.
+    """
+    stripped = text.strip()
+    if stripped.startswith("```") and stripped.endswith("```"):
+        stripped = stripped[3:-3].removeprefix("json").strip()
+    try:
+        value = json.loads(stripped, parse_constant=_refuse_constant)
+    except ValueError as error:
+        return None, f"the reply is not JSON: {error}"
+    except RecursionError:
+        return None, "the reply is not JSON: it is nested too deep"
+    fault = find_fault(value, schema)
+    return (None, fault) if fault else (value, "")
+
+
+def make_repair(request: ChatRequest, sample: int, text: str, fault: str) -> ChatRequest:
+    """The request that shows a model its own invalid reply and what is wrong with it.
+
+    It is a request like any other, with a cache key of its own; `sample` keeps the repairs of two equal
+    replies apart.
+    """
+    sampling = Sampling(
+        temperature=request.sampling.temperature,
+        top_p=request.sampling.top_p,
+        max_tokens=request.sampling.max_tokens + REPAIR_TOKENS,
+        stop=request.sampling.stop,
+    )
+    correction = f"That cannot be used: {fault}. Answer again with the corrected JSON only."
+    return ChatRequest(
+        messages=(*request.messages, Message("assistant", text), Message("user", correction)),
+        sampling=sampling,
+        schema=request.schema,
+        sample=sample,
+        purpose=request.purpose,
+    )
+
+
+def score_letters(table: Mapping[str, float], letters: Sequence[str]) -> dict[str, float]:
+    """Probabilities of the letters, summing to 1, from the log-probabilities of the first token.
+
+    The table is taken before any grammar mask, so it also holds other tokens. Tokens that are a letter but
+    for blanks around it are added up. A letter that is not listed gets the smallest listed log-probability,
+    an upper bound.
+
+    Args:
+        table: token -> log-probability; not empty.
+        letters: the letters asked for.
+
+    Raises:
+        ValueError: the table is empty.
+    """
+    if not table:
+        raise ValueError("no log-probabilities")
+    lowest = min(table.values())
+    sums = dict.fromkeys(letters, 0.0)
+    top = max(table.values())
+    for token, logprob in table.items():
+        letter = token.strip()
+        if letter in sums:
+            sums[letter] += math.exp(logprob - top)
+    for letter, value in sums.items():
+        if value == 0.0:
+            sums[letter] = max(math.exp(lowest - top), 1e-12)
+    total = sum(sums.values())
+    return {letter: value / total for letter, value in sums.items()}
+
+
+def _find_object_fault(value: dict[str, Any], schema: Mapping[str, Any], where: str) -> str:
+    properties = schema.get("properties", {})
+    for name in schema.get("required", ()):
+        if name not in value:
+            return f"{where} lacks {name!r}"
+    for name, item in value.items():
+        part = properties.get(name)
+        if part is None:
+            if not schema.get("additionalProperties", False):
+                return f"{where} has {name!r}, which is not asked for"
+            continue
+        fault = find_fault(item, part, f"{name!r}")
+        if fault:
+            return fault
+    return ""
+
+
+def _find_size_fault(size: int, schema: Mapping[str, Any], where: str, suffix: str, unit: str) -> str:
+    least, most = schema.get(f"min{suffix}", 0), schema.get(f"max{suffix}", math.inf)
+    return "" if least <= size <= most else f"{where} must have {least} to {most} {unit}, not {size}"
+
+
+def _find_range_fault(value: float, schema: Mapping[str, Any], where: str) -> str:
+    least, most = schema.get("minimum", -math.inf), schema.get("maximum", math.inf)
+    return "" if least <= value <= most else f"{where} must lie in {least} to {most}, not {value}"
+
+
+def _is_same(left: Any, right: Any) -> bool:
+    return bool(left == right) and isinstance(left, bool) == isinstance(right, bool)
+
+
+def _show(value: Any) -> str:
+    shown = json.dumps(value, ensure_ascii=False)
+    return shown if len(shown) <= 60 else shown[:57] + "..."
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")

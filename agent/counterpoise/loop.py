@@ -1,0 +1,252 @@
+"""The loop: read, audit, measure, then plan, act, judge and count again until it is balanced or spent.
+
+A run is a function of its job, its data and the stored replies. Nothing in it depends on the order in which replies
+arrive, so it may be killed at any moment and run again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from counterpoise.adopt import find_adoptable
+from counterpoise.assets import find_cache_dir
+from counterpoise.balance import count_cells
+from counterpoise.engines import find_capabilities, open_chat
+from counterpoise.events import Event, Listener, ignore
+from counterpoise.filters import make_known_texts, make_text_filter
+from counterpoise.generators.minority_text import MinorityText
+from counterpoise.job import Job
+from counterpoise.llm import BudgetSpent, ChatClient, ReplyStore, Spend, TokenBudget
+from counterpoise.measures import ArmScore, choose_best, score_arms
+from counterpoise.preparation import Inputs, prepare
+from counterpoise.records import Plan
+from counterpoise.report import write_report
+from counterpoise.result import Outcome, write_outcome
+from counterpoise.rounds import Ledger, Workshop, carry_out, count_records, list_deficits, plan_round
+from counterpoise.run_directory import RunDirectory
+from counterpoise.scorers import ClassifierScorer
+from counterpoise.students import make_rows
+from counterpoise.summary import make_report
+from counterpoise.trust import LabelTrust, audit_label_scorers
+from counterpoise_retrievers.faiss_index import FaissIndex
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A run that has ended: its directory, its report and what it made."""
+
+    directory: Path
+    report: dict[str, Any]
+    outcome: Outcome
+
+
+async def run_job(job: Job, listener: Listener = ignore) -> Finished:
+    """Run a job from the first row to the report.
+
+    Args:
+        job: what to do.
+        listener: told of every step.
+
+    Raises:
+        UserError: a mistake in the job or the data; nothing was written over.
+        ServiceError: a server, a download or a disk failed; the run can be resumed.
+    """
+    with RunDirectory(Path(job.output)) as directory:
+        inputs = prepare(job, listener)
+        directory.begin(job.dump(), f"{job.fingerprint()}-{inputs.fingerprint}")
+        simple = measure_simple_ways(inputs, job.metric, listener)
+        cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
+        budget = TokenBudget(job.budget.tokens)
+        with ReplyStore(cache_dir / "replies.sqlite") as store:
+            async with open_chat(
+                engine=job.llm.engine,
+                urls=job.llm.url,
+                model=job.llm.model,
+                api_key_env=job.llm.api_key_env,
+                concurrency=job.llm.concurrency,
+                store=store,
+                budget=budget,
+                cache_dir=cache_dir,
+                listener=listener,
+            ) as chat:
+                ledger, shop, trust, stopped = await _repair(job, inputs, chat, directory, listener)
+        outcome = write_outcome(directory.path / "dataset", directory.path / "rejected", job, shop, ledger)
+        report = make_report(job, shop, ledger, trust, simple, outcome, budget, stopped)
+        write_report(directory.path, report)
+        directory.write("spend", {name: vars_of(spend) for name, spend in budget.by_purpose.items()})
+        directory.finish()
+        listener(
+            Event(
+                "finished",
+                {
+                    "directory": str(directory.path),
+                    "report": str(directory.path / "report.html"),
+                    "accepted": len(ledger.list_accepted()),
+                    "stopped": stopped,
+                },
+            )
+        )
+        return Finished(directory.path, report, outcome)
+
+
+async def _repair(
+    job: Job, inputs: Inputs, chat: ChatClient, directory: RunDirectory, listener: Listener
+) -> tuple[Ledger, Workshop, LabelTrust, str]:
+    """The rounds: the part of a run that spends tokens."""
+    started = monotonic()
+    ledger = Ledger()
+    trust = await audit_label_scorers(inputs, None, f"seed {job.seed}")
+    shop = open_workshop(job, inputs, trust)
+    try:
+        capabilities = await find_capabilities(chat)
+        listener(
+            Event(
+                "model",
+                {"name": capabilities.model, "follows_instructions": capabilities.follows_instructions},
+            )
+        )
+        trust = await audit_label_scorers(inputs, chat, f"seed {job.seed}")
+    except BudgetSpent:
+        return ledger, shop, trust, "the budget does not reach for the first questions."
+    listener(Event("audited", {"scorers": list(trust.rows)}))
+    directory.write("audits", {row["name"]: row for row in trust.rows})
+    for number in range(1, job.rounds + 1):
+        if not list_deficits(shop, ledger):
+            return ledger, shop, trust, "the data is balanced."
+        if job.budget.minutes is not None and monotonic() - started > 60 * job.budget.minutes:
+            return ledger, shop, trust, f"the {job.budget.minutes:g} minutes are spent."
+        plan = plan_round(
+            shop,
+            ledger,
+            chat,
+            capabilities,
+            round_number=number,
+            n_rounds=job.rounds,
+            limit=job.budget.tokens,
+        )
+        listener(Event("planned", describe_plan(plan)))
+        if not plan.items:
+            return ledger, shop, trust, f"{plan.reason}."
+        judged = await carry_out(plan, shop, ledger, chat, capabilities, listener)
+        ledger.settle(plan, judged)
+        directory.write("rounds", {f"{number:03d}": describe_plan(plan)})
+        directory.write(
+            "verdicts",
+            {
+                verdict.proposal_id: {
+                    "kept": verdict.kept,
+                    "reason": verdict.reason,
+                    "scores": dict(verdict.scores),
+                }
+                for verdict in judged.verdicts
+            },
+        )
+        listener(Event("round", describe_cells(shop, ledger, number)))
+    return ledger, shop, trust, f"all {job.rounds} rounds are done."
+
+
+def measure_simple_ways(
+    inputs: Inputs, metric: str, listener: Listener
+) -> tuple[list[ArmScore], dict[str, str]]:
+    """Score the ways that cost no token on inner validation, and choose the best for each student."""
+    train = inputs.train
+    rows = make_rows(train.records.texts, train.vectors, train.records.labels, zero_shot=train.zero_shot)
+    scores = score_arms(rows, inputs.folds, len(train.records.label_names))
+    best = choose_best(scores, metric)
+    listener(
+        Event(
+            "measured",
+            {
+                "rows": [
+                    {
+                        "arm": score.arm,
+                        "student": score.student,
+                        "macro_f1": score.macro_f1,
+                        "auroc": score.auroc,
+                    }
+                    for score in scores
+                ],
+                "best": best,
+            },
+        )
+    )
+    return scores, best
+
+
+def open_workshop(job: Job, inputs: Inputs, trust: LabelTrust) -> Workshop:
+    """Fit and index what all rounds share."""
+    train, pool = inputs.train, inputs.pool
+    names = train.records.label_names
+    scorer = ClassifierScorer(inputs.encoder, train.vectors, train.records.labels, len(names))
+    adoptable = None
+    index = FaissIndex(inputs.encoder.dimension)
+    if len(pool):
+        index.add(pool.vectors)
+        adoptable = find_adoptable(
+            trust.out_of_fold, train.records.labels, scorer.score_vectors(pool.vectors)
+        )
+    headings = dict(zip(names, inputs.label_texts, strict=True))
+    known = {
+        "copy_of_data": make_known_texts(map(str, train.records.texts), train.vectors),
+        "copy_of_held_out": make_known_texts(
+            map(str, inputs.held_out.records.texts), inputs.held_out.vectors
+        ),
+    }
+    return Workshop(
+        inputs=inputs,
+        scorer=scorer,
+        is_trusted=trust.is_trusted,
+        adoptable=adoptable,
+        pool_index=index,
+        generator=MinorityText(headings, f"seed {job.seed}", dict(inputs.concepts)),
+        text_filter=make_text_filter(train.records.texts, headings.values()),
+        known=known,
+        target=job.target,
+        key=f"seed {job.seed}",
+    )
+
+
+def describe_plan(plan: Plan) -> dict[str, Any]:
+    """A plan as plain values."""
+    return {
+        "round": plan.round,
+        "reason": plan.reason,
+        "items": [
+            {
+                "action": str(item.action),
+                "cell": str(item.cell),
+                "count": item.count,
+                "requests": item.n_requests,
+            }
+            for item in plan.items
+        ],
+    }
+
+
+def describe_cells(shop: Workshop, ledger: Ledger, number: int) -> dict[str, Any]:
+    """The cells that are still short, and all label cells, as plain values."""
+    counts = count_cells(count_records(shop, ledger), ["label"])
+    short = {deficit.cell: deficit for deficit in list_deficits(shop, ledger)}
+    cells = [
+        {
+            "cell": str(cell),
+            "have": have,
+            "want": short[cell].want if cell in short else have,
+            "need": short[cell].need if cell in short else 0,
+        }
+        for cell, have in counts.items()
+    ]
+    cells += [
+        {"cell": str(cell), "have": deficit.have, "want": deficit.want, "need": deficit.need}
+        for cell, deficit in short.items()
+        if cell not in counts
+    ]
+    return {"round": number, "cells": cells, "accepted_total": len(ledger.list_accepted())}
+
+
+def vars_of(spend: Spend) -> dict[str, int]:
+    """A `Spend` as plain values."""
+    return {"requests": spend.requests, "used": spend.used, "paid": spend.paid}

@@ -1,0 +1,245 @@
+"""What every arm is worth: on inner validation before a token is spent, and on the sealed rows once, at the end.
+
+Inner validation is cross-validation over near-duplicate groups of the training rows: with fifteen rows of a label
+a single validation part would hold three. The held-out table repeats every arm over seeds; a seed draws which nine
+tenths of the training rows are used and what the arm itself draws. Intervals resample seeds and test rows, the same
+draws for all arms, so differences are paired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+from threadpoolctl import threadpool_limits
+
+from counterpoise.metrics import METRICS, compute_auroc, compute_macro_f1
+from counterpoise.records import Floats, Integers
+from counterpoise.splits import keyed_hash
+from counterpoise.students import STUDENTS, ZERO_TOKEN_ARMS, Rows, predict
+
+N_SEEDS = 5
+KEPT_RATIO = 0.9
+MOST_VALIDATION_ROWS = 5000
+_N_RESAMPLES = 300
+_MOST_CELLS = 3_000_000  # scores ranked in all resamples of one arm
+
+
+@dataclass(frozen=True, slots=True)
+class ArmScore:
+    """An arm with one student: both metrics, 0 to 1."""
+
+    arm: str
+    student: str
+    macro_f1: float
+    auroc: float
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean and its 95% interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOutScore:
+    """An arm with one student on the sealed rows, and its paired difference to the baseline arm."""
+
+    arm: str
+    student: str
+    values: Mapping[str, Estimate]
+    differences: Mapping[str, Estimate]
+
+
+def score_arms(
+    train: Rows,
+    folds: Integers,
+    n_labels: int,
+    arms: Sequence[str] = ZERO_TOKEN_ARMS,
+    parents: Floats | None = None,
+) -> list[ArmScore]:
+    """Cross-validated scores of arms on the user's own rows.
+
+    Args:
+        train: rows; those that are not the user's own are trained on, never scored.
+        folds: (n,) fold of each own row; an added row has -1, or is left out of every fold that `parents` marks.
+        n_labels: k.
+        arms: names of `students.ARMS`.
+        parents: (n, n_folds) where 1 marks that a row was made from rows of that fold, which it must not help
+            to judge; None where there are no added rows.
+
+    Returns:
+        One score for every arm and student, in the order of `arms` and `STUDENTS`.
+    """
+    scores = []
+    own = np.flatnonzero(train.original)
+    truth = train.labels[own]
+    with threadpool_limits(1):
+        for arm in arms:
+            for student in STUDENTS:
+                if arm == "embedding_zero_shot" and student != "minilm_lr":
+                    continue
+                table = np.zeros((len(train), n_labels))
+                for fold in np.unique(folds[own]):
+                    outside = train.original & (folds == fold)
+                    inside = ~outside
+                    if parents is not None:
+                        inside &= parents[:, fold] == 0
+                    table[outside] = predict(
+                        arm, student, train.take(inside), train.take(outside), n_labels, seed=int(fold)
+                    )
+                scored = table[own]
+                scores.append(
+                    ArmScore(
+                        arm,
+                        student,
+                        compute_macro_f1(scored.argmax(axis=1), truth, n_labels),
+                        compute_auroc(softmax(scored, axis=1) if n_labels > 2 else scored, truth),
+                    )
+                )
+    return scores
+
+
+def choose_best(
+    scores: Sequence[ArmScore], metric: str, arms: Sequence[str] = ZERO_TOKEN_ARMS
+) -> dict[str, str]:
+    """For each student the arm with the highest `metric`; the earlier one of equals."""
+    best = {}
+    for student in STUDENTS:
+        mine = [score for score in scores if score.student == student and score.arm in arms]
+        best[student] = max(
+            mine, key=lambda score: (round(getattr(score, metric), 9), -arms.index(score.arm))
+        ).arm
+    return best
+
+
+def score_held_out(
+    trains: Mapping[str, Rows],
+    groups: Mapping[str, NDArray[np.object_]],
+    test: Rows,
+    n_labels: int,
+    baseline: Mapping[str, Mapping[str, str]],
+    n_seeds: int = N_SEEDS,
+) -> list[HeldOutScore]:
+    """The held-out table.
+
+    Args:
+        trains: arm -> the rows it is trained on.
+        groups: arm -> (n,) group names of these rows; groups are drawn whole.
+        test: the sealed rows.
+        n_labels: k.
+        baseline: metric -> student -> arm that differences are taken from.
+        n_seeds: repetitions, 2 or more.
+
+    Returns:
+        One row for every arm and student.
+    """
+    scores: dict[tuple[str, str], Floats] = {}
+    with threadpool_limits(1):
+        for arm, train in trains.items():
+            hashes = {}
+            for seed in range(n_seeds):
+                limit = int(KEPT_RATIO * 2**64)
+                hashes[seed] = np.fromiter(
+                    (keyed_hash(f"seed {seed}", str(group)) < limit for group in groups[arm]),
+                    np.bool_,
+                    len(train),
+                )
+            for student in STUDENTS:
+                if arm == "embedding_zero_shot" and student != "minilm_lr":
+                    continue
+                scores[arm, student] = np.stack(
+                    [
+                        predict(arm, student, train.take(_keep_rare(mask, train)), test, n_labels, seed)
+                        for seed, mask in hashes.items()
+                    ]
+                )
+    return _compare(scores, test.labels, n_labels, baseline, n_seeds)
+
+
+def _keep_rare(mask: NDArray[np.bool_], train: Rows) -> NDArray[np.bool_]:
+    """The drawn rows; a label of which none was drawn keeps all of its rows."""
+    kept = mask.copy()
+    for label in np.unique(train.labels):
+        members = train.labels == label
+        if not kept[members & train.original].any():
+            kept |= members
+    return kept
+
+
+def _compare(
+    scores: Mapping[tuple[str, str], Floats],
+    truth: Integers,
+    n_labels: int,
+    baseline: Mapping[str, Mapping[str, str]],
+    n_seeds: int,
+) -> list[HeldOutScore]:
+    n = len(truth)
+    per_draw = n * n_labels if n_labels > 2 else n
+    n_draws = int(np.clip(_MOST_CELLS // max(1, per_draw), 40, _N_RESAMPLES))
+    generator = np.random.default_rng(20)
+    seeds = generator.integers(0, n_seeds, size=(n_draws, n_seeds))
+    rows = _draw_rows(truth, n_draws, generator)
+    means: dict[tuple[str, str], dict[str, float]] = {}
+    draws: dict[tuple[str, str], dict[str, Floats]] = {}
+    for name, table in scores.items():
+        comparable = softmax(table, axis=2) if n_labels > 2 else table
+        answers = table.argmax(axis=2)
+        means[name] = {
+            "macro_f1": float(np.mean([compute_macro_f1(row, truth, n_labels) for row in answers])),
+            "auroc": float(np.mean([compute_auroc(row, truth) for row in comparable])),
+        }
+        draws[name] = {
+            "macro_f1": _resample(
+                lambda seed, picked, answers=answers: compute_macro_f1(  # type: ignore[misc]
+                    answers[seed][picked], truth[picked], n_labels
+                ),
+                seeds,
+                rows,
+            ),
+            "auroc": _resample(
+                lambda seed, picked, table=comparable: compute_auroc(table[seed][picked], truth[picked]),  # type: ignore[misc]
+                seeds,
+                rows,
+            ),
+        }
+    table_rows = []
+    for name in scores:
+        arm, student = name
+        values, differences = {}, {}
+        for metric in METRICS:
+            values[metric] = _estimate(means[name][metric], draws[name][metric])
+            base = (baseline[metric][student], student)
+            differences[metric] = _estimate(
+                means[name][metric] - means[base][metric], draws[name][metric] - draws[base][metric]
+            )
+        table_rows.append(HeldOutScore(arm, student, values, differences))
+    return table_rows
+
+
+def _resample(score: Callable[[int, Integers], float], seeds: Integers, rows: Sequence[Integers]) -> Floats:
+    """(n_draws,) means over drawn seeds on drawn rows; a seed that is drawn twice is scored once."""
+    values = np.empty(len(rows))
+    for draw, picked in enumerate(rows):
+        drawn, counts = np.unique(seeds[draw], return_counts=True)
+        values[draw] = np.average([score(int(seed), picked) for seed in drawn], weights=counts)
+    return values
+
+
+def _draw_rows(truth: Integers, n_draws: int, generator: np.random.Generator) -> list[Integers]:
+    """Test rows with repetition, the same number of each label as there are."""
+    members = [np.flatnonzero(truth == label) for label in np.unique(truth)]
+    return [
+        np.concatenate([generator.choice(group, len(group)) for group in members]) for _ in range(n_draws)
+    ]
+
+
+def _estimate(mean: float, draws: Floats) -> Estimate:
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return Estimate(mean, float(low), float(high))

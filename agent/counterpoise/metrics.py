@@ -1,0 +1,39 @@
+"""Macro-F1 and AUROC of scores, quick enough to be bootstrapped."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.stats import rankdata
+
+from counterpoise.records import Floats, Integers
+
+METRICS = ("macro_f1", "auroc")
+
+
+def compute_macro_f1(answers: Integers, truth: Integers, n_labels: int) -> float:
+    """Mean over the labels that occur in `truth` of 2 hits / (answers + rows); both arguments are (n,) indices."""
+    hits = np.bincount(truth[answers == truth], minlength=n_labels)
+    rows = np.bincount(truth, minlength=n_labels)
+    given = np.bincount(answers, minlength=n_labels)
+    present = rows > 0
+    return float((2 * hits[present] / (given[present] + rows[present])).mean())
+
+
+def compute_auroc(scores: Floats, truth: Integers) -> float:
+    """AUROC of (n, k) scores, one against the rest, mean over the labels that occur; NaN with one label only.
+
+    With two labels the difference of the columns is ranked, so log-scores do as well as probabilities; with
+    more, pass probabilities, or scores that are comparable between rows. Ties count half (Mann and Whitney).
+    """
+    labels = np.unique(truth)
+    if len(labels) < 2:
+        return float("nan")
+    if scores.shape[1] == 2:
+        columns, labels = (scores[:, 1] - scores[:, 0])[:, None], np.array([1])
+    else:
+        columns = scores[:, labels]
+    hits = truth[:, None] == labels[None, :]
+    n_hits = hits.sum(axis=0)
+    rank_sums = (rankdata(columns, axis=0) * hits).sum(axis=0)
+    areas = (rank_sums - n_hits * (n_hits + 1) / 2) / (n_hits * (len(truth) - n_hits))
+    return float(areas.mean())

@@ -1,0 +1,200 @@
+"""The planner: deficits, and what each action has cost so far, become the plan of one round.
+
+A round spends one slice of the budget, then everything is counted again, because filling one cell moves others.
+Adopting comes before writing: a real text costs no token and is truer. What writing costs a record is learned from
+settled rounds only, so the plan does not depend on the order in which replies arrive.
+
+Beside the thin cells the plan writes some *contrast* records for the label that has most. A student that sees
+synthetic texts under one label only learns the marks of the generator as a sign of that label; with contrast it
+cannot. On skewed restaurant reviews this raises the closed part of the AUROC gap by a tenth for a word student
+(`evals/minority_text.py`, arm `without_contrast`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from counterpoise.records import Action, Cell, Deficit, Plan, PlanItem
+
+CONTRAST_RATIO = 1 / 3
+"""Contrast records for each record written for a thin cell."""
+
+COMPLETIONS_PER_REQUEST = 6
+SMALLEST_USEFUL_COUNT = 3
+FIRST_ACCEPTANCE_RATIO = 0.95  # expected before anything was tried
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What an action has cost in a cell so far.
+
+    Args:
+        tried: proposals made.
+        accepted: of them kept.
+        tokens: spent on them.
+        requests: sent.
+    """
+
+    tried: int = 0
+    accepted: int = 0
+    tokens: float = 0.0
+    requests: int = 0
+
+    def add(self, tried: int, accepted: int, tokens: float, requests: int) -> Costs:
+        """The same with one more settled item."""
+        return Costs(
+            self.tried + tried, self.accepted + accepted, self.tokens + tokens, self.requests + requests
+        )
+
+    @property
+    def acceptance_ratio(self) -> float:
+        """Smoothed share of proposals that are kept: (accepted + 1) / (tried + 2)."""
+        return (self.accepted + 1) / (self.tried + 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What the planner is told of one cell's prospects.
+
+    Args:
+        request_tokens: upper estimate of one generation request for the cell, in tokens.
+        n_adoptable: pool records that the audited scorer is sure of.
+        n_demonstrations: real records that can be shown; without any nothing can be written.
+        contrast: the cell of the largest label beside it, which contrast records are written for.
+    """
+
+    request_tokens: int
+    n_adoptable: int = 0
+    n_demonstrations: int = 0
+    contrast: Cell | None = None
+
+
+def make_plan(
+    deficits: Sequence[Deficit],
+    offers: Mapping[Cell, Offer],
+    costs: Mapping[tuple[Action, Cell], Costs],
+    *,
+    round_number: int,
+    n_rounds: int,
+    remaining_tokens: int | None,
+    exhausted: frozenset[tuple[Action, Cell]] = frozenset(),
+) -> Plan:
+    """Plan one round.
+
+    Adopting takes what a cell lacks, as far as the pool offers it. What is then missing is written: the round
+    may spend the remaining budget divided by the rounds left; cells are served by need per expected token, the
+    largest first (METHODS 8.1 with the fall of the deficit as utility).
+
+    Args:
+        deficits: cells that lack records.
+        offers: what each of these cells, and each contrast cell, has to offer.
+        costs: what actions have cost in cells so far, settled rounds only.
+        round_number: this round, from 1.
+        n_rounds: rounds the job allows.
+        remaining_tokens: what is left of the budget; None without a limit.
+        exhausted: actions that have stopped paying in a cell.
+
+    Returns:
+        The plan; empty when nothing is to be done or nothing can be paid.
+    """
+    items: list[PlanItem] = []
+    missing: dict[Cell, int] = {}
+    for deficit in deficits:
+        offer = offers[deficit.cell]
+        count = min(deficit.need, offer.n_adoptable)
+        if count and (Action.ADOPT, deficit.cell) not in exhausted:
+            items.append(PlanItem(Action.ADOPT, deficit.cell, count, round_number, len(items)))
+        else:
+            count = 0
+        if deficit.need - count >= SMALLEST_USEFUL_COUNT and offer.n_demonstrations:
+            missing[deficit.cell] = deficit.need - count
+    if items:
+        # Adopted records move every count: they are settled before a token is spent.
+        return Plan(round_number, tuple(items), "real records of the pool come before written ones")
+    writable = [cell for cell in missing if (Action.MINORITY, cell) not in exhausted]
+    if not writable:
+        return Plan(round_number, (), "no cell can be improved further")
+    slice_tokens = _cut_slice(remaining_tokens, n_rounds - round_number + 1)
+    order = sorted(writable, key=lambda cell: (-_rate(cell, missing, offers, costs), cell))
+    left = slice_tokens
+    for cell in order:
+        written, left = _write(cell, missing[cell], offers, costs, round_number, len(items), left)
+        items += written
+    if not items:
+        return Plan(round_number, (), "the budget does not reach for one more request")
+    return Plan(round_number, tuple(items), "cells by what they lack for each expected token")
+
+
+def _cut_slice(remaining: int | None, rounds_left: int) -> float:
+    """Tokens of this round: two shares of what is left, so that the first round learns and the last tops up."""
+    if remaining is None:
+        return float("inf")
+    return remaining if rounds_left <= 1 else remaining * min(1.0, 2.0 / (rounds_left + 1))
+
+
+def _rate(
+    cell: Cell,
+    missing: Mapping[Cell, int],
+    offers: Mapping[Cell, Offer],
+    costs: Mapping[tuple[Action, Cell], Costs],
+) -> float:
+    return missing[cell] / expect_tokens_per_accepted(cell, offers, costs)
+
+
+def expect_tokens_per_accepted(
+    cell: Cell, offers: Mapping[Cell, Offer], costs: Mapping[tuple[Action, Cell], Costs]
+) -> float:
+    """Tokens that one more accepted record is expected to cost."""
+    known = costs.get((Action.MINORITY, cell), Costs())
+    per_proposal = offers[cell].request_tokens / COMPLETIONS_PER_REQUEST
+    if known.tried:
+        per_proposal = known.tokens / known.tried
+    return max(1.0, per_proposal / known.acceptance_ratio)
+
+
+def _write(
+    cell: Cell,
+    need: int,
+    offers: Mapping[Cell, Offer],
+    costs: Mapping[tuple[Action, Cell], Costs],
+    round_number: int,
+    index: int,
+    left: float,
+) -> tuple[list[PlanItem], float]:
+    """The item for one cell and its contrast item, as far as the tokens left go."""
+    contrast = offers[cell].contrast
+    known = costs.get((Action.MINORITY, cell), Costs())
+    ratio = known.acceptance_ratio if known.tried else FIRST_ACCEPTANCE_RATIO
+    # The contrast records raise the label that has most, so the cell needs as many again.
+    wanted = need * (1 + CONTRAST_RATIO / (1 - CONTRAST_RATIO)) if contrast else float(need)
+    n_requests = _round_up(wanted / ratio / COMPLETIONS_PER_REQUEST)
+    n_contrast = _round_up(n_requests * CONTRAST_RATIO) if contrast else 0
+    price = offers[cell].request_tokens
+    contrast_price = offers[contrast].request_tokens if contrast else 0
+    while n_requests and n_requests * price + n_contrast * contrast_price > left:
+        cost = n_requests * price + n_contrast * contrast_price
+        n_requests = min(n_requests - 1, int(n_requests * left / cost))
+        n_contrast = _round_up(n_requests * CONTRAST_RATIO) if contrast and n_requests else 0
+    if not n_requests:
+        return [], left
+    items = [
+        PlanItem(Action.MINORITY, cell, round(wanted), round_number, index, n_requests, n_requests * price)
+    ]
+    if contrast and n_contrast:
+        items.append(
+            PlanItem(
+                Action.MINORITY,
+                contrast,
+                round(wanted * CONTRAST_RATIO),
+                round_number,
+                index + 1,
+                n_contrast,
+                n_contrast * contrast_price,
+            )
+        )
+    return items, left - n_requests * price - n_contrast * contrast_price
+
+
+def _round_up(value: float) -> int:
+    return int(-(-value // 1))

@@ -1,0 +1,302 @@
+"""Read the inputs of a job and make them ready: rows, splits, vectors, concepts, folds.
+
+Inside, rows stand in the order of their ids, so that nothing that is fitted depends on the order of the file; the
+result is written in the user's order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+from numpy.typing import NDArray
+
+from counterpoise.assets import MINILM, MINILM_TOKENIZER, ensure_asset, find_cache_dir
+from counterpoise.concepts import label_concepts
+from counterpoise.datasets_io import list_warnings, read_pool, read_records, take_sample
+from counterpoise.datasets_out import Part
+from counterpoise.datasets_sources import load_table, name_source
+from counterpoise.engines import report_download
+from counterpoise.errors import DataError, JobError
+from counterpoise.events import Event, Listener
+from counterpoise.job import Job, Rest, RestByLabel
+from counterpoise.records import Floats, Integers, Records
+from counterpoise.scorers import SimilarityScorer
+from counterpoise.splits import assign_folds, choose_held_out
+from counterpoise_retrievers.encoders import CachedEncoder, Encoder, OnnxEncoder
+from counterpoise_retrievers.near_duplicates import group_near_duplicates
+
+N_FOLDS = 5
+_UNFIT_RATIO = 0.45
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """Rows with what was computed on them, in the order of their ids.
+
+    Args:
+        records: n rows.
+        vectors: (n, d) of their texts.
+        zero_shot: (n, k) similarity of each text to the labels' descriptions.
+    """
+
+    records: Records
+    vectors: Vectors
+    zero_shot: Floats
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.records)
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Everything a run works on.
+
+    Args:
+        train_part: training rows in the user's order, with their table.
+        held_out_part: sealed rows, likewise.
+        pool_table: the pool's table, None without a pool.
+        train, held_out, pool: the same rows by id, with vectors; `pool` may have no rows.
+        folds: (n,) folds of the training rows.
+        encoder: the encoder, cached.
+        label_texts: one line a label.
+        concepts: name -> definition.
+        notes: sentences on what is odd.
+        fingerprint: hash of the ids of all rows and of the encoder.
+    """
+
+    train_part: Part
+    held_out_part: Part
+    pool_table: Dataset | None
+    train: Side
+    held_out: Side
+    pool: Side
+    folds: Integers
+    encoder: Encoder
+    label_texts: tuple[str, ...]
+    concepts: Mapping[str, str]
+    notes: tuple[str, ...]
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    train: Part
+    held_out: Part
+    pool: Part | None
+    notes: list[str]
+
+
+def read_parts(job: Job) -> _Parts:
+    """Read the tables and divide them into training rows, held-out rows and pool.
+
+    Raises:
+        DataError: a file or column that cannot be used as the job says.
+        ServiceError: the hub cannot be reached.
+    """
+    task = job.as_task()
+    key = f"seed {job.seed}"
+    name = name_source(job.data)
+    cache_dir = Path(job.cache_dir) if job.cache_dir else None
+    table = load_table(_resolve_asset(job.data, cache_dir), task=task)
+    records = _group(read_records(table, task, source=name))
+    notes = list_warnings(records, name)
+    whole = Part(table, records)
+    rest = job.held_out.rest if isinstance(job.held_out, RestByLabel) else 0
+    pool_rest = job.pool.rest if isinstance(job.pool, Rest) else 0
+    train, held_out, pool = whole, None, None
+    if job.sample is not None or rest or pool_rest:
+        sample = job.sample
+        parts = take_sample(
+            table,
+            records,
+            key,
+            rows=sample.rows if sample else None,
+            where=sample.where if sample else None,
+            max_characters=sample.max_characters if sample else None,
+            held_out=rest,
+            pool=pool_rest,
+            source=name,
+        )
+        train = _take(whole, parts.data)
+        held_out = _take(whole, parts.held_out) if rest else None
+        pool = _take(whole, parts.pool) if pool_rest else None
+        if sample is not None:
+            notes.append(
+                f"{len(train.records)} of {len(table)} rows of {name} are used: {_describe_sample(job)}"
+            )
+    if held_out is None and isinstance(job.held_out, float):
+        mask = choose_held_out(train.records, job.held_out, f"{key}:held_out")
+        train, held_out = _take(train, np.flatnonzero(~mask)), _take(train, np.flatnonzero(mask))
+    elif held_out is None:
+        source = name_source(job.held_out)
+        held_table = load_table(_resolve_asset(job.held_out, cache_dir), task=task)
+        held_out = Part(held_table, read_records(held_table, task, records.label_names, source=source))
+        notes += list_warnings(held_out.records, source)
+    if pool is None and job.pool is not None:
+        pool_table = load_table(_resolve_asset(job.pool, cache_dir), task=task)
+        pool = Part(
+            pool_table, read_pool(pool_table, task, records.label_names, source=name_source(job.pool))
+        )
+    elif pool is not None:
+        pool = Part(pool.table, read_pool(pool.table, task, records.label_names, source=name))
+    if len(np.unique(train.records.labels)) < 2:
+        raise DataError("one label only among the training rows", where=name, hint="hold out fewer rows")
+    return _Parts(train, held_out, pool, notes)
+
+
+def prepare(job: Job, listener: Listener) -> Inputs:
+    """Read, divide, encode and label the inputs of a job.
+
+    Raises:
+        UserError: a mistake in the job or the data.
+        ServiceError: weights that cannot be had, a hub that cannot be reached.
+    """
+    parts = read_parts(job)
+    task_labels = parts.train.records.label_names
+    counts = np.bincount(parts.train.records.labels, minlength=len(task_labels))
+    listener(
+        Event(
+            "read",
+            {
+                "rows": len(parts.train.records),
+                "held_out": len(parts.held_out.records),
+                "pool": len(parts.pool.records) if parts.pool else 0,
+                "labels": dict(zip(task_labels, counts.tolist(), strict=True)),
+            },
+        )
+    )
+    if unknown := sorted(set(job.labels) - set(task_labels)):
+        raise JobError(
+            f"there is no label '{unknown[0]}'",
+            where="labels",
+            hint=f"the data has {', '.join(repr(label) for label in task_labels)}",
+        )
+    cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
+    plain = make_encoder(job.encoder, cache_dir, listener)
+    encoder = CachedEncoder(
+        plain,
+        cache_dir / "vectors",
+        on_progress=lambda done, total: listener(Event("encoding", {"done": done, "total": total})),
+    )
+    label_texts = tuple(job.labels.get(label, label) for label in task_labels)
+    empty_pool = parts.train.records.take(np.empty(0, dtype=np.int64))
+    pool_records = _sort(parts.pool.records) if parts.pool else empty_pool
+    train = _encode(_sort(parts.train.records), encoder, label_texts)
+    held_out = _encode(_sort(parts.held_out.records), encoder, label_texts)
+    pool = _encode(pool_records, encoder, label_texts)
+    if job.concepts:
+        held_out = _with_concepts(held_out, job.concepts, encoder, train.vectors)
+        pool = _with_concepts(pool, job.concepts, encoder, train.vectors)
+        train = _with_concepts(train, job.concepts, encoder, train.vectors)
+    notes = [*parts.notes, *_note_fit(plain, train.records)]
+    digest = sha256()
+    for records in (train.records, held_out.records, pool.records):
+        digest.update("\n".join(map(str, records.ids)).encode() + b"\0")
+    digest.update(encoder.name.encode())
+    return Inputs(
+        train_part=parts.train,
+        held_out_part=parts.held_out,
+        pool_table=parts.pool.table if parts.pool else None,
+        train=train,
+        held_out=held_out,
+        pool=pool,
+        folds=assign_folds(train.records, N_FOLDS, f"seed {job.seed}:folds"),
+        encoder=encoder,
+        label_texts=label_texts,
+        concepts=job.concepts,
+        notes=tuple(notes),
+        fingerprint=digest.hexdigest()[:16],
+    )
+
+
+def make_encoder(folder: str, cache_dir: Path, listener: Listener) -> OnnxEncoder:
+    """The pinned encoder, or the one in a folder of the user's.
+
+    Raises:
+        JobError: the folder has no model.onnx or tokenizer.json.
+        AssetError: the pinned weights cannot be had.
+    """
+    if not folder:
+        model = ensure_asset(MINILM, cache_dir, report_download(listener, MINILM.name))
+        tokenizer = ensure_asset(
+            MINILM_TOKENIZER, cache_dir, report_download(listener, MINILM_TOKENIZER.name)
+        )
+        return OnnxEncoder(model, tokenizer, name=f"{MINILM.name}@{MINILM.sha256[:12]}")
+    model, tokenizer = Path(folder) / "model.onnx", Path(folder) / "tokenizer.json"
+    for path in (model, tokenizer):
+        if not path.is_file():
+            raise JobError(
+                f"no {path.name} in it", where=f"encoder: {folder}", hint="name a folder that has both"
+            )
+    return OnnxEncoder(
+        model, tokenizer, name=f"{Path(folder).name}@{sha256(model.read_bytes()).hexdigest()[:12]}"
+    )
+
+
+def _resolve_asset(source: Any, cache_dir: Path | None) -> Any:
+    if isinstance(source, str) and source.startswith("asset:"):
+        return ensure_asset(source.removeprefix("asset:"), cache_dir)
+    return source
+
+
+def _group(records: Records) -> Records:
+    groups = group_near_duplicates([str(text) for text in records.texts])
+    return replace(records, groups=groups.astype(str).astype(object))
+
+
+def _take(part: Part, positions: Integers) -> Part:
+    return Part(part.table.select(positions), part.records.take(positions))
+
+
+def _sort(records: Records) -> Records:
+    return records.take(np.argsort(records.ids.astype(str), kind="stable"))
+
+
+def _encode(records: Records, encoder: Encoder, label_texts: tuple[str, ...]) -> Side:
+    if not len(records):
+        return Side(records, np.empty((0, encoder.dimension), np.float32), np.empty((0, len(label_texts))))
+    vectors = encoder.encode([str(text) for text in records.texts])
+    return Side(records, vectors, SimilarityScorer(encoder, label_texts).score_vectors(vectors))
+
+
+def _with_concepts(side: Side, concepts: Mapping[str, str], encoder: Encoder, reference: Vectors) -> Side:
+    columns = label_concepts(side.vectors, concepts, encoder, reference)
+    return replace(side, records=replace(side.records, concepts=columns))
+
+
+def _describe_sample(job: Job) -> str:
+    assert job.sample is not None  # noqa: S101 (asked by the caller)
+    sample = job.sample
+    parts = [f"{column} is {value}" for column, value in sample.where.items()]
+    if sample.max_characters is not None:
+        parts.append(f"at most {sample.max_characters} characters")
+    if sample.rows is not None:
+        counts = ", ".join(f"{count} of '{label}'" for label, count in sample.rows.items())
+        parts.append(f"made skew on purpose by the job's sample ({counts})")
+    return "; ".join(parts) or "all of them"
+
+
+def _note_fit(encoder: OnnxEncoder, records: Records) -> list[str]:
+    """Sentences on texts that do not fit the encoder: too long, or in a language it does not know."""
+    texts = [str(text) for text in records.texts]
+    notes = []
+    if n_long := encoder.count_long(texts):
+        notes.append(
+            f"{n_long} of {len(texts)} texts are longer than the encoder's window of {encoder.max_tokens} tokens: "
+            "they are encoded in pieces and the vectors averaged"
+        )
+    ratio = encoder.unknown_token_ratio(texts[:2000])
+    if ratio > _UNFIT_RATIO:
+        notes.append(
+            f"the encoder {encoder.name} does not fit the language of these texts ({ratio:.0%} of the tokens are "
+            "unknown to it): trust what rests on it less, or name a multilingual one under `encoder`"
+        )
+    return notes

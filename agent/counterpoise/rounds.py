@@ -1,0 +1,424 @@
+"""One round of the loop: what is missing, what can be done about it, doing it, and judging what came of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+
+from counterpoise.adopt import Adoptable, list_candidates, propose_adoptions
+from counterpoise.balance import count_cells, find_deficits
+from counterpoise.concepts import label_concepts
+from counterpoise.events import Event, Listener
+from counterpoise.filters import (
+    KnownTexts,
+    TextFilter,
+    check_concepts,
+    check_labels,
+    combine_verdicts,
+    find_copies,
+    make_known_texts,
+)
+from counterpoise.generators.minority_text import Demonstrations, MinorityText
+from counterpoise.llm import ChatClient
+from counterpoise.planner import Costs, Offer, make_plan
+from counterpoise.preparation import Inputs, Side, Vectors
+from counterpoise.records import (
+    Action,
+    Capabilities,
+    Cell,
+    ConceptColumns,
+    Deficit,
+    Integers,
+    Kind,
+    Plan,
+    PlanItem,
+    Proposal,
+    Records,
+    State,
+    Verdict,
+)
+from counterpoise.scorers import ClassifierScorer
+from counterpoise.splits import sample_by_rank
+from counterpoise_retrievers.faiss_index import FaissIndex
+
+MOST_DEMONSTRATIONS = 500
+_FEWEST_TRIED = 50
+_LOWEST_ACCEPTANCE = 0.10
+TOLERATED_RATIO = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Proposals of settled rounds with their verdicts and vectors, in the order of their ids."""
+
+    proposals: tuple[Proposal, ...]
+    verdicts: tuple[Verdict, ...]
+    vectors: Vectors
+    concepts: ConceptColumns | None
+
+    def __len__(self) -> int:
+        """Number of proposals."""
+        return len(self.proposals)
+
+    @property
+    def kept(self) -> list[int]:
+        """Positions of the accepted ones."""
+        return [place for place, verdict in enumerate(self.verdicts) if verdict.kept]
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What a run has so far: settled rounds only. The only thing in a run that changes."""
+
+    rounds: list[tuple[Plan, Judged]] = field(default_factory=list)
+    costs: dict[tuple[Action, Cell], Costs] = field(default_factory=dict)
+
+    def settle(self, plan: Plan, judged: Judged) -> None:
+        """Add a round and what its items cost."""
+        self.rounds.append((plan, judged))
+        for item in plan.items:
+            mine = [place for place, proposal in enumerate(judged.proposals) if proposal.item.id == item.id]
+            n_kept = sum(judged.verdicts[place].kept for place in mine)
+            tokens = sum(judged.proposals[place].tokens for place in mine)
+            key = (item.action, item.cell)
+            known = self.costs.get(key, Costs())
+            self.costs[key] = known.add(len(mine), n_kept, tokens, item.n_requests)
+
+    def list_accepted(self) -> list[tuple[Proposal, Verdict]]:
+        """All accepted proposals, by id."""
+        return [
+            (judged.proposals[place], judged.verdicts[place])
+            for _, judged in self.rounds
+            for place in judged.kept
+        ]
+
+    def list_rejected(self) -> list[tuple[Proposal, Verdict]]:
+        """All others, by id."""
+        return [
+            (proposal, verdict)
+            for _, judged in self.rounds
+            for proposal, verdict in zip(judged.proposals, judged.verdicts, strict=True)
+            if not verdict.kept
+        ]
+
+    def stack_vectors(self, dimension: int, *, kept_only: bool = True) -> Vectors:
+        """Vectors of the accepted proposals (or of all), in the same order."""
+        parts = [
+            judged.vectors[judged.kept] if kept_only else judged.vectors
+            for _, judged in self.rounds
+            if len(judged)
+        ]
+        return np.concatenate(parts) if parts else np.empty((0, dimension), np.float32)
+
+    def find_exhausted(self) -> frozenset[tuple[Action, Cell]]:
+        """Actions that no longer pay in a cell: less than a tenth kept over fifty tries, or nothing new."""
+        gone = set()
+        for (action, cell), costs in self.costs.items():
+            if (
+                (costs.tried >= _FEWEST_TRIED and costs.accepted / costs.tried < _LOWEST_ACCEPTANCE)
+                or (costs.requests and not costs.tried)
+                or (action is Action.ADOPT and not costs.accepted)
+            ):
+                gone.add((action, cell))
+        return frozenset(gone)
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What all rounds share.
+
+    Args:
+        inputs: the data.
+        scorer: the label scorer, trained on all training rows.
+        is_trusted: whether it passed its audit; if not it neither adopts nor refuses.
+        adoptable: what the pool offers.
+        pool_index: of the pool's vectors.
+        generator: writes texts.
+        text_filter: bounds from real rows.
+        known: texts that must not be repeated.
+        target: as the job says.
+        key: the run's key.
+    """
+
+    inputs: Inputs
+    scorer: ClassifierScorer
+    is_trusted: bool
+    adoptable: Adoptable | None
+    pool_index: FaissIndex
+    generator: MinorityText
+    text_filter: TextFilter
+    known: Mapping[str, KnownTexts]
+    target: Literal["equal"] | Mapping[str, float]
+    key: str
+
+
+def count_records(shop: Workshop, ledger: Ledger) -> Records:
+    """The training rows and all accepted ones: what is counted."""
+    train = shop.inputs.train.records
+    accepted = ledger.list_accepted()
+    if not accepted:
+        return train
+    places = {name: place for place, name in enumerate(train.label_names)}
+    attributes = {
+        name: np.concatenate(
+            [column, np.array([proposal.attributes.get(name, "") for proposal, _ in accepted], dtype=object)]
+        )
+        for name, column in train.attributes.items()
+    }
+    concepts = train.concepts
+    if concepts is not None:
+        added = [
+            judged.concepts.take(np.array(judged.kept))
+            for _, judged in ledger.rounds
+            if judged.concepts and judged.kept
+        ]
+        concepts = replace(
+            concepts,
+            states=np.concatenate([concepts.states, *(part.states for part in added)]),
+            probabilities=np.concatenate([concepts.probabilities, *(part.probabilities for part in added)]),
+        )
+    return Records(
+        ids=np.concatenate([train.ids, np.array([proposal.id for proposal, _ in accepted], dtype=object)]),
+        texts=np.concatenate(
+            [train.texts, np.array([proposal.text for proposal, _ in accepted], dtype=object)]
+        ),
+        labels=np.concatenate([train.labels, np.array([places[proposal.label] for proposal, _ in accepted])]),
+        label_names=train.label_names,
+        attributes=attributes,
+        concepts=concepts,
+    )
+
+
+def list_deficits(shop: Workshop, ledger: Ledger) -> list[Deficit]:
+    """Cells that lack records: labels alone first; the finer cells once the labels are even or exhausted."""
+    records = count_records(shop, ledger)
+    gone = ledger.find_exhausted()
+    stages: list[list[Literal["label", "concept", "attribute"]]] = [["label"], ["concept", "attribute"]]
+    for families in stages:
+        found = [
+            deficit
+            for deficit in find_deficits(records, shop.target, families)
+            if deficit.need >= max(3, TOLERATED_RATIO * deficit.want)
+            and (Action.MINORITY, deficit.cell) not in gone
+        ]
+        if found:
+            return found
+    return []
+
+
+def plan_round(
+    shop: Workshop,
+    ledger: Ledger,
+    chat: ChatClient,
+    capabilities: Capabilities,
+    *,
+    round_number: int,
+    n_rounds: int,
+    limit: int | None,
+) -> Plan:
+    """Count, and plan the next round.
+
+    Args:
+        shop: what all rounds share.
+        ledger: settled rounds.
+        chat: for estimates of requests.
+        capabilities: of the model.
+        round_number: from 1.
+        n_rounds: rounds the job allows.
+        limit: tokens of the budget, None without.
+    """
+    deficits = list_deficits(shop, ledger)
+    counts = count_cells(count_records(shop, ledger))
+    offers: dict[Cell, Offer] = {}
+    for deficit in deficits:
+        offers[deficit.cell] = _make_offer(shop, ledger, deficit.cell, chat, capabilities)
+        # Several thin labels are each other's contrast; a single one needs records of another label beside it.
+        alone = all(
+            other.cell.label == deficit.cell.label
+            for other in deficits
+            if replace(other.cell, label="") == replace(deficit.cell, label="")
+        )
+        contrast = _find_contrast(deficit.cell, counts, shop.inputs.train.records) if alone else None
+        if contrast is None:
+            continue
+        if contrast not in offers:
+            offers[contrast] = _make_offer(shop, ledger, contrast, chat, capabilities)
+        if offers[contrast].n_demonstrations:
+            offers[deficit.cell] = replace(offers[deficit.cell], contrast=contrast)
+    remaining = None if limit is None else max(0, limit - chat.budget.used)
+    return make_plan(
+        deficits,
+        offers,
+        ledger.costs,
+        round_number=round_number,
+        n_rounds=n_rounds,
+        remaining_tokens=remaining,
+        exhausted=ledger.find_exhausted(),
+    )
+
+
+async def carry_out(
+    plan: Plan,
+    shop: Workshop,
+    ledger: Ledger,
+    chat: ChatClient,
+    capabilities: Capabilities,
+    listener: Listener,
+) -> Judged:
+    """Do what a plan says and judge every proposal, in the order of their ids."""
+    proposals: list[Proposal] = []
+    taken = frozenset(proposal.source_id for proposal, _ in ledger.list_accepted() if proposal.source_id)
+    for item in plan.items:
+        if item.action is Action.ADOPT:
+            candidates = _list_adoptable(shop, item.cell, taken)
+            proposals += propose_adoptions(item, shop.inputs.pool.records, candidates, shop.key)
+            continue
+        shown = choose_demonstrations(shop, item.cell)
+        async for proposal in shop.generator.propose(item, shown, chat, capabilities):
+            proposals.append(proposal)
+            _report_progress(listener, item, proposals, chat)
+    proposals.sort(key=lambda proposal: proposal.id)
+    judged = judge(proposals, shop, ledger)
+    reasons = Counter(verdict.reason for verdict in judged.verdicts if not verdict.kept)
+    listener(
+        Event(
+            "judged",
+            {"round": plan.round, "accepted": len(judged.kept), "rejected": dict(sorted(reasons.items()))},
+        )
+    )
+    return judged
+
+
+def judge(proposals: Sequence[Proposal], shop: Workshop, ledger: Ledger) -> Judged:
+    """Pass proposals through all filters."""
+    encoder = shop.inputs.encoder
+    if not proposals:
+        return Judged((), (), np.empty((0, encoder.dimension), np.float32), None)
+    text_verdicts = shop.text_filter.verdicts(proposals)
+    # What fails on its face is not worth a vector; a zero vector is like nothing.
+    passing = [place for place, verdict in enumerate(text_verdicts) if verdict.kept]
+    vectors = np.zeros((len(proposals), encoder.dimension), np.float32)
+    if passing:
+        vectors[passing] = encoder.encode([proposals[place].text for place in passing])
+    train = shop.inputs.train
+    rows = {str(identity): row for row, identity in enumerate(train.records.ids)}
+    parents = {
+        parent: str(train.records.texts[rows[parent]])
+        for proposal in proposals
+        for parent in proposal.parents
+    }
+    earlier = make_known_texts(
+        (proposal.text for proposal, _ in ledger.list_accepted()), ledger.stack_vectors(encoder.dimension)
+    )
+    concepts = None
+    if shop.inputs.concepts:
+        concepts = label_concepts(vectors, shop.inputs.concepts, encoder, train.vectors)
+    # Copies are looked for among what passed the other filters, so that a refused text cannot shadow a good one.
+    first = combine_verdicts(
+        text_verdicts,
+        check_labels(
+            proposals,
+            shop.scorer.score_vectors(vectors),
+            train.records.label_names,
+            is_trusted=shop.is_trusted,
+        ),
+        check_concepts(proposals, concepts),
+    )
+    places = [place for place, verdict in enumerate(first) if verdict.kept]
+    copies = find_copies(
+        [proposals[place] for place in places], vectors[places], shop.known, earlier, parents
+    )
+    verdicts = list(first)
+    for place, copy in zip(places, copies, strict=True):
+        verdicts[place] = combine_verdicts([first[place]], [copy])[0]
+    return Judged(tuple(proposals), tuple(verdicts), vectors, concepts)
+
+
+def choose_demonstrations(shop: Workshop, cell: Cell) -> Demonstrations:
+    """Real rows of a cell to show; where it has fewer than two, those of its label nearest to what it is about."""
+    train = shop.inputs.train
+    rows = _find_rows(train, cell)
+    if len(rows) < 2:
+        rows = _find_nearest(shop, cell)
+    picked = rows[sample_by_rank(train.records.ids[rows], MOST_DEMONSTRATIONS, f"{shop.key}:demonstrations")]
+    return Demonstrations(train.records.take(picked), train.vectors[picked])
+
+
+def _find_rows(side: Side, cell: Cell) -> Integers:
+    records = side.records
+    mask = records.labels == records.label_names.index(cell.label)
+    if cell.attribute:
+        mask &= records.attributes[cell.attribute] == cell.value
+    if cell.concept and records.concepts is not None:
+        mask &= records.concepts.states[:, records.concepts.names.index(cell.concept)] == State.PRESENT
+    return np.flatnonzero(mask)
+
+
+def _find_nearest(shop: Workshop, cell: Cell) -> Integers:
+    """The ten rows of the cell's label that are nearest to its concept, or to the rows of its attribute value."""
+    train = shop.inputs.train
+    rows = _find_rows(train, Cell(cell.label))
+    if cell.concept:
+        anchor = shop.inputs.encoder.encode([shop.inputs.concepts[cell.concept]])[0]
+    elif cell.attribute:
+        members = np.flatnonzero(train.records.attributes[cell.attribute] == cell.value)
+        anchor = train.vectors[members].mean(axis=0) if len(members) else train.vectors[rows].mean(axis=0)
+    else:
+        return rows
+    order = np.argsort(-(train.vectors[rows] @ anchor), kind="stable")
+    return rows[np.sort(order[:10])]
+
+
+def _make_offer(
+    shop: Workshop, ledger: Ledger, cell: Cell, chat: ChatClient, capabilities: Capabilities
+) -> Offer:
+    shown = choose_demonstrations(shop, cell)
+    request_tokens = 0
+    if len(shown):
+        probe = PlanItem(Action.MINORITY, cell, 1, 0, 0, n_requests=8)
+        requests = shop.generator.make_requests(probe, shown, capabilities)
+        request_tokens = max(chat.budget.estimate(request) for request in requests)
+        # Demonstrations differ in length from request to request; a margin keeps the plan inside the budget.
+        request_tokens += request_tokens // 4
+    taken = frozenset(proposal.source_id for proposal, _ in ledger.list_accepted() if proposal.source_id)
+    return Offer(request_tokens, len(_list_adoptable(shop, cell, taken)), len(shown))
+
+
+def _list_adoptable(shop: Workshop, cell: Cell, taken: frozenset[str]) -> Integers:
+    if shop.adoptable is None or not shop.is_trusted:
+        return np.empty(0, dtype=np.int64)
+    thin = shop.inputs.train.vectors[_find_rows(shop.inputs.train, cell)]
+    return list_candidates(cell, shop.inputs.pool.records, shop.adoptable, taken, thin, shop.pool_index)
+
+
+def _find_contrast(cell: Cell, counts: Mapping[Cell, int], train: Records) -> Cell | None:
+    """The cell of the label that has most beside this one; None where it is this one."""
+    siblings = [replace(cell, label=label) for label in train.label_names]
+    largest = max(siblings, key=lambda sibling: (counts.get(sibling, 0), sibling.label))
+    return None if largest == cell else largest
+
+
+def _report_progress(
+    listener: Listener, item: PlanItem, proposals: Sequence[Proposal], chat: ChatClient
+) -> None:
+    listener(
+        Event(
+            "progress",
+            {
+                "round": item.round,
+                "proposed": len(proposals),
+                "tokens_used": chat.budget.used,
+                "tokens_paid": chat.budget.paid,
+                "limit": chat.budget.limit,
+            },
+        )
+    )
+
+
+def is_written(proposal: Proposal) -> bool:
+    """Whether a model wrote it (and it was not adopted)."""
+    return proposal.kind is not Kind.ADOPTED

@@ -1,0 +1,168 @@
+"""The run directory: one process at a time, a journal of what happened, and a marker that is written last.
+
+`job.yaml` is the resolved job, `journal.sqlite` holds rounds, verdicts, audits, spend and the keys of the replies
+used, `FINISHED` says that everything else is whole. A run is a function of its job, its data and the stored
+replies, so resuming is running again: decisions are taken anew and agree with the journal, and no stored reply is
+asked a second time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from counterpoise.errors import RunDirectoryError, StorageError
+
+FINISHED = "FINISHED"
+_SCHEMA = "create table if not exists entries (kind text, key text, value text, primary key (kind, key))"
+_WRITTEN = ("dataset", "rejected", "report.html", "report.json", FINISHED)
+
+
+class RunDirectory:
+    """An open run directory; a context manager that holds its lock.
+
+    Args:
+        path: the folder; made where it is missing.
+
+    Raises:
+        RunDirectoryError: it cannot be written, or another process runs in it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise RunDirectoryError(
+                f"cannot be written ({error.strerror})",
+                where=str(path),
+                hint="name another folder under output",
+            ) from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._lock)
+            raise RunDirectoryError(
+                "another process runs in this directory",
+                where=str(path),
+                hint="wait for it, or name another folder under output",
+            ) from error
+        try:
+            self._journal = sqlite3.connect(path / "journal.sqlite", isolation_level=None)
+            self._journal.execute("pragma journal_mode=wal")
+            self._journal.execute("pragma synchronous=normal")
+            self._journal.execute(_SCHEMA)
+        except sqlite3.Error as error:
+            os.close(self._lock)
+            raise _explain(error, path) from error
+
+    def __enter__(self) -> Self:
+        """The open directory."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the journal and let the lock go."""
+        self._journal.close()
+        os.close(self._lock)
+
+    def begin(self, job_yaml: str, fingerprint: str) -> None:
+        """Set the directory up for a job: a new one, or the same one again.
+
+        Args:
+            job_yaml: the resolved job.
+            fingerprint: of what decides the result: the job and the data.
+
+        Raises:
+            RunDirectoryError: it holds the run of another job or other data, or other files.
+            StorageError: the disk is full.
+        """
+        known = self.read("run").get("fingerprint")
+        if known is not None and known != fingerprint:
+            raise RunDirectoryError(
+                "holds a run of another job or other data",
+                where=str(self.path),
+                hint="name another folder under output, or remove this one",
+            )
+        strangers = [
+            entry.name
+            for entry in self.path.iterdir()
+            if known is None
+            and not entry.name.startswith(("journal.sqlite", "lock", "."))
+            and entry.name != "logs"
+        ]
+        if strangers:
+            raise RunDirectoryError(
+                f"holds other files ({', '.join(sorted(strangers)[:3])})",
+                where=str(self.path),
+                hint="name an empty or a new folder under output",
+            )
+        try:
+            for name in _WRITTEN:
+                if (self.path / name).is_dir():
+                    shutil.rmtree(self.path / name)
+                else:
+                    (self.path / name).unlink(missing_ok=True)
+            write_text(self.path / "job.yaml", job_yaml)
+        except OSError as error:
+            raise _explain(error, self.path) from error
+        self.write("run", {"fingerprint": fingerprint})
+
+    def write(self, kind: str, entries: Mapping[str, Any]) -> None:
+        """Write entries of one kind in one commit; equal keys are replaced.
+
+        Raises:
+            StorageError: the disk is full.
+        """
+        self._write_all((kind, key, json.dumps(value, ensure_ascii=False)) for key, value in entries.items())
+
+    def _write_all(self, rows: Iterable[tuple[str, str, str]]) -> None:
+        try:
+            self._journal.execute("begin immediate")
+            self._journal.executemany("insert or replace into entries values (?, ?, ?)", rows)
+            self._journal.execute("commit")
+        except sqlite3.Error as error:
+            raise _explain(error, self.path) from error
+
+    def read(self, kind: str) -> dict[str, Any]:
+        """All entries of one kind, by key."""
+        rows = self._journal.execute("select key, value from entries where kind = ? order by key", (kind,))
+        return {key: json.loads(value) for key, value in rows}
+
+    def finish(self) -> None:
+        """Write the marker that says everything else is whole.
+
+        Raises:
+            StorageError: the disk is full.
+        """
+        try:
+            write_text(self.path / FINISHED, "")
+        except OSError as error:
+            raise _explain(error, self.path) from error
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the marker is there."""
+        return (self.path / FINISHED).is_file()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8", newline="\n")
+    partial.replace(path)
+
+
+def _explain(error: Exception, path: Path) -> StorageError:
+    return StorageError(
+        f"cannot be written ({error})", where=str(path), hint="free some space there, then resume the run"
+    )

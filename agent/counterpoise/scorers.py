@@ -1,0 +1,184 @@
+"""Scorers: what gives probabilities for a question about a record.
+
+Three kinds: a classifier on sentence vectors (cross-fitted on the user's own labels), the similarity of a text to
+a description, and a language model that picks a letter. Whichever it is, it decides nothing before its audit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from counterpoise.llm import ChatClient, ChatRequest
+from counterpoise.prompting import Prompt, load_prompt
+from counterpoise.records import Floats, Integers, Records
+from counterpoise.students import fit_log_probabilities, log_prior
+from counterpoise_retrievers.encoders import Encoder
+
+LETTERS = "ABCDEFGHIJKLMNOPQRST"
+_SIMILARITY_TEMPERATURE = 20.0
+
+
+class Scorer(Protocol):
+    """Anything that gives probabilities for a question about records.
+
+    Args:
+        name: as the report calls it.
+    """
+
+    name: str
+
+    async def score(self, records: Records) -> Floats:
+        """(n, k) probabilities, rows summing to 1; a row of NaN where there is no answer."""
+        ...
+
+
+def cross_fit(
+    vectors: NDArray[np.float32], labels: Integers, folds: Integers, n_labels: int
+) -> tuple[Floats, Floats]:
+    """Probabilities from classifiers that never saw the row they score.
+
+    Args:
+        vectors: (n, d) sentence vectors.
+        labels: (n,) label indices.
+        folds: (n,) fold numbers; near-duplicates share one.
+        n_labels: k.
+
+    Returns:
+        (n, k) probabilities with the label prior taken out, so that a rare label can win, and the mean of the
+        (k,) log priors that were taken out.
+    """
+    scores = np.zeros((len(labels), n_labels))
+    priors = []
+    for fold in np.unique(folds):
+        inside, outside = folds != fold, folds == fold
+        ones = np.ones(int(inside.sum()))
+        prior = log_prior(labels[inside], ones, n_labels)
+        scores[outside] = (
+            fit_log_probabilities(vectors[inside], labels[inside], ones, vectors[outside], n_labels) - prior
+        )
+        priors.append(prior)
+    return np.asarray(softmax(scores, axis=1)), np.mean(priors, axis=0)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifierScorer:
+    """Logistic regression on sentence vectors with the label prior taken out (Menon et al. 2021).
+
+    Args:
+        encoder: gives the vectors.
+        vectors: (n, d) of the training rows.
+        labels: (n,) their label indices.
+        n_labels: k.
+        name: as the report calls it.
+    """
+
+    encoder: Encoder
+    vectors: NDArray[np.float32]
+    labels: Integers
+    n_labels: int
+    name: str = "classifier"
+
+    async def score(self, records: Records) -> Floats:
+        """(n, k) probabilities. Rows it was trained on are flattered: use `cross_fit` to audit it."""
+        return self.score_vectors(self.encoder.encode(list(records.texts)))
+
+    def score_vectors(self, vectors: NDArray[np.float32]) -> Floats:
+        """The same for (n, d) vectors that are already there."""
+        ones = np.ones(len(self.labels))
+        scores = fit_log_probabilities(self.vectors, self.labels, ones, vectors, self.n_labels)
+        return np.asarray(softmax(scores - log_prior(self.labels, ones, self.n_labels), axis=1))
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarityScorer:
+    """Cosine of a text to one description an answer, under a softmax; knows nothing of the data.
+
+    Args:
+        encoder: gives the vectors.
+        descriptions: one line an answer.
+        name: as the report calls it.
+    """
+
+    encoder: Encoder
+    descriptions: tuple[str, ...]
+    name: str = "similarity"
+
+    async def score(self, records: Records) -> Floats:
+        """(n, k) probabilities."""
+        return self.score_vectors(self.encoder.encode(list(records.texts)))
+
+    def score_vectors(self, vectors: NDArray[np.float32]) -> Floats:
+        """The same for (n, d) vectors that are already there."""
+        anchors = self.encoder.encode(list(self.descriptions))
+        return np.asarray(softmax(_SIMILARITY_TEMPERATURE * (vectors @ anchors.T).astype(np.float64), axis=1))
+
+
+@dataclass(frozen=True, slots=True)
+class LLMScorer:
+    """A language model that picks the letter of an answer, by the probabilities of the letters.
+
+    Letters are shown in two orders and the probabilities averaged, because small models prefer a position.
+
+    Args:
+        chat: the way to the model.
+        question: what is asked of every text.
+        answers: one line an answer, at most 20.
+        name: as the report calls it.
+        prompt_name: a prompt with the variables question, options and text.
+        purpose: under which its tokens are counted.
+    """
+
+    chat: ChatClient
+    question: str
+    answers: tuple[str, ...]
+    name: str = "llm"
+    prompt_name: str = "label_choice"
+    purpose: str = "label"
+
+    def __post_init__(self) -> None:
+        """Refuse more answers than there are letters for."""
+        if not 2 <= len(self.answers) <= len(LETTERS):
+            raise ValueError(f"{len(self.answers)} answers; a letter choice has 2 to {len(LETTERS)}")
+
+    def make_requests(self, text: str) -> list[ChatRequest]:
+        """The questions about one text: the answers in order, and in reverse order."""
+        prompt = load_prompt(self.prompt_name)
+        k = len(self.answers)
+        return [self._make(prompt, text, order) for order in (range(k), range(k - 1, -1, -1))]
+
+    def _make(self, prompt: Prompt, text: str, order: Sequence[int]) -> ChatRequest:
+        options = [(LETTERS[place], self.answers[answer]) for place, answer in enumerate(order)]
+        request = prompt.render(question=self.question, options=options, text=text)
+        return replace(request, choices=tuple(LETTERS[: len(self.answers)]), purpose=self.purpose)
+
+    async def score(self, records: Records) -> Floats:
+        """(n, k) probabilities; a row of NaN where the model or the budget failed.
+
+        Raises:
+            StorageError: the reply store cannot be written.
+        """
+        n, k = len(records), len(self.answers)
+        # A text that stands twice is asked once.
+        places: dict[str, list[int]] = {}
+        for row, text in enumerate(records.texts):
+            places.setdefault(str(text), []).append(row)
+        requests = [request for text in places for request in self.make_requests(text)]
+        rows = list(places.values())
+        total = np.zeros((n, k))
+        async for outcome in self.chat.generate_many(requests):
+            turn, reverse = divmod(outcome.index, 2)
+            probabilities = np.full(k, np.nan)
+            if outcome.completions and (letters := outcome.completions[0].logprobs) is not None:
+                probabilities = np.array([letters[letter] for letter in LETTERS[:k]])
+            total[rows[turn]] += probabilities[::-1] if reverse else probabilities
+        return total / 2.0
+
+    def estimate_tokens(self, text: str) -> int:
+        """Tokens that the questions about one text cost at most."""
+        return sum(self.chat.budget.estimate(request) for request in self.make_requests(text))

@@ -1,0 +1,341 @@
+"""What a run says at its end: the held-out table, the advice that follows from it, and the report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from counterpoise.association import measure_residuals
+from counterpoise.balance import count_cells, find_deficits
+from counterpoise.datasets_sources import name_source
+from counterpoise.job import Job
+from counterpoise.llm import TokenBudget
+from counterpoise.measures import N_SEEDS, ArmScore, HeldOutScore, choose_best, score_arms, score_held_out
+from counterpoise.metrics import METRICS
+from counterpoise.records import Proposal, Records, State, Verdict
+from counterpoise.result import Outcome
+from counterpoise.rounds import Ledger, Workshop, count_records
+from counterpoise.students import STUDENTS, ZERO_TOKEN_ARMS, make_rows
+from counterpoise.trust import LabelTrust
+
+MOST_EXAMPLES = 12
+MOST_EXAMPLES_A_REASON = 3
+_VERSION = "0.1.0"
+_METRIC_NAMES = {"macro_f1": "macro-F1", "auroc": "AUROC"}
+
+
+def make_report(
+    job: Job,
+    shop: Workshop,
+    ledger: Ledger,
+    trust: LabelTrust,
+    simple: tuple[list[ArmScore], dict[str, str]],
+    outcome: Outcome,
+    budget: TokenBudget,
+    stopped: str,
+) -> dict[str, Any]:
+    """The report of a run, in the shape of `report_schema.Report`.
+
+    The sealed rows are scored here, once. The arm that differences are taken from was chosen on inner validation.
+
+    Args:
+        job: what was to be done.
+        shop: the data.
+        ledger: the rounds.
+        trust: the audits.
+        simple: scores of the ways that cost no token on inner validation, and the best for each student.
+        outcome: what was written.
+        budget: what was spent.
+        stopped: why the run ended.
+    """
+    scores, best = simple
+    n_labels = len(shop.inputs.train.records.label_names)
+    accepted = ledger.list_accepted()
+    validation = list(scores)
+    if accepted:
+        folds = np.concatenate([shop.inputs.folds, np.full(len(accepted), -1)])
+        validation += score_arms(outcome.ours, folds, n_labels, ("counterpoise",), outcome.parents)
+    table = measure_held_out(
+        shop, outcome, {metric: choose_best(scores, metric) for metric in METRICS}, bool(accepted)
+    )
+    before = shop.inputs.train.records
+    after = count_records(shop, ledger)
+    headline, advice = advise(job, table, best, len(accepted), len(shop.inputs.pool))
+    return {
+        "title": job.name,
+        "version": _VERSION,
+        "headline": headline,
+        "advice": advice,
+        "data": {
+            "source": name_source(job.data).rsplit("/", 1)[-1],
+            "rows": len(before),
+            "labels": {str(cell): have for cell, have in count_cells(before, ["label"]).items()},
+            "held_out_rows": len(shop.inputs.held_out),
+            "pool_rows": len(shop.inputs.pool),
+            "notes": list(shop.inputs.notes),
+        },
+        "balance": _describe_balance(job, before, after),
+        "rounds": _describe_rounds(ledger),
+        "verdicts": _describe_verdicts(shop, ledger),
+        "scorers": list(trust.rows),
+        "spend": _describe_spend(budget, ledger),
+        "validation": {
+            "metric": job.metric,
+            "rows": [
+                {
+                    "arm": score.arm,
+                    "student": score.student,
+                    "macro_f1": score.macro_f1,
+                    "auroc": score.auroc,
+                    "kind": _kind(score.arm),
+                }
+                for score in validation
+            ],
+            "best_zero_token": best,
+        },
+        "held_out": {
+            "n": len(shop.inputs.held_out),
+            "n_seeds": N_SEEDS,
+            "rows": [_describe_score(score) for score in table],
+        },
+        "stopped": stopped,
+        "settings": _describe_settings(job, outcome),
+    }
+
+
+def measure_held_out(
+    shop: Workshop, outcome: Outcome, baseline: Mapping[str, Mapping[str, str]], has_added: bool
+) -> list[HeldOutScore]:
+    """Score every arm on the sealed rows."""
+    inputs = shop.inputs
+    own = outcome.ours.take(outcome.ours.original)
+    trains = dict.fromkeys(ZERO_TOKEN_ARMS, own)
+    groups = dict.fromkeys(ZERO_TOKEN_ARMS, outcome.groups["own"])
+    if has_added:
+        trains |= {"counterpoise": outcome.ours, "unverified": outcome.unverified}
+        groups |= {arm: outcome.groups[arm] for arm in ("counterpoise", "unverified")}
+    held = inputs.held_out
+    test = make_rows(held.records.texts, held.vectors, held.records.labels, zero_shot=held.zero_shot)
+    return score_held_out(trains, groups, test, len(held.records.label_names), baseline)
+
+
+def advise(
+    job: Job, table: Sequence[HeldOutScore], best: Mapping[str, str], n_accepted: int, n_pool: int
+) -> tuple[str, list[str]]:
+    """One honest sentence on what adding records was worth, and what to do.
+
+    Gains count from the best way that costs no token, and only where the interval of the paired difference
+    excludes zero.
+    """
+    name = _METRIC_NAMES[job.metric]
+    ours = {score.student: score.differences[job.metric] for score in table if score.arm == "counterpoise"}
+    simple = "; ".join(f"{_say(best[student])} for {student}" for student in STUDENTS)
+    if not n_accepted:
+        return (
+            f"No record was added: use {_say(best[STUDENTS[0]])}, the best way that costs no token",
+            [f"On inner validation the best ways without tokens are: {simple}."],
+        )
+    better = [student for student, value in ours.items() if value.low > 0]
+    worse = [student for student, value in ours.items() if value.high < 0]
+    sizes = ", ".join(
+        f"{100 * value.mean:+.1f} points ({100 * value.low:+.1f} to {100 * value.high:+.1f}) for {student}"
+        for student, value in ours.items()
+    )
+    advice = [f"{name} against the best way without tokens: {sizes}."]
+    if better and not worse:
+        headline = f"{n_accepted} added records raised {name} beyond the best way that costs no token"
+        advice.append(
+            "Train on the result with its `weight` column and adjust the logits by the weighted label shares."
+        )
+    elif worse and not better:
+        headline = (
+            f"Do not train on the added records: {_say(best[worse[0]])} alone is better, and costs no token"
+        )
+        advice.append(f"Use instead: {simple}.")
+    elif better:
+        headline = (
+            f"The {n_accepted} added records help {' and '.join(better)}, and harm {' and '.join(worse)}"
+        )
+        advice.append(f"Use the result for {' and '.join(better)} only; else {simple}.")
+    else:
+        headline = (
+            f"{n_accepted} added records made no measurable difference: {_say(best[STUDENTS[0]])} is as good"
+        )
+        advice.append(f"Use instead: {simple}. They cost no token.")
+    if not n_pool:
+        advice.append(
+            "Unlabelled records would help more than writing: name a file of them under `pool`, and the sure ones "
+            "are adopted without a token."
+        )
+    return headline, advice
+
+
+def _say(arm: str) -> str:
+    return arm.replace("_", " ")
+
+
+def _kind(arm: str) -> str:
+    if arm in ZERO_TOKEN_ARMS:
+        return "zero_token"
+    return "ours" if arm == "counterpoise" else "reference"
+
+
+def _describe_score(score: HeldOutScore) -> dict[str, Any]:
+    row: dict[str, Any] = {"arm": score.arm, "student": score.student, "kind": _kind(score.arm)}
+    for metric in METRICS:
+        value, difference = score.values[metric], score.differences[metric]
+        row[metric] = {"mean": value.mean, "low": value.low, "high": value.high}
+        row[f"{metric}_difference"] = {
+            "mean": difference.mean,
+            "low": difference.low,
+            "high": difference.high,
+        }
+    return row
+
+
+def _describe_balance(job: Job, before: Records, after: Records) -> dict[str, Any]:
+    target = job.target
+    counted = {True: count_cells(before), False: count_cells(after)}
+    wanted = {
+        side: {deficit.cell: deficit for deficit in find_deficits(records, target)}
+        for side, records in ((True, before), (False, after))
+    }
+    cells = list(counted[True])
+
+    def describe(side: bool) -> list[dict[str, Any]]:
+        rows = []
+        for cell in cells:
+            deficit = wanted[side].get(cell)
+            have = counted[side].get(cell, 0)
+            rows.append(
+                {
+                    "cell": str(cell),
+                    "have": have,
+                    "want": deficit.want if deficit else have,
+                    "need": deficit.need if deficit else 0,
+                }
+            )
+        return rows
+
+    return {
+        "before": describe(True),
+        "after": describe(False),
+        "score_before": _score_imbalance(before),
+        "score_after": _score_imbalance(after),
+    }
+
+
+def _score_imbalance(records: Records) -> float | None:
+    """Hinge sum of the label x concept and label x attribute residuals (METHODS 3.2); None without either."""
+    n_labels = len(records.label_names)
+    present, known = [], []
+    if records.concepts is not None:
+        for column in range(len(records.concepts.names)):
+            states = records.concepts.states[:, column]
+            present.append(np.bincount(records.labels[states == State.PRESENT], minlength=n_labels))
+            known.append(np.bincount(records.labels[states != State.UNKNOWN], minlength=n_labels))
+    for values in records.attributes.values():
+        given = values != ""
+        for value in sorted(set(values[given]))[:50]:
+            present.append(np.bincount(records.labels[values == value], minlength=n_labels))
+            known.append(np.bincount(records.labels[given], minlength=n_labels))
+    if not present:
+        return None
+    return measure_residuals(np.array(present), np.array(known)).hinge_sum
+
+
+def _describe_rounds(ledger: Ledger) -> list[dict[str, Any]]:
+    rounds = []
+    for plan, judged in ledger.rounds:
+        items = []
+        for item in plan.items:
+            mine = [place for place, proposal in enumerate(judged.proposals) if proposal.item.id == item.id]
+            items.append(
+                {
+                    "action": str(item.action),
+                    "cell": str(item.cell),
+                    "count": item.count,
+                    "requests": item.n_requests,
+                    "proposed": len(mine),
+                    "accepted": sum(judged.verdicts[place].kept for place in mine),
+                    "tokens": sum(judged.proposals[place].tokens for place in mine),
+                }
+            )
+        rounds.append({"round": plan.round, "reason": plan.reason, "items": items})
+    return rounds
+
+
+def _describe_verdicts(shop: Workshop, ledger: Ledger) -> dict[str, Any]:
+    rejected = ledger.list_rejected()
+    reasons = Counter(verdict.reason for _, verdict in rejected)
+    shown: Counter[str] = Counter()
+    examples: list[dict[str, Any]] = []
+    for proposal, verdict in rejected:
+        if shown[verdict.reason] < MOST_EXAMPLES_A_REASON and len(examples) < MOST_EXAMPLES:
+            shown[verdict.reason] += 1
+            examples.append(_describe_example(shop, proposal, verdict) | {"reason": verdict.reason})
+    accepted = ledger.list_accepted()
+    step = max(1, len(accepted) // MOST_EXAMPLES)
+    return {
+        "accepted": len(accepted),
+        "rejected": dict(sorted(reasons.items())),
+        "accepted_examples": [_describe_example(shop, *pair) for pair in accepted[::step][:MOST_EXAMPLES]],
+        "rejected_examples": examples,
+    }
+
+
+def _describe_example(shop: Workshop, proposal: Proposal, verdict: Verdict) -> dict[str, Any]:
+    train = shop.inputs.train.records
+    rows = {str(identity): row for row, identity in enumerate(train.ids)}
+    return {
+        "text": proposal.text,
+        "label": proposal.label,
+        "cell": str(proposal.item.cell),
+        "kind": str(proposal.kind),
+        "scores": dict(verdict.scores),
+        "parents": [
+            {
+                "id": parent,
+                "text": str(train.texts[rows[parent]]),
+                "label": train.label_names[int(train.labels[rows[parent]])],
+            }
+            for parent in proposal.parents
+        ],
+    }
+
+
+def _describe_spend(budget: TokenBudget, ledger: Ledger) -> dict[str, Any]:
+    written = [proposal for proposal, _ in ledger.list_accepted() if proposal.tokens]
+    generated = budget.by_purpose.get("generate")
+    return {
+        "used": budget.used,
+        "paid": budget.paid,
+        "limit": budget.limit,
+        "by_purpose": {
+            name: {"requests": spend.requests, "used": spend.used, "paid": spend.paid}
+            for name, spend in budget.by_purpose.items()
+        },
+        "tokens_per_accepted": generated.used / len(written) if generated and written else None,
+    }
+
+
+def _describe_settings(job: Job, outcome: Outcome) -> dict[str, Any]:
+    """What decided the result; no folders, so that equal runs have equal reports."""
+    return {
+        "label": job.label,
+        "text": ", ".join(job.text),
+        "attributes": ", ".join(job.attributes),
+        "concepts": ", ".join(job.concepts),
+        "target": job.target if isinstance(job.target, str) else str(job.target),
+        "metric": job.metric,
+        "engine": job.llm.engine,
+        "model": job.llm.model,
+        "budget": job.budget.tokens,
+        "rounds": job.rounds,
+        "seed": job.seed,
+        "job": job.fingerprint(),
+        "content_hash": outcome.content_hash,
+    }

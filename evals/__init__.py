@@ -1,0 +1,1 @@
+"""Evaluations: `python -m evals list`, `python -m evals NAME --data DIR`. Never installed."""

@@ -1,0 +1,123 @@
+"""What all evaluations share: result lines, data files, paired intervals, the engine."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import gzip
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+class MissingDataError(Exception):
+    """A data set that is not there; its message is one clear line."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One line of output: a metric of an arm on a data set, with its 95% interval."""
+
+    eval: str
+    data: str
+    arm: str
+    metric: str
+    value: float
+    low: float
+    high: float
+    n: int
+    unit: str = "ratio"
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def as_line(self) -> str:
+        """One JSON object."""
+        fields = asdict(self)
+        extra = fields.pop("extra")
+        rounded = {
+            key: (None if value != value else round(value, 6)) if isinstance(value, float) else value
+            for key, value in {**fields, **extra}.items()
+        }
+        return json.dumps(rounded, ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the command line says.
+
+    Args:
+        data: folder that holds the data sets.
+        engine: `embedded` or a URL.
+        seeds: draws; None for the evaluation's own number.
+        quick: a small version of everything.
+        only: names of data sets or parts to run, all where empty.
+    """
+
+    data: Path
+    engine: str = "embedded"
+    seeds: int | None = None
+    quick: bool = False
+    only: tuple[str, ...] = ()
+
+
+def find_file(folder: Path, *names: str) -> Path:
+    """The first of several files that is there.
+
+    Raises:
+        MissingDataError: none is.
+    """
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    raise MissingDataError(f"data set absent: {folder / names[0]}; name the folder that has it with --data")
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Rows of a gzipped CSV file."""
+    with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """Rows of a gzipped JSONL file."""
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def interval(draws: Floats) -> tuple[float, float]:
+    """2.5% and 97.5% quantiles."""
+    low, high = np.nanquantile(draws, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def resample_means(values: Sequence[float], n_resamples: int = 4000, seed: int = 7) -> Floats:
+    """Bootstrap means over draws; the same resamples for equal lengths, so differences of two are paired."""
+    table = np.asarray(values, dtype=np.float64)
+    generator = np.random.default_rng(seed)
+    picks = generator.integers(0, len(table), size=(n_resamples, len(table)))
+    return np.asarray(table[picks].mean(axis=1))
+
+
+@contextlib.contextmanager
+def open_engine(engine: str) -> Iterator[dict[str, Any]]:
+    """The `llm` key of a job: a running server's URL, or one embedded server for the whole evaluation."""
+    if engine != "embedded":
+        yield {"engine": "server", "url": engine}
+        return
+    from counterpoise.llm.servers import N_SLOTS, EmbeddedServer
+
+    with EmbeddedServer() as server:
+        os.environ["COUNTERPOISE_EVAL_KEY"] = server.api_key
+        yield {
+            "engine": "server",
+            "url": server.url,
+            "api_key_env": "COUNTERPOISE_EVAL_KEY",
+            "concurrency": N_SLOTS,
+        }

@@ -1,0 +1,453 @@
+"""Skewed texts: is a data set with written or adopted records worth more than the simple ways?
+
+For each draw a training set is made skew (300 rows against 15 of CEBaB's original reviews, and alike on other
+sets), the agent runs on it, and every arm trains two students that are scored on the same test rows. Gains count
+from the best arm that costs no token, chosen with hindsight on the test rows: the hardest baseline there is.
+`gap_closed_ratio` is (ours - best zero-token) / (real data - best zero-token) in macro-F1, `auroc_gap_closed_ratio`
+the same in AUROC; their intervals resample draws.
+
+    python -m evals minority_text --data DIR [--only cebab] [--seeds 10]
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import numpy as np
+from scipy.special import softmax
+from threadpoolctl import threadpool_limits
+
+import counterpoise
+from counterpoise.assets import find_cache_dir
+from counterpoise.events import ignore
+from counterpoise.job import job_from
+from counterpoise.metrics import compute_auroc, compute_macro_f1
+from counterpoise.preparation import make_encoder
+from counterpoise.scorers import SimilarityScorer
+from counterpoise.splits import keyed_rank
+from counterpoise.students import STUDENTS, Rows, make_features, make_rows, predict, weigh_rows
+from counterpoise_retrievers.encoders import CachedEncoder, Encoder
+from evals.common import (
+    Result,
+    Settings,
+    find_file,
+    interval,
+    open_engine,
+    read_csv,
+    read_jsonl,
+    resample_means,
+)
+
+SIMPLE_ARMS = (
+    "nothing",
+    "class_weights",
+    "oversampling",
+    "downsampling",
+    "logit_adjustment",
+    "balanced_bags",
+    "embedding_zero_shot",
+    "smote",
+)
+OUR_ARMS = ("unverified", "counterpoise")
+METRICS = ("macro_f1", "auroc")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A data set for this evaluation.
+
+    Args:
+        name: as `data` in the results.
+        rows: training texts with labels.
+        test: test texts with labels.
+        pool: further texts for the pool, whatever their labels.
+        keep: label -> rows in the skewed training set.
+        full: label -> rows in the reference with real data.
+        labels: label -> one line that says what such texts are.
+        seeds: draws by default.
+        budget: tokens a draw.
+    """
+
+    name: str
+    rows: list[tuple[str, str]]
+    test: list[tuple[str, str]]
+    pool: list[tuple[str, str]]
+    keep: Mapping[str, int]
+    full: Mapping[str, int]
+    labels: Mapping[str, str]
+    seeds: int
+    budget: str
+
+
+def load_cebab(folder: Path) -> Corpus:
+    """Original reviews, 4-5 stars against 1-2; tests are those of dev and test (431)."""
+
+    def read(name: str) -> list[dict[str, Any]]:
+        return read_jsonl(find_file(folder, f"cebab/{name}.jsonl.gz"))
+
+    def label(row: Mapping[str, Any]) -> str:
+        return {"4": "positive", "5": "positive", "1": "negative", "2": "negative"}.get(
+            row["review_majority"], ""
+        )
+
+    train = [row for row in read("train_inclusive") if label(row)]
+    test = [row for name in ("dev", "test") for row in read(name) if row["is_original"] and label(row)]
+    return Corpus(
+        "cebab",
+        [(row["text"], label(row)) for row in train if row["is_original"]],
+        [(row["text"], label(row)) for row in test],
+        [(row["text"], label(row)) for row in train if not row["is_original"]],
+        {"positive": 300, "negative": 15},
+        {"positive": 300, "negative": 300},
+        {
+            "positive": "Positive restaurant reviews written by happy customers",
+            "negative": "Negative restaurant reviews written by unhappy customers",
+        },
+        10,
+        "120k",
+    )
+
+
+def load_sms(folder: Path) -> Corpus:
+    """Text messages: spam made rare; tests are a fixed fifth of the distinct texts."""
+    rows = dict.fromkeys(
+        (row["text"], row["label"]) for row in read_csv(find_file(folder, "sms_spam/sms.csv.gz"))
+    )
+    return _divide(
+        "sms_spam",
+        list(rows),
+        {"ham": 300, "spam": 15},
+        {"ham": 300, "spam": 300},
+        {
+            "ham": "Ordinary text messages between friends and family",
+            "spam": "Spam text messages: adverts, prizes and offers",
+        },
+        "120k",
+    )
+
+
+def load_hate(folder: Path) -> Corpus:
+    """Tweets: hate speech made rare beside offensive language and neither."""
+    rows = dict.fromkeys(
+        (row["text"], row["label"]) for row in read_csv(find_file(folder, "davidson_hate/tweets.csv.gz"))
+    )
+    names = sorted({label for _, label in rows})
+    rare = next(name for name in names if "hate" in name)
+    descriptions = {
+        name: {
+            "hate": "Tweets with hate speech against a group of people",
+            "offe": "Tweets with offensive language",
+        }.get(name[:4], "Ordinary tweets that offend nobody")
+        for name in names
+    }
+    return _divide(
+        "davidson_hate",
+        list(rows),
+        {name: 15 if name == rare else 300 for name in names},
+        dict.fromkeys(names, 300),
+        descriptions,
+        "120k",
+    )
+
+
+def load_clinc(folder: Path) -> Corpus:
+    """Intents of the banking domain: five of the fifteen made rare."""
+    rows = [
+        row for row in read_csv(find_file(folder, "clinc150/data_full.csv.gz")) if row["domain"] == "banking"
+    ]
+    pairs = {
+        part: [(row["text"], row["label"]) for row in rows if row["split"] == part]
+        for part in ("train", "test")
+    }
+    names = sorted({label for _, label in pairs["train"]})
+    keep = {name: 5 if place % 3 == 0 else 60 for place, name in enumerate(names)}
+    return Corpus(
+        "clinc150",
+        pairs["train"],
+        pairs["test"],
+        [],
+        keep,
+        dict.fromkeys(names, 60),
+        {name: f"Requests to a bank's assistant about: {name.replace('_', ' ')}" for name in names},
+        5,
+        "120k",
+    )
+
+
+def _divide(
+    name: str,
+    rows: list[tuple[str, str]],
+    keep: Mapping[str, int],
+    full: Mapping[str, int],
+    labels: Mapping[str, str],
+    budget: str,
+) -> Corpus:
+    """The first fifth by keyed hash, at most 150 a label, is the test part: the same for every draw."""
+    order = keyed_rank([text for text, _ in rows], f"{name}:test")
+    n_test = len(rows) // 5
+    test = []
+    for label in sorted(labels):
+        test += [rows[row] for row in order[:n_test] if rows[row][1] == label][:150]
+    return Corpus(name, [rows[row] for row in order[n_test:]], test, [], keep, full, labels, 5, budget)
+
+
+CORPORA: dict[str, Callable[[Path], Corpus]] = {
+    "cebab": load_cebab,
+    "davidson_hate": load_hate,
+    "sms_spam": load_sms,
+    "clinc150": load_clinc,
+}
+
+
+def run(settings: Settings) -> Iterator[Result]:
+    """Run all data sets, or those named with `--only`."""
+    encoder = open_encoder()
+    names = [name for name in CORPORA if not settings.only or name in settings.only]
+    with open_engine(settings.engine) as llm:
+        for name in names:
+            corpus = CORPORA[name](settings.data)
+            for with_pool in (False, True):
+                yield from run_corpus(corpus, llm, encoder, settings, with_pool=with_pool)
+
+
+def open_encoder() -> Encoder:
+    """The product's own encoder with its cache of vectors."""
+    folder = find_cache_dir()
+    return CachedEncoder(make_encoder("", folder, ignore), folder / "vectors")
+
+
+def run_corpus(
+    corpus: Corpus, llm: Mapping[str, Any], encoder: Encoder, settings: Settings, *, with_pool: bool
+) -> Iterator[Result]:
+    """All draws of one data set."""
+    n_seeds = settings.seeds or (2 if settings.quick else corpus.seeds)
+    scores: dict[tuple[str, str, str], list[float]] = {}
+    tokens: list[float] = []
+    facts: list[dict[str, Any]] = []
+    for seed in range(n_seeds):
+        started = monotonic()
+        drawn = run_draw(corpus, llm, encoder, seed, with_pool=with_pool)
+        for key, value in drawn["scores"].items():
+            scores.setdefault(key, []).append(value)
+        tokens.append(drawn["tokens_per_accepted"])
+        facts.append(drawn["facts"])
+        print(
+            f"{corpus.name}{' with pool' if with_pool else ''}: draw {seed + 1} of {n_seeds}, "
+            f"{monotonic() - started:.0f} s, {drawn['facts']}",
+            file=sys.stderr,
+            flush=True,
+        )
+    data = corpus.name + ("+pool" if with_pool else "")
+    yield from summarise(data, scores, tokens, facts)
+
+
+def run_draw(
+    corpus: Corpus, llm: Mapping[str, Any], encoder: Encoder, seed: int, *, with_pool: bool
+) -> dict[str, Any]:
+    """One draw: make the data skew, run the agent, train and score every arm."""
+    names = sorted(corpus.labels)
+    train, extra, rest = divide_draw(corpus, seed)
+    pool = draw_pool(corpus, rest, seed) if with_pool else []
+    with tempfile.TemporaryDirectory() as folder:
+        job: dict[str, Any] = {"pool": {"text": [text for text, _ in pool]}} if pool else {}
+        run_ = counterpoise.run(
+            job_from(
+                data=_as_columns(train),
+                held_out=_as_columns(corpus.test),
+                text="text",
+                label="label",
+                labels=dict(corpus.labels),
+                llm=dict(llm),
+                budget=corpus.budget,
+                seed=seed,
+                output=str(Path(folder) / "run"),
+                **job,
+            )
+        )
+        added = [row for row in run_.dataset["train"] if row["provenance"]["kind"] != "original"]
+        refused = [row for row in run_.rejected if row["reason"] not in ("empty", "refusal", "prompt_echo")]
+        spend = run_.report_data["spend"]
+    truth_of_pool = dict(pool)
+    adopted = [row for row in added if row["provenance"]["kind"] == "adopted"]
+    n_right = sum(truth_of_pool.get(row["text"]) == row["label"] for row in adopted)
+
+    def rows_of(pairs: Sequence[tuple[str, str]], extra_rows: Sequence[Mapping[str, Any]] = ()) -> Rows:
+        texts = np.array([text for text, _ in pairs] + [row["text"] for row in extra_rows], dtype=object)
+        labels = np.array(
+            [names.index(label) for _, label in pairs] + [names.index(row["label"]) for row in extra_rows]
+        )
+        written = np.array(
+            [False] * len(pairs)
+            + [(row.get("kind") or row["provenance"]["kind"]) != "adopted" for row in extra_rows]
+        )
+        vectors = encoder.encode(list(texts))
+        return make_rows(
+            texts,
+            vectors,
+            labels,
+            weights=weigh_rows(labels, written, len(names)),
+            original=np.arange(len(labels)) < len(pairs),
+            zero_shot=SimilarityScorer(encoder, tuple(corpus.labels[name] for name in names)).score_vectors(
+                vectors
+            ),
+        )
+
+    own = rows_of(train)
+    test = rows_of(corpus.test)
+    trains = {arm: ("nothing" if arm == "smote" else arm, own) for arm in SIMPLE_ARMS}
+    trains["counterpoise"] = ("counterpoise", rows_of(train, added))
+    trains["unverified"] = ("counterpoise", rows_of(train, [*added, *refused]))
+    trains["real_data"] = ("nothing", rows_of([*train, *extra]))
+    scores = {}
+    with threadpool_limits(1):
+        for arm, (way, rows) in trains.items():
+            for student in STUDENTS:
+                if arm == "embedding_zero_shot" and student != "minilm_lr":
+                    continue
+                if arm == "smote":
+                    table = predict_smote(student, rows, test, len(names), seed)
+                else:
+                    table = predict(way, student, rows, test, len(names), seed)
+                ranks = softmax(table, axis=1) if len(names) > 2 else table
+                scores[arm, student, "macro_f1"] = compute_macro_f1(
+                    table.argmax(axis=1), test.labels, len(names)
+                )
+                scores[arm, student, "auroc"] = compute_auroc(ranks, test.labels)
+    return {
+        "scores": scores,
+        "tokens_per_accepted": spend["tokens_per_accepted"] or float("nan"),
+        "facts": {
+            "added": len(added),
+            "adopted": len(adopted),
+            "adopted_right": round(n_right / len(adopted), 3) if adopted else None,
+            "refused": len(refused),
+            "tokens": spend["used"],
+        },
+    }
+
+
+def _as_columns(pairs: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+    return {"text": [text for text, _ in pairs], "label": [label for _, label in pairs]}
+
+
+def divide_draw(
+    corpus: Corpus, seed: int
+) -> tuple[list[tuple[str, str]], list[tuple[str, str]], list[tuple[str, str]]]:
+    """The skewed training rows, the real rows that would make it even, and what is left."""
+    train: list[tuple[str, str]] = []
+    extra: list[tuple[str, str]] = []
+    rest: list[tuple[str, str]] = []
+    for label in sorted(corpus.keep):
+        members = [row for row in dict.fromkeys(corpus.rows) if row[1] == label]
+        ranked = [members[row] for row in keyed_rank([text for text, _ in members], f"draw {seed}")]
+        kept, full = corpus.keep[label], corpus.full[label]
+        train += ranked[:kept]
+        extra += ranked[kept:full]
+        rest += ranked[kept:]
+    return train, extra, rest
+
+
+def draw_pool(
+    corpus: Corpus, rest: Sequence[tuple[str, str]], seed: int, size: int = 1000
+) -> list[tuple[str, str]]:
+    """Unlabelled texts: what the draw left over, filled up with others of the set; labels only to count with."""
+    tests = {text for text, _ in corpus.test}
+    pool = [rest[row] for row in keyed_rank([text for text, _ in rest], f"pool {seed}")[:size]]
+    order = keyed_rank([text for text, _ in corpus.pool], f"pool {seed}")
+    return (pool + [corpus.pool[row] for row in order if corpus.pool[row][0] not in tests])[:size]
+
+
+def predict_smote(student: str, train: Rows, test: Rows, n_labels: int, seed: int) -> np.ndarray[Any, Any]:
+    """SMOTE (Chawla et al. 2002) on the student's features, as many neighbours as the rarest label allows."""
+    from imblearn.over_sampling import SMOTE
+
+    from counterpoise.students import fit_log_probabilities
+
+    features, test_features = make_features(student, train, test)
+    rarest = int(np.bincount(train.labels).min())
+    if rarest < 2:
+        return predict("oversampling", student, train, test, n_labels, seed)
+    sampler = SMOTE(k_neighbors=min(5, rarest - 1), random_state=seed)
+    more, labels = sampler.fit_resample(features, train.labels)
+    return fit_log_probabilities(more, labels, np.ones(len(labels)), test_features, n_labels)
+
+
+def summarise(
+    data: str,
+    scores: Mapping[tuple[str, str, str], Sequence[float]],
+    tokens: Sequence[float],
+    facts: Sequence[Mapping[str, Any]],
+) -> Iterator[Result]:
+    """Means over draws, and the part of the gap to real data that each of our arms closes."""
+    for student in STUDENTS:
+        name = f"{data}/{student}"
+        for metric in METRICS:
+            mine = {
+                arm: list(values)
+                for (arm, who, what), values in scores.items()
+                if (who, what) == (student, metric)
+            }
+            for arm, values in mine.items():
+                low, high = interval(resample_means(values))
+                yield Result(
+                    "minority_text", name, arm, metric, float(np.mean(values)), low, high, len(values)
+                )
+            best = max((arm for arm in SIMPLE_ARMS if arm in mine), key=lambda arm: float(np.mean(mine[arm])))
+            gap = "gap_closed_ratio" if metric == "macro_f1" else "auroc_gap_closed_ratio"
+            base = resample_means(mine[best])
+            room = resample_means(mine["real_data"]) - base
+            for arm in OUR_ARMS:
+                ratio = (np.mean(mine[arm]) - np.mean(mine[best])) / (
+                    np.mean(mine["real_data"]) - np.mean(mine[best])
+                )
+                low, high = interval((resample_means(mine[arm]) - base) / room)
+                extra = {"baseline": best}
+                yield Result(
+                    "minority_text", name, arm, gap, float(ratio), low, high, len(mine[arm]), extra=extra
+                )
+                difference = np.asarray(mine[arm]) - np.asarray(mine[best])
+                low, high = interval(resample_means(list(difference)))
+                yield Result(
+                    "minority_text",
+                    name,
+                    arm,
+                    f"{metric}_difference",
+                    float(difference.mean()),
+                    low,
+                    high,
+                    len(difference),
+                    extra=extra,
+                )
+    known = [value for value in tokens if value == value]
+    if known:
+        low, high = interval(resample_means(known))
+        yield Result(
+            "minority_text",
+            data,
+            "counterpoise",
+            "tokens_per_accepted",
+            float(np.mean(known)),
+            low,
+            high,
+            len(known),
+            "tokens",
+        )
+    right = [fact["adopted_right"] for fact in facts if fact["adopted_right"] is not None]
+    if right:
+        low, high = interval(resample_means(right))
+        yield Result(
+            "minority_text",
+            data,
+            "counterpoise",
+            "adopted_right_ratio",
+            float(np.mean(right)),
+            low,
+            high,
+            len(right),
+        )

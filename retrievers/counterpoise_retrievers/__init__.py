@@ -1,0 +1,9 @@
+"""Encoders, FAISS indexes and neighbours: arrays and texts, nothing of language models or jobs.
+
+Errors of use are ValueError; a server or a disk that fails raises OSError. Import from the modules:
+
+    encoders          Encoder, OnnxEncoder, EndpointEncoder, LangChainEncoder, PrefixedEncoder, CachedEncoder
+    faiss_index       FaissIndex
+    langchain         FaissVectorStore, FaissRetriever
+    neighbours        pick_diverse, find_near_duplicates, knn_agreement, group_near_duplicates
+"""

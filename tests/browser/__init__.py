@@ -1,0 +1,1 @@
+"""Tests that need a browser: the pages as people see them."""

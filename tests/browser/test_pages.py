@@ -1,0 +1,114 @@
+"""The pages in a real browser: nothing complained of, nothing run, nothing cut off."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from counterpoise.check_page import render_check_page
+from counterpoise.report import render_report
+from tests.browser.chromium import find_chromium, open_page
+from tests.check_sample import sample_check
+from tests.report_sample import INJECTION, empty_report, make_hostile, sample_report, wide_report
+
+pytestmark = pytest.mark.browser
+
+PAGES: dict[str, Callable[[], str]] = {
+    "usual": lambda: render_report(sample_report()),
+    "wide": lambda: render_report(wide_report()),
+    "empty": lambda: render_report(empty_report()),
+    "hostile": lambda: render_report(make_hostile(sample_report())),
+    "check": lambda: render_check_page(sample_check(), title="reviews.csv"),
+    "hostile check": lambda: render_check_page(make_hostile(sample_check()), title=INJECTION),
+}
+
+OVERFLOW = """[document.documentElement.scrollWidth, innerWidth, [...document.querySelectorAll("main *")]
+  .filter(one => !one.closest(".scroll, .unseen, svg"))
+  .filter(one => one.getBoundingClientRect().right > innerWidth + 0.5)
+  .map(one => one.outerHTML.slice(0, 120))]"""
+
+VISIBLE = """(selector => [...document.querySelectorAll(selector)].map(one => {
+  const box = one.getBoundingClientRect();
+  return one.checkVisibility({opacityProperty: true, visibilityProperty: true})
+    && box.width > 20 && box.height > 8;
+}))"""
+
+
+@pytest.fixture(autouse=True)
+def browser() -> None:
+    """Skip where there is no browser, unless it was asked for."""
+    if not find_chromium():
+        sentence = "Chromium is not installed (Debian: apt-get install chromium)"
+        if os.environ.get("COUNTERPOISE_REQUIRE_BROWSER") == "1":
+            pytest.fail(sentence)
+        pytest.skip(sentence)
+
+
+@pytest.mark.parametrize("name", PAGES)
+async def test_page_runs_without_complaint_and_fits_the_screen(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    path.write_text(PAGES[name](), encoding="utf-8")
+    async with open_page() as page:
+        for width, dark in ((1280, False), (390, False), (390, True)):
+            await page.visit(path.as_uri(), width=width, height=900, dark=dark)
+            content, window, wide = await page.evaluate(OVERFLOW)
+            assert window == width
+            assert wide == []
+            assert content <= window
+            await page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+            content, window, wide = await page.evaluate(OVERFLOW)
+            assert wide == []
+            assert content <= window
+        assert "Counterpoise" in await page.evaluate("document.title")
+        assert await page.evaluate("document.title") != "taken"
+        assert page.complaints == []
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+async def test_headline_and_held_out_table_can_be_seen(width: int, tmp_path: Path) -> None:
+    report = sample_report()
+    path = tmp_path / "report.html"
+    path.write_text(render_report(report), encoding="utf-8")
+    async with open_page() as page:
+        await page.visit(path.as_uri(), width=width, height=900)
+        assert await page.evaluate("document.querySelector('h1').innerText") == report["headline"]
+        for selector, n in (("h1", 1), ("#held-out table.forest", 2), ("#cells svg.chart", 3)):
+            assert await page.evaluate(f"{VISIBLE}({selector!r})") == [True] * n
+        assert report["held_out"] is not None
+        rows = await page.evaluate(
+            "[...document.querySelectorAll('.forest tbody tr:not(.group)')].map(row => row.innerText)"
+        )
+        expected: list[Any] = report["held_out"]["rows"]
+        assert len(rows) == len(expected)
+        for text, row in zip(rows, expected, strict=True):
+            assert row["arm"].replace("_", " ") in text
+            assert f"{row['macro_f1']['mean']:.3f}" in text
+        marks = await page.evaluate(f"{VISIBLE}('#held-out td.interval svg.chart')")
+        assert marks == [True] * (2 * len(expected))
+
+
+async def test_complaints_are_noticed(tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text(
+        "<!doctype html><title>loud</title><link rel=stylesheet href=missing.css>"
+        "<script>console.error('one'); console.warn('two'); throw new Error('three')</script>"
+    )
+    async with open_page() as page:
+        await page.visit((tmp_path / "page.html").as_uri(), width=800, height=600)
+        told = "\n".join(page.complaints)
+    assert "console error: one" in told
+    assert "console warning: two" in told
+    assert "exception" in told
+    assert "request failed" in told
+
+
+async def test_script_that_slips_into_a_page_is_stopped_and_noticed(tmp_path: Path) -> None:
+    page_text = render_report(sample_report()).replace("<footer>", f"<footer>{INJECTION}")
+    (tmp_path / "page.html").write_text(page_text, encoding="utf-8")
+    async with open_page() as page:
+        await page.visit((tmp_path / "page.html").as_uri(), width=800, height=600)
+        assert await page.evaluate("document.title") != "taken"
+        assert any("Content Security Policy" in complaint for complaint in page.complaints)

@@ -1,0 +1,319 @@
+"""The pipeline's order; nothing lost, nothing paid twice; over real HTTP and with a real file."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from counterpoise.errors import ReplyError, ServerError
+from counterpoise.events import Event
+from counterpoise.llm import (
+    BudgetSpent,
+    ChatClient,
+    ChatRequest,
+    Message,
+    ReplyStore,
+    Sampling,
+    ScriptedChatClient,
+    TokenBudget,
+)
+from counterpoise.llm.openai_engine import OpenAIEngine
+from tests.servers import Body, LocalServer, write_soup
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"food": {"enum": ["present", "absent"]}, "why": {"type": "string"}},
+    "required": ["food", "why"],
+}
+
+
+def ask(text: str, **options: object) -> ChatRequest:
+    return ChatRequest((Message("user", text),), **options)  # type: ignore[arg-type]
+
+
+def connect(
+    server: LocalServer, store: ReplyStore | None = None, budget: TokenBudget | None = None, **options: object
+) -> ChatClient:
+    settings: dict[str, object] = {"first_wait_seconds": 0.01, "longest_wait_seconds": 0.05, **options}
+    return ChatClient(OpenAIEngine(server.url), store, budget, **settings)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def store_path(tmp_path: Path) -> Path:
+    return tmp_path / "cache" / "replies.sqlite"
+
+
+async def test_a_stored_reply_is_used_but_not_paid_again_and_stops_a_run_at_the_same_place(
+    store_path: Path,
+) -> None:
+    async def run(server: LocalServer, store: ReplyStore) -> tuple[list[str], TokenBudget]:
+        budget = TokenBudget(700)
+        texts = []
+        async with connect(server, store, budget) as chat:
+            for number in range(100):
+                try:
+                    texts.append((await chat.generate(ask(f"review {number}", purpose="label")))[0].text)
+                except BudgetSpent:
+                    break
+        return texts, budget
+
+    with LocalServer() as server, ReplyStore(store_path) as store:
+        first, paid = await run(server, store)
+        again, free = await run(server, store)
+        assert 1 < len(first) < 100 and again == first
+        assert server.n_requests == len(first)
+        assert (free.used, free.paid) == (paid.used, 0)
+        assert paid.used == paid.paid == server.prompt_tokens + server.completion_tokens
+        assert free.by_purpose["label"].used == paid.used and free.by_purpose["label"].requests == len(first)
+
+
+async def test_the_same_question_counts_once_a_run() -> None:
+    budget = TokenBudget()
+    with LocalServer() as server:
+        async with connect(server, None, budget) as chat:
+            await chat.generate(ask("the same", n=2))
+            used = budget.used
+            await chat.generate(ask("the same", n=2))
+        assert server.n_requests == 2, "without a store it is asked again"
+        assert budget.used == used and budget.reserved == 0
+
+
+async def test_equal_requests_in_flight_are_asked_once(store_path: Path) -> None:
+    with LocalServer(latency_seconds=(0.1, 0.1)) as server, ReplyStore(store_path) as store:
+        async with connect(server, store) as chat:
+            replies = await asyncio.gather(*(chat.generate(ask("one question", n=2)) for _ in range(20)))
+        assert server.n_requests == 1
+        assert len({tuple(completion.text for completion in reply) for reply in replies}) == 1
+
+
+async def test_one_who_waits_asks_himself_when_the_asker_is_cancelled() -> None:
+    with LocalServer() as server:
+        async with connect(server) as chat:
+            server.hold()
+            asker = asyncio.create_task(chat.generate(ask("one question")))
+            waiter = asyncio.create_task(chat.generate(ask("one question")))
+            while not server.n_requests:
+                await asyncio.sleep(0.01)
+            asker.cancel()
+            server.release()
+            assert (await waiter)[0].text
+            assert asker.cancelled() or (await asyncio.gather(asker, return_exceptions=True))
+        assert chat.budget.reserved == 0
+
+
+async def test_more_completions_of_a_question_ask_only_for_the_missing_ones(store_path: Path) -> None:
+    with LocalServer() as server, ReplyStore(store_path) as store:
+        async with connect(server, store) as chat:
+            two = await chat.generate(ask("write", n=2))
+            five = await chat.generate(ask("write", n=5))
+            again = await chat.generate(ask("write", n=5))
+        assert [body.get("n", 1) for body in server.bodies] == [2, 3]
+        assert [completion.text for completion in five[:2]] == [completion.text for completion in two]
+        assert [completion.text for completion in again] == [completion.text for completion in five]
+        assert sum(completion.usage.total for completion in five) == (
+            server.prompt_tokens + server.completion_tokens
+        )
+
+
+async def test_what_the_server_counts_stays_within_the_budget_and_the_gate(store_path: Path) -> None:
+    budget = TokenBudget(5_000)
+    with LocalServer(latency_seconds=(0.0, 0.02)) as server, ReplyStore(store_path) as store:
+        async with connect(server, store, budget, concurrency=8) as chat:
+            requests = (ask(f"review {number}", sampling=Sampling(max_tokens=20)) for number in range(400))
+            outcomes = [outcome async for outcome in chat.generate_many(requests)]
+        failed = [outcome for outcome in outcomes if outcome.error]
+        assert sorted(outcome.index for outcome in outcomes) == list(range(400))
+        assert failed and all(isinstance(outcome.error, BudgetSpent) for outcome in failed)
+        assert server.prompt_tokens + server.completion_tokens <= 5_000
+        assert budget.used == server.prompt_tokens + server.completion_tokens and budget.reserved == 0
+        assert server.peak_in_flight == 8
+
+
+async def test_a_reply_that_breaks_its_schema_is_shown_to_the_model_once(store_path: Path) -> None:
+    def reply(body: Body, index: int) -> str:
+        corrected = len(body["messages"]) == 3
+        if corrected and "good" in body["messages"][0]["content"]:
+            return json.dumps({"food": "present", "why": "soup"})
+        return json.dumps({"food": "maybe", "why": "soup"})
+
+    with LocalServer(reply) as server, ReplyStore(store_path) as store:
+        for replay in (False, True):
+            async with connect(server, store) as chat:
+                (mended,) = await chat.generate(ask("good", schema=SCHEMA))
+                with pytest.raises(ReplyError, match="'food' must be one of"):
+                    await chat.generate(ask("bad", schema=SCHEMA))
+                assert mended.parsed == {"food": "present", "why": "soup"} and mended.cached is replay
+                spent = server.prompt_tokens + server.completion_tokens
+                assert (chat.budget.used, chat.budget.paid) == (spent, 0 if replay else spent)
+        assert server.n_requests == 4
+        shown = server.bodies[1]["messages"]
+        assert shown[1]["content"] == json.dumps({"food": "maybe", "why": "soup"})
+        assert "must be one of" in shown[2]["content"]
+
+
+async def test_one_bad_completion_does_not_take_the_others_along() -> None:
+    def reply(body: Body, index: int) -> str:
+        return write_soup(body, index) if index and len(body["messages"]) == 1 else "no"
+
+    with LocalServer(reply) as server:
+        async with connect(server) as chat:
+            bad, good = await chat.generate(ask("write", n=2, schema=SCHEMA))
+        assert bad.problem.startswith("the reply is not JSON") and bad.parsed is None
+        assert not good.problem and set(good.parsed) == {"food", "why"}
+        assert server.n_requests == 2
+
+
+@pytest.mark.parametrize(
+    ("script", "n_sent", "status"),
+    [
+        (["status:500", "status:429", "truncate", "invalid", "disconnect", ""], 6, None),
+        (["status:503"] * 3, 3, 503),
+        (["status:400", ""], 1, 400),
+        (["status:422", ""], 1, 422),
+    ],
+)
+async def test_only_what_may_help_is_tried_again(script: list[str], n_sent: int, status: int | None) -> None:
+    told: list[Event] = []
+    with LocalServer(script=script) as server:
+        async with connect(server, attempts=3 if n_sent == 3 else 6, listener=told.append) as chat:
+            if status is None:
+                assert (await chat.generate(ask("a question")))[0].text
+            else:
+                with pytest.raises(ServerError) as caught:
+                    await chat.generate(ask("a question"))
+                assert caught.value.status == status
+        assert server.n_requests == n_sent
+        assert len(told) == n_sent - (status is None)
+        lost = script.count("truncate") + script.count("invalid") + script.count("disconnect")
+        estimate = chat.budget.estimate(ask("a question"))
+        assert chat.budget.paid == chat.budget.used + lost * estimate and chat.budget.reserved == 0
+
+
+async def test_waiting_honours_the_server_and_holds_no_permit() -> None:
+    with LocalServer(script=["status:429"], retry_after_seconds=0.6) as server:
+        async with connect(server, concurrency=1) as chat:
+            began = time.monotonic()
+            slow = asyncio.create_task(chat.generate(ask("refused first")))
+            while not server.n_requests:
+                await asyncio.sleep(0.005)
+            await asyncio.sleep(0.05)
+            await chat.generate(ask("meanwhile"))
+            assert time.monotonic() - began < 0.5
+            await slow
+            assert time.monotonic() - began >= 0.6
+
+
+async def test_several_servers_share_the_work_and_must_serve_one_model() -> None:
+    with (
+        LocalServer(latency_seconds=(0.02, 0.02)) as left,
+        LocalServer(latency_seconds=(0.02, 0.02)) as right,
+    ):
+        async with ChatClient([OpenAIEngine(left.url), OpenAIEngine(right.url)], concurrency=4) as chat:
+            outcomes = [o async for o in chat.generate_many(ask(str(number)) for number in range(60))]
+        assert all(outcome.error is None for outcome in outcomes)
+        assert min(left.n_requests, right.n_requests) > 15
+    with (
+        LocalServer() as left,
+        LocalServer(models=["another"]) as right,
+        pytest.raises(ServerError, match="different models"),
+    ):
+        await ChatClient([OpenAIEngine(left.url), OpenAIEngine(right.url)]).__aenter__()
+
+
+async def test_outcomes_stream_while_one_request_hangs(store_path: Path) -> None:
+    with LocalServer(script=["hang"]) as server, ReplyStore(store_path) as store:
+        async with connect(server, store, concurrency=4) as chat:
+            stream = chat.generate_many(ask(str(number)) for number in range(50))
+            seen = [(await anext(stream)).index for _ in range(49)]
+            assert len(set(seen)) == 49
+            await stream.aclose()
+        assert len(store) == 49
+
+
+async def test_any_object_with_generate_is_an_engine(store_path: Path) -> None:
+    scripted = ScriptedChatClient(lambda request, index: f"{request.prompt} {index}")
+    scored = ScriptedChatClient(lambda request, index: {"A": 1.0, "B": 3.0})
+    with ReplyStore(store_path) as store:
+        chat = ChatClient(scripted, store)
+        replies = await chat.generate(ChatRequest(prompt="go on", n=2, sample=3))
+        again = await chat.generate(ChatRequest(prompt="go on", n=2, sample=3))
+        assert [completion.text for completion in replies] == ["go on 3", "go on 4"]
+        assert scripted.n_calls == 1 and all(completion.cached for completion in again)
+        (letter,) = await ChatClient(scored, store).generate(ask("A or B?", choices=("A", "B")))
+        assert letter.logprobs == {"A": 0.25, "B": 0.75}
+
+
+async def test_a_reply_is_given_out_and_its_permit_freed_only_when_it_is_stored(store_path: Path) -> None:
+    with LocalServer() as server, ReplyStore(store_path) as store:
+        other = sqlite3.connect(store_path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")  # another process is writing
+        async with connect(server, store, concurrency=1) as chat:
+            tasks = [asyncio.create_task(chat.generate(ask(f"question {number}"))) for number in range(2)]
+            while not server.answered.total():
+                await asyncio.sleep(0.01)
+            done, _ = await asyncio.wait(tasks, timeout=0.3)
+            assert not done and server.n_requests == 1
+            other.execute("ROLLBACK")
+            other.close()
+            await asyncio.gather(*tasks)
+        assert len(store) == server.n_requests == 2
+
+
+CLIENT = """
+import asyncio, hashlib, sys
+from pathlib import Path
+from counterpoise.llm import ChatClient, ChatRequest, Message, ReplyStore, Sampling, TokenBudget
+from counterpoise.llm.openai_engine import OpenAIEngine
+
+async def main(url, path, out):
+    budget = TokenBudget()
+    with ReplyStore(Path(path)) as store:
+        async with ChatClient(OpenAIEngine(url), store, budget, concurrency=12) as chat:
+            requests = [ChatRequest((Message("user", f"review {i}"),), n=1 + i % 3) for i in range(240)]
+            texts = {}
+            async for outcome in chat.generate_many(requests):
+                texts[outcome.index] = [completion.text for completion in outcome.completions]
+    said = repr([texts[index] for index in range(240)]) + f" {budget.used}"
+    Path(out).write_text(hashlib.sha256(said.encode()).hexdigest())
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+def test_kill_9_repeats_at_most_what_is_in_flight(tmp_path: Path) -> None:
+    def start(server: LocalServer, name: str) -> subprocess.Popen[bytes]:
+        arguments = [server.url, str(tmp_path / f"{name}.sqlite"), str(tmp_path / f"{name}.txt")]
+        return subprocess.Popen([sys.executable, "-c", CLIENT, *arguments])
+
+    with LocalServer(latency_seconds=(0.01, 0.06), seed=1) as server:
+        assert start(server, "undisturbed").wait(60) == 0
+        assert server.n_repeated == 0
+
+    moments = random.Random(3)
+    with LocalServer(latency_seconds=(0.01, 0.06), seed=2) as server:
+        n_kills = 0
+        while True:
+            n_before, n_repeated = server.n_requests, server.n_repeated
+            client = start(server, "killed")
+            n_more = moments.randint(1, 60)
+            while client.poll() is None and server.n_requests < n_before + n_more:
+                time.sleep(0.002)
+            if n_kills < 5 and client.poll() is None:
+                client.send_signal(signal.SIGKILL)
+                n_kills += 1
+            code = client.wait(60)
+            assert server.n_repeated - n_repeated <= 12
+            if code == 0:
+                break
+        assert n_kills == 5
+        assert len(server.started) == 240
+    assert (tmp_path / "killed.txt").read_text() == (tmp_path / "undisturbed.txt").read_text()

@@ -1,0 +1,81 @@
+"""The embedded server: a real model in a child process that never outlives its parent."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+import urllib.error
+import urllib.request
+
+import psutil
+import pytest
+
+from counterpoise.llm import ChatClient, ChatRequest, Message, Sampling
+from counterpoise.llm.openai_engine import OpenAIEngine
+from counterpoise.llm.servers import EmbeddedServer
+
+pytestmark = pytest.mark.assets
+
+
+async def test_the_embedded_server_completes_scores_and_keeps_to_a_schema() -> None:
+    schema = {"type": "object", "properties": {"mood": {"enum": ["good", "bad"]}}, "required": ["mood"]}
+    with EmbeddedServer(n_slots=4, slot_tokens=512) as server:
+        pid = server.pid
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(urllib.request.Request(f"{server.url}/completions", b"{}"), timeout=30)
+        assert server.api_key not in " ".join(psutil.Process(pid).cmdline())
+        async with ChatClient(OpenAIEngine(server.url, api_key=server.api_key), concurrency=4) as chat:
+            assert chat.name.startswith("SmolLM2-135M-Instruct.Q4_1@b179c9523d0e")
+            two = await chat.generate(
+                ChatRequest(prompt="The soup was", n=2, sampling=Sampling(temperature=0.9, max_tokens=8))
+            )
+            (letter,) = await chat.generate(
+                ChatRequest((Message("user", "Answer with one letter, A or B."),), choices=("A", "B"))
+            )
+            (form,) = await chat.generate(
+                ChatRequest(
+                    (Message("user", "Lovely evening! The mood, as JSON:"),),
+                    schema=schema,
+                    sampling=Sampling(max_tokens=24),
+                )
+            )
+    assert all(completion.text and completion.usage.completion_tokens for completion in two)
+    assert sum(completion.usage.completion_tokens for completion in two) <= 16
+    assert letter.logprobs is not None and sum(letter.logprobs.values()) == pytest.approx(1)
+    assert form.parsed["mood"] in ("good", "bad")
+    assert not psutil.pid_exists(pid)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_no_server_outlives_its_parent(how: signal.Signals) -> None:
+    parent_script = textwrap.dedent("""
+        import os, time
+        from counterpoise.llm.servers import EmbeddedServer
+        server = EmbeddedServer(n_slots=1, slot_tokens=256)
+        server.start()
+        if os.fork() == 0:  # keeps the pipe to the server open
+            time.sleep(30)
+            os._exit(0)
+        print(server.pid, flush=True)
+        time.sleep(60)
+    """)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", parent_script], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert parent.stdout is not None
+    try:
+        child = psutil.Process(int(parent.stdout.readline()))
+        assert child.is_running()
+        parent.send_signal(how)
+        parent.wait(10)
+        deadline = time.monotonic() + 10
+        while child.is_running() and child.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+    finally:
+        parent.stdout.close()
+        os.killpg(parent.pid, signal.SIGKILL)
