@@ -1,4 +1,4 @@
-"""`python -m evals list` and `python -m evals NAME [--data DIR] [--engine embedded|URL] [--seeds N] [--quick] [--json]`."""
+"""`python -m evals list`, `show FILE`, or `NAME [--data DIR] [--engine embedded|URL] [--seeds N] [--quick]`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from evals.common import MissingDataError, Result, Settings
+from evals.tables import read_results, render_markdown
 
 EVALS = {
     "minority_text": "skewed texts: what adding written or adopted records is worth beyond the simple ways",
@@ -23,7 +24,8 @@ EVALS = {
 def main(arguments: list[str] | None = None) -> int:
     """Run what the command line says; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m evals", description=__doc__)
-    parser.add_argument("name", help="list, or the name of an evaluation")
+    parser.add_argument("name", help="list, show, or the name of an evaluation")
+    parser.add_argument("file", nargs="?", type=Path, help="with show: a file of results")
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data")
     parser.add_argument("--engine", default="embedded", help="embedded, or the URL of a server")
     parser.add_argument("--seeds", type=int, default=None)
@@ -34,6 +36,9 @@ def main(arguments: list[str] | None = None) -> int:
     if given.name == "list":
         for name, purpose in EVALS.items():
             print(f"{name:16} {purpose}")
+        return 0
+    if given.name == "show" and given.file is not None:
+        print("\n".join(render_markdown(read_results(given.file))))
         return 0
     if given.name not in EVALS:
         print(f"error: there is no evaluation '{given.name}'; there are {', '.join(EVALS)}", file=sys.stderr)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from counterpoise.errors import JobError, RunDirectoryError
+from counterpoise.errors import JobError, RunDirectoryError, StorageError
 from counterpoise.events import Listener, ignore
 from counterpoise.job import Job, job_from, load_job
 
@@ -105,7 +106,16 @@ def run(job: Job, *, listener: Listener = ignore) -> Run:
     """
     from counterpoise.loop import run_job
 
-    finished = _wait(lambda: run_job(job, listener))
+    try:
+        finished = _wait(lambda: run_job(job, listener))
+    except OSError as error:
+        # Vectors, temporary files and the report may each be what fills a disk; users are told alike.
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = error.filename or "the cache, the output or the temporary folder"
+        raise StorageError(
+            "the disk is full", where=str(where), hint="free some space there, then resume the run"
+        ) from error
     return Run(finished.directory, finished.report)
 
 

@@ -61,6 +61,12 @@ async def open_chat(
                     where="llm: api_key_env",
                     hint="set it",
                 )
+        if engine == "vllm":
+            raise JobError(
+                "this version does not start vLLM itself",
+                where="llm: engine",
+                hint="start `vllm serve MODEL` and write `engine: server` with its url",
+            )
         slots = _SERVER_CONCURRENCY
         if engine == "embedded":
             from counterpoise.llm.servers import N_SLOTS, EmbeddedServer

@@ -35,7 +35,8 @@ CONTRADICTED_FROM = 0.73
 the scorer does not know yet; a stricter one selects what the student would have guessed and halves the gain."""
 
 _REFUSAL = re.compile(
-    r"^\W*(?:i(?:'m| am) sorry|i can(?:no|')t|i am unable|as an? (?:ai|language model)|sure[,!]|here (?:is|are)|of course[,!])",
+    r"^\W*(?:i(?:'m| am) sorry|i can(?:no|')t|i am unable|as an? (?:ai|language model)"
+    r"|sure[,!]|here (?:is|are)|of course[,!])",
     re.IGNORECASE,
 )
 _SPAN_WORDS = 8

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, Literal
 
 from counterpoise.adopt import find_adoptable
 from counterpoise.assets import find_cache_dir
@@ -20,7 +20,7 @@ from counterpoise.filters import make_known_texts, make_text_filter
 from counterpoise.generators.minority_text import MinorityText
 from counterpoise.job import Job
 from counterpoise.llm import BudgetSpent, ChatClient, ReplyStore, Spend, TokenBudget
-from counterpoise.measures import ArmScore, choose_best, score_arms
+from counterpoise.measures import MOST_VALIDATION_ROWS, ArmScore, choose_best, draw_rows, score_arms
 from counterpoise.preparation import Inputs, prepare
 from counterpoise.records import Plan
 from counterpoise.report import write_report
@@ -154,7 +154,8 @@ def measure_simple_ways(
     """Score the ways that cost no token on inner validation, and choose the best for each student."""
     train = inputs.train
     rows = make_rows(train.records.texts, train.vectors, train.records.labels, zero_shot=train.zero_shot)
-    scores = score_arms(rows, inputs.folds, len(train.records.label_names))
+    drawn = draw_rows(train.records.ids, train.records.labels, MOST_VALIDATION_ROWS)
+    scores = score_arms(rows.take(drawn), inputs.folds[drawn], len(train.records.label_names))
     best = choose_best(scores, metric)
     listener(
         Event(
@@ -204,9 +205,16 @@ def open_workshop(job: Job, inputs: Inputs, trust: LabelTrust) -> Workshop:
         generator=MinorityText(headings, f"seed {job.seed}", dict(inputs.concepts)),
         text_filter=make_text_filter(train.records.texts, headings.values()),
         known=known,
-        target=job.target,
+        target=scale_target(job.target),
         key=f"seed {job.seed}",
     )
+
+
+def scale_target(target: Literal["equal"] | dict[str, float]) -> Literal["equal"] | dict[str, float]:
+    """Ratios of the labels to one another as shares of the largest: {a: 1, b: 2} becomes {a: 0.5, b: 1}."""
+    if isinstance(target, str):
+        return target
+    return {label: ratio / max(target.values()) for label, ratio in target.items()}
 
 
 def describe_plan(plan: Plan) -> dict[str, Any]:

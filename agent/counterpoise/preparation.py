@@ -248,8 +248,12 @@ def _resolve_asset(source: Any, cache_dir: Path | None) -> Any:
 
 
 def _group(records: Records) -> Records:
-    groups = group_near_duplicates([str(text) for text in records.texts])
-    return replace(records, groups=groups.astype(str).astype(object))
+    """Name each group of near-duplicates by its smallest id, so that no name depends on the order of the rows."""
+    first_rows = group_near_duplicates([str(text) for text in records.texts]).tolist()
+    names: dict[int, str] = {}
+    for row, identity in zip(first_rows, records.ids, strict=True):
+        names[row] = min(names.get(row, identity), identity)
+    return replace(records, groups=np.array([names[row] for row in first_rows], dtype=object))
 
 
 def _take(part: Part, positions: Integers) -> Part:

@@ -8,6 +8,7 @@ asked a second time.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -21,8 +22,10 @@ from typing import Any, Self
 from counterpoise.errors import RunDirectoryError, StorageError
 
 FINISHED = "FINISHED"
+_JOURNAL = "journal.sqlite"
 _SCHEMA = "create table if not exists entries (kind text, key text, value text, primary key (kind, key))"
-_WRITTEN = ("dataset", "rejected", "report.html", "report.json", FINISHED)
+# The marker goes first: a directory that is cleared and then left alone must not look finished.
+_WRITTEN = (FINISHED, "dataset", "rejected", "report.html", "report.json")
 
 
 class RunDirectory:
@@ -32,15 +35,20 @@ class RunDirectory:
         path: the folder; made where it is missing.
 
     Raises:
-        RunDirectoryError: it cannot be written, or another process runs in it.
+        RunDirectoryError: it cannot be written, another process runs in it, or it holds other files and no run.
+        StorageError: the disk is full.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
+            if path.is_dir() and not (path / _JOURNAL).exists():
+                self._refuse_strangers()  # before anything of ours lies in a folder of the user's
             path.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise _explain(error, path) from error
             raise RunDirectoryError(
                 f"cannot be written ({error.strerror})",
                 where=str(path),
@@ -56,7 +64,7 @@ class RunDirectory:
                 hint="wait for it, or name another folder under output",
             ) from error
         try:
-            self._journal = sqlite3.connect(path / "journal.sqlite", isolation_level=None)
+            self._journal = sqlite3.connect(path / _JOURNAL, isolation_level=None)
             self._journal.execute("pragma journal_mode=wal")
             self._journal.execute("pragma synchronous=normal")
             self._journal.execute(_SCHEMA)
@@ -93,19 +101,10 @@ class RunDirectory:
                 where=str(self.path),
                 hint="name another folder under output, or remove this one",
             )
-        strangers = [
-            entry.name
-            for entry in self.path.iterdir()
-            if known is None
-            and not entry.name.startswith(("journal.sqlite", "lock", "."))
-            and entry.name != "logs"
-        ]
-        if strangers:
-            raise RunDirectoryError(
-                f"holds other files ({', '.join(sorted(strangers)[:3])})",
-                where=str(self.path),
-                hint="name an empty or a new folder under output",
-            )
+        if known is None:
+            self._refuse_strangers()
+        # The journal knows the run before job.yaml lies there, so that a job.yaml without a run is the user's own.
+        self.write("run", {"fingerprint": fingerprint})
         try:
             for name in _WRITTEN:
                 if (self.path / name).is_dir():
@@ -115,7 +114,18 @@ class RunDirectory:
             write_text(self.path / "job.yaml", job_yaml)
         except OSError as error:
             raise _explain(error, self.path) from error
-        self.write("run", {"fingerprint": fingerprint})
+
+    def _refuse_strangers(self) -> None:
+        names = sorted(entry.name for entry in self.path.iterdir())
+        strangers = [
+            name for name in names if name not in ("lock", "logs") and not name.startswith((_JOURNAL, "."))
+        ]
+        if strangers:
+            raise RunDirectoryError(
+                f"holds other files ({', '.join(strangers[:3])})",
+                where=str(self.path),
+                hint="name an empty or a new folder under output",
+            )
 
     def write(self, kind: str, entries: Mapping[str, Any]) -> None:
         """Write entries of one kind in one commit; equal keys are replaced.

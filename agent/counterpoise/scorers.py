@@ -25,13 +25,12 @@ _SIMILARITY_TEMPERATURE = 20.0
 
 
 class Scorer(Protocol):
-    """Anything that gives probabilities for a question about records.
+    """Anything that gives probabilities for a question about records."""
 
-    Args:
-        name: as the report calls it.
-    """
-
-    name: str
+    @property
+    def name(self) -> str:
+        """As the report calls it."""
+        ...
 
     async def score(self, records: Records) -> Floats:
         """(n, k) probabilities, rows summing to 1; a row of NaN where there is no answer."""

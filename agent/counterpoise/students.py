@@ -152,6 +152,9 @@ def make_features(student: str, train: Rows, test: Rows) -> tuple[Features, Feat
     vectoriser = TfidfVectorizer(
         sublinear_tf=True, ngram_range=(1, 2), dtype=np.float32, max_features=200_000
     )
+    analyse = vectoriser.build_analyzer()
+    if not any(analyse(text) for text in train.texts):  # not one word: nothing but the label shares is left
+        return np.zeros((len(train), 1), np.float32), np.zeros((len(test), 1), np.float32)
     return vectoriser.fit_transform(train.texts), vectoriser.transform(test.texts)
 
 

@@ -13,7 +13,17 @@ from counterpoise.balance import count_cells, find_deficits
 from counterpoise.datasets_sources import name_source
 from counterpoise.job import Job
 from counterpoise.llm import TokenBudget
-from counterpoise.measures import N_SEEDS, ArmScore, HeldOutScore, choose_best, score_arms, score_held_out
+from counterpoise.measures import (
+    MOST_TRAINING_ROWS,
+    MOST_VALIDATION_ROWS,
+    N_SEEDS,
+    ArmScore,
+    HeldOutScore,
+    choose_best,
+    draw_rows,
+    score_arms,
+    score_held_out,
+)
 from counterpoise.metrics import METRICS
 from counterpoise.records import Proposal, Records, State, Verdict
 from counterpoise.result import Outcome
@@ -56,8 +66,13 @@ def make_report(
     accepted = ledger.list_accepted()
     validation = list(scores)
     if accepted:
-        folds = np.concatenate([shop.inputs.folds, np.full(len(accepted), -1)])
-        validation += score_arms(outcome.ours, folds, n_labels, ("counterpoise",), outcome.parents)
+        records = shop.inputs.train.records
+        drawn = draw_rows(records.ids, records.labels, MOST_VALIDATION_ROWS)
+        drawn = np.concatenate([drawn, np.arange(len(records), len(outcome.ours))])
+        folds = np.concatenate([shop.inputs.folds, np.full(len(accepted), -1)])[drawn]
+        validation += score_arms(
+            outcome.ours.take(drawn), folds, n_labels, ("counterpoise",), outcome.parents[drawn]
+        )
     table = measure_held_out(
         shop, outcome, {metric: choose_best(scores, metric) for metric in METRICS}, bool(accepted)
     )
@@ -75,9 +90,9 @@ def make_report(
             "labels": {str(cell): have for cell, have in count_cells(before, ["label"]).items()},
             "held_out_rows": len(shop.inputs.held_out),
             "pool_rows": len(shop.inputs.pool),
-            "notes": list(shop.inputs.notes),
+            "notes": [*shop.inputs.notes, *_note_measured(len(before))],
         },
-        "balance": _describe_balance(job, before, after),
+        "balance": _describe_balance(shop, before, after),
         "rounds": _describe_rounds(ledger),
         "verdicts": _describe_verdicts(shop, ledger),
         "scorers": list(trust.rows),
@@ -106,17 +121,28 @@ def make_report(
     }
 
 
+def _note_measured(n_rows: int) -> list[str]:
+    if n_rows <= MOST_VALIDATION_ROWS:
+        return []
+    return [
+        f"arms were compared on {MOST_VALIDATION_ROWS:,} training rows on inner validation and on at most "
+        f"{MOST_TRAINING_ROWS:,} for the held-out table, drawn by hash, and fifty rows of every label besides"
+    ]
+
+
 def measure_held_out(
     shop: Workshop, outcome: Outcome, baseline: Mapping[str, Mapping[str, str]], has_added: bool
 ) -> list[HeldOutScore]:
     """Score every arm on the sealed rows."""
     inputs = shop.inputs
-    own = outcome.ours.take(outcome.ours.original)
-    trains = dict.fromkeys(ZERO_TOKEN_ARMS, own)
-    groups = dict.fromkeys(ZERO_TOKEN_ARMS, outcome.groups["own"])
-    if has_added:
-        trains |= {"counterpoise": outcome.ours, "unverified": outcome.unverified}
-        groups |= {arm: outcome.groups[arm] for arm in ("counterpoise", "unverified")}
+    records = inputs.train.records
+    drawn = draw_rows(records.ids, records.labels, MOST_TRAINING_ROWS)
+    trains = dict.fromkeys(ZERO_TOKEN_ARMS, outcome.ours.take(drawn))
+    groups = dict.fromkeys(ZERO_TOKEN_ARMS, outcome.groups["own"][drawn])
+    for arm, rows in (("counterpoise", outcome.ours), ("unverified", outcome.unverified)):
+        if has_added:
+            picked = np.concatenate([drawn, np.arange(len(records), len(rows))])
+            trains[arm], groups[arm] = rows.take(picked), outcome.groups[arm][picked]
     held = inputs.held_out
     test = make_rows(held.records.texts, held.vectors, held.records.labels, zero_shot=held.zero_shot)
     return score_held_out(trains, groups, test, len(held.records.label_names), baseline)
@@ -147,6 +173,8 @@ def advise(
     advice = [f"{name} against the best way without tokens: {sizes}."]
     if better and not worse:
         headline = f"{n_accepted} added records raised {name} beyond the best way that costs no token"
+        if len(better) < len(ours):
+            headline += f" for {' and '.join(better)}, with no measurable difference for the other student"
         advice.append(
             "Train on the result with its `weight` column and adjust the logits by the weighted label shares."
         )
@@ -196,8 +224,8 @@ def _describe_score(score: HeldOutScore) -> dict[str, Any]:
     return row
 
 
-def _describe_balance(job: Job, before: Records, after: Records) -> dict[str, Any]:
-    target = job.target
+def _describe_balance(shop: Workshop, before: Records, after: Records) -> dict[str, Any]:
+    target = shop.target
     counted = {True: count_cells(before), False: count_cells(after)}
     wanted = {
         side: {deficit.cell: deficit for deficit in find_deficits(records, target)}

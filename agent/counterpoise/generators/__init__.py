@@ -1,0 +1,1 @@
+"""Generators: each writes proposals for a plan item."""

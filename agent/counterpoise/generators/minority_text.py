@@ -82,7 +82,7 @@ class MinorityText:
                 yield Proposal(
                     id=f"{item.id}-{outcome.index * COMPLETIONS_PER_REQUEST + place:05d}",
                     item=item,
-                    text=completion.text.strip(),
+                    text=mend_text(completion.text),
                     label=item.cell.label,
                     parents=parents,
                     kind=Kind.MINORITY,
@@ -135,6 +135,14 @@ class MinorityText:
 
     def _prompt_name(self, capabilities: Capabilities) -> str:
         return load_prompt(self._prompt(capabilities)).identity
+
+
+def mend_text(text: str) -> str:
+    """A reply as a record's text: without space at either end, half characters replaced.
+
+    A reply that ends within an emoji can hold a lone surrogate, which neither an encoder nor a file takes.
+    """
+    return text.strip().encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def measure_longest(records: Records) -> int:

@@ -202,7 +202,8 @@ class ChatClient:
                 if not any(completion.problem for completion in completions):
                     yield Outcome(index, request, completions)
                     continue
-            running.add(asyncio.create_task(self._conclude(index, request, group, found)))
+            own = {key: found[key] for key in group if key in found}
+            running.add(asyncio.create_task(self._conclude(index, request, group, own)))
 
     async def _conclude(
         self, index: int, request: ChatRequest, keys: list[bytes], found: dict[bytes, bytes]

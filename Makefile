@@ -1,0 +1,69 @@
+# Every target sets itself up in .venv: Python 3.11 or newer, pip and a package index are all it takes.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
+EVAL ?= minority_text
+
+.PHONY: help demo check test test-browser wheel-test evals
+
+help:
+	@echo "make demo          rebalance real reviews with the embedded model and show where the report is"
+	@echo "make check         format, lint, types, import directions"
+	@echo "make test          all tests but those that need a browser"
+	@echo "make test-browser  the pages in Chromium"
+	@echo "make wheel-test    the tests against the built wheel, outside the checkout"
+	@echo "make evals         one evaluation; EVAL=name, ARGS='--quick --json'; EVAL=list names them"
+
+demo: $(VENV)/.demo
+	$(BIN)/counterpoise run examples/demo.yaml --output runs/demo-$$(date +%Y%m%d-%H%M%S)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -m "not browser"
+
+test-browser: $(VENV)/.dev
+	@command -v chromium chromium-browser google-chrome >/dev/null || \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; \
+	then apt-get update -qq && apt-get install -y -qq chromium; \
+	else echo "Chromium is not installed (Debian: apt-get install chromium)" >&2; exit 1; fi
+	COUNTERPOISE_REQUIRE_BROWSER=1 $(BIN)/python -m pytest -m browser
+
+# Only files that git knows take part: the wheel is built from a copy of them, and of that copy the tests are
+# left with what they read. The checkout is not on their path.
+wheel-test: $(VENV)/bin/python
+	@set -eu; work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; mkdir "$$work/source" "$$work/outside"; \
+	git ls-files | tar -cf - -T - | tar -xf - -C "$$work/source"; \
+	$(PIP) wheel --quiet --no-deps --wheel-dir "$$work/dist" "$$work/source"; \
+	mv "$$work/source/tests" "$$work/source/examples" "$$work/source/evals" "$$work/source/pyproject.toml" \
+	  "$$work/outside"; rm -rf "$$work/source"; \
+	$(BIN)/python -m venv "$$work/venv"; \
+	"$$work/venv/bin/python" -m pip --disable-pip-version-check install --quiet "$$(echo "$$work"/dist/*.whl)[dev]"; \
+	cd "$$work/outside"; \
+	"$$work/venv/bin/python" -c 'import counterpoise, sys; assert counterpoise.__file__.startswith(sys.prefix)'; \
+	"$$work/venv/bin/python" -m pytest -m "not browser and not data and not slow"
+
+evals: $(VENV)/.dev
+	$(BIN)/python -m evals $(EVAL) $(ARGS)
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# The stamps depend on pyproject.toml, so that a changed dependency is installed at the next call.
+$(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing into $(VENV); the first time this takes some minutes."
+	$(PIP) install --quiet -e ".[embedded]"
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing into $(VENV); the first time this takes some minutes."
+	$(PIP) install --quiet -e ".[dev]"
+	@touch $@ $(VENV)/.demo

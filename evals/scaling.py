@@ -1,0 +1,72 @@
+"""`check` on a large Parquet file: seconds, and peak memory above the imports in multiples of the columns read.
+
+The file is made here: texts of about a hundred characters, a label, a source.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from evals.common import Result, Settings
+
+_MEASURE = """
+import json, resource, sys, time
+import counterpoise.linter, counterpoise.datasets_sources, sklearn.decomposition, sklearn.cluster, scipy.stats
+from counterpoise.tasks import TextClassification
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+before, started = peak(), time.perf_counter()
+task = TextClassification(("text",), "label", ("source",))
+table = counterpoise.datasets_sources.load_table(sys.argv[1], task=task)
+report = counterpoise.linter.lint_table(table, task)
+print(json.dumps({"bytes": peak() - before, "seconds": time.perf_counter() - started, "rows": report.n_rows}))
+"""
+
+
+def run(settings: Settings) -> Iterator[Result]:
+    """Measure in a process of its own."""
+    n_rows = 50_000 if settings.quick else 1_000_000
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.parquet"
+        n_bytes = write_rows(path, n_rows)
+        done = subprocess.run(
+            [sys.executable, "-c", _MEASURE, str(path)], check=True, capture_output=True, text=True
+        )
+    measured = json.loads(done.stdout.splitlines()[-1])
+    for metric, value, unit in (
+        ("seconds", measured["seconds"], "s"),
+        ("peak_gib", measured["bytes"] / 2**30, "GiB"),
+        ("peak_over_columns_ratio", measured["bytes"] / n_bytes, "ratio"),
+        ("rows", float(measured["rows"]), "rows"),
+    ):
+        yield Result("scaling", "check", "counterpoise", metric, value, float("nan"), float("nan"), 1, unit)
+
+
+def write_rows(path: Path, n_rows: int) -> int:
+    """Write the file in pieces; the bytes of its columns in memory."""
+    generator = np.random.default_rng(0)
+    words = np.array([f"word{number}" for number in range(20_000)])
+    schema = pa.schema([("text", pa.string()), ("label", pa.string()), ("source", pa.string())])
+    n_bytes = 0
+    with pq.ParquetWriter(path, schema) as writer:
+        for start in range(0, n_rows, 10_000):
+            size = min(10_000, n_rows - start)
+            picks = words[generator.zipf(1.3, size=(size, 12)).clip(max=len(words)) - 1]
+            columns = {
+                "text": [" ".join(row) for row in picks],
+                "label": generator.choice(["good", "bad"], size).tolist(),
+                "source": generator.choice(["a", "b", "c"], size).tolist(),
+            }
+            table = pa.table(columns, schema)
+            n_bytes += table.nbytes
+            writer.write_table(table)
+    return n_bytes

@@ -1,0 +1,88 @@
+"""Rules as tests: the README's tree names every file, its job and code are valid, docstring examples run."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from counterpoise.job import load_job
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+PACKAGES = ("agent/counterpoise", "retrievers/counterpoise_retrievers")
+
+needs_checkout = pytest.mark.skipif(
+    not README.is_file(), reason="the README is not beside the tests (wheel test)"
+)
+
+
+def list_modules() -> list[str]:
+    return [
+        ".".join(path.relative_to(ROOT / package.split("/")[0]).with_suffix("").parts)
+        for package in PACKAGES
+        for path in sorted((ROOT / package).rglob("*.py"))
+        if path.name != "__main__.py"
+    ]
+
+
+def read_block(language: str) -> str:
+    match = re.search(rf"```{language}\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert match is not None
+    return match[1]
+
+
+@needs_checkout
+def test_the_tree_in_the_readme_names_every_file() -> None:
+    text = README.read_text(encoding="utf-8")
+    tree = text[text.index("## The tree") :]
+    for folder in (*PACKAGES, "evals"):
+        for path in (ROOT / folder).rglob("*.py"):
+            if path.name not in ("__init__.py", "__main__.py"):
+                assert re.search(rf"^ +{re.escape(path.name)} ", tree, re.MULTILINE), (
+                    f"{path.name} is not in the tree"
+                )
+    named = set(re.findall(r"^ +(\w+\.py) ", tree, re.MULTILINE))
+    there = {path.name for folder in (*PACKAGES, "evals", "tests") for path in (ROOT / folder).rglob("*.py")}
+    assert named <= there, f"the tree names files that are gone: {named - there}"
+
+
+@needs_checkout
+def test_the_job_in_the_readme_is_valid(tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text(read_block("yaml"), encoding="utf-8")
+    job = load_job(path)
+    assert job.label == "stars"
+    assert job.budget.tokens == 2_000_000
+
+
+@needs_checkout
+def test_the_python_in_the_readme_uses_names_that_exist() -> None:
+    counterpoise = import_module("counterpoise")
+    tree = ast.parse(read_block("python"))
+    used = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "counterpoise"
+    }
+    assert used == {"rebalance", "check_balance", "CounterpoiseSampler"}
+    assert all(hasattr(counterpoise, name) for name in used)
+    run_names = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "run"
+    }
+    assert run_names <= set(dir(counterpoise.Run)), run_names
+
+
+@needs_checkout
+@pytest.mark.parametrize("name", list_modules())
+def test_docstring_examples_run(name: str) -> None:
+    module = import_module(name)
+    assert doctest.testmod(module).failed == 0

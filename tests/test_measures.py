@@ -1,0 +1,173 @@
+"""What an arm is worth is measured on rows that nothing it was trained on knows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from counterpoise.measures import ArmScore, HeldOutScore, choose_best, draw_rows, score_arms, score_held_out
+from counterpoise.metrics import METRICS
+from counterpoise.splits import assign_folds, keyed_hash
+from counterpoise.students import STUDENTS, Rows, make_rows
+from tests.made_up import ENCODER, as_objects, join_rows, make_records, write_sentences
+
+N_FOLDS = 4
+
+
+def make_noise(n: int, seed: int) -> Rows:
+    """Rows that say nothing of their labels: each has words and a direction of its own."""
+    generator = np.random.default_rng(seed)
+    texts = [f"word{seed}x{row} other{seed}x{row}" for row in range(n)]
+    return make_rows(as_objects(texts), ENCODER.encode(texts), generator.integers(0, 2, n))
+
+
+def make_side(n_bad: int, n_good: int, seed: int) -> Rows:
+    texts, labels = write_sentences(n_bad, n_good, seed)
+    vectors = ENCODER.encode(texts)
+    return make_rows(
+        as_objects(texts), vectors, np.array(labels), zero_shot=vectors[:, :2].astype(np.float64)
+    )
+
+
+def test_a_row_never_helps_to_judge_the_rows_it_was_made_from() -> None:
+    own = make_noise(32, 1)
+    copies = replace(own, original=np.zeros(32, dtype=np.bool_))
+    both = join_rows(own, join_rows(copies, join_rows(copies, copies)))
+    folds = np.arange(32) % N_FOLDS
+    parents = np.concatenate([np.zeros((32, N_FOLDS)), *[np.eye(N_FOLDS)[folds]] * 3])
+    all_folds = np.concatenate([folds, np.full(96, -1)])
+    honest = score_arms(both, all_folds, 2, ("counterpoise",), parents)
+    assert [score.student for score in honest] == list(STUDENTS)
+    assert all(0.25 < score.auroc < 0.75 for score in honest)
+    # Were the marks of the parents not heeded, a copy would give its label away.
+    leaking = score_arms(both, all_folds, 2, ("counterpoise",), np.zeros_like(parents))
+    assert all(score.auroc > 0.95 and score.macro_f1 > 0.9 for score in leaking)
+
+
+def test_copies_among_the_users_rows_share_a_fold() -> None:
+    own = make_noise(40, 2)
+    twice = join_rows(own, own)
+    records = make_records(list(twice.texts), list(twice.labels))
+    folds = assign_folds(replace(records, groups=records.texts), N_FOLDS, "key")
+    assert all(0.2 < score.auroc < 0.8 for score in score_arms(twice, folds, 2, ("nothing",)))
+    apart = np.repeat([0, 1], 40)
+    assert all(score.auroc > 0.95 for score in score_arms(twice, apart, 2, ("nothing",)))
+
+
+def test_added_rows_are_trained_on_and_never_scored() -> None:
+    own, added = make_side(6, 30, 3), make_side(40, 40, 4)
+    added = replace(added, original=np.zeros(80, dtype=np.bool_))
+    names = ("nothing", "counterpoise")
+    folds = np.arange(36) % N_FOLDS
+    without = score_arms(own, folds, 2, names)
+    both = join_rows(own, added)
+    free = np.zeros((len(both), N_FOLDS))
+    with_added = score_arms(both, np.concatenate([folds, np.full(80, -1)]), 2, names, free)
+    assert with_added[:2] == without[:2]
+    assert all(
+        ours.macro_f1 > nothing.macro_f1 + 0.2
+        for nothing, ours in zip(with_added[:2], with_added[2:], strict=True)
+    )
+    # Wrong labels of added rows harm what is learned; if they were scored, they would be half of the truth.
+    flipped = replace(both, labels=np.where(both.original, both.labels, 1 - both.labels))
+    misled = score_arms(flipped, np.concatenate([folds, np.full(80, -1)]), 2, names[1:], free)
+    assert all(score.auroc < 0.4 for score in misled)
+
+
+def test_the_best_arm_is_the_earlier_of_equals() -> None:
+    scores = [
+        ArmScore(arm, student, macro_f1, auroc)
+        for student in STUDENTS
+        for arm, macro_f1, auroc in (
+            ("balanced_bags", 0.7, 0.8),
+            ("class_weights", 0.7, 0.7),
+            ("nothing", 0.5, 0.9),
+            ("counterpoise", 1.0, 1.0),
+        )
+    ]
+    assert choose_best(scores, "macro_f1") == dict.fromkeys(STUDENTS, "class_weights")
+    assert choose_best(scores, "auroc") == dict.fromkeys(STUDENTS, "nothing")
+
+
+@pytest.fixture(scope="module")
+def table() -> list[HeldOutScore]:
+    own, added, test = make_side(8, 60, 5), make_side(50, 0, 6), make_side(40, 40, 7)
+    both = join_rows(own, replace(added, original=np.zeros(50, dtype=np.bool_)))
+    arms = ("nothing", "logit_adjustment", "embedding_zero_shot", "counterpoise")
+    trains = {arm: both if arm == "counterpoise" else own for arm in arms}
+    groups = {arm: as_objects([f"g{row}" for row in range(len(train))]) for arm, train in trains.items()}
+    baseline = {
+        "macro_f1": dict.fromkeys(STUDENTS, "nothing"),
+        "auroc": {"minilm_lr": "logit_adjustment", "tfidf_lr": "nothing"},
+    }
+    return score_held_out(trains, groups, test, 2, baseline)
+
+
+def test_the_held_out_table_has_every_arm_and_student_with_an_interval(table: list[HeldOutScore]) -> None:
+    assert [(score.arm, score.student) for score in table] == [
+        *(("nothing", student) for student in STUDENTS),
+        *(("logit_adjustment", student) for student in STUDENTS),
+        ("embedding_zero_shot", "minilm_lr"),
+        *(("counterpoise", student) for student in STUDENTS),
+    ]
+    for score in table:
+        for metric in METRICS:
+            value, difference = score.values[metric], score.differences[metric]
+            assert 0 <= value.low <= value.mean <= value.high <= 1
+            assert difference.low <= difference.mean <= difference.high
+
+
+def test_the_baseline_differs_from_itself_by_exactly_nothing(table: list[HeldOutScore]) -> None:
+    by_name = {(score.arm, score.student): score for score in table}
+    for name, metric in (
+        (("nothing", "minilm_lr"), "macro_f1"),
+        (("nothing", "tfidf_lr"), "macro_f1"),
+        (("nothing", "tfidf_lr"), "auroc"),
+        (("logit_adjustment", "minilm_lr"), "auroc"),
+    ):
+        difference = by_name[name].differences[metric]
+        assert (difference.mean, difference.low, difference.high) == (0, 0, 0)
+    for student in STUDENTS:
+        adjusted = by_name["logit_adjustment", student]
+        assert adjusted.differences["macro_f1"].low > 0
+        # Subtracting one number from all scores ranks as before: paired draws show no noise at all.
+        shift = adjusted.differences["auroc"]
+        assert (shift.low, shift.high) == pytest.approx((0, 0), abs=1e-9)
+
+
+def test_what_is_measured_is_drawn_by_hash_and_has_every_label() -> None:
+    ids = as_objects([f"row{row}" for row in range(1000)])
+    labels = np.array([0] * 20 + [1] * 100 + [2] * 880)
+    assert draw_rows(ids, labels, 1000).tolist() == list(range(1000))
+    drawn = draw_rows(ids, labels, 100)
+    counts = np.bincount(labels[drawn])
+    assert counts[0] == 20 and counts[1] >= 50 and 80 < counts[2] < 120 and (np.diff(drawn) > 0).all()
+    # Turned round, the same rows are drawn.
+    turned = draw_rows(ids[::-1], labels[::-1], 100)
+    assert set(ids[::-1][turned]) == set(ids[drawn])
+
+
+def test_a_label_whose_only_group_is_not_drawn_is_kept() -> None:
+    # Of this group no row is drawn under the first seed; without its label there would be nothing to learn.
+    group = next(name for name in map(str, range(1000)) if keyed_hash("seed 0", name) >= int(0.9 * 2**64))
+    train, test = make_side(5, 40, 8), make_side(30, 30, 9)
+    groups = as_objects([group] * 5 + [f"own {row}" for row in range(40)])
+    baseline = {metric: dict.fromkeys(STUDENTS, "logit_adjustment") for metric in METRICS}
+    args = ({"logit_adjustment": train}, {"logit_adjustment": groups}, test, 2, baseline)
+    one, *_ = score_held_out(*args, n_seeds=1)
+    assert one.values["auroc"].mean > 0.6, "0.5 is what a constant gets"
+
+
+def test_three_labels_are_compared_by_probability() -> None:
+    generator = np.random.default_rng(4)
+    labels = np.repeat([0, 1, 2], [40, 10, 10])
+    vectors = (np.eye(3)[labels] + generator.normal(0, 0.2, (60, 3))).astype(np.float32)
+    rows = make_rows(
+        as_objects([f"label{label} x{row}" for row, label in enumerate(labels)]), vectors, labels
+    )
+    groups = {"nothing": as_objects([str(row) for row in range(60)])}
+    baseline = {metric: dict.fromkeys(STUDENTS, "nothing") for metric in METRICS}
+    for score in score_held_out({"nothing": rows}, groups, rows, 3, baseline, n_seeds=2):
+        assert score.values["auroc"].low > 0.95 and score.values["macro_f1"].mean > 0.9

@@ -1,0 +1,156 @@
+"""From made states to plans."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from counterpoise.planner import COMPLETIONS_PER_REQUEST, Costs, Offer, expect_tokens_per_accepted, make_plan
+from counterpoise.records import Action, Cell, Deficit, Plan
+
+A, B, C, MOST = Cell("a"), Cell("b"), Cell("c"), Cell("most")
+OFFER = Offer(request_tokens=600, n_demonstrations=10)
+
+
+def lack(cell: Cell, need: int) -> Deficit:
+    return Deficit(cell, have=10, want=10 + need)
+
+
+def plan(
+    deficits: list[Deficit],
+    offers: dict[Cell, Offer] | None = None,
+    costs: dict[tuple[Action, Cell], Costs] | None = None,
+    remaining: int | None = None,
+    round_number: int = 1,
+    exhausted: frozenset[tuple[Action, Cell]] = frozenset(),
+) -> Plan:
+    return make_plan(
+        deficits,
+        offers or dict.fromkeys((A, B, C, MOST), OFFER),
+        costs or {},
+        round_number=round_number,
+        n_rounds=4,
+        remaining_tokens=remaining,
+        exhausted=exhausted,
+    )
+
+
+def test_what_the_pool_offers_is_adopted_before_a_token_is_spent() -> None:
+    offers = {A: replace(OFFER, n_adoptable=7), B: OFFER}
+    made = plan([lack(A, 20), lack(B, 30)], offers)
+    (item,) = made.items
+    assert (item.action, item.cell, item.count, item.n_requests) == (Action.ADOPT, A, 7, 0)
+    assert "pool" in made.reason
+    assert plan([lack(A, 5)], offers).items[0].count == 5
+    # When the pool of a cell is exhausted, the whole need is written.
+    after = plan([lack(A, 20)], offers, exhausted=frozenset({(Action.ADOPT, A)}))
+    assert [(item.action, item.count) for item in after.items] == [(Action.MINORITY, 20)]
+
+
+def test_a_cell_gets_the_requests_that_its_need_takes() -> None:
+    (item,) = plan([lack(A, 57)]).items
+    assert item.n_requests == 10 and item.reserved_tokens == 10 * 600 and item.count == 57
+    assert item.n_requests * COMPLETIONS_PER_REQUEST * 0.95 >= 57
+    tried = {(Action.MINORITY, A): Costs(tried=98, accepted=49, tokens=9800.0, requests=20)}
+    (slower,) = plan([lack(A, 57)], costs=tried).items
+    assert slower.n_requests == 19  # half is kept: 57 / 0.5 / 6
+
+
+def test_cells_come_by_need_for_each_expected_token() -> None:
+    def order(costs: dict[tuple[Action, Cell], Costs]) -> list[str]:
+        return [item.cell.label for item in plan([lack(A, 20), lack(B, 40), lack(C, 40)], costs=costs).items]
+
+    assert order({}) == ["b", "c", "a"]
+    spent = Costs(tried=98, accepted=9, tokens=9800.0, requests=20)  # a tenth kept at 100 tokens each
+    assert expect_tokens_per_accepted(B, {B: OFFER}, {(Action.MINORITY, B): spent}) == pytest.approx(1000)
+    assert order({(Action.MINORITY, B): spent}) == ["c", "a", "b"]
+    # Another order of the deficits is the same plan.
+    assert plan([lack(A, 20), lack(B, 40)]) == plan([lack(B, 40), lack(A, 20)])
+
+
+def test_contrast_records_are_planned_beside_their_cell() -> None:
+    thin, most = plan([lack(A, 60)], {A: replace(OFFER, contrast=MOST), MOST: OFFER}).items
+    # The contrast records raise the largest label, so the cell needs as many again: 90 against 30.
+    assert (thin.cell, thin.count, most.cell, most.count) == (A, 90, MOST, 30)
+    assert thin.count - most.count == 60 and most.n_requests == -(-thin.n_requests // 3)
+    assert (thin.index, most.index) == (0, 1) and thin.id != most.id
+    both = plan(
+        [lack(A, 30), lack(B, 60)],
+        {A: replace(OFFER, contrast=MOST), B: replace(OFFER, contrast=MOST), MOST: OFFER},
+    ).items
+    assert [item.cell for item in both] == [B, MOST, A, MOST]
+    assert [item.index for item in both] == [0, 1, 2, 3]
+
+
+def test_a_round_takes_two_shares_of_what_is_left_and_the_last_one_all() -> None:
+    def spend(round_number: int) -> int:
+        made = plan([lack(A, 100_000)], remaining=120_000, round_number=round_number)
+        return sum(item.reserved_tokens for item in made.items)
+
+    assert [spend(number) for number in (1, 2, 3, 4)] == [48_000, 60_000, 79_800, 120_000]
+
+
+def test_an_exhausted_cell_and_one_without_demonstrations_are_left_alone() -> None:
+    deficits = [lack(A, 20), lack(B, 20), lack(C, 20)]
+    offers = {A: OFFER, B: replace(OFFER, n_demonstrations=0), C: OFFER}
+    made = plan(deficits, offers, exhausted=frozenset({(Action.MINORITY, A)}))
+    assert [item.cell for item in made.items] == [C]
+
+
+@pytest.mark.parametrize(
+    ("need", "remaining", "reason"),
+    [
+        (20, 0, "the budget does not reach for one more request"),
+        (20, 599, "the budget does not reach for one more request"),
+        (2, None, "no cell can be improved further"),
+    ],
+)
+def test_an_empty_plan_says_why(need: int, remaining: int | None, reason: str) -> None:
+    made = plan([lack(A, need)], remaining=remaining, round_number=4)
+    assert made.items == () and made.reason == reason
+    assert plan([]).reason == "no cell can be improved further"
+
+
+def test_acceptance_is_smoothed_so_that_one_failure_does_not_close_a_cell() -> None:
+    assert Costs().acceptance_ratio == 0.5
+    assert Costs().add(1, 0, 10.0, 1).acceptance_ratio == pytest.approx(1 / 3)
+    assert Costs(8, 6, 80.0, 2).add(2, 2, 20.0, 1) == Costs(10, 8, 100.0, 3)
+
+
+CELLS = st.sampled_from([A, B, C])
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    needs=st.dictionaries(CELLS, st.integers(0, 5000), max_size=3),
+    prices=st.fixed_dictionaries({cell: st.integers(1, 5000) for cell in (A, B, C, MOST)}),
+    adoptable=st.dictionaries(CELLS, st.integers(0, 50)),
+    contrasted=st.sets(CELLS),
+    tried=st.dictionaries(CELLS, st.tuples(st.integers(0, 300), st.integers(0, 100), st.integers(0, 10**6))),
+    remaining=st.integers(0, 10**6),
+    round_number=st.integers(1, 4),
+)
+def test_no_plan_reserves_more_than_is_left(
+    needs, prices, adoptable, contrasted, tried, remaining, round_number
+) -> None:
+    offers = {
+        cell: Offer(price, adoptable.get(cell, 0), 5, MOST if cell in contrasted else None)
+        for cell, price in prices.items()
+    }
+    costs = {
+        (Action.MINORITY, cell): Costs(n, n * kept // 100, float(tokens), 1)
+        for cell, (n, kept, tokens) in tried.items()
+    }
+    made = plan([lack(cell, need) for cell, need in needs.items()], offers, costs, remaining, round_number)
+    assert sum(item.reserved_tokens for item in made.items) <= remaining
+    assert [item.index for item in made.items] == list(range(len(made.items)))
+    assert made.items or made.reason
+    for item in made.items:
+        assert item.count > 0 and item.reserved_tokens == item.n_requests * prices[item.cell]
+        assert (item.n_requests > 0) == (item.action is Action.MINORITY)
+        if item.action is Action.ADOPT:
+            assert item.count <= min(adoptable[item.cell], needs[item.cell])
+    assert len({item.action for item in made.items}) <= 1

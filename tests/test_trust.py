@@ -1,0 +1,149 @@
+"""Who may decide about labels, and what the report is told of those that may not."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from datasets import Dataset
+from threadpoolctl import threadpool_limits
+
+from counterpoise.datasets_out import Part
+from counterpoise.errors import ServerError
+from counterpoise.llm import ChatRequest
+from counterpoise.preparation import Inputs, Side
+from counterpoise.scorers import SimilarityScorer
+from counterpoise.trust import PILOT_ROWS, LabelTrust, audit_label_scorers
+from tests.made_up import BLAME, ENCODER, as_objects, make_chat, make_records, write_sentences
+
+LABEL_TEXTS = ("a guest who disliked it", "a guest who liked it")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    with threadpool_limits(1):  # small matrices; more threads only wait for each other
+        yield
+
+
+def make_inputs(n_bad: int, n_good: int, *, shuffled: bool = False) -> Inputs:
+    """Inputs of sentences; with `shuffled` their labels say nothing."""
+    texts, labels = write_sentences(n_bad, n_good, 11)
+    if shuffled:
+        random.Random(2).shuffle(labels)
+    records = make_records(texts, labels)
+    vectors = ENCODER.encode(texts)
+    side = Side(records, vectors, SimilarityScorer(ENCODER, LABEL_TEXTS).score_vectors(vectors))
+    nothing = Side(records.take([]), vectors[:0], side.zero_shot[:0])
+    part = Part(Dataset.from_dict({"text": texts}), records)
+    folds = np.arange(len(texts)) % 5
+    return Inputs(
+        part, part, None, side, nothing, nothing, folds, ENCODER, LABEL_TEXTS, {}, (), "fingerprint"
+    )
+
+
+def choose(request: ChatRequest, index: int) -> str:
+    """The letter of the right label, by the words of the text."""
+    text, *rest = request.messages[-1].content.splitlines()
+    n_bad = sum(text.count(word) for word in BLAME)
+    wanted = LABEL_TEXTS[0] if n_bad >= 1 else LABEL_TEXTS[1]
+    return next(line[0] for line in rest if line[3:] == wanted)
+
+
+def read_rows(trust: LabelTrust) -> dict[str, dict[str, object]]:
+    return {str(row["name"]): row for row in trust.rows}
+
+
+async def test_a_classifier_that_knows_the_labels_is_used_and_one_by_luck_is_not() -> None:
+    good = await audit_label_scorers(make_inputs(40, 120), None, "seed 0")
+    assert good.is_trusted and [row["name"] for row in good.rows] == ["classifier", "similarity"]
+    assert read_rows(good)["classifier"]["role"] == "used" and good.out_of_fold.shape == (160, 2)
+    poor = await audit_label_scorers(make_inputs(40, 120, shuffled=True), None, "seed 0")
+    row = read_rows(poor)["classifier"]
+    assert (
+        not poor.is_trusted and row["role"] == "refused" and "neither adopts nor refuses" in str(row["note"])
+    )
+    assert poor.classifier.auc_low <= 0.6
+
+
+async def test_the_audit_is_of_scores_given_without_the_answer() -> None:
+    # Flattered scores of rows learned by heart would pass: 40 + 40 rows in 48 dimensions.
+    trust = await audit_label_scorers(make_inputs(40, 40, shuffled=True), None, "seed 0")
+    assert trust.classifier.auc < 0.7
+
+
+async def test_a_model_is_better_than_the_classifier_only_by_a_clear_interval() -> None:
+    chat, _ = make_chat(choose)
+    beside_a_poor_one = await audit_label_scorers(make_inputs(60, 60, shuffled=True), chat, "seed 0")
+    assert read_rows(beside_a_poor_one)["llm"]["role"] == "refused", "it is at chance, too"
+    inputs = make_inputs(60, 60)
+    # The classifier is made to know nothing: its vectors are noise.
+    noise = np.random.default_rng(0).normal(size=inputs.train.vectors.shape).astype(np.float32)
+    blind = Side(inputs.train.records, noise, inputs.train.zero_shot)
+    trust = await audit_label_scorers(replace(inputs, train=blind), chat, "seed 0")
+    row = read_rows(trust)["llm"]
+    assert row["role"] == "reported" and "Better than the classifier" in str(row["note"])
+    assert (
+        row["n"] == PILOT_ROWS and isinstance(row["price_per_1000"], float) and row["price_per_1000"] > 1000
+    )
+    # Where both know as much, the one that costs no token stays.
+    equal = await audit_label_scorers(inputs, chat, "seed 0")
+    assert read_rows(equal)["llm"]["role"] == "refused" and equal.is_trusted
+
+
+async def test_the_pilot_is_balanced_and_small() -> None:
+    inputs = make_inputs(30, 300)
+    chat, engine = make_chat(choose)
+    await audit_label_scorers(inputs, chat, "seed 0")
+    label_of = dict(zip(inputs.train.records.texts, inputs.train.records.labels, strict=True))
+    asked = {
+        request.messages[-1].content.split("</text>")[0].removeprefix("<text>") for request in engine.requests
+    }
+    assert Counter(int(label_of[text]) for text in asked) == {0: 30, 1: 70}
+    assert {request.purpose for request in engine.requests} == {"audit"}
+    other_chat, other = make_chat(choose)
+    await audit_label_scorers(inputs, other_chat, "seed 1")
+    assert {str(request) for request in other.requests} != {str(request) for request in engine.requests}
+
+
+async def test_an_audit_takes_at_most_a_tenth_of_the_budget() -> None:
+    limit = 60_000
+    chat, engine = make_chat(choose, limit)
+    row = read_rows(await audit_label_scorers(make_inputs(60, 60), chat, "seed 0"))["llm"]
+    assert engine.n_calls == 2 * int(str(row["n"])) > 20
+    assert sum(chat.budget.estimate(request) for request in engine.requests) <= limit / 10
+    poor, unasked = make_chat(choose, 5_000)
+    row = read_rows(await audit_label_scorers(make_inputs(60, 60), poor, "seed 0"))["llm"]
+    assert unasked.n_calls == 0 and row["role"] == "refused" and row["accuracy"] is None
+    assert "does not pay" in str(row["note"])
+
+
+async def test_a_server_without_letter_probabilities_decides_nothing() -> None:
+    def fail(request: ChatRequest, index: int) -> str:
+        raise ServerError("no log-probabilities", where="here")
+
+    chat, _ = make_chat(fail)
+    row = read_rows(await audit_label_scorers(make_inputs(60, 60), chat, "seed 0"))["llm"]
+    assert (row["role"], row["n"], row["auc"]) == ("refused", 0, None) and "no usable answer" in str(
+        row["note"]
+    )
+
+
+async def test_more_labels_than_letters_are_not_asked_about() -> None:
+    n_labels = 21
+    texts = [f"topic{label} word{label} said guest {row}" for row in range(3) for label in range(n_labels)]
+    labels = list(range(n_labels)) * 3
+    names = tuple(f"topic{label:02d}" for label in range(n_labels))
+    records = make_records(texts, labels, names)
+    vectors = ENCODER.encode(texts)
+    side = Side(records, vectors, SimilarityScorer(ENCODER, names).score_vectors(vectors))
+    part = Part(Dataset.from_dict({"text": list(as_objects(texts))}), records)
+    folds = np.repeat([0, 1, 2], n_labels)
+    inputs = Inputs(part, part, None, side, side, side, folds, ENCODER, names, {}, (), "fingerprint")
+    chat, engine = make_chat(choose)
+    trust = await audit_label_scorers(inputs, chat, "seed 0")
+    assert [row["name"] for row in trust.rows] == ["classifier", "similarity"] and engine.n_calls == 0
+    assert trust.classifier.auc > 0.95
