@@ -36,17 +36,16 @@ test-browser: $(VENV)/.dev
 	else echo "Chromium is not installed (Debian: apt-get install chromium)" >&2; exit 1; fi
 	COUNTERPOISE_REQUIRE_BROWSER=1 $(BIN)/python -m pytest -m browser
 
-# Only files that git knows take part: the wheel is built from a copy of them, and of that copy the tests are
-# left with what they read. The checkout is not on their path.
+# Only files that git knows take part: the wheel is built from a copy of them; then the sources leave that copy,
+# and its tests can only meet what was installed (those of the README stay away with it).
 wheel-test: $(VENV)/bin/python
-	@set -eu; work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; mkdir "$$work/source" "$$work/outside"; \
-	git ls-files | tar -cf - -T - | tar -xf - -C "$$work/source"; \
-	$(PIP) wheel --quiet --no-deps --wheel-dir "$$work/dist" "$$work/source"; \
-	mv "$$work/source/tests" "$$work/source/examples" "$$work/source/evals" "$$work/source/pyproject.toml" \
-	  "$$work/outside"; rm -rf "$$work/source"; \
+	@set -eu; work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; trap 'exit 130' INT TERM; mkdir "$$work/copy"; \
+	git ls-files | tar -cf - -T - | tar -xf - -C "$$work/copy"; \
+	$(PIP) wheel --quiet --no-deps --wheel-dir "$$work/dist" "$$work/copy"; \
+	cd "$$work/copy"; rm -rf agent retrievers prompts README.md; cd "$(CURDIR)"; \
 	$(BIN)/python -m venv "$$work/venv"; \
 	"$$work/venv/bin/python" -m pip --disable-pip-version-check install --quiet "$$(echo "$$work"/dist/*.whl)[dev]"; \
-	cd "$$work/outside"; \
+	cd "$$work/copy"; \
 	"$$work/venv/bin/python" -c 'import counterpoise, sys; assert counterpoise.__file__.startswith(sys.prefix)'; \
 	"$$work/venv/bin/python" -m pytest -m "not browser and not data and not slow"
 

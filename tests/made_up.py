@@ -109,7 +109,7 @@ def join_rows(first: Rows, second: Rows) -> Rows:
 
 def make_item(cell: Cell | str = "bad", count: int = 6, n_requests: int = 1, index: int = 0) -> PlanItem:
     cell = Cell(cell) if isinstance(cell, str) else cell
-    return PlanItem(Action.MINORITY, cell, count, 1, index, n_requests)
+    return PlanItem(Action.MINORITY, cell, count, 1, index, n_requests, reserved_tokens=10**6)
 
 
 def make_proposal(

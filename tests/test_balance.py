@@ -68,14 +68,17 @@ def test_need_is_what_the_largest_label_of_the_same_concept_or_value_has_more(re
     ]
 
 
-def test_a_ratio_is_a_share_of_the_largest_label_and_the_others_are_left_alone() -> None:
+def test_ratios_are_between_the_labels_and_those_not_named_are_left_alone() -> None:
     records = make_records([0] * 2 + [1] * 10, ["a"] * 12, [0] * 12)
+    assert [d.want for d in find_deficits(records, {"negative": 1.0, "positive": 6.0}, cells=["label"])] == [
+        12.0
+    ]
     (deficit,) = find_deficits(records, {"negative": 0.5}, cells=["label"])
     assert (deficit.have, deficit.want, deficit.need) == (2.0, 5.0, 3)
     assert find_deficits(records, {"positive": 1.0}) == []
 
 
-@pytest.mark.parametrize("target", [{"neutral": 0.5}, {"negative": 0.0}, {"negative": 1.5}])
+@pytest.mark.parametrize("target", [{"neutral": 0.5}, {"negative": 0.0}, {"negative": -1.0}])
 def test_a_target_that_makes_no_sense_is_an_error(records: Records, target: dict[str, float]) -> None:
     with pytest.raises(JobError, match="target"):
         find_deficits(records, target)

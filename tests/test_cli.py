@@ -18,6 +18,7 @@ import pytest
 
 from counterpoise import cli
 from counterpoise.run_directory import RunDirectory
+from tests.integration.helpers import make_cache
 from tests.servers import WORDS, LocalServer
 
 Capture = pytest.CaptureFixture[str]
@@ -58,6 +59,14 @@ def reviews(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A good file in the working directory."""
     monkeypatch.chdir(tmp_path)
     return write_csv(tmp_path / "reviews.csv", make_rows())
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache with the weights and without replies."""
+    folder = make_cache(tmp_path / "cache")
+    monkeypatch.setenv("COUNTERPOISE_CACHE", str(folder))
+    return folder
 
 
 @pytest.fixture
@@ -279,7 +288,7 @@ def test_an_asset_that_is_here_is_checked_and_named(capfd: Capture) -> None:
 
 @pytest.mark.assets
 def test_a_server_that_fails_is_exit_code_3_and_the_run_goes_on_later(
-    reviews: Path, capfd: Capture, closed_url: str
+    reviews: Path, own_cache: Path, capfd: Capture, closed_url: str
 ) -> None:
     run = ["run", "reviews.csv", *COLUMNS, "--output", "my run", "--budget", "20k"]
     assert cli.execute([*run, "--model", closed_url]) == 3
@@ -300,7 +309,7 @@ def test_a_server_that_fails_is_exit_code_3_and_the_run_goes_on_later(
 
 
 @pytest.mark.assets
-def test_a_run_from_preview_to_report(reviews: Path, capfd: Capture) -> None:
+def test_a_run_from_preview_to_report(reviews: Path, own_cache: Path, capfd: Capture) -> None:
     with LocalServer() as server:
         run = ["reviews.csv", *COLUMNS, "--output", "run", "--budget", "20k", "--model", server.url]
         assert cli.execute(["preview", *run]) == 0
@@ -335,7 +344,7 @@ def test_a_run_from_preview_to_report(reviews: Path, capfd: Capture) -> None:
 
 
 @pytest.mark.assets
-def test_an_interrupted_run_says_how_to_go_on(reviews: Path) -> None:
+def test_an_interrupted_run_says_how_to_go_on(reviews: Path, own_cache: Path) -> None:
     with LocalServer() as server:
         server.hold()
         command = [sys.executable, "-m", "counterpoise", "run", "reviews.csv", *COLUMNS, "--output", "run"]

@@ -41,6 +41,11 @@ def obey_mostly(body: Body, index: int) -> str:
     return "pardon?" if "table" in str(body.get("messages")) else obey(body, index)
 
 
+def obey_half(body: Body, index: int) -> str:
+    said = str(body.get("messages"))
+    return "pardon?" if "table" in said or "river" in said else obey(body, index)
+
+
 def chatter(body: Body, index: int) -> str:
     return f"The word {obey(body, index)} is a word" if "messages" in body else " and so on"
 
@@ -77,6 +82,7 @@ BOTH = ("chat/completions", "completions")
     [
         (obey, BOTH, True, True, True),
         (obey_mostly, BOTH, True, True, True),
+        (obey_half, BOTH, True, True, False),
         (chatter, BOTH, True, True, False),
         (obey, BOTH[:1], True, False, True),
         (chatter, BOTH[:1], True, False, False),

@@ -199,3 +199,33 @@ def test_replies_may_be_as_long_as_the_records_and_a_quarter_more() -> None:
 )
 def test_half_a_character_is_replaced(said: str, text: str) -> None:
     assert mend_text(said) == text
+
+
+async def test_no_more_is_asked_than_the_plan_reserved() -> None:
+    item = replace(make_item(n_requests=5), reserved_tokens=WRITER_ESTIMATE * 2)
+    chat, engine = make_chat(lambda request, index: "text")
+    proposals = await write(item, chat)
+    assert 0 < len(engine.requests) < 5
+    assert sum(chat.budget.estimate(request) for request in engine.requests) <= item.reserved_tokens
+    assert {int(proposal.id[-5:]) // 6 for proposal in proposals} == set(range(len(engine.requests)))
+
+
+async def test_two_rows_are_asked_for_new_draws_each_time() -> None:
+    few = Demonstrations(SHOWN.records.take([0, 1]), SHOWN.vectors[:2])
+    requests = [
+        request
+        for number in (1, 2)
+        for request in WRITER.make_requests(replace(make_item(n_requests=4), round=number), few, CONTINUES)
+    ]
+    assert len({request.prompt for request in requests}) <= 2
+    assert len({(request.prompt, request.sample) for request in requests}) == 8
+
+
+async def test_a_server_that_is_gone_ends_the_item_instead_of_emptying_it() -> None:
+    def reply(request: ChatRequest, index: int) -> str:
+        raise ServerError("no connection", where="here", retryable=True)
+
+    engine = ScriptedChatClient(reply)
+    chat = ChatClient(engine, attempts=1)
+    with pytest.raises(ServerError, match="no connection"):
+        await write(make_item(n_requests=12), chat)

@@ -93,6 +93,13 @@ def test_a_round_takes_two_shares_of_what_is_left_and_the_last_one_all() -> None
     assert [spend(number) for number in (1, 2, 3, 4)] == [48_000, 60_000, 79_800, 120_000]
 
 
+def test_the_slice_pays_for_the_contrast_too() -> None:
+    offers = {A: Offer(100, n_demonstrations=5, contrast=MOST), MOST: Offer(5_000, n_demonstrations=5)}
+    items = plan([lack(A, 1000)], offers, remaining=30_000, round_number=4).items
+    assert [item.cell for item in items] == [A, MOST]
+    assert 25_000 < sum(item.reserved_tokens for item in items) <= 30_000
+
+
 def test_an_exhausted_cell_and_one_without_demonstrations_are_left_alone() -> None:
     deficits = [lack(A, 20), lack(B, 20), lack(C, 20)]
     offers = {A: OFFER, B: replace(OFFER, n_demonstrations=0), C: OFFER}
@@ -145,7 +152,8 @@ def test_no_plan_reserves_more_than_is_left(
         for cell, (n, kept, tokens) in tried.items()
     }
     made = plan([lack(cell, need) for cell, need in needs.items()], offers, costs, remaining, round_number)
-    assert sum(item.reserved_tokens for item in made.items) <= remaining
+    share = {1: 2 / 5, 2: 1 / 2, 3: 2 / 3, 4: 1}[round_number]
+    assert sum(item.reserved_tokens for item in made.items) <= remaining * share
     assert [item.index for item in made.items] == list(range(len(made.items)))
     assert made.items or made.reason
     for item in made.items:

@@ -111,6 +111,9 @@ def test_words_are_learned_from_the_training_side_only() -> None:
     scores = predict("nothing", "tfidf_lr", TRAIN, strange, 2)
     # Nothing is known of these words, so the answer is the same, and the frequent label.
     assert np.ptp(scores, axis=0).max() == 0 and scores[0, 1] > scores[0, 0]
+    # What stands in the other texts to be scored changes nothing.
+    alone = predict("nothing", "tfidf_lr", TRAIN, TEST.take(np.arange(5)), 2)
+    np.testing.assert_allclose(alone, predict("nothing", "tfidf_lr", TRAIN, TEST, 2)[:5], atol=1e-9)
 
 
 def test_texts_without_a_single_word_leave_the_word_student_with_the_shares() -> None:

@@ -134,11 +134,12 @@ def resume(directory: str | Path, *, listener: Listener = ignore) -> Run:
     if (folder / "FINISHED").is_file():
         return Run(folder, json.loads((folder / "report.json").read_text(encoding="utf-8")))
     job = load_job(path)
-    if isinstance(job.data, str) and job.data.startswith("memory:"):
+    sources = (job.data, job.held_out, job.pool)
+    if any(isinstance(source, str) and source.startswith("memory:") for source in sources):
         raise RunDirectoryError(
-            "its data was a table in memory",
+            "some of its data was a table in memory",
             where=str(folder),
-            hint="call rebalance again with the same table and output; stored replies are used",
+            hint="call rebalance again with the same tables and output; stored replies are used",
         )
     return run(job.model_copy(update={"output": str(folder.absolute())}), listener=listener)
 

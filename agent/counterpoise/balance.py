@@ -124,22 +124,24 @@ def find_deficits(
 
     Args:
         records: the data.
-        target: `equal`, or for some labels the share of the largest label they should reach, above 0 and at
-            most 1 (`{"negative": 0.5}`); labels that are not named are left as they are.
+        target: `equal`, or the ratio of the labels to one another (`{"negative": 1, "positive": 2}`). Labels that
+            are not named count as 1 and are left as they are, so `{"negative": 0.5}` wants half as many of it as
+            of the largest other label.
         cells: which families of cells.
 
     Returns:
         Deficits with a need of at least 1, largest need first, equal ones in the order of their cells.
 
     Raises:
-        JobError: `target` names a label that the data does not have, or a ratio out of range.
+        JobError: `target` names a label that the data does not have, or a ratio that is not above 0.
     """
     ratios = resolve_target(records.label_names, target)
     deficits = []
     for column in _iterate_columns(records, cells):
-        most = max(have for _, have in column)
+        # Records are only added, so the label that has most for its ratio sets the scale.
+        scale = max(have / ratios.get(cell.label, 1.0) for cell, have in column)
         for cell, have in column:
-            deficit = Deficit(cell, have=float(have), want=most * ratios.get(cell.label, 0.0))
+            deficit = Deficit(cell, have=float(have), want=scale * ratios.get(cell.label, 0.0))
             if deficit.need > 0:
                 deficits.append(deficit)
     return sorted(deficits, key=lambda deficit: (-deficit.need, deficit.cell))
@@ -148,10 +150,10 @@ def find_deficits(
 def resolve_target(
     label_names: Collection[str], target: Literal["equal"] | Mapping[str, float]
 ) -> dict[str, float]:
-    """The share of the largest label that each label should reach; labels to be left alone are not in it.
+    """The ratio of each label that is to be filled; labels to be left alone are not in it.
 
     Raises:
-        JobError: a label that does not exist, or a ratio outside 0 (not included) to 1.
+        JobError: a label that does not exist, or a ratio that is not above 0.
     """
     if target == "equal":
         return dict.fromkeys(label_names, 1.0)
@@ -159,12 +161,8 @@ def resolve_target(
         if name not in label_names:
             known = ", ".join(repr(label) for label in label_names)
             raise JobError(f"there is no label {name!r}", where="target", hint=f"the data has {known}")
-        if not 0 < ratio <= 1:
-            raise JobError(
-                f"{name!r} has the ratio {ratio}",
-                where="target",
-                hint="a share of the largest label, e.g. 0.5",
-            )
+        if not 0 < ratio < float("inf"):
+            raise JobError(f"{name!r} has the ratio {ratio}", where="target", hint="write a number above 0")
     return dict(target)
 
 

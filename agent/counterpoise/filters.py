@@ -35,8 +35,9 @@ CONTRADICTED_FROM = 0.73
 the scorer does not know yet; a stricter one selects what the student would have guessed and halves the gain."""
 
 _REFUSAL = re.compile(
-    r"^\W*(?:i(?:'m| am) sorry|i can(?:no|')t|i am unable|as an? (?:ai|language model)"
-    r"|sure[,!]|here (?:is|are)|of course[,!])",
+    r"^\W*(?:i(?:'m| am) (?:sorry|unable|not able),? (?:but )?(?:i |to (?:help|write|assist))"
+    r"|i can(?:not|'t|’t) (?:help|write|assist|provide|generate|comply)|as an? (?:ai|language model)"
+    r"|(?:sure|of course|certainly)[,!] here|here (?:is|are) (?:a|an|one|some|the|your|another)\b[^.]*:)",
     re.IGNORECASE,
 )
 _SPAN_WORDS = 8

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import Any, Literal
+from typing import Any
 
 from counterpoise.adopt import find_adoptable
 from counterpoise.assets import find_cache_dir
@@ -205,16 +205,9 @@ def open_workshop(job: Job, inputs: Inputs, trust: LabelTrust) -> Workshop:
         generator=MinorityText(headings, f"seed {job.seed}", dict(inputs.concepts)),
         text_filter=make_text_filter(train.records.texts, headings.values()),
         known=known,
-        target=scale_target(job.target),
+        target=job.target,
         key=f"seed {job.seed}",
     )
-
-
-def scale_target(target: Literal["equal"] | dict[str, float]) -> Literal["equal"] | dict[str, float]:
-    """Ratios of the labels to one another as shares of the largest: {a: 1, b: 2} becomes {a: 0.5, b: 1}."""
-    if isinstance(target, str):
-        return target
-    return {label: ratio / max(target.values()) for label, ratio in target.items()}
 
 
 def describe_plan(plan: Plan) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
-from threadpoolctl import threadpool_limits
 
 from counterpoise.metrics import METRICS, compute_auroc, compute_macro_f1
 from counterpoise.records import Floats, Integers, Objects
@@ -82,29 +81,28 @@ def score_arms(
     scores = []
     own = np.flatnonzero(train.original)
     truth = train.labels[own]
-    with threadpool_limits(1):
-        for arm in arms:
-            for student in STUDENTS:
-                if arm == "embedding_zero_shot" and student != "minilm_lr":
-                    continue
-                table = np.zeros((len(train), n_labels))
-                for fold in np.unique(folds[own]):
-                    outside = train.original & (folds == fold)
-                    inside = ~outside
-                    if parents is not None:
-                        inside &= parents[:, fold] == 0
-                    table[outside] = predict(
-                        arm, student, train.take(inside), train.take(outside), n_labels, seed=int(fold)
-                    )
-                scored = table[own]
-                scores.append(
-                    ArmScore(
-                        arm,
-                        student,
-                        compute_macro_f1(scored.argmax(axis=1), truth, n_labels),
-                        compute_auroc(softmax(scored, axis=1) if n_labels > 2 else scored, truth),
-                    )
+    for arm in arms:
+        for student in STUDENTS:
+            if arm == "embedding_zero_shot" and student != "minilm_lr":
+                continue
+            table = np.zeros((len(train), n_labels))
+            for fold in np.unique(folds[own]):
+                outside = train.original & (folds == fold)
+                inside = ~outside
+                if parents is not None:
+                    inside &= parents[:, fold] == 0
+                table[outside] = predict(
+                    arm, student, train.take(inside), train.take(outside), n_labels, seed=int(fold)
                 )
+            scored = table[own]
+            scores.append(
+                ArmScore(
+                    arm,
+                    student,
+                    compute_macro_f1(scored.argmax(axis=1), truth, n_labels),
+                    compute_auroc(softmax(scored, axis=1) if n_labels > 2 else scored, truth),
+                )
+            )
     return scores
 
 
@@ -162,25 +160,24 @@ def score_held_out(
         One row for every arm and student.
     """
     scores: dict[tuple[str, str], Floats] = {}
-    with threadpool_limits(1):
-        for arm, train in trains.items():
-            hashes = {}
-            for seed in range(n_seeds):
-                limit = int(KEPT_RATIO * 2**64)
-                hashes[seed] = np.fromiter(
-                    (keyed_hash(f"seed {seed}", str(group)) < limit for group in groups[arm]),
-                    np.bool_,
-                    len(train),
-                )
-            for student in STUDENTS:
-                if arm == "embedding_zero_shot" and student != "minilm_lr":
-                    continue
-                scores[arm, student] = np.stack(
-                    [
-                        predict(arm, student, train.take(_keep_rare(mask, train)), test, n_labels, seed)
-                        for seed, mask in hashes.items()
-                    ]
-                )
+    for arm, train in trains.items():
+        hashes = {}
+        for seed in range(n_seeds):
+            limit = int(KEPT_RATIO * 2**64)
+            hashes[seed] = np.fromiter(
+                (keyed_hash(f"seed {seed}", str(group)) < limit for group in groups[arm]),
+                np.bool_,
+                len(train),
+            )
+        for student in STUDENTS:
+            if arm == "embedding_zero_shot" and student != "minilm_lr":
+                continue
+            scores[arm, student] = np.stack(
+                [
+                    predict(arm, student, train.take(_keep_rare(mask, train)), test, n_labels, seed)
+                    for seed, mask in hashes.items()
+                ]
+            )
     return _compare(scores, test.labels, n_labels, baseline, n_seeds)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from counterpoise.llm import ChatClient, ChatRequest
+from counterpoise.llm import ChatClient, ChatRequest, answer_most
 from counterpoise.prompting import Prompt, load_prompt
 from counterpoise.records import Floats, Integers, Records
 from counterpoise.students import fit_log_probabilities, log_prior
@@ -160,6 +160,7 @@ class LLMScorer:
         """(n, k) probabilities; a row of NaN where the model or the budget failed.
 
         Raises:
+            ServerError: the server is gone.
             StorageError: the reply store cannot be written.
         """
         n, k = len(records), len(self.answers)
@@ -170,7 +171,7 @@ class LLMScorer:
         requests = [request for text in places for request in self.make_requests(text)]
         rows = list(places.values())
         total = np.zeros((n, k))
-        async for outcome in self.chat.generate_many(requests):
+        async for outcome in answer_most(self.chat, requests):
             turn, reverse = divmod(outcome.index, 2)
             probabilities = np.full(k, np.nan)
             if outcome.completions and (letters := outcome.completions[0].logprobs) is not None:

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import ThreadpoolController
 
 from counterpoise.records import Floats, Integers, Objects
 
@@ -168,9 +170,17 @@ def fit_log_probabilities(
         scores[:, present[0]] = 0.0
         return scores
     model = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=1000)
-    model.fit(features, labels, sample_weight=weights)
-    scores[:, present] = np.log(np.maximum(model.predict_proba(test), _FLOOR))
+    # One thread: these fits are small, several threads cost more than they bring, and the number of threads would
+    # move the last bits of the result from machine to machine.
+    with _find_threads().limit(limits=1):
+        model.fit(features, labels, sample_weight=weights)
+        scores[:, present] = np.log(np.maximum(model.predict_proba(test), _FLOOR))
     return scores
+
+
+@cache
+def _find_threads() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def log_prior(labels: Integers, weights: Floats, n_labels: int) -> Floats:

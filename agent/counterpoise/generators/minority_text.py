@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from counterpoise.llm import ChatClient, ChatRequest
+from counterpoise.llm import ChatClient, ChatRequest, answer_most
 from counterpoise.planner import COMPLETIONS_PER_REQUEST
 from counterpoise.prompting import load_prompt
 from counterpoise.records import Capabilities, Cell, Kind, PlanItem, Proposal, Records
@@ -26,6 +26,8 @@ N_DEMONSTRATIONS = 5
 _POOL_FACTOR = 3
 _BYTES_PER_TOKEN = 4.0
 _LONGEST_TOKENS = 400
+_FEW_DEMONSTRATIONS = 8
+MOST_REQUESTS = 100_000  # of one item; keeps the draws of two rounds apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +73,14 @@ class MinorityText:
             capabilities: of the model; decides between continuing and instructing.
 
         Raises:
+            ServerError: the server is gone.
             StorageError: the reply store cannot be written.
         """
-        shown = [self._choose(demonstrations, item, turn) for turn in range(item.n_requests)]
-        requests = self.make_requests(item, demonstrations, capabilities)
+        asked = _fit_budget(self._compose(item, demonstrations, capabilities), chat, item.reserved_tokens)
         identity = self._prompt_name(capabilities)
-        async for outcome in chat.generate_many(requests):
-            parents = tuple(str(demonstrations.records.ids[row]) for row in shown[outcome.index])
+        async for outcome in answer_most(chat, [request for _, request in asked]):
+            shown, _ = asked[outcome.index]
+            parents = tuple(str(demonstrations.records.ids[row]) for row in shown)
             for place, completion in enumerate(outcome.completions):
                 yield Proposal(
                     id=f"{item.id}-{outcome.index * COMPLETIONS_PER_REQUEST + place:05d}",
@@ -96,20 +99,38 @@ class MinorityText:
         self, item: PlanItem, demonstrations: Demonstrations, capabilities: Capabilities
     ) -> list[ChatRequest]:
         """The `item.n_requests` requests of an item, each with demonstrations of its own."""
+        return [request for _, request in self._compose(item, demonstrations, capabilities)]
+
+    def _compose(
+        self, item: PlanItem, demonstrations: Demonstrations, capabilities: Capabilities
+    ) -> list[tuple[list[int], ChatRequest]]:
+        """Shown rows and request, `item.n_requests` times."""
         prompt = load_prompt(self._prompt(capabilities))
         longest = measure_longest(demonstrations.records)
         texts = demonstrations.records.texts
-        requests = []
+        composed = []
         for turn in range(item.n_requests):
             rows = self._choose(demonstrations, item, turn)
             request = prompt.render(
                 heading=self._head(item.cell), demonstrations=[str(texts[row]) for row in rows]
             )
-            sampling = replace(request.sampling, max_tokens=longest)
-            requests.append(
-                replace(request, sampling=sampling, n=COMPLETIONS_PER_REQUEST, purpose="generate")
+            sample = 0
+            if len(demonstrations) < _FEW_DEMONSTRATIONS:
+                # A handful of rows makes a handful of prompts: ask each for new draws, not for the same again.
+                sample = (item.round * MOST_REQUESTS + turn) * COMPLETIONS_PER_REQUEST
+            composed.append(
+                (
+                    rows,
+                    replace(
+                        request,
+                        sampling=replace(request.sampling, max_tokens=longest),
+                        n=COMPLETIONS_PER_REQUEST,
+                        sample=sample,
+                        purpose="generate",
+                    ),
+                )
             )
-        return requests
+        return composed
 
     def _choose(self, demonstrations: Demonstrations, item: PlanItem, turn: int) -> list[int]:
         """Rows to show: a random handful by keyed hash, thinned to the most unlike, in hash order."""
@@ -135,6 +156,18 @@ class MinorityText:
 
     def _prompt_name(self, capabilities: Capabilities) -> str:
         return load_prompt(self._prompt(capabilities)).identity
+
+
+def _fit_budget(
+    asked: list[tuple[list[int], ChatRequest]], chat: ChatClient, reserved_tokens: int
+) -> list[tuple[list[int], ChatRequest]]:
+    """The first requests whose estimates fit into what the plan reserved.
+
+    The plan reckons with a typical request. Cutting here, in order, keeps which requests are sent independent of
+    which replies come first.
+    """
+    sums = np.cumsum([chat.budget.estimate(request) for _, request in asked])
+    return asked[: int(np.searchsorted(sums, reserved_tokens, side="right"))]
 
 
 def mend_text(text: str) -> str:

@@ -7,6 +7,7 @@ from counterpoise.llm.cache import ReplyStore
 from counterpoise.llm.chat import ChatRequest, Completion, Engine, Message, Sampling, Usage
 from counterpoise.llm.client import ChatClient, Outcome
 from counterpoise.llm.scripted import ScriptedChatClient
+from counterpoise.llm.streams import answer_most
 
 __all__ = [
     "BudgetSpent",
@@ -22,4 +23,5 @@ __all__ = [
     "Spend",
     "TokenBudget",
     "Usage",
+    "answer_most",
 ]

@@ -242,6 +242,7 @@ def serve_embedded() -> None:
     parameters.model_alias = {settings.alias}
     parameters.n_parallel = settings.n_slots
     parameters.n_ctx = settings.n_slots * settings.slot_tokens  # the total, shared out among the slots
+    parameters.cache_ram_mib = 0  # else it keeps old prompts, up to 8 GiB of them, and copies each one there
     parameters.hostnames = ["127.0.0.1"]
     parameters.port = 0
     parameters.api_keys = [settings.api_key]
