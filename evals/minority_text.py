@@ -31,7 +31,7 @@ from counterpoise.metrics import compute_auroc, compute_macro_f1
 from counterpoise.preparation import make_encoder
 from counterpoise.scorers import SimilarityScorer
 from counterpoise.splits import keyed_rank
-from counterpoise.students import STUDENTS, Rows, make_features, make_rows, predict, weigh_rows
+from counterpoise.students import STUDENTS, Rows, list_students, make_features, make_rows, predict, weigh_rows
 from counterpoise_retrievers.encoders import CachedEncoder, Encoder
 from evals.common import (
     Result,
@@ -52,6 +52,7 @@ SIMPLE_ARMS = (
     "logit_adjustment",
     "balanced_bags",
     "embedding_zero_shot",
+    "zero_shot_prior",
     "smote",
 )
 OUR_ARMS = ("unverified", "counterpoise")
@@ -273,6 +274,7 @@ def run_draw(
         added = [row for row in run_.dataset["train"] if row["provenance"]["kind"] != "original"]
         refused = [row for row in run_.rejected if row["reason"] not in ("empty", "refusal", "prompt_echo")]
         spend = run_.report_data["spend"]
+        ways = {student: str(run_.report_data["settings"][f"way of {student}"]) for student in STUDENTS}
     truth_of_pool = dict(pool)
     adopted = [row for row in added if row["provenance"]["kind"] == "adopted"]
     n_right = sum(truth_of_pool.get(row["text"]) == row["label"] for row in adopted)
@@ -308,12 +310,13 @@ def run_draw(
     with threadpool_limits(1):
         for arm, (way, rows) in trains.items():
             for student in STUDENTS:
-                if arm == "embedding_zero_shot" and student != "minilm_lr":
+                if student not in list_students(arm):
                     continue
                 if arm == "smote":
                     table = predict_smote(student, rows, test, len(names), seed)
                 else:
-                    table = predict(way, student, rows, test, len(names), seed)
+                    mine = ways[student] if way == "counterpoise" else way
+                    table = predict(mine, student, rows, test, len(names), seed)
                 ranks = softmax(table, axis=1) if len(names) > 2 else table
                 scores[arm, student, "macro_f1"] = compute_macro_f1(
                     table.argmax(axis=1), test.labels, len(names)

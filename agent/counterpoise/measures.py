@@ -18,7 +18,7 @@ from scipy.special import softmax
 from counterpoise.metrics import METRICS, compute_auroc, compute_macro_f1
 from counterpoise.records import Floats, Integers, Objects
 from counterpoise.splits import keyed_hash, sample_by_rank
-from counterpoise.students import STUDENTS, ZERO_TOKEN_ARMS, Rows, predict
+from counterpoise.students import STUDENTS, ZERO_TOKEN_ARMS, Rows, list_students, predict
 
 N_SEEDS = 5
 KEPT_RATIO = 0.9
@@ -82,9 +82,7 @@ def score_arms(
     own = np.flatnonzero(train.original)
     truth = train.labels[own]
     for arm in arms:
-        for student in STUDENTS:
-            if arm == "embedding_zero_shot" and student != "minilm_lr":
-                continue
+        for student in list_students(arm):
             table = np.zeros((len(train), n_labels))
             for fold in np.unique(folds[own]):
                 outside = train.original & (folds == fold)
@@ -138,12 +136,28 @@ def choose_best(
     return best
 
 
+def choose_own_ways(scores: Sequence[ArmScore], metric: str) -> dict[str, str]:
+    """For each student how it uses added rows: with the zero-shot prior where that helps without them too.
+
+    Chosen on inner validation, by what the prior does to logit adjustment: descriptions such as `0` and `1` say
+    nothing and would only add noise.
+    """
+    value = {(score.arm, score.student): float(getattr(score, metric)) for score in scores}
+    return {
+        student: "counterpoise_prior"
+        if value.get(("zero_shot_prior", student), -1.0) > value[("logit_adjustment", student)]
+        else "counterpoise"
+        for student in STUDENTS
+    }
+
+
 def score_held_out(
     trains: Mapping[str, Rows],
     groups: Mapping[str, NDArray[np.object_]],
     test: Rows,
     n_labels: int,
     baseline: Mapping[str, Mapping[str, str]],
+    ways: Mapping[str, Mapping[str, str]] | None = None,
     n_seeds: int = N_SEEDS,
 ) -> list[HeldOutScore]:
     """The held-out table.
@@ -154,6 +168,7 @@ def score_held_out(
         test: the sealed rows.
         n_labels: k.
         baseline: metric -> student -> arm that differences are taken from.
+        ways: arm -> student -> name of `students.ARMS`, where that is not the arm's own.
         n_seeds: repetitions, 2 or more.
 
     Returns:
@@ -169,12 +184,11 @@ def score_held_out(
                 np.bool_,
                 len(train),
             )
-        for student in STUDENTS:
-            if arm == "embedding_zero_shot" and student != "minilm_lr":
-                continue
+        for student in list_students(arm):
+            way = (ways or {}).get(arm, {}).get(student, arm)
             scores[arm, student] = np.stack(
                 [
-                    predict(arm, student, train.take(_keep_rare(mask, train)), test, n_labels, seed)
+                    predict(way, student, train.take(_keep_rare(mask, train)), test, n_labels, seed)
                     for seed, mask in hashes.items()
                 ]
             )

@@ -22,6 +22,7 @@ from counterpoise.job import Job
 from counterpoise.preparation import Inputs, Side
 from counterpoise.records import ConceptColumns, Kind, Proposal, Provenance, State, Verdict
 from counterpoise.rounds import Judged, Ledger, Workshop
+from counterpoise.scorers import SimilarityScorer
 from counterpoise.students import Rows, make_rows, weigh_rows
 
 
@@ -166,11 +167,12 @@ def _gather(inputs: Inputs, ledger: Ledger, *, kept_only: bool) -> tuple[Rows, N
     train = inputs.train
     names = {name: place for place, name in enumerate(train.records.label_names)}
     proposals: list[Proposal] = []
-    vectors = [train.vectors]
+    vectors = [np.empty((0, train.vectors.shape[1]), np.float32)]
     for _, judged in ledger.rounds:
         places = judged.kept if kept_only else _list_written(judged)
         proposals += [judged.proposals[place] for place in places]
         vectors.append(judged.vectors[places])
+    added = np.concatenate(vectors)
     labels = np.concatenate(
         [train.records.labels, np.array([names[item.label] for item in proposals], dtype=np.int64)]
     )
@@ -186,10 +188,13 @@ def _gather(inputs: Inputs, ledger: Ledger, *, kept_only: bool) -> tuple[Rows, N
             parents[place, folds[parent]] = 1
     rows = make_rows(
         texts,
-        np.concatenate(vectors),
+        np.concatenate([train.vectors, added]),
         labels,
         weights=weigh_rows(labels, written, len(names)),
         original=original,
+        zero_shot=np.concatenate(
+            [train.zero_shot, SimilarityScorer(inputs.encoder, inputs.label_texts).score_vectors(added)]
+        ),
     )
     return rows, parents
 

@@ -32,7 +32,12 @@ ZERO_TOKEN_ARMS = (
     "logit_adjustment",
     "balanced_bags",
     "embedding_zero_shot",
+    "zero_shot_prior",
 )
+OWN_WAYS = ("counterpoise", "counterpoise_prior")
+"""How a student uses added rows: as they are, or with the zero-shot scores as a prior."""
+
+_NEED_ZERO_SHOT = frozenset({"embedding_zero_shot", "zero_shot_prior", "counterpoise_prior"})
 INVERSE_REGULARISATION = 3.0
 WRITTEN_WEIGHT = 0.2
 LARGEST_OWN_WEIGHT = 3.0
@@ -78,6 +83,11 @@ class Rows:
         )
 
 
+def list_students(arm: str) -> tuple[str, ...]:
+    """The students an arm exists for: zero-shot scores come from the encoder, so words cannot have them."""
+    return ("minilm_lr",) if arm in _NEED_ZERO_SHOT else STUDENTS
+
+
 def make_rows(
     texts: Objects,
     vectors: NDArray[np.float32],
@@ -111,6 +121,7 @@ class _Task:
     zero_shot: Floats
     n_labels: int
     seed: int
+    train_zero_shot: Floats
 
 
 def predict(arm: str, student: str, train: Rows, test: Rows, n_labels: int, seed: int = 0) -> Floats:
@@ -128,9 +139,9 @@ def predict(arm: str, student: str, train: Rows, test: Rows, n_labels: int, seed
         (n, k) log-scores; the largest of a row is the prediction, their softmax ranks.
 
     Raises:
-        ValueError: `embedding_zero_shot` without zero-shot scores.
+        ValueError: an arm that needs zero-shot scores without them.
     """
-    if arm not in _USES_ADDED_ROWS:
+    if arm not in OWN_WAYS:
         train = train.take(train.original)
     train_features, test_features = make_features(student, train, test)
     return ARMS[arm](
@@ -143,6 +154,7 @@ def predict(arm: str, student: str, train: Rows, test: Rows, n_labels: int, seed
             test.zero_shot,
             n_labels,
             seed,
+            train.zero_shot,
         )
     )
 
@@ -284,10 +296,23 @@ def _bag(task: _Task) -> Floats:
 
 
 def _score_by_similarity(task: _Task) -> Floats:
-    """Nearest label description; the temperature of 20 only spreads the scores, it changes no ranking."""
-    if not len(task.zero_shot):
-        raise ValueError("embedding_zero_shot needs similarities to label descriptions")
-    return task.zero_shot * 20.0
+    """Log-probabilities of the label descriptions, centred so that a text half way between two labels scores 0.
+
+    The centre is the mean over labels of the mean over the label's own training rows: descriptions differ in how
+    near all texts are to them, and a threshold that ignores it halves the macro-F1.
+    """
+    if not len(task.zero_shot) or not len(task.train_zero_shot):
+        raise ValueError("this arm needs similarities to label descriptions")
+    own = np.flatnonzero(task.original)
+    logs = np.log(np.maximum(task.train_zero_shot[own], _FLOOR))
+    labels = task.labels[own]
+    centre = np.mean([logs[labels == label].mean(axis=0) for label in np.unique(labels)], axis=0)
+    return np.asarray(np.log(np.maximum(task.zero_shot, _FLOOR)) - centre)
+
+
+def _add_prior(score: Callable[[_Task], Floats]) -> Callable[[_Task], Floats]:
+    """The log-scores of an arm with those of the label descriptions added: a prior that costs no token."""
+    return lambda task: score(task) + _score_by_similarity(task)
 
 
 def _use_added_rows(task: _Task) -> Floats:
@@ -304,7 +329,7 @@ ARMS: dict[str, Callable[[_Task], Floats]] = {
     "logit_adjustment": _adjust_logits,
     "balanced_bags": _bag,
     "embedding_zero_shot": _score_by_similarity,
+    "zero_shot_prior": _add_prior(_adjust_logits),
     "counterpoise": _use_added_rows,
-    "unverified": _use_added_rows,
+    "counterpoise_prior": _add_prior(_use_added_rows),
 }
-_USES_ADDED_ROWS = frozenset({"counterpoise", "unverified"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from counterpoise.measures import (
     ArmScore,
     HeldOutScore,
     choose_best,
+    choose_own_ways,
     draw_rows,
     score_arms,
     score_held_out,
@@ -28,7 +30,7 @@ from counterpoise.metrics import METRICS
 from counterpoise.records import Proposal, Records, State, Verdict
 from counterpoise.result import Outcome
 from counterpoise.rounds import Ledger, Workshop, count_records
-from counterpoise.students import STUDENTS, ZERO_TOKEN_ARMS, make_rows
+from counterpoise.students import OWN_WAYS, STUDENTS, ZERO_TOKEN_ARMS, make_rows
 from counterpoise.trust import LabelTrust
 
 MOST_EXAMPLES = 12
@@ -65,16 +67,18 @@ def make_report(
     n_labels = len(shop.inputs.train.records.label_names)
     accepted = ledger.list_accepted()
     validation = list(scores)
+    ways = choose_own_ways(scores, job.metric)
     if accepted:
         records = shop.inputs.train.records
         drawn = draw_rows(records.ids, records.labels, MOST_VALIDATION_ROWS)
         drawn = np.concatenate([drawn, np.arange(len(records), len(outcome.ours))])
         folds = np.concatenate([shop.inputs.folds, np.full(len(accepted), -1)])[drawn]
-        validation += score_arms(
-            outcome.ours.take(drawn), folds, n_labels, ("counterpoise",), outcome.parents[drawn]
-        )
+        mine = score_arms(outcome.ours.take(drawn), folds, n_labels, OWN_WAYS, outcome.parents[drawn])
+        validation += [
+            replace(score, arm="counterpoise") for score in mine if ways[score.student] == score.arm
+        ]
     table = measure_held_out(
-        shop, outcome, {metric: choose_best(scores, metric) for metric in METRICS}, bool(accepted)
+        shop, outcome, {metric: choose_best(scores, metric) for metric in METRICS}, ways, bool(accepted)
     )
     before = shop.inputs.train.records
     after = count_records(shop, ledger)
@@ -117,7 +121,10 @@ def make_report(
             "rows": [_describe_score(score) for score in table],
         },
         "stopped": stopped,
-        "settings": _describe_settings(job, outcome),
+        "settings": {
+            **_describe_settings(job, outcome),
+            **{f"way of {who}": way for who, way in ways.items()},
+        },
     }
 
 
@@ -131,9 +138,13 @@ def _note_measured(n_rows: int) -> list[str]:
 
 
 def measure_held_out(
-    shop: Workshop, outcome: Outcome, baseline: Mapping[str, Mapping[str, str]], has_added: bool
+    shop: Workshop,
+    outcome: Outcome,
+    baseline: Mapping[str, Mapping[str, str]],
+    ways: Mapping[str, str],
+    has_added: bool,
 ) -> list[HeldOutScore]:
-    """Score every arm on the sealed rows."""
+    """Score every arm on the sealed rows; `ways` says how each student uses added rows."""
     inputs = shop.inputs
     records = inputs.train.records
     drawn = draw_rows(records.ids, records.labels, MOST_TRAINING_ROWS)
@@ -145,7 +156,8 @@ def measure_held_out(
             trains[arm], groups[arm] = rows.take(picked), outcome.groups[arm][picked]
     held = inputs.held_out
     test = make_rows(held.records.texts, held.vectors, held.records.labels, zero_shot=held.zero_shot)
-    return score_held_out(trains, groups, test, len(held.records.label_names), baseline)
+    own = {"counterpoise": ways, "unverified": ways}
+    return score_held_out(trains, groups, test, len(held.records.label_names), baseline, own)
 
 
 def advise(
