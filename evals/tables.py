@@ -7,7 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-STUDENT_METRICS = ("macro_f1", "gap_closed_ratio", "auroc", "auroc_gap_closed_ratio")
+STUDENT_METRICS = (
+    "macro_f1",
+    "gap_closed_ratio",
+    "gap_closed_ratio_beyond_usual_arms",
+    "auroc",
+    "auroc_gap_closed_ratio",
+    "auroc_gap_closed_ratio_beyond_usual_arms",
+)
 
 
 def read_results(path: Path) -> list[dict[str, Any]]:
@@ -30,8 +37,8 @@ def render_markdown(rows: list[dict[str, Any]]) -> Iterator[str]:
             continue
         yield f"**{data}**, {max(row['n'] for row in mine)} draws"
         yield ""
-        yield "| arm | macro-F1 | gap closed | AUROC | gap closed |"
-        yield "|---|---|---|---|---|"
+        yield "| arm | macro-F1 | gap closed | beyond the usual arms | AUROC | gap closed | beyond the usual arms |"
+        yield "|---|---|---|---|---|---|---|"
         for arm in dict.fromkeys(row["arm"] for row in mine):
             found = {row["metric"]: row for row in mine if row["arm"] == arm}
             cells = [write(found[metric]) if metric in found else "" for metric in STUDENT_METRICS]

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from counterpoise.errors import CounterpoiseError, DataError, JobError, RunDirectoryError, ServiceError
+from counterpoise.job_options import AttributeOption, DataArgument, LabelOption, TextOption, read_job
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -83,12 +84,6 @@ class Session:
         write_json(sys.stdout, Event(name, data))
 
 
-DataArgument = Annotated[str, typer.Argument(metavar="DATA", help="A file, a folder or a hub id.")]
-TextOption = Annotated[list[str], typer.Option("--text", help="Text column; several are joined.")]
-LabelOption = Annotated[str, typer.Option("--label", help="Label column.")]
-AttributeOption = Annotated[
-    list[str], typer.Option("--attribute", help="Column that should not decide the label; may be repeated.")
-]
 DirectoryArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A run directory.")]
 
 
@@ -210,61 +205,15 @@ def check(
         raise typer.Exit(1)
 
 
-def _read_job(
-    source: Annotated[
-        str, typer.Argument(metavar="JOB.yaml | DATA", help="A job file, or a file, a folder or a hub id.")
-    ],
-    text: TextOption = [],  # noqa: B006
-    label: LabelOption = "",
-    attribute: AttributeOption = [],  # noqa: B006
-    trusted: Annotated[str, typer.Option(help="Column that marks rows whose label is right.")] = "",
-    concepts: Annotated[str, typer.Option(metavar="FILE", help="YAML file of name: definition.")] = "",
-    pool: Annotated[str, typer.Option(help="Unlabelled rows that may be adopted.")] = "",
-    held_out: Annotated[str, typer.Option(help="Rows to score on at the end, or a share of DATA.")] = "",
-    metric: Annotated[str, typer.Option(help="macro_f1 or auroc.")] = "",
-    model: Annotated[str, typer.Option(metavar="URL|embedded", help="The model that writes.")] = "",
-    budget: Annotated[str, typer.Option(help="Tokens that may be spent, e.g. 2M or 500k.")] = "",
-    minutes: Annotated[float | None, typer.Option(help="Minutes that may be spent.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Another seed draws other held-out rows.")] = None,
-    output: Annotated[str, typer.Option(metavar="DIR", help="The run directory.")] = "",
-) -> Job:
-    """The job of a command line; what is given here overrides the keys of the job file."""
-    from counterpoise.job import job_from, load_job
-
-    given = {
-        "text": text,
-        "label": label,
-        "attributes": attribute,
-        "trusted": trusted,
-        "concepts": concepts,
-        "pool": pool,
-        "held_out": _read_share(held_out),
-        "metric": metric,
-        "llm": _check_model(model),
-        "seed": seed,
-        "output": output,
-    }
-    keys = {name: value for name, value in given.items() if value not in ("", [], None)}
-    if Path(source).suffix.lower() in (".yaml", ".yml"):
-        job = load_job(source, **keys)
-    else:
-        for option in ("text", "label"):
-            if option not in keys:
-                hint = f"name the {option} column, or give a job file, whose name ends in .yaml"
-                raise JobError("missing", where=f"--{option}", hint=hint)
-        job = job_from(data=source, **keys)
-    return _limit(job, budget, minutes)
-
-
 def _takes_job(act: Callable[[Session, Job], None]) -> Callable[..., None]:
-    """A command with the options of `_read_job`, which does `act` with that job."""
+    """A command with the options of `read_job`, which does `act` with that job."""
 
     def command(context: typer.Context, **options: Any) -> None:
-        act(context.obj, _read_job(**options))
+        act(context.obj, read_job(**options))
 
-    hints = get_type_hints(_read_job, localns={"Job": Any}, include_extras=True) | {"return": None}
+    hints = get_type_hints(read_job, localns={"Job": Any}, include_extras=True) | {"return": None}
     context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
-    options = inspect.signature(_read_job).parameters.values()
+    options = inspect.signature(read_job).parameters.values()
     command.__name__, command.__doc__ = act.__name__, act.__doc__
     command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [context, *(option.replace(annotation=hints[option.name]) for option in options)]
@@ -475,34 +424,6 @@ def _write_page(path: Path, report: BalanceReport, title: str) -> None:
 
     text = render_check_page(report.to_dict(), title=Path(title).name)
     _write(path, lambda target: write_whole(target, text))
-
-
-def _read_share(held_out: str) -> str | float:
-    """A number is a share of the data; anything else names a source."""
-    try:
-        return float(held_out)
-    except ValueError:
-        return held_out
-
-
-def _check_model(model: str) -> str:
-    if model and model != "embedded" and "://" not in model:
-        hint = "write embedded or a URL such as http://localhost:8000/v1; a job file knows more under llm"
-        raise JobError(f"found '{model}'", where="--model", hint=hint)
-    return model
-
-
-def _limit(job: Job, budget: str, minutes: float | None) -> Job:
-    """The job with the limits of the command line; a limit that is not given stays that of the job file."""
-    from counterpoise.configuration import validate
-    from counterpoise.job import Budget
-
-    limits = job.budget
-    if budget:
-        limits = validate(Budget, limits.model_dump() | {"tokens": budget}, "--budget")
-    if minutes is not None:
-        limits = validate(Budget, limits.model_dump() | {"minutes": minutes}, "--minutes")
-    return job.model_copy(update={"budget": limits})
 
 
 def _check_run_directory(directory: Path) -> None:

@@ -193,6 +193,11 @@ def count_records(shop: Workshop, ledger: Ledger) -> Records:
     )
 
 
+def is_short(deficit: Deficit) -> bool:
+    """Whether a cell lacks enough to do something about it: three records, and a twentieth of what it should have."""
+    return deficit.need >= max(3, TOLERATED_RATIO * deficit.want)
+
+
 def list_deficits(shop: Workshop, ledger: Ledger) -> list[Deficit]:
     """Cells that lack records: labels alone first; the finer cells once the labels are even or exhausted."""
     records = count_records(shop, ledger)
@@ -202,8 +207,7 @@ def list_deficits(shop: Workshop, ledger: Ledger) -> list[Deficit]:
         found = [
             deficit
             for deficit in find_deficits(records, shop.target, families)
-            if deficit.need >= max(3, TOLERATED_RATIO * deficit.want)
-            and (Action.MINORITY, deficit.cell) not in gone
+            if is_short(deficit) and (Action.MINORITY, deficit.cell) not in gone
         ]
         if found:
             return found

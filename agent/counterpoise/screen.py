@@ -25,7 +25,7 @@ MOST_CELLS = 10
 PLAIN_SECONDS = 10.0
 """Plain lines about progress come no faster than this."""
 
-PACE_SECONDS = 30.0
+PACE_SECONDS = 120.0
 """Tokens per second are those of the last so many seconds."""
 
 _OBEYED = {

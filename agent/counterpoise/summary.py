@@ -29,7 +29,7 @@ from counterpoise.measures import (
 from counterpoise.metrics import METRICS
 from counterpoise.records import Proposal, Records, State, Verdict
 from counterpoise.result import Outcome
-from counterpoise.rounds import Ledger, Workshop, count_records
+from counterpoise.rounds import Ledger, Workshop, count_records, is_short
 from counterpoise.students import OWN_WAYS, STUDENTS, ZERO_TOKEN_ARMS, make_rows
 from counterpoise.trust import LabelTrust
 
@@ -240,7 +240,7 @@ def _describe_balance(shop: Workshop, before: Records, after: Records) -> dict[s
     target = shop.target
     counted = {True: count_cells(before), False: count_cells(after)}
     wanted = {
-        side: {deficit.cell: deficit for deficit in find_deficits(records, target)}
+        side: {deficit.cell: deficit for deficit in find_deficits(records, target) if is_short(deficit)}
         for side, records in ((True, before), (False, after))
     }
     cells = list(counted[True])
