@@ -56,7 +56,7 @@ SIMPLE_ARMS = (
     "zero_shot_prior",
     "smote",
 )
-OUR_ARMS = ("unverified", "counterpoise")
+OUR_ARMS = ("unverified", "added_rows", "counterpoise")
 METRICS = ("macro_f1", "auroc")
 
 
@@ -275,7 +275,9 @@ def run_draw(
         added = [row for row in run_.dataset["train"] if row["provenance"]["kind"] != "original"]
         refused = [row for row in run_.rejected if row["reason"] not in ("empty", "refusal", "prompt_echo")]
         spend = run_.report_data["spend"]
-        ways = {student: str(run_.report_data["settings"][f"way of {student}"]) for student in STUDENTS}
+        settings = run_.report_data["settings"]
+        own_ways = {student: str(settings[f"added rows for {student}"]) for student in STUDENTS}
+        chosen = {student: str(settings[f"chosen for {student}"]) for student in STUDENTS}
     truth_of_pool = dict(pool)
     adopted = [row for row in added if row["provenance"]["kind"] == "adopted"]
     n_right = sum(truth_of_pool.get(row["text"]) == row["label"] for row in adopted)
@@ -305,7 +307,8 @@ def run_draw(
     test = rows_of(corpus.test)
     trains = {arm: ("nothing" if arm == "smote" else arm, own) for arm in SIMPLE_ARMS}
     trains["counterpoise"] = ("counterpoise", rows_of(train, added))
-    trains["unverified"] = ("counterpoise", rows_of(train, [*added, *refused]))
+    trains["added_rows"] = ("added_rows", trains["counterpoise"][1])
+    trains["unverified"] = ("added_rows", rows_of(train, [*added, *refused]))
     trains["real_data"] = ("nothing", rows_of([*train, *extra]))
     scores = {}
     with threadpool_limits(1):
@@ -316,7 +319,7 @@ def run_draw(
                 if arm == "smote":
                     table = predict_smote(student, rows, test, len(names), seed)
                 else:
-                    mine = ways[student] if way == "counterpoise" else way
+                    mine = {"counterpoise": chosen, "added_rows": own_ways}.get(way, {}).get(student, way)
                     table = predict(mine, student, rows, test, len(names), seed)
                 ranks = softmax(table, axis=1) if len(names) > 2 else table
                 scores[arm, student, "macro_f1"] = compute_macro_f1(
@@ -332,6 +335,7 @@ def run_draw(
             "adopted_right": round(n_right / len(adopted), 3) if adopted else None,
             "refused": len(refused),
             "tokens": spend["used"],
+            "chosen": list(chosen.values()),
         },
     }
 

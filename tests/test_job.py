@@ -59,8 +59,8 @@ def test_examples_load_and_round_trip(tmp_path, name):
 def test_examples_say_what_they_say():
     demo = load_job(EXAMPLES / "demo.yaml")
     assert demo.data == "asset:movie-reviews"
-    assert demo.sample is not None and demo.sample.rows == {"1": 300, "0": 15}
-    assert isinstance(demo.held_out, RestByLabel) and demo.held_out.rest == {"1": 250, "0": 250}
+    assert demo.sample is not None and demo.sample.rows == {"1": 120, "0": 15}
+    assert isinstance(demo.held_out, RestByLabel) and demo.held_out.rest == {"1": 200, "0": 200}
     assert demo.output == str(EXAMPLES.parent / "runs" / "demo")
     server = load_job(EXAMPLES / "server.yaml")
     assert server.llm.url == ("http://localhost:8000/v1", "http://localhost:8001/v1")

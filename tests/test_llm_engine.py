@@ -14,7 +14,7 @@ import pytest
 
 from counterpoise.errors import ServerError
 from counterpoise.llm import ChatClient, ChatRequest, Message, Sampling, Usage
-from counterpoise.llm.openai_engine import OpenAIEngine, split_usage
+from counterpoise.llm.openai_engine import OpenAIEngine, correct_count, split_usage
 from tests.servers import LocalServer
 
 QUESTION = (Message("system", "Be short."), Message("user", "Is there food?"))
@@ -143,3 +143,12 @@ async def test_the_local_server_also_runs_as_a_process_and_keeps_a_log(tmp_path:
     answered = [name for mark, name, _ in lines if mark == "answered"]
     assert len(answered) == len(set(answered)) == 10
     assert len(lines) - 10 > 10, "some were answered with the fault first"
+
+
+def test_completions_that_a_server_did_not_count_are_estimated() -> None:
+    texts = ["the soup was cold and the waiter rude to all of us"] * 6
+    assert correct_count(11, texts) == -(
+        -sum(len(text) for text in texts) // 4
+    )  # llama.cpp: the first one only
+    assert correct_count(66, texts) == 66
+    assert correct_count(11, texts[:1]) == 11

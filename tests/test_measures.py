@@ -7,7 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from counterpoise.measures import ArmScore, HeldOutScore, choose_best, draw_rows, score_arms, score_held_out
+from counterpoise.measures import (
+    ArmScore,
+    HeldOutScore,
+    choose_best,
+    choose_own_ways,
+    draw_rows,
+    recommend,
+    score_arms,
+    score_held_out,
+)
 from counterpoise.metrics import METRICS
 from counterpoise.splits import assign_folds, keyed_hash
 from counterpoise.students import STUDENTS, Rows, make_rows
@@ -38,11 +47,11 @@ def test_a_row_never_helps_to_judge_the_rows_it_was_made_from() -> None:
     folds = np.arange(32) % N_FOLDS
     parents = np.concatenate([np.zeros((32, N_FOLDS)), *[np.eye(N_FOLDS)[folds]] * 3])
     all_folds = np.concatenate([folds, np.full(96, -1)])
-    honest = score_arms(both, all_folds, 2, ("counterpoise",), parents)
+    honest = score_arms(both, all_folds, 2, ("added_rows",), parents)
     assert [score.student for score in honest] == list(STUDENTS)
     assert all(0.25 < score.auroc < 0.75 for score in honest)
     # Were the marks of the parents not heeded, a copy would give its label away.
-    leaking = score_arms(both, all_folds, 2, ("counterpoise",), np.zeros_like(parents))
+    leaking = score_arms(both, all_folds, 2, ("added_rows",), np.zeros_like(parents))
     assert all(score.auroc > 0.95 and score.macro_f1 > 0.9 for score in leaking)
 
 
@@ -59,7 +68,7 @@ def test_copies_among_the_users_rows_share_a_fold() -> None:
 def test_added_rows_are_trained_on_and_never_scored() -> None:
     own, added = make_side(6, 30, 3), make_side(40, 40, 4)
     added = replace(added, original=np.zeros(80, dtype=np.bool_))
-    names = ("nothing", "counterpoise")
+    names = ("nothing", "added_rows")
     folds = np.arange(36) % N_FOLDS
     without = score_arms(own, folds, 2, names)
     both = join_rows(own, added)
@@ -84,7 +93,7 @@ def test_the_best_arm_is_the_earlier_of_equals() -> None:
             ("balanced_bags", 0.7, 0.8),
             ("class_weights", 0.7, 0.7),
             ("nothing", 0.5, 0.9),
-            ("counterpoise", 1.0, 1.0),
+            ("added_rows", 1.0, 1.0),
         )
     ]
     assert choose_best(scores, "macro_f1") == dict.fromkeys(STUDENTS, "class_weights")
@@ -95,8 +104,8 @@ def test_the_best_arm_is_the_earlier_of_equals() -> None:
 def table() -> list[HeldOutScore]:
     own, added, test = make_side(8, 60, 5), make_side(50, 0, 6), make_side(40, 40, 7)
     both = join_rows(own, replace(added, original=np.zeros(50, dtype=np.bool_)))
-    arms = ("nothing", "logit_adjustment", "embedding_zero_shot", "counterpoise")
-    trains = {arm: both if arm == "counterpoise" else own for arm in arms}
+    arms = ("nothing", "logit_adjustment", "embedding_zero_shot", "added_rows")
+    trains = {arm: both if arm == "added_rows" else own for arm in arms}
     groups = {arm: as_objects([f"g{row}" for row in range(len(train))]) for arm, train in trains.items()}
     baseline = {
         "macro_f1": dict.fromkeys(STUDENTS, "nothing"),
@@ -110,7 +119,7 @@ def test_the_held_out_table_has_every_arm_and_student_with_an_interval(table: li
         *(("nothing", student) for student in STUDENTS),
         *(("logit_adjustment", student) for student in STUDENTS),
         ("embedding_zero_shot", "minilm_lr"),
-        *(("counterpoise", student) for student in STUDENTS),
+        *(("added_rows", student) for student in STUDENTS),
     ]
     for score in table:
         for metric in METRICS:
@@ -171,3 +180,32 @@ def test_three_labels_are_compared_by_probability() -> None:
     baseline = {metric: dict.fromkeys(STUDENTS, "nothing") for metric in METRICS}
     for score in score_held_out({"nothing": rows}, groups, rows, 3, baseline, n_seeds=2):
         assert score.values["auroc"].low > 0.95 and score.values["macro_f1"].mean > 0.9
+
+
+def test_added_rows_are_recommended_only_where_they_rank_better_than_every_simple_way() -> None:
+    simple = [
+        ArmScore(arm, student, f1, auroc)
+        for student in STUDENTS
+        for arm, f1, auroc in (
+            ("nothing", 0.5, 0.90),
+            ("logit_adjustment", 0.8, 0.90),
+            ("balanced_bags", 0.7, 0.95),
+        )
+    ]
+    mine = [
+        ArmScore("added_rows_prior", "minilm_lr", 0.6, 0.96),
+        ArmScore("added_rows", "tfidf_lr", 0.9, 0.94),
+    ]
+    assert recommend(simple, mine, "macro_f1") == {
+        "minilm_lr": "added_rows_prior",
+        "tfidf_lr": "logit_adjustment",
+    }
+    assert recommend(simple, [], "auroc") == dict.fromkeys(STUDENTS, "balanced_bags")
+
+
+def test_the_zero_shot_prior_is_used_where_it_helps_without_added_rows() -> None:
+    scores = [ArmScore("logit_adjustment", student, 0.8, 0.9) for student in STUDENTS]
+    helps = ArmScore("zero_shot_prior", "minilm_lr", 0.1, 0.91)
+    assert choose_own_ways([*scores, helps]) == {"minilm_lr": "added_rows_prior", "tfidf_lr": "added_rows"}
+    harms = ArmScore("zero_shot_prior", "minilm_lr", 0.9, 0.89)
+    assert choose_own_ways([*scores, harms]) == dict.fromkeys(STUDENTS, "added_rows")

@@ -47,3 +47,12 @@ def test_ties_count_half_and_two_columns_are_compared_within_a_row() -> None:
 def test_a_label_that_is_answered_but_never_right_costs_its_hits_only() -> None:
     truth, answers = np.array([0, 0, 1, 1]), np.array([0, 2, 1, 1])
     assert compute_macro_f1(answers, truth, 3) == pytest.approx((2 / 3 + 1) / 2)
+
+
+def test_equalised_macro_f1_is_that_of_rows_repeated_to_equal_numbers() -> None:
+    truth = np.array([0] * 12 + [1] * 3)
+    answers = np.array([0] * 9 + [1] * 3 + [0, 1, 1])
+    repeated = np.concatenate([np.arange(12), np.repeat(np.arange(12, 15), 4)])
+    expected = f1_score(truth[repeated], answers[repeated], average="macro")
+    assert compute_macro_f1(answers, truth, 2, equalise=True) == pytest.approx(expected)
+    assert compute_macro_f1(answers, truth, 2) == pytest.approx(f1_score(truth, answers, average="macro"))

@@ -6,7 +6,6 @@ import contextlib
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,12 +63,10 @@ def test_a_second_process_is_refused_until_the_first_is_gone(folder: Path) -> No
 def test_the_command_line_refuses_a_directory_in_use_before_it_reads_data(folder: Path) -> None:
     process = hold(folder)
     try:
-        started = time.monotonic()
         (folder / "job.yaml").write_text("data: none.csv\ntext: review\nlabel: stars\n", encoding="utf-8")
         second = subprocess.run(
             [sys.executable, "-m", "counterpoise", "resume", str(folder)], capture_output=True, text=True
         )
-        assert time.monotonic() - started < 30
     finally:
         kill(process)
     assert second.returncode == 2

@@ -100,7 +100,7 @@ def test_bags_and_draws_depend_on_the_seed_and_on_nothing_else() -> None:
 def test_a_student_sees_its_own_representation_only() -> None:
     blind, blind_test = (replace(rows, vectors=np.full_like(rows.vectors, np.nan)) for rows in (ALL, TEST))
     deaf, deaf_test = (replace(rows, texts=np.full(len(rows), None, dtype=object)) for rows in (ALL, TEST))
-    for arm in ("nothing", "counterpoise"):
+    for arm in ("nothing", "added_rows"):
         words, vectors = (predict(arm, student, ALL, TEST, 2) for student in ("tfidf_lr", "minilm_lr"))
         assert np.array_equal(predict(arm, "tfidf_lr", blind, blind_test, 2), words)
         assert np.array_equal(predict(arm, "minilm_lr", deaf, deaf_test, 2), vectors)
@@ -125,7 +125,7 @@ def test_texts_without_a_single_word_leave_the_word_student_with_the_shares() ->
 @pytest.mark.parametrize("student", STUDENTS)
 def test_one_label_in_training_is_the_only_answer(student: str) -> None:
     only_good = TRAIN.take(TRAIN.labels == 1)
-    for arm in ("nothing", "logit_adjustment", "balanced_bags", "counterpoise"):
+    for arm in ("nothing", "logit_adjustment", "balanced_bags", "added_rows"):
         assert (predict(arm, student, only_good, TEST, 2).argmax(axis=1) == 1).all()
 
 

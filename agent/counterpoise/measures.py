@@ -65,7 +65,7 @@ def score_arms(
     arms: Sequence[str] = ZERO_TOKEN_ARMS,
     parents: Floats | None = None,
 ) -> list[ArmScore]:
-    """Cross-validated scores of arms on the user's own rows.
+    """Cross-validated scores of arms on the user's own rows; macro-F1 with the labels equalised.
 
     Args:
         train: rows; those that are not the user's own are trained on, never scored.
@@ -97,7 +97,7 @@ def score_arms(
                 ArmScore(
                     arm,
                     student,
-                    compute_macro_f1(scored.argmax(axis=1), truth, n_labels),
+                    compute_macro_f1(scored.argmax(axis=1), truth, n_labels, equalise=True),
                     compute_auroc(softmax(scored, axis=1) if n_labels > 2 else scored, truth),
                 )
             )
@@ -136,19 +136,40 @@ def choose_best(
     return best
 
 
-def choose_own_ways(scores: Sequence[ArmScore], metric: str) -> dict[str, str]:
+def choose_own_ways(scores: Sequence[ArmScore]) -> dict[str, str]:
     """For each student how it uses added rows: with the zero-shot prior where that helps without them too.
 
-    Chosen on inner validation, by what the prior does to logit adjustment: descriptions such as `0` and `1` say
-    nothing and would only add noise.
+    Chosen on inner validation, by what the prior does to the AUROC of logit adjustment: descriptions such as `0` and
+    `1` say nothing and would only add noise.
     """
-    value = {(score.arm, score.student): float(getattr(score, metric)) for score in scores}
+    value = {(score.arm, score.student): score.auroc for score in scores}
     return {
-        student: "counterpoise_prior"
+        student: "added_rows_prior"
         if value.get(("zero_shot_prior", student), -1.0) > value[("logit_adjustment", student)]
-        else "counterpoise"
+        else "added_rows"
         for student in STUDENTS
     }
+
+
+def recommend(scores: Sequence[ArmScore], mine: Sequence[ArmScore], metric: str) -> dict[str, str]:
+    """For each student the added rows where they rank better than every simple way, else the best simple way.
+
+    Whether rows carry information is asked of the AUROC, which needs no threshold: macro-F1 on a dozen rows of a
+    label is mostly noise of the threshold, and adding rows is the only one of these ways that can hurt a user who
+    trusts it. Among simple ways `metric` decides. The added rows are judged on fewer of them than there are (those
+    made from a fold cannot judge it), so the recommendation errs towards the simple ways.
+
+    Args:
+        scores: the simple ways on inner validation.
+        mine: the added rows, at most one score a student; its arm is a name of `students.OWN_WAYS`.
+        metric: what simple ways are chosen by.
+    """
+    chosen = choose_best(scores, metric)
+    for score in mine:
+        best = max(other.auroc for other in scores if other.student == score.student)
+        if score.auroc > best:
+            chosen[score.student] = score.arm
+    return chosen
 
 
 def score_held_out(

@@ -44,8 +44,9 @@ ARMS = {
     "embedding_zero_shot": "the label whose description lies nearest; no training",
     "zero_shot_prior": "logit adjustment, with the nearest description as a prior",
     "smote": "points between neighbours of a rare label",
+    "added_rows": "the accepted records added, whatever validation says",
     "unverified": "every proposal added, no filter",
-    "counterpoise": "the accepted records added",
+    "counterpoise": "what inner validation chose, simple ways included",
     "real_data": "as many real records added",
 }
 """What the arms with fixed names do, in a few words; other arms stand with their name alone."""

@@ -34,10 +34,10 @@ ZERO_TOKEN_ARMS = (
     "embedding_zero_shot",
     "zero_shot_prior",
 )
-OWN_WAYS = ("counterpoise", "counterpoise_prior")
+OWN_WAYS = ("added_rows", "added_rows_prior")
 """How a student uses added rows: as they are, or with the zero-shot scores as a prior."""
 
-_NEED_ZERO_SHOT = frozenset({"embedding_zero_shot", "zero_shot_prior", "counterpoise_prior"})
+_NEED_ZERO_SHOT = frozenset({"embedding_zero_shot", "zero_shot_prior", "added_rows_prior"})
 INVERSE_REGULARISATION = 3.0
 WRITTEN_WEIGHT = 0.2
 LARGEST_OWN_WEIGHT = 3.0
@@ -330,6 +330,6 @@ ARMS: dict[str, Callable[[_Task], Floats]] = {
     "balanced_bags": _bag,
     "embedding_zero_shot": _score_by_similarity,
     "zero_shot_prior": _add_prior(_adjust_logits),
-    "counterpoise": _use_added_rows,
-    "counterpoise_prior": _add_prior(_use_added_rows),
+    "added_rows": _use_added_rows,
+    "added_rows_prior": _add_prior(_use_added_rows),
 }

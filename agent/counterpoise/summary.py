@@ -23,6 +23,7 @@ from counterpoise.measures import (
     choose_best,
     choose_own_ways,
     draw_rows,
+    recommend,
     score_arms,
     score_held_out,
 )
@@ -67,22 +68,23 @@ def make_report(
     n_labels = len(shop.inputs.train.records.label_names)
     accepted = ledger.list_accepted()
     validation = list(scores)
-    ways = choose_own_ways(scores, job.metric)
+    own = choose_own_ways(scores)
+    chosen = dict(best)
     if accepted:
         records = shop.inputs.train.records
         drawn = draw_rows(records.ids, records.labels, MOST_VALIDATION_ROWS)
         drawn = np.concatenate([drawn, np.arange(len(records), len(outcome.ours))])
         folds = np.concatenate([shop.inputs.folds, np.full(len(accepted), -1)])[drawn]
-        mine = score_arms(outcome.ours.take(drawn), folds, n_labels, OWN_WAYS, outcome.parents[drawn])
-        validation += [
-            replace(score, arm="counterpoise") for score in mine if ways[score.student] == score.arm
-        ]
-    table = measure_held_out(
-        shop, outcome, {metric: choose_best(scores, metric) for metric in METRICS}, ways, bool(accepted)
-    )
+        scored = score_arms(outcome.ours.take(drawn), folds, n_labels, OWN_WAYS, outcome.parents[drawn])
+        mine = [score for score in scored if own[score.student] == score.arm]
+        chosen = recommend(scores, mine, job.metric)
+        validation += [replace(score, arm="added_rows") for score in mine]
+    ways = {"counterpoise": chosen, "added_rows": own, "unverified": own}
+    baseline = {metric: choose_best(scores, metric) for metric in METRICS}
+    table = measure_held_out(shop, outcome, baseline, ways, bool(accepted))
     before = shop.inputs.train.records
     after = count_records(shop, ledger)
-    headline, advice = advise(job, table, best, len(accepted), len(shop.inputs.pool))
+    headline, advice = advise(job, table, best, chosen, len(accepted), len(shop.inputs.pool))
     return {
         "title": job.name,
         "version": _VERSION,
@@ -123,7 +125,8 @@ def make_report(
         "stopped": stopped,
         "settings": {
             **_describe_settings(job, outcome),
-            **{f"way of {who}": way for who, way in ways.items()},
+            **{f"chosen for {student}": chosen[student] for student in STUDENTS},
+            **{f"added rows for {student}": own[student] for student in STUDENTS},
         },
     }
 
@@ -141,27 +144,32 @@ def measure_held_out(
     shop: Workshop,
     outcome: Outcome,
     baseline: Mapping[str, Mapping[str, str]],
-    ways: Mapping[str, str],
+    ways: Mapping[str, Mapping[str, str]],
     has_added: bool,
 ) -> list[HeldOutScore]:
-    """Score every arm on the sealed rows; `ways` says how each student uses added rows."""
+    """Score every arm on the sealed rows; `ways` says what our arms are for each student."""
     inputs = shop.inputs
     records = inputs.train.records
     drawn = draw_rows(records.ids, records.labels, MOST_TRAINING_ROWS)
     trains = dict.fromkeys(ZERO_TOKEN_ARMS, outcome.ours.take(drawn))
     groups = dict.fromkeys(ZERO_TOKEN_ARMS, outcome.groups["own"][drawn])
-    for arm, rows in (("counterpoise", outcome.ours), ("unverified", outcome.unverified)):
+    ours = {"counterpoise": outcome.ours, "added_rows": outcome.ours, "unverified": outcome.unverified}
+    for arm, rows in ours.items():
         if has_added:
             picked = np.concatenate([drawn, np.arange(len(records), len(rows))])
             trains[arm], groups[arm] = rows.take(picked), outcome.groups[arm][picked]
     held = inputs.held_out
     test = make_rows(held.records.texts, held.vectors, held.records.labels, zero_shot=held.zero_shot)
-    own = {"counterpoise": ways, "unverified": ways}
-    return score_held_out(trains, groups, test, len(held.records.label_names), baseline, own)
+    return score_held_out(trains, groups, test, len(held.records.label_names), baseline, ways)
 
 
 def advise(
-    job: Job, table: Sequence[HeldOutScore], best: Mapping[str, str], n_accepted: int, n_pool: int
+    job: Job,
+    table: Sequence[HeldOutScore],
+    best: Mapping[str, str],
+    chosen: Mapping[str, str],
+    n_accepted: int,
+    n_pool: int,
 ) -> tuple[str, list[str]]:
     """One honest sentence on what adding records was worth, and what to do.
 
@@ -169,7 +177,7 @@ def advise(
     excludes zero.
     """
     name = _METRIC_NAMES[job.metric]
-    ours = {score.student: score.differences[job.metric] for score in table if score.arm == "counterpoise"}
+    ours = {score.student: score.differences[job.metric] for score in table if score.arm == "added_rows"}
     simple = "; ".join(f"{_say(best[student])} for {student}" for student in STUDENTS)
     if not n_accepted:
         return (
@@ -182,7 +190,11 @@ def advise(
         f"{100 * value.mean:+.1f} points ({100 * value.low:+.1f} to {100 * value.high:+.1f}) for {student}"
         for student, value in ours.items()
     )
-    advice = [f"{name} against the best way without tokens: {sizes}."]
+    picked = "; ".join(f"{_say(chosen[student])} for {student}" for student in STUDENTS)
+    advice = [
+        f"{name} of the added records against the best way without tokens: {sizes}.",
+        f"Before the sealed rows were scored, inner validation chose: {picked}. That choice is the arm counterpoise.",
+    ]
     if better and not worse:
         headline = f"{n_accepted} added records raised {name} beyond the best way that costs no token"
         if len(better) < len(ours):
@@ -220,7 +232,7 @@ def _say(arm: str) -> str:
 def _kind(arm: str) -> str:
     if arm in ZERO_TOKEN_ARMS:
         return "zero_token"
-    return "ours" if arm == "counterpoise" else "reference"
+    return "ours" if arm in ("counterpoise", "added_rows") else "reference"
 
 
 def _describe_score(score: HeldOutScore) -> dict[str, Any]:

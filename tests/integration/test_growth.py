@@ -54,6 +54,7 @@ def list_originals(run: Run) -> list[Row]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.assets
 def test_a_run_on_changed_data_asks_about_changed_rows_only(tmp_path: Path) -> None:
     make_cache(tmp_path / "cache")

@@ -26,7 +26,7 @@ from tests.integration.helpers import (
 )
 from tests.servers import LocalServer
 
-pytestmark = pytest.mark.assets
+pytestmark = [pytest.mark.assets, pytest.mark.slow]
 
 CONCURRENCY = 4
 N_KILLS = 20
