@@ -2,8 +2,7 @@
 
 A closed list with definitions is given by the user. For each concept the cosines of all texts to its definition
 are split into two groups by a mixture of two normal distributions; a text is present or absent where the mixture is
-sure, and unknown between. On restaurant reviews the cosine alone ranks four concepts with an AUROC of 0.63 to 0.87
-without any training, where a language model of 135M parameters is at chance (`evals/judges.py`).
+sure, and unknown between.
 """
 
 from __future__ import annotations

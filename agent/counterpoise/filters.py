@@ -31,8 +31,8 @@ NEAR_PROPOSAL = 0.90
 """Cosines from which a text is a near-copy: of the data, and of another proposal (METHODS 6)."""
 
 CONTRADICTED_FROM = 0.73
-"""Probability of another label from which the label scorer refuses: odds of about e to 1. A milder filter keeps what
-the scorer does not know yet; a stricter one selects what the student would have guessed and halves the gain."""
+"""Probability of another label from which the label scorer refuses: odds of about e to 1. A mild filter keeps what
+the scorer does not know yet; a strict one selects what a student would have guessed anyway."""
 
 _REFUSAL = re.compile(
     r"^\W*(?:i(?:'m| am) (?:sorry|unable|not able),? (?:but )?(?:i |to (?:help|write|assist))"

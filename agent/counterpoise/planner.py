@@ -6,8 +6,7 @@ settled rounds only, so the plan does not depend on the order in which replies a
 
 Beside the thin cells the plan writes some *contrast* records for the label that has most. A student that sees
 synthetic texts under one label only learns the marks of the generator as a sign of that label; with contrast it
-cannot. On skewed restaurant reviews this raises the closed part of the AUROC gap by a tenth for a word student
-(`evals/minority_text.py`, arm `without_contrast`).
+cannot. (A trial on eight draws of restaurant reviews pointed this way; no evaluation isolates it yet.)
 """
 
 from __future__ import annotations

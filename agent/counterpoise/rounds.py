@@ -33,7 +33,6 @@ from counterpoise.records import (
     ConceptColumns,
     Deficit,
     Integers,
-    Kind,
     Plan,
     PlanItem,
     Proposal,
@@ -421,8 +420,3 @@ def _report_progress(
             },
         )
     )
-
-
-def is_written(proposal: Proposal) -> bool:
-    """Whether a model wrote it (and it was not adopted)."""
-    return proposal.kind is not Kind.ADOPTED

@@ -218,7 +218,8 @@ def weigh_rows(labels: Integers, is_written: NDArray[np.bool_], n_labels: int) -
     says: they anchor what the generated ones only spread. A written row weighs 0.2; a real row of a label with
     n real rows, where the largest label has N, weighs min(3, sqrt(N / n)). Contrast rows, written for the largest
     label, together weigh as much as the rows written for the label that got most. The values were chosen on
-    other draws than those reported (`evals/minority_text.py`). Without written rows every weight is 1.
+    trial draws of CEBaB's reviews, a set that `evals/minority_text.py` reports on too: there they flatter.
+    Without written rows every weight is 1.
 
     Args:
         labels: (n,) label indices of all rows.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,6 @@ from counterpoise.trust import LabelTrust
 
 MOST_EXAMPLES = 12
 MOST_EXAMPLES_A_REASON = 3
-_VERSION = "0.1.0"
 _METRIC_NAMES = {"macro_f1": "macro-F1", "auroc": "AUROC"}
 
 
@@ -87,7 +87,7 @@ def make_report(
     headline, advice = advise(job, table, best, chosen, len(accepted), len(shop.inputs.pool))
     return {
         "title": job.name,
-        "version": _VERSION,
+        "version": version("counterpoise"),
         "headline": headline,
         "advice": advice,
         "data": {
