@@ -5,17 +5,18 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
-EVAL ?= minority_text
+EVAL ?= all
 
-.PHONY: help demo check test test-browser wheel-test evals
+.PHONY: help demo check test test-vllm test-browser wheel-test evals
 
 help:
 	@echo "make demo          rebalance real reviews with the embedded model and show where the report is"
 	@echo "make check         format, lint, types, import directions"
-	@echo "make test          all tests but those that need a browser"
+	@echo "make test          all tests but those that need a browser or vLLM"
+	@echo "make test-vllm     the tests on real vLLM, on the CPU; builds it in .venv-vllm (3.4 GB)"
 	@echo "make test-browser  the pages in Chromium"
 	@echo "make wheel-test    the tests against the built wheel, outside the checkout"
-	@echo "make evals         one evaluation; EVAL=name, ARGS='--quick --json'; EVAL=list names them"
+	@echo "make evals         every evaluation, resumable; EVAL=name for one, EVAL=list names them; ARGS='--data DIR --quick'"
 
 demo: $(VENV)/.demo
 	$(BIN)/counterpoise run examples/demo.yaml --output runs/demo-$$(date +%Y%m%d-%H%M%S)
@@ -27,7 +28,12 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not browser"
+	$(BIN)/python -m pytest -m "not browser and not vllm"
+
+# tests/vllm_environment.py keeps a stamp of its own: what is there and right is not built again.
+test-vllm: $(VENV)/.dev
+	$(BIN)/python -m tests.vllm_environment
+	COUNTERPOISE_REQUIRE_VLLM=1 $(BIN)/python -m pytest -m vllm
 
 test-browser: $(VENV)/.dev
 	@command -v chromium chromium-browser google-chrome >/dev/null || \
@@ -47,7 +53,7 @@ wheel-test: $(VENV)/bin/python
 	"$$work/venv/bin/python" -m pip --disable-pip-version-check install --quiet "$$(echo "$$work"/dist/*.whl)[dev]"; \
 	cd "$$work/copy"; \
 	"$$work/venv/bin/python" -c 'import counterpoise, sys; assert counterpoise.__file__.startswith(sys.prefix)'; \
-	"$$work/venv/bin/python" -m pytest -m "not browser and not data and not slow"
+	"$$work/venv/bin/python" -m pytest -m "not browser and not data and not slow and not vllm"
 
 evals: $(VENV)/.dev
 	$(BIN)/python -m evals $(EVAL) $(ARGS)

@@ -1,4 +1,4 @@
-"""`python -m evals list`, `show FILE`, or `NAME [--data DIR] [--engine embedded|URL] [--seeds N] [--quick]`."""
+"""`python -m evals list | all | page | show FILE | NAME [--data DIR] [--engine embedded|URL] [--seeds N] [--quick]`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,23 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from evals import suite
 from evals.common import MissingDataError, Result, Settings
 from evals.tables import read_results, render_markdown
 
 EVALS = {
+    "concept_bias": "concepts that stand for a label: what the simple ways, injections, a pool and the agent do",
+    "counterfactual_quality": "edits of texts: do they do what they claim, and can the filters tell",
     "minority_text": "skewed texts: what adding written or adopted records is worth beyond the simple ways",
+    "mining": "hard negatives and a million vectors: speed, memory, the same negatives as sentence-transformers",
+    "surfaced": "natural false negatives of Cranfield among 30 candidates, dense, BM25 and fused",
+    "throughput": "requests and tokens a second, and what they cost the client, against a bare loop",
+    "corrected_counts": "simulated: do the intervals of corrected counts cover, and how far off is the plain count",
+    "judges": "who may judge concepts: similarity, classifier, neighbours, a model, and the stack of them",
+    "false_negatives": "negatives that answer their query: does the cascade find them, is a retriever better for it",
+    "retriever_bias": "short, early, literal, repetitive: what an encoder prefers to the answer",
+    "label_noise": "wrong labels, people's and planted ones: found, repaired, and what is promised of it",
+    "do_no_harm": "adversarial models as judges of labels: nothing changes because of them",
     "startup": "seconds that `counterpoise --help` takes",
     "scaling": "seconds and peak memory of `check` on a million rows",
 }
@@ -24,7 +36,7 @@ EVALS = {
 def main(arguments: list[str] | None = None) -> int:
     """Run what the command line says; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m evals", description=__doc__)
-    parser.add_argument("name", help="list, show, or the name of an evaluation")
+    parser.add_argument("name", help="list, all, page, show, or the name of an evaluation")
     parser.add_argument("file", nargs="?", type=Path, help="with show: a file of results")
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data")
     parser.add_argument("--engine", default="embedded", help="embedded, or the URL of a server")
@@ -32,6 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", action="append", default=[], help="a data set to run; repeatable")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument("--out", type=Path, default=None, help="with all: folder of the results")
     given = parser.parse_args(arguments)
     if given.name == "list":
         for name, purpose in EVALS.items():
@@ -40,6 +53,11 @@ def main(arguments: list[str] | None = None) -> int:
     if given.name == "show" and given.file is not None:
         print("\n".join(render_markdown(read_results(given.file))))
         return 0
+    if given.name == "page":
+        suite.write_page(EVALS)
+        return 0
+    if given.name == "all":
+        return _run_all(given)
     if given.name not in EVALS:
         print(f"error: there is no evaluation '{given.name}'; there are {', '.join(EVALS)}", file=sys.stderr)
         return 2
@@ -55,6 +73,18 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _run_all(given: argparse.Namespace) -> int:
+    options = ["--data", str(given.data), "--engine", given.engine]
+    options += ["--quick"] if given.quick else []
+    options += ["--seeds", str(given.seeds)] if given.seeds else []
+    folder = given.out or Path("evals-quick" if given.quick else "evals-results")
+    n_failed = suite.run_all(list(EVALS), options, folder)
+    for name in EVALS:
+        if (folder / f"{name}.jsonl").is_file():
+            print("\n".join([f"## {name}", "", *render_markdown(read_results(folder / f"{name}.jsonl"))]))
+    return 1 if n_failed else 0
 
 
 def show(results: Iterable[Result]) -> None:

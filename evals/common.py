@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ class Result:
         extra = fields.pop("extra")
         rounded = {
             key: (None if value != value else round(value, 6)) if isinstance(value, float) else value
-            for key, value in {**fields, **extra}.items()
+            for key, value in {**fields, **extra, "version": version("counterpoise")}.items()
         }
         return json.dumps(rounded, ensure_ascii=False)
 

@@ -19,11 +19,13 @@ import pyarrow.parquet as pq
 from evals.common import Result, Settings
 
 _MEASURE = """
-import json, resource, sys, time
+import json, re, sys, time
+from pathlib import Path
 import counterpoise.linter, counterpoise.datasets_sources, sklearn.decomposition, sklearn.cluster, scipy.stats
 from counterpoise.tasks import TextClassification
 def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    # Not ru_maxrss: that of a child starts with what its parent held.
+    return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 before, started = peak(), time.perf_counter()
 task = TextClassification(("text",), "label", ("source",))
 table = counterpoise.datasets_sources.load_table(sys.argv[1], task=task)

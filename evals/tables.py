@@ -16,6 +16,15 @@ STUDENT_METRICS = (
     "auroc_gap_closed_ratio_beyond_usual_arms",
 )
 
+HEADINGS = {
+    "macro_f1": "macro-F1",
+    "auroc": "AUROC",
+    "gap_closed_ratio": "gap closed",
+    "gap_closed_ratio_beyond_usual_arms": "beyond the usual arms",
+    "auroc_gap_closed_ratio": "AUROC gap closed",
+    "auroc_gap_closed_ratio_beyond_usual_arms": "AUROC gap beyond the usual arms",
+}
+
 
 def read_results(path: Path) -> list[dict[str, Any]]:
     """Lines of a results file."""
@@ -23,27 +32,39 @@ def read_results(path: Path) -> list[dict[str, Any]]:
 
 
 def render_markdown(rows: list[dict[str, Any]]) -> Iterator[str]:
-    """A table for each data set and student: arms down, metrics across; other metrics as a list.
+    """A table for each data set: arms down, metrics across; a single arm with a single figure is a line.
 
     Args:
-        rows: results of `minority_text`.
+        rows: lines of results.
     """
     for data in dict.fromkeys(row["data"] for row in rows):
         mine = [row for row in rows if row["data"] == data]
-        if "/" not in data:
+        metrics = list(dict.fromkeys(row["metric"] for row in mine))
+        if metrics and set(metrics) & set(STUDENT_METRICS):
+            metrics = [metric for metric in STUDENT_METRICS if metric in metrics]
+        arms = list(dict.fromkeys(row["arm"] for row in mine))
+        if len(arms) == 1 and len(metrics) <= 4:
             for row in mine:
-                yield f"- {data}: {row['metric']} {write(row)}"
+                yield f"- {data}, {_say(row['arm'])}: {_say(row['metric'])} {write(row)}{_name_unit(row)}"
             yield ""
             continue
-        yield f"**{data}**, {max(row['n'] for row in mine)} draws"
+        yield f"**{data}**, n = {max(row['n'] for row in mine)}"
         yield ""
-        yield "| arm | macro-F1 | gap closed | beyond the usual arms | AUROC | gap closed | beyond the usual arms |"
-        yield "|---|---|---|---|---|---|---|"
-        for arm in dict.fromkeys(row["arm"] for row in mine):
+        yield f"| arm | {' | '.join(HEADINGS.get(metric, _say(metric)) for metric in metrics)} |"
+        yield "|---" * (len(metrics) + 1) + "|"
+        for arm in arms:
             found = {row["metric"]: row for row in mine if row["arm"] == arm}
-            cells = [write(found[metric]) if metric in found else "" for metric in STUDENT_METRICS]
-            yield f"| {arm.replace('_', ' ')} | {' | '.join(cells)} |"
+            cells = [write(found[metric]) if metric in found else "" for metric in metrics]
+            yield f"| {_say(arm)} | {' | '.join(cells)} |"
         yield ""
+
+
+def _say(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _name_unit(row: dict[str, Any]) -> str:
+    return "" if row["unit"] in ("ratio", "") else f" {row['unit']}"
 
 
 def write(row: dict[str, Any]) -> str:

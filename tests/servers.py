@@ -84,13 +84,15 @@ class LocalServer:
         logprobs: table token -> log-probability of the first token for a body.
         latency_seconds: each reply waits a time drawn evenly between these two (which shuffles replies).
         seed: for latencies and faults.
-        faults: rates by kind; kinds are "hang", "truncate", "invalid", "disconnect" and "status:NNN". Whether
-            an attempt fails depends on seed, body and number of the attempt, not on time.
+        faults: rates by kind; kinds are "hang", "truncate", "invalid", "disconnect", "status:NNN" and "schema" (a
+            reply that breaks its schema). Whether an attempt fails depends on seed, body and number of the
+            attempt, not on time.
         script: kinds that the first requests meet, in order of arrival ("" is a good reply).
         models: what /v1/models lists.
         api_key: key that requests must carry, "" for none.
         retry_after_seconds: sent with every fault status when positive.
         log: file that gets a line `started HASH NUMBER` and `answered HASH NUMBER` a request.
+        metrics: gives the text of /metrics; None where there is none.
     """
 
     def __init__(
@@ -106,8 +108,10 @@ class LocalServer:
         api_key: str = "",
         retry_after_seconds: float = 0.0,
         log: Path | None = None,
+        metrics: Callable[[], str] | None = None,
     ) -> None:
         self.reply = reply
+        self.metrics = metrics
         self.logprobs = logprobs
         self.latency_seconds = latency_seconds
         self.seed = seed
@@ -175,15 +179,16 @@ class LocalServer:
         finally:
             self._loop.close()
 
-    async def serve(self, port_file: Path | None = None) -> None:
-        """Serve until stopped; the port goes to `port_file` where one is given."""
+    async def serve(self, port_file: Path | None = None, port: int = 0) -> None:
+        """Serve until stopped, at a port or any free one, which goes to `port_file` where one is given."""
         app = web.Application(client_max_size=1 << 26)
         app.router.add_get("/v1/models", self._list_models)
+        app.router.add_get("/metrics", self._write_metrics)
         app.router.add_post("/v1/chat/completions", self._complete)
         app.router.add_post("/v1/completions", self._complete)
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0, backlog=2048)
+        site = web.TCPSite(runner, "127.0.0.1", port, backlog=2048, reuse_address=True)
         await site.start()
         self.port = runner.addresses[0][1]
         if port_file:
@@ -201,6 +206,9 @@ class LocalServer:
         return web.json_response(
             {"object": "list", "data": [{"id": name, "object": "model"} for name in self.models]}
         )
+
+    async def _write_metrics(self, request: web.Request) -> web.Response:
+        return web.Response(text=self.metrics()) if self.metrics else web.Response(status=404)
 
     def _is_refused(self, request: web.Request) -> bool:
         return bool(self.api_key) and request.headers.get("Authorization") != f"Bearer {self.api_key}"
@@ -239,7 +247,8 @@ class LocalServer:
             assert request.transport is not None
             request.transport.abort()
             return web.Response()
-        payload = json.dumps(self._compose(body, is_chat="messages" in body)).encode()
+        reply = (lambda body, index: '{"food": "may') if fault == "schema" else self.reply
+        payload = json.dumps(self._compose(body, reply, is_chat="messages" in body)).encode()
         if fault == "invalid":
             return web.Response(body=b"<html>bad gateway</html>", content_type="text/html")
         if fault == "truncate":
@@ -263,11 +272,11 @@ class LocalServer:
             draw -= rate
         return ""
 
-    def _compose(self, body: Body, *, is_chat: bool) -> Body:
+    def _compose(self, body: Body, reply: Reply, *, is_chat: bool) -> Body:
         choices = []
         n_completion = 0
         for index in range(body.get("n", 1)):
-            text = self.reply(body, index)
+            text = reply(body, index)
             n_tokens = max(1, len(text.split()))
             n_completion += n_tokens
             choice: Body = {"index": index, "finish_reason": "stop"}
@@ -309,6 +318,7 @@ def main() -> None:
     """Serve from a process of its own until killed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port-file", type=Path, required=True)
+    parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--log", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--latency", type=float, nargs=2, default=(0.0, 0.0), metavar=("LOW", "HIGH"))
@@ -318,7 +328,7 @@ def main() -> None:
     server = LocalServer(
         latency_seconds=tuple(options.latency), seed=options.seed, faults=faults, log=options.log
     )
-    asyncio.run(server.serve(options.port_file))
+    asyncio.run(server.serve(options.port_file, options.port))
 
 
 if __name__ == "__main__":

@@ -48,6 +48,17 @@ def test_sources_that_are_no_paths_stay(tmp_path):
     assert load(tmp_path, BASE.replace("reviews.csv", "folder:train")).data == f"{tmp_path}/folder:train"
 
 
+def test_paths_of_a_vllm_are_relative_to_the_job_file(tmp_path: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    path = tmp_path / "job.yaml"
+    path.write_text(BASE + "llm: {engine: vllm, model: weights, python: env/bin/python, args: --dtype half}")
+    llm = load_job(path).llm
+    assert (llm.model, llm.python) == (str(tmp_path / "weights"), str(tmp_path / "env/bin/python"))
+    assert llm.args == ("--dtype", "half")
+    path.write_text(BASE + "llm: {engine: vllm, model: org/model, python: python3}")
+    assert (load_job(path).llm.model, load_job(path).llm.python) == ("org/model", "python3")
+
+
 @pytest.mark.parametrize("name", ["demo", "server", "vllm_with_pool"])
 def test_examples_load_and_round_trip(tmp_path, name):
     job = load_job(EXAMPLES / f"{name}.yaml")
@@ -98,6 +109,14 @@ def test_examples_say_what_they_say():
         ),
         ("llm: {engine: gpu}", "key 'llm.engine': found 'gpu'; write 'embedded', 'server' or 'vllm'"),
         ("llm: {engine: server}", "key 'llm': engine is server without a url; add url"),
+        (
+            "llm: {engine: vllm, model: m, args: [--api_key=x]}",
+            "key 'llm.args': found '--api_key'; leave it out, it is set here or has a key of its own",
+        ),
+        (
+            "llm: {engine: embedded, python: /opt/vllm}",
+            "key 'llm': python with engine embedded; only vllm knows it",
+        ),
         ("llm: {engine: vllm}", "key 'llm': engine is vllm without a model; add model"),
         ("llm: {url: http://x/v1}", "key 'llm': engine is embedded with a url"),
         ("llm: {engine: server, url: localhost}", "key 'llm.url': found 'localhost'; write a URL such as"),

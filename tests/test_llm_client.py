@@ -198,18 +198,33 @@ async def test_only_what_may_help_is_tried_again(script: list[str], n_sent: int,
         assert chat.budget.paid == chat.budget.used + lost * estimate and chat.budget.reserved == 0
 
 
-async def test_waiting_honours_the_server_and_holds_no_permit() -> None:
+async def test_a_server_that_asks_to_wait_is_left_alone_until_then() -> None:
     with LocalServer(script=["status:429"], retry_after_seconds=0.6) as server:
-        async with connect(server, concurrency=1) as chat:
-            began = time.monotonic()
+        async with connect(server, concurrency=2) as chat:
             slow = asyncio.create_task(chat.generate(ask("refused first")))
             while not server.n_requests:
                 await asyncio.sleep(0.005)
-            await asyncio.sleep(0.05)
-            await chat.generate(ask("meanwhile"))
-            assert time.monotonic() - began < 0.5
-            await slow
-            assert time.monotonic() - began >= 0.6
+            began = time.monotonic()
+            while chat.n_places == 2:
+                await asyncio.sleep(0.005)
+            assert chat.n_places == 1, "half of what was under way"
+            await asyncio.gather(slow, chat.generate(ask("meanwhile")))
+            assert time.monotonic() - began >= 0.5
+            assert server.n_requests == 3
+
+
+async def test_waiting_before_another_attempt_holds_no_permit() -> None:
+    with LocalServer(script=["status:500"]) as server:
+        async with connect(
+            server, concurrency=1, first_wait_seconds=3600.0, longest_wait_seconds=3600.0
+        ) as chat:
+            slow = asyncio.create_task(chat.generate(ask("fails first")))
+            while not server.n_requests:
+                await asyncio.sleep(0.005)
+            outcomes = [o async for o in chat.generate_many(ask(str(number)) for number in range(20))]
+            assert len(outcomes) == 20 and not slow.done()
+            slow.cancel()
+            await asyncio.gather(slow, return_exceptions=True)
 
 
 async def test_several_servers_share_the_work_and_must_serve_one_model() -> None:
@@ -317,3 +332,36 @@ def test_kill_9_repeats_at_most_what_is_in_flight(tmp_path: Path) -> None:
         assert n_kills == 5
         assert len(server.started) == 240
     assert (tmp_path / "killed.txt").read_text() == (tmp_path / "undisturbed.txt").read_text()
+
+
+async def test_when_the_time_is_up_nothing_new_is_sent_and_replays_still_count(store_path: Path) -> None:
+    now = [0.0]
+    with LocalServer() as server, ReplyStore(store_path) as store:
+        budget = TokenBudget(clock=lambda: now[0])
+        budget.end_after(60.0)
+        async with connect(server, store, budget, concurrency=2) as chat:
+            outcomes = []
+            async for outcome in chat.generate_many(ask(f"review {number}") for number in range(50)):
+                outcomes.append(outcome)
+                if len(outcomes) == 10:
+                    now[0] = 61.0
+            answered = [outcome for outcome in outcomes if outcome.error is None]
+            assert len(outcomes) == 50 and 10 <= len(answered) <= 14 and server.n_requests == len(answered)
+            assert all(isinstance(o.error, BudgetSpent) for o in outcomes if o.error)
+            assert budget.reserved == 0 and budget.used == server.prompt_tokens + server.completion_tokens
+        late = TokenBudget(clock=lambda: now[0])
+        late.end_after(0.0)
+        async with connect(server, store, late) as chat:
+            again = [o async for o in chat.generate_many(ask(f"review {number}") for number in range(50))]
+        assert sum(outcome.error is None for outcome in again) == len(answered)
+        assert server.n_requests == len(answered)
+
+
+async def test_the_time_is_up_while_a_server_wants_to_be_left_alone() -> None:
+    with LocalServer(script=["status:429"], retry_after_seconds=500.0) as server:
+        budget = TokenBudget(clock=lambda: 10.0 * server.n_requests)
+        budget.end_after(5.0)
+        async with connect(server, None, budget, concurrency=2) as chat:
+            with pytest.raises(BudgetSpent, match="time is up"):
+                await asyncio.wait_for(chat.generate(ask("refused")), 60)
+        assert server.n_requests == 1 and budget.reserved == 0

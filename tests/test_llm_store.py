@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 
 from counterpoise.errors import StorageError
 from counterpoise.llm import ChatRequest, Completion, Message, ReplyStore, Sampling, Usage
-from counterpoise.llm.cache import make_keys, pack_reply, unpack_reply
+from counterpoise.llm.cache import Payment, make_keys, pack_reply, unpack_reply
 
 BASE = ChatRequest((Message("user", "Is there food?"),), schema={"type": "object", "properties": {}})
 
@@ -120,3 +121,28 @@ def test_a_file_that_is_no_reply_store_is_refused(tmp_path: Path) -> None:
     for path in (text, newer, tmp_path / "file" / "r.sqlite"):
         with pytest.raises(StorageError, match=path.name):
             ReplyStore(path)
+
+
+async def test_payments_and_deaths_are_kept_with_their_run_and_an_old_file_is_taken_over(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "replies.sqlite"
+    with closing(sqlite3.connect(path)) as old:
+        old.execute("CREATE TABLE replies (key BLOB PRIMARY KEY, reply BLOB NOT NULL)")
+        old.execute("INSERT INTO replies VALUES (?, ?)", (b"old", b"reply"))
+        old.execute("PRAGMA user_version=1")
+        old.commit()
+    with ReplyStore(path) as store:
+        assert store.get_many([b"old"]) == {b"old": b"reply"}
+        await asyncio.gather(
+            *(store.put({b"%d" % n: b"x"}, Payment("run", "label", n)) for n in range(100)),
+            store.put({b"other": b"x"}, Payment("another", "label", 7)),
+            store.note_deaths("run", {b"bad": (1, "exit code -9")}),
+        )
+        store.note_payment(Payment("run", "generate", 5))
+        await store.note_deaths("run", {b"bad": (2, "exit code -9")})
+    with ReplyStore(path) as store:
+        assert store.read_payments("run") == {"label": 4950, "generate": 5}
+        assert store.read_payments("another") == {"label": 7} and not store.read_payments("new")
+        assert store.read_deaths("run") == {b"bad": (2, "exit code -9")} and not store.read_deaths("another")
+        assert len(store) == 102

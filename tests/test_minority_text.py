@@ -45,8 +45,11 @@ async def test_every_proposal_says_where_it_comes_from() -> None:
     proposals = sorted(await write(item, chat), key=lambda proposal: proposal.id)
     assert [proposal.id for proposal in proposals] == [f"r001-p02-{place:05d}" for place in range(24)]
     by_id = dict(zip(SHOWN.records.ids, SHOWN.records.texts, strict=True))
+    requests = WRITER.make_requests(item, SHOWN, CONTINUES)
+    prompts = [request.prompt for request in engine.requests]
+    assert prompts == sorted(request.prompt for request in requests), "those that begin alike leave together"
     for place, proposal in enumerate(proposals):
-        request = engine.requests[place // COMPLETIONS_PER_REQUEST]
+        request = requests[place // COMPLETIONS_PER_REQUEST]
         assert [by_id[parent] for parent in proposal.parents] == read_lines(request)
         assert proposal.text == f"text {place % 6} after {by_id[proposal.parents[0]]}"
         assert (proposal.label, proposal.kind, proposal.model) == ("bad", Kind.MINORITY, "scripted")
@@ -136,7 +139,7 @@ async def test_a_model_is_instructed_only_where_it_listens(
     assert proposal.prompt.startswith("minority_instruction" if instructed else "minority_continuation")
 
 
-async def test_a_failed_request_gives_nothing_and_the_others_go_on() -> None:
+async def test_a_failed_request_gives_a_record_that_says_why_and_the_others_go_on() -> None:
     failing = WRITER.make_requests(make_item(n_requests=3), SHOWN, CONTINUES)[1]
 
     def reply(request: ChatRequest, index: int) -> str:
@@ -146,7 +149,11 @@ async def test_a_failed_request_gives_nothing_and_the_others_go_on() -> None:
 
     chat, _ = make_chat(reply)
     proposals = await write(make_item(n_requests=3), chat)
-    assert sorted(int(proposal.id[-5:]) for proposal in proposals) == [*range(6), *range(12, 18)]
+    written = [proposal for proposal in proposals if not proposal.failure]
+    assert sorted(int(proposal.id[-5:]) for proposal in written) == [*range(6), *range(12, 18)]
+    (failed,) = (proposal for proposal in proposals if proposal.failure)
+    assert (failed.id[-5:], failed.failure, failed.text) == ("00006", "refused", "")
+    assert failed.parents and failed.prompt and not failed.tokens
     poor, engine = make_chat(lambda request, index: "text", limit=WRITER_ESTIMATE * 2)
     assert len(await write(make_item(n_requests=5), poor)) < 30
     assert poor.budget.used <= WRITER_ESTIMATE * 2 and engine.n_calls < 5

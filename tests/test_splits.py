@@ -36,6 +36,16 @@ def held_out_groups(rows: list[tuple[int, int]], share: float = 0.3) -> dict[int
     return {group: flags.pop() for group, flags in chosen.items()}
 
 
+def test_a_text_that_is_most_of_a_label_is_not_held_out():
+    rows = [(0, 0)] * 300 + [(3 * group, 0) for group in range(1, 101)]
+    for key in map(str, range(10)):
+        mask = choose_held_out(make(rows), 0.2, key)
+        assert not mask[:300].any()
+        assert mask.sum() == 20
+    only_large = make([(0, 0)] * 200 + [(3, 0)] * 100)
+    assert choose_held_out(only_large, 0.2, "key").sum() == 100
+
+
 @given(ROWS, st.tuples(st.integers(0, 25), st.integers(0, 3)), st.integers(0, 60))
 @settings(max_examples=150, deadline=None)
 def test_one_more_row_changes_at_most_one_other_group(rows, new, position):

@@ -14,10 +14,10 @@ from threadpoolctl import threadpool_limits
 
 from counterpoise.datasets_out import Part
 from counterpoise.errors import ServerError
-from counterpoise.llm import ChatRequest
+from counterpoise.llm import ChatClient, ChatRequest
 from counterpoise.preparation import Inputs, Side
 from counterpoise.scorers import SimilarityScorer
-from counterpoise.trust import PILOT_ROWS, LabelTrust, audit_label_scorers
+from counterpoise.trust import PILOT_ROWS, LabelTrust, audit_free_scorers, audit_model
 from tests.made_up import BLAME, ENCODER, as_objects, make_chat, make_records, write_sentences
 
 LABEL_TEXTS = ("a guest who disliked it", "a guest who liked it")
@@ -53,15 +53,19 @@ def choose(request: ChatRequest, index: int) -> str:
     return next(line[0] for line in rest if line[3:] == wanted)
 
 
+async def audit_label_scorers(inputs: Inputs, chat: ChatClient, key: str) -> LabelTrust:
+    return await audit_model(audit_free_scorers(inputs), inputs, chat, key)
+
+
 def read_rows(trust: LabelTrust) -> dict[str, dict[str, object]]:
     return {str(row["name"]): row for row in trust.rows}
 
 
 async def test_a_classifier_that_knows_the_labels_is_used_and_one_by_luck_is_not() -> None:
-    good = await audit_label_scorers(make_inputs(40, 120), None, "seed 0")
+    good = audit_free_scorers(make_inputs(40, 120))
     assert good.is_trusted and [row["name"] for row in good.rows] == ["classifier", "similarity"]
     assert read_rows(good)["classifier"]["role"] == "used" and good.out_of_fold.shape == (160, 2)
-    poor = await audit_label_scorers(make_inputs(40, 120, shuffled=True), None, "seed 0")
+    poor = audit_free_scorers(make_inputs(40, 120, shuffled=True))
     row = read_rows(poor)["classifier"]
     assert (
         not poor.is_trusted and row["role"] == "refused" and "neither adopts nor refuses" in str(row["note"])
@@ -71,7 +75,7 @@ async def test_a_classifier_that_knows_the_labels_is_used_and_one_by_luck_is_not
 
 async def test_the_audit_is_of_scores_given_without_the_answer() -> None:
     # Flattered scores of rows learned by heart would pass: 40 + 40 rows in 48 dimensions.
-    trust = await audit_label_scorers(make_inputs(40, 40, shuffled=True), None, "seed 0")
+    trust = audit_free_scorers(make_inputs(40, 40, shuffled=True))
     assert trust.classifier.auc < 0.7
 
 

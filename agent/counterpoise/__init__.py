@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     )
     from counterpoise.errors import CounterpoiseError, ServiceError, UserError
     from counterpoise.job import Job, load_job
+    from counterpoise.label_errors import LabelErrors, find_label_errors
+    from counterpoise.mining import mine_hard_negatives
+    from counterpoise.retrieval_api import relabel_negatives
 
 __version__ = "0.1.0"
 
@@ -28,14 +31,18 @@ __all__ = [
     "CounterpoiseError",
     "CounterpoiseSampler",
     "Job",
+    "LabelErrors",
     "Preview",
     "Run",
     "ServiceError",
     "UserError",
     "check_balance",
+    "find_label_errors",
     "load_job",
+    "mine_hard_negatives",
     "preview",
     "rebalance",
+    "relabel_negatives",
     "resume",
     "run",
 ]
@@ -47,6 +54,9 @@ _HOMES = {
     ),
     **dict.fromkeys(("CounterpoiseError", "ServiceError", "UserError"), "counterpoise.errors"),
     **dict.fromkeys(("Job", "load_job"), "counterpoise.job"),
+    "relabel_negatives": "counterpoise.retrieval_api",
+    "mine_hard_negatives": "counterpoise.mining",
+    **dict.fromkeys(("LabelErrors", "find_label_errors"), "counterpoise.label_errors"),
 }
 
 

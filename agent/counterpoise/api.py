@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from counterpoise.errors import JobError, RunDirectoryError, StorageError
 from counterpoise.events import Listener, ignore
-from counterpoise.job import Job, job_from, load_job
+from counterpoise.job import Job, job_from
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
     from counterpoise.balance_report import BalanceReport
     from counterpoise.records import Deficit, PlanItem
+    from counterpoise.retrieval_job import RetrievalJob
 
 
 class Run:
@@ -97,7 +98,7 @@ class Preview:
     advice: list[str]
 
 
-def run(job: Job, *, listener: Listener = ignore) -> Run:
+def run(job: Job | RetrievalJob, *, listener: Listener = ignore) -> Run:
     """Run a job.
 
     Raises:
@@ -105,9 +106,13 @@ def run(job: Job, *, listener: Listener = ignore) -> Run:
         ServiceError: a server, a download or a disk failed; run the job again to go on.
     """
     from counterpoise.loop import run_job
+    from counterpoise.retrieval_job import RetrievalJob
+    from counterpoise.retrieval_run import run_retrieval
 
     try:
-        finished = _wait(lambda: run_job(job, listener))
+        if isinstance(job, RetrievalJob):
+            return Run(Path(job.output), run_alone(lambda: run_retrieval(job, listener)))
+        finished = run_alone(lambda: run_job(job, listener))
     except OSError as error:
         # Vectors, temporary files and the report may each be what fills a disk; users are told alike.
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -133,7 +138,11 @@ def resume(directory: str | Path, *, listener: Listener = ignore) -> Run:
         raise RunDirectoryError("no run here (no job.yaml)", where=str(folder), hint="name a run directory")
     if (folder / "FINISHED").is_file():
         return Run(folder, json.loads((folder / "report.json").read_text(encoding="utf-8")))
-    job = load_job(path)
+    from counterpoise.retrieval_job import RetrievalJob, load_any_job
+
+    job = load_any_job(path)
+    if isinstance(job, RetrievalJob):
+        return run(job.model_copy(update={"output": str(folder.absolute())}), listener=listener)
     sources = (job.data, job.held_out, job.pool)
     if any(isinstance(source, str) and source.startswith("memory:") for source in sources):
         raise RunDirectoryError(
@@ -144,15 +153,23 @@ def resume(directory: str | Path, *, listener: Listener = ignore) -> Run:
     return run(job.model_copy(update={"output": str(folder.absolute())}), listener=listener)
 
 
-def preview(job: Job, *, listener: Listener = ignore) -> Preview:
+def preview(job: Job | RetrievalJob, *, listener: Listener = ignore) -> Preview:
     """What a run would do first; spends nothing and writes nothing but caches.
 
     Raises:
         UserError: a mistake in the job or the data.
     """
     from counterpoise.previews import make_preview
+    from counterpoise.retrieval_job import RetrievalJob
 
-    return Preview(**_wait(lambda: make_preview(job, listener)))
+    if isinstance(job, RetrievalJob):
+        raise JobError(
+            "a preview knows text classification only",
+            where="task: retrieval",
+            hint="run it with a small budget",
+        )
+
+    return Preview(**run_alone(lambda: make_preview(job, listener)))
 
 
 def rebalance(
@@ -296,7 +313,7 @@ class CounterpoiseSampler:
         return texts + more_texts, list(y) + more_labels
 
 
-def _wait(start: Callable[[], Any]) -> Any:
+def run_alone(start: Callable[[], Any]) -> Any:
     """Run a coroutine to its end, inside a running event loop (a notebook) too."""
     try:
         asyncio.get_running_loop()

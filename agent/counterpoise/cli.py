@@ -1,4 +1,4 @@
-"""The command line: `check run preview resume report assets`, and from errors to exit codes.
+"""The command line: `check run preview resume report doctor assets`, and from errors to exit codes.
 
 Exit codes: 0 done, 1 a check that fails (or a fault of ours), 2 a mistake of the user's, 3 a server, a
 download or a disk that failed, 130 interrupted. A mistake is one line on standard error, without a traceback
@@ -18,28 +18,28 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from counterpoise.commands import patches as patch_commands
+from counterpoise.commands.doctor import doctor
+from counterpoise.commands.label import concepts, label
+from counterpoise.commands.label_errors import label_errors
+from counterpoise.commands.mine import mine
+from counterpoise.commands.relabel import relabel
+from counterpoise.commands.session import Session
 from counterpoise.errors import CounterpoiseError, DataError, JobError, RunDirectoryError, ServiceError
 from counterpoise.job_options import AttributeOption, DataArgument, LabelOption, TextOption, read_job
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from counterpoise.api import Run
     from counterpoise.balance_report import BalanceReport
-    from counterpoise.events import Listener
     from counterpoise.job import Job
+    from counterpoise.retrieval_job import RetrievalJob
 
 INTERRUPTED = 130
-PIPED_WIDTH = 120
-"""Columns where standard output is no terminal."""
-
 _GLOBAL_FLAGS = ("--json", "--quiet", "--debug")
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]  # has no public name in typer
 
@@ -52,36 +52,10 @@ app = typer.Typer(
 )
 assets_app = typer.Typer(help="List the pinned weights and demo data, or pull them.")
 app.add_typer(assets_app, name="assets", invoke_without_command=True)
-
-
-@dataclass
-class Session:
-    """What the global options say, and the run directory once it is known."""
-
-    as_json: bool = False
-    is_quiet: bool = False
-    is_debug: bool = False
-    directory: Path | None = None
-
-    def make_console(self) -> Console:
-        """The console that results are printed on."""
-        from counterpoise.screen import make_console
-
-        is_piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-        return make_console(sys.stdout, width=PIPED_WIDTH if is_piped else None)
-
-    def open_screen(self, minutes: float | None = None) -> AbstractContextManager[Listener]:
-        """The listener that shows a run."""
-        from counterpoise.screen import open_screen
-
-        return open_screen(sys.stdout, as_json=self.as_json, is_quiet=self.is_quiet, minutes=minutes)
-
-    def write_event(self, name: str, /, **data: Any) -> None:
-        """One line of JSON."""
-        from counterpoise.events import Event
-        from counterpoise.screen import write_json
-
-        write_json(sys.stdout, Event(name, data))
+app.command("label-errors")(label_errors)
+for command in (patch_commands.diff, patch_commands.apply, patch_commands.undo, doctor, mine):
+    app.command()(command)
+app.command()(relabel)
 
 
 DirectoryArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A run directory.")]
@@ -205,13 +179,15 @@ def check(
         raise typer.Exit(1)
 
 
-def _takes_job(act: Callable[[Session, Job], None]) -> Callable[..., None]:
+def _takes_job(act: Callable[[Session, Any], None]) -> Callable[..., None]:
     """A command with the options of `read_job`, which does `act` with that job."""
 
     def command(context: typer.Context, **options: Any) -> None:
         act(context.obj, read_job(**options))
 
-    hints = get_type_hints(read_job, localns={"Job": Any}, include_extras=True) | {"return": None}
+    hints = get_type_hints(read_job, localns={"Job": Any, "RetrievalJob": Any}, include_extras=True) | {
+        "return": None
+    }
     context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
     options = inspect.signature(read_job).parameters.values()
     command.__name__, command.__doc__ = act.__name__, act.__doc__
@@ -224,7 +200,7 @@ def _takes_job(act: Callable[[Session, Job], None]) -> Callable[..., None]:
 
 @app.command()
 @_takes_job
-def run(session: Session, job: Job) -> None:
+def run(session: Session, job: Job | RetrievalJob) -> None:
     """Rebalance a data set: measure, adopt or write what is missing, verify, report.
 
     A job file has the same keys as the options, and more; options override it.
@@ -297,12 +273,14 @@ def report(context: typer.Context, directory: DirectoryArgument) -> None:
 
     from counterpoise.pages import write_whole
     from counterpoise.report import render_report
+    from counterpoise.retrieval_run import render_retrieval_report
 
     session: Session = context.obj
     _check_run_directory(directory)
     source, page = directory / "report.json", directory / "report.html"
     try:
-        text = render_report(json.loads(source.read_text(encoding="utf-8")))
+        found = json.loads(source.read_text(encoding="utf-8"))
+        text = render_retrieval_report(found) if found.get("task") == "retrieval" else render_report(found)
     except FileNotFoundError as error:
         hint = f"finish the run with: counterpoise resume {shlex.quote(str(directory))}"
         raise RunDirectoryError("holds no report.json yet", where=str(directory), hint=hint) from error
@@ -314,6 +292,10 @@ def report(context: typer.Context, directory: DirectoryArgument) -> None:
         session.write_event("report", path=str(page))
     else:
         typer.echo(str(page))
+
+
+app.command()(label)
+app.command()(concepts)
 
 
 @assets_app.callback()

@@ -21,7 +21,7 @@ from counterpoise.errors import DataError
 from counterpoise.records import UNLABELLED, ConceptColumns, Integers, Records
 from counterpoise.tasks import TextClassification
 
-BATCH_ROWS = 10_000
+BATCH_ROWS = 2_000
 OTHER = "(other)"
 MISSING = ""
 _N_BINS = 10

@@ -211,7 +211,7 @@ def _simplify(table: pa.Table) -> pa.Table:
     return table
 
 
-def _open_bytes(path: Path) -> IO[bytes]:
+def open_bytes(path: Path) -> IO[bytes]:
     """Open a file, decompressed where it is gzip whatever its name."""
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
@@ -222,7 +222,7 @@ def _check_utf8(path: Path, where: str) -> None:
     """Read a text file through and refuse bytes that are not UTF-8, naming the first one's line."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     line = 1
-    with _open_bytes(path) as file:
+    with open_bytes(path) as file:
         while True:
             block = file.read(1 << 20)
             try:
@@ -249,7 +249,7 @@ def _read_csv(
 ) -> Iterator[pa.Table]:
     """Spool a CSV file as text, then turn the columns that hold nothing but numbers into numbers."""
     _check_utf8(path, where)
-    header, delimiter = _read_header(path, where)
+    header, delimiter = read_header(path, where)
     options = {
         "read_options": pacsv.ReadOptions(block_size=_CSV_BLOCK_BYTES),
         "parse_options": pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
@@ -278,7 +278,7 @@ def _read_csv(
         return table
 
     try:
-        with _open_bytes(path) as file:
+        with open_bytes(path) as file:
             batches = pacsv.open_csv(file, **options)
             files, _ = spool.write(note_numbers(pa.Table.from_batches([batch])) for batch in batches)
     except pa.ArrowInvalid as error:
@@ -301,13 +301,13 @@ def _convert_numbers(table: pa.Table, numbers: dict[str, pa.DataType]) -> pa.Tab
     return table
 
 
-def _read_header(path: Path, where: str) -> tuple[list[str], str]:
+def read_header(path: Path, where: str) -> tuple[list[str], str]:
     """Column names and delimiter: whichever of comma, semicolon and tab the first line has most."""
-    with io.TextIOWrapper(_open_bytes(path), encoding="utf-8-sig", newline="") as file:
+    with io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", newline="") as file:
         first = next((line for line in file if line.strip()), "")
     if not first.strip():
         raise DataError("is empty", where=where, hint="name a file with a header line and rows")
-    with io.TextIOWrapper(_open_bytes(path), encoding="utf-8-sig", newline="") as file:
+    with io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", newline="") as file:
         delimiter = "\t" if ".tsv" in path.suffixes else max(",;\t", key=first.count)
         header = next(row for row in csv.reader(file, delimiter=delimiter) if row)
     if twice := sorted({name for name in header if header.count(name) > 1}):
@@ -319,7 +319,7 @@ def _read_header(path: Path, where: str) -> tuple[list[str], str]:
 
 def _read_json_lines(path: Path, where: str) -> Iterator[pa.Table]:
     _check_utf8(path, where)
-    with io.TextIOWrapper(_open_bytes(path), encoding="utf-8-sig", newline="\n") as file:
+    with io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", newline="\n") as file:
         rows = (
             (f"line {number}", _parse_json(line, f"{where}: line {number}"))
             for number, line in enumerate(file, 1)
@@ -331,7 +331,7 @@ def _read_json_lines(path: Path, where: str) -> Iterator[pa.Table]:
 def _read_json(path: Path, where: str) -> Iterator[pa.Table]:
     """A JSON file: a list of objects, an object of lists, or after all JSON lines."""
     _check_utf8(path, where)
-    with io.TextIOWrapper(_open_bytes(path), encoding="utf-8-sig") as file:
+    with io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig") as file:
         text = file.read()
     try:
         content = json.loads(text)
@@ -380,7 +380,7 @@ def _to_tables(rows: Iterable[tuple[str, Any]], where: str) -> Iterator[pa.Table
 def _read_parquet(path: Path, where: str, spool: _Spool) -> Iterator[pa.Table]:
     if path.suffix.lower() == ".gz":
         unpacked = spool.new_file(".parquet")
-        with _open_bytes(path) as source, unpacked.open("wb") as target:
+        with open_bytes(path) as source, unpacked.open("wb") as target:
             shutil.copyfileobj(source, target)
         path = unpacked
     try:

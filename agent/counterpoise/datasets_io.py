@@ -34,6 +34,8 @@ __all__ = [
     "hash_rows",
     "list_warnings",
     "load_table",
+    "make_ids",
+    "read_labels",
     "read_pool",
     "read_records",
     "take_sample",
@@ -105,7 +107,7 @@ def read_records(
             one label only, or nearly as many as rows; a label is not among `label_names`.
     """
     check_columns(table, task, source)
-    named = _read_labels(table, task.label, source)
+    named = read_labels(table, task.label, source)
     where = f"{source}: column '{task.label}'"
     missing = np.flatnonzero(np.fromiter((name is None for name in named), bool, len(named)))
     if len(missing):
@@ -267,7 +269,7 @@ def _read_rest(
         for name in task.attributes
     }
     return Records(
-        ids=_make_ids(table),
+        ids=make_ids(table),
         texts=_read_texts(table, task.text, source),
         labels=labels,
         label_names=label_names,
@@ -275,7 +277,7 @@ def _read_rest(
     )
 
 
-def _make_ids(table: Dataset) -> Objects:
+def make_ids(table: Dataset) -> Objects:
     """Hex hashes of the rows; from the second of equal rows on, `-1`, `-2`, ... follow."""
     digests = np.fromiter(hash_rows(table), dtype="V10", count=len(table))
     ids = np.empty(len(table), dtype=object)
@@ -377,7 +379,7 @@ def _read_as_text(table: Dataset, name: str, source: str) -> Objects:
     return values
 
 
-def _read_labels(table: Dataset, name: str, source: str) -> Objects:
+def read_labels(table: Dataset, name: str, source: str) -> Objects:
     """The labels as text, None where one is missing."""
     values = _read_as_text(table, name, source)
     values[np.fromiter((value.strip().lower() in _MISSING_LABELS for value in values), bool, len(values))] = (

@@ -57,8 +57,11 @@ def load_table(
         DataError: the source does not exist, is of no known format, empty or broken.
         ServiceError: the hub cannot be reached, or the disk is full.
     """
+    import pyarrow as pa
+
     if isinstance(source, str | Path):
         table = _load_named(str(source), task, cache_dir)
+        pa.default_memory_pool().release_unused()  # what decoding needed, a third of the columns, is not kept
     else:
         table = _load_object(source)
     if not len(table):

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
+import hashlib
+import json
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
+from counterpoise.assets import find_cache_dir
 from counterpoise.errors import JobError, ServerError
 from counterpoise.events import Event, Listener
 from counterpoise.llm import ChatClient, ChatRequest, Engine, ReplyStore, Sampling, TokenBudget
 from counterpoise.prompting import load_prompt
 from counterpoise.records import Capabilities
+from counterpoise.run_directory import RunDirectory
 
 _PROBE_WORDS = ("table", "river", "seven", "orange")
 _SERVER_CONCURRENCY = 64
+_MOST_CONCURRENCY = 1024
+"""Of a server of which nothing is known, reached only while throughput grows or it says that it has no queue."""
 
 
 @asynccontextmanager
@@ -31,6 +38,11 @@ async def open_chat(
     budget: TokenBudget,
     cache_dir: Path | None,
     listener: Listener,
+    tensor_parallel_size: int | None = None,
+    args: Sequence[str] = (),
+    python: str = "",
+    log_dir: Path | None = None,
+    run_id: str = "",
 ) -> AsyncIterator[ChatClient]:
     """Open the client for a job's engine; whatever is started is stopped at the end.
 
@@ -43,43 +55,98 @@ async def open_chat(
         store: where replies are kept.
         budget: what may be spent.
         cache_dir: where the embedded model's weights are kept.
-        listener: told of downloads and of attempts that failed.
+        listener: told of downloads, of servers that are started, and of attempts that failed.
+        tensor_parallel_size: for `vllm`, GPUs that the model is spread over.
+        args: for `vllm`, further options of `vllm serve`.
+        python: for `vllm`, as `VllmServer` takes it.
+        log_dir: for `vllm`, folder that its log is kept in; None for `cache_dir`.
+        run_id: of the run directory, see `ChatClient`.
 
     Raises:
-        JobError: a variable that is not set, or an engine that is not installed.
-        ServerError: no connection, or a model the server does not have.
+        JobError: a variable that is not set, an engine that is not installed, or a model that vLLM refuses.
+        ServerError: no connection, a model the server does not have, or a server that does not start.
     """
+    api_key = read_api_key(api_key_env)
+    engines, slots = open_engines(
+        engine=engine,
+        urls=urls,
+        model=model,
+        api_key=api_key,
+        cache_dir=cache_dir,
+        listener=listener,
+        tensor_parallel_size=tensor_parallel_size,
+        args=args,
+        python=python,
+        log_dir=log_dir,
+    )
+    client = ChatClient(
+        engines,
+        store,
+        budget,
+        concurrency=concurrency or slots,
+        most_concurrency=concurrency or (_MOST_CONCURRENCY if engine == "server" else slots),
+        run_id=run_id,
+        listener=listener,
+    )
+    async with client as chat:
+        yield chat
+
+
+def read_api_key(variable: str) -> str:
+    """The key that an environment variable holds, "" where no variable is named.
+
+    Raises:
+        JobError: it is not set.
+    """
+    key = os.environ.get(variable, "") if variable else ""
+    if variable and not key:
+        raise JobError(
+            f"the environment variable {variable} is not set", where="llm: api_key_env", hint="set it"
+        )
+    return key
+
+
+def open_engines(
+    *,
+    engine: str,
+    urls: Sequence[str],
+    model: str,
+    api_key: str,
+    cache_dir: Path | None,
+    listener: Listener,
+    tensor_parallel_size: int | None = None,
+    args: Sequence[str] = (),
+    python: str = "",
+    log_dir: Path | None = None,
+) -> tuple[list[Engine], int]:
+    """The engines of a job, not entered yet, and the requests each of them takes at once.
+
+    Args: as those of `open_chat`, the key itself instead of its variable.
+    """
+    if engine == "embedded":
+        from counterpoise.llm.managed_engine import ManagedEngine
+        from counterpoise.llm.servers import N_SLOTS, EmbeddedServer
+
+        progress = report_download(listener, "smollm2-135m-instruct")
+        server = EmbeddedServer(cache_dir=cache_dir, progress=progress)
+        return [ManagedEngine(server, listener=listener)], N_SLOTS
+    if engine == "vllm":
+        from counterpoise.llm.managed_engine import ManagedEngine
+        from counterpoise.llm.vllm_server import VllmServer, find_slots
+
+        vllm = VllmServer(
+            model,
+            log=(log_dir or find_cache_dir(cache_dir)) / "vllm.log",
+            python=python,
+            tensor_parallel_size=tensor_parallel_size,
+            arguments=args,
+            listener=lambda line: listener(Event("starting", {"message": line})),
+        )
+        identity = f"{vllm.served_name} (vllm)"
+        return [ManagedEngine(vllm, identity=identity, listener=listener)], find_slots(args)
     from counterpoise.llm.openai_engine import OpenAIEngine
 
-    async with AsyncExitStack() as opened:
-        api_key = ""
-        if api_key_env:
-            api_key = os.environ.get(api_key_env, "")
-            if not api_key:
-                raise JobError(
-                    f"the environment variable {api_key_env} is not set",
-                    where="llm: api_key_env",
-                    hint="set it",
-                )
-        if engine == "vllm":
-            raise JobError(
-                "this version does not start vLLM itself",
-                where="llm: engine",
-                hint="start `vllm serve MODEL` and write `engine: server` with its url",
-            )
-        slots = _SERVER_CONCURRENCY
-        if engine == "embedded":
-            from counterpoise.llm.servers import N_SLOTS, EmbeddedServer
-
-            server = EmbeddedServer(
-                cache_dir=cache_dir, progress=report_download(listener, "smollm2-135m-instruct")
-            )
-            url, api_key = await asyncio.to_thread(server.start)
-            opened.callback(server.stop)
-            urls, slots = (url,), N_SLOTS
-        engines: list[Engine] = [OpenAIEngine(url, model, api_key=api_key) for url in urls]
-        chat = ChatClient(engines, store, budget, concurrency=concurrency or slots, listener=listener)
-        yield await opened.enter_async_context(chat)
+    return [OpenAIEngine(url, model, api_key=api_key) for url in urls], _SERVER_CONCURRENCY
 
 
 def report_download(listener: Listener, name: str) -> Callable[[int, int], None]:
@@ -123,6 +190,41 @@ async def find_capabilities(chat: ChatClient) -> Capabilities:
         continuation=continues,
         follows_instructions=chats and n_right >= len(_PROBE_WORDS) - 1,
     )
+
+
+def keep_findings(model: str, findings: Mapping[str, Any], cache_dir: Path) -> Path:
+    """Write what a diagnosis of a model has found into the cache, for `settle_capabilities`; gives the file."""
+    path = _locate_findings(model, cache_dir)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_suffix(f".{os.getpid()}.part")
+    scratch.write_text(json.dumps(dict(findings), ensure_ascii=False, indent=1), encoding="utf-8")
+    scratch.replace(path)
+    return path
+
+
+def settle_capabilities(found: Capabilities, directory: RunDirectory, cache_dir: Path) -> Capabilities:
+    """What a run goes by: what it found at its begin, with what a diagnosis had found beyond it by then.
+
+    A later diagnosis changes nothing for a run that has begun: resumed, it has to end as it would have.
+    """
+    kept = directory.read("capabilities").get(found.model)
+    if kept is not None:
+        return Capabilities(**kept)
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        known = json.loads(_locate_findings(found.model, cache_dir).read_text(encoding="utf-8"))
+        found = replace(
+            found,
+            structured=bool(known["structured"]),
+            logprobs=bool(known["logprobs"]),
+            multiple=bool(known["multiple"]),
+            context_tokens=int(known["context_tokens"]),
+        )
+    directory.write("capabilities", {found.model: asdict(found)})
+    return found
+
+
+def _locate_findings(model: str, cache_dir: Path) -> Path:
+    return cache_dir / "doctor" / f"{hashlib.sha256(model.encode()).hexdigest()[:16]}.json"
 
 
 async def _answers(chat: ChatClient, request: ChatRequest) -> bool:

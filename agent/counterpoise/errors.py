@@ -9,6 +9,8 @@
     │   └── RunDirectoryError  a run directory that is in use, unwritable or of another job
     └── ServiceError         exit code 3: a server, a model, a download, a disk; the run can be resumed
         ├── ServerError      no answer, or an answer that says no; `retryable` tells which
+        │   ├── EngineDiedError  the server's process ended under the request
+        │   └── QuarantinedError  the request has killed the server before and is not sent again
         ├── ReplyError       an answer that cannot be used
         ├── AssetError       pinned weights or demo data that cannot be had
         └── StorageError     the disk is full or does not answer
@@ -81,6 +83,7 @@ class ServerError(ServiceError):
         status: the HTTP status, 0 where there was none.
         retry_after_seconds: how long the server asked to wait, 0 where it did not say.
         maybe_paid: whether the server may have done the work although its answer did not arrive whole.
+        is_timeout: whether the server stayed silent for too long.
     """
 
     def __init__(
@@ -93,12 +96,22 @@ class ServerError(ServiceError):
         status: int = 0,
         retry_after_seconds: float = 0.0,
         maybe_paid: bool = False,
+        is_timeout: bool = False,
     ) -> None:
         super().__init__(message, where=where, hint=hint)
+        self.is_timeout = is_timeout
         self.retryable = retryable
         self.status = status
         self.retry_after_seconds = retry_after_seconds
         self.maybe_paid = maybe_paid
+
+
+class EngineDiedError(ServerError):
+    """The process behind a server ended while it worked on the request, which may have been the reason."""
+
+
+class QuarantinedError(ServerError):
+    """A request that was under way at the deaths of two engines; it is not sent again in its run."""
 
 
 class ReplyError(ServiceError):

@@ -13,7 +13,8 @@ class Event:
 
     Args:
         name: a fixed word: `read`, `encoded`, `audited`, `measured`, `planned`, `proposed`, `judged`, `round`,
-            `spent`, `finished`, `warning`.
+            `spent`, `finished`, `warning`, `starting` and `server` (a server of ours is being started, serves),
+            `examining`, `prefix_cache`.
         data: plain values (numbers, strings, lists, mappings), ready for JSON.
     """
 

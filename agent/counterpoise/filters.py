@@ -26,9 +26,14 @@ from counterpoise.records import ConceptColumns, Floats, Kind, Objects, Proposal
 from counterpoise_retrievers.faiss_index import FaissIndex
 
 KEPT = "kept"
+EDITS = frozenset({Kind.CONCEPT_INJECTION, Kind.COUNTERFACTUAL_EDIT})
+"""Kinds whose first parent is the record they were made from; what they must be is said in `edit_filters`."""
+
 NEAR_DATA = 0.95
 NEAR_PROPOSAL = 0.90
-"""Cosines from which a text is a near-copy: of the data, and of another proposal (METHODS 6)."""
+NEAR_SOURCE = 0.995
+"""Cosines from which a text is a near-copy: of the data, of another proposal (METHODS 6), and for an edit, which is
+meant to be near its source, of the data."""
 
 CONTRADICTED_FROM = 0.73
 """Probability of another label from which the label scorer refuses: odds of about e to 1. A mild filter keeps what
@@ -142,7 +147,8 @@ def find_copies(
         vectors: (n, d) of their texts.
         known: reason -> texts that must not be repeated (`copy_of_data`, `copy_of_held_out`).
         earlier: accepted texts of earlier rounds.
-        parents: id -> text of the demonstrations; a span of eight words out of one is a copy.
+        parents: id -> text of the demonstrations; a span of eight words out of one is a copy. Of its source an
+            edit may repeat whatever it likes.
 
     Returns:
         One verdict a proposal. A proposal is also compared with the kept ones before it.
@@ -150,13 +156,15 @@ def find_copies(
     faults = [""] * len(proposals)
     scores: list[dict[str, float]] = [{} for _ in proposals]
     for reason, texts in {**known, "copy_of_proposal": earlier}.items():
-        limit = NEAR_PROPOSAL if reason == "copy_of_proposal" else NEAR_DATA
         nearest = np.zeros(len(proposals))
         if len(texts.index) and len(proposals):
             nearest = texts.index.search(vectors, 1)[0][:, 0].astype(np.float64)
         for place, proposal in enumerate(proposals):
             # The source of an adopted row lies in the pool, not in the data; a copy of data teaches nothing.
             scores[place][f"nearest_{reason.removeprefix('copy_of_')}"] = float(nearest[place])
+            limit = NEAR_PROPOSAL if reason == "copy_of_proposal" else NEAR_DATA
+            if proposal.kind in EDITS and reason == "copy_of_data":
+                limit = NEAR_SOURCE
             if not faults[place] and (nearest[place] >= limit or fold(proposal.text) in texts.folded):
                 faults[place] = reason
     own = FaissIndex(vectors.shape[1]) if len(proposals) else None
@@ -165,7 +173,8 @@ def find_copies(
     for place, proposal in enumerate(proposals):
         folded = fold(proposal.text)
         if not faults[place] and any(
-            _list_spans(proposal.text) & spans.get(parent, frozenset()) for parent in proposal.parents
+            _list_spans(proposal.text) & spans.get(parent, frozenset())
+            for parent in (proposal.parents[1:] if proposal.kind in EDITS else proposal.parents)
         ):
             faults[place] = "copy_of_demonstration"
         if faults[place] or own is None:
@@ -213,7 +222,7 @@ def check_labels(
 
 
 def check_concepts(proposals: Sequence[Proposal], concepts: ConceptColumns | None) -> list[Verdict]:
-    """Refuse proposals for a cell with a concept whose text surely lacks it.
+    """Refuse proposals for a cell with a concept whose text surely lacks it; edits are judged by their own filters.
 
     Args:
         proposals: in order.
@@ -222,7 +231,7 @@ def check_concepts(proposals: Sequence[Proposal], concepts: ConceptColumns | Non
     verdicts = []
     for place, proposal in enumerate(proposals):
         concept = proposal.item.cell.concept
-        if not concept or concepts is None:
+        if not concept or concepts is None or proposal.kind in EDITS:
             verdicts.append(_judge(proposal, ""))
             continue
         column = concepts.names.index(concept)

@@ -33,6 +33,9 @@ from counterpoise.errors import JobError
 from counterpoise.tasks import TextClassification
 
 _TOKEN_UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "b": 1_000_000_000}
+SET_OPTIONS = ("model", "served-model-name", "host", "port", "uds", "api-key", "tensor-parallel-size", "tp")
+"""Options of vLLM that the job or the agent sets, so that `llm: args` may not."""
+
 _SETTINGS = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
 
@@ -91,6 +94,8 @@ class LlmConfig(BaseModel):
         api_key_env: name of the environment variable that holds the key.
         concurrency: requests at once, at most; by default found by measuring.
         tensor_parallel_size: GPUs that vllm spreads the model over.
+        args: further options of `vllm serve`, as `[--max-model-len, 4096]`.
+        python: interpreter of the environment that has vllm, or its folder; by default ours.
     """
 
     model_config = _SETTINGS
@@ -100,6 +105,18 @@ class LlmConfig(BaseModel):
     api_key_env: str = ""
     concurrency: int | None = Field(None, ge=1, le=4096)
     tensor_parallel_size: int | None = Field(None, ge=1)
+    args: tuple[str, ...] = ()
+    python: str = ""
+
+    @field_validator("args", mode="before")
+    @classmethod
+    def _check_args(cls, value: object) -> object:
+        args = value.split() if isinstance(value, str) else value
+        for arg in args if isinstance(args, list | tuple) else ():
+            option = str(arg).split("=")[0]
+            if option.startswith("-") and option.lstrip("-").replace("_", "-") in SET_OPTIONS:
+                raise ValueError(f"found '{option}'; leave it out, it is set here or has a key of its own")
+        return args
 
     @field_validator("url", mode="before")
     @classmethod
@@ -132,8 +149,9 @@ class LlmConfig(BaseModel):
             raise ValueError(
                 "the embedded engine brings its own model; leave out model or use another engine"
             )
-        if self.engine != "vllm" and self.tensor_parallel_size:
-            raise ValueError(f"tensor_parallel_size with engine {self.engine}; only vllm knows it")
+        for key in ("tensor_parallel_size", "args", "python"):
+            if self.engine != "vllm" and getattr(self, key):
+                raise ValueError(f"{key} with engine {self.engine}; only vllm knows it")
         return self
 
 
@@ -176,6 +194,7 @@ class Job(BaseModel):
         labels: label -> one line that says what such records are; for prompts and the zero-shot baseline.
         attributes: columns that should not decide the label.
         trusted: column that marks rows whose label is known to be right.
+        gold: CSV of known answers, as `counterpoise label --ask` writes it and the user fills it in.
         concepts: name -> definition, or a file that holds these.
         target: `equal`, or label -> ratio: labels are wanted in this ratio to one another.
         metric: what the simple ways and the choice between actions are judged by.
@@ -212,6 +231,7 @@ class Job(BaseModel):
     labels: dict[str, str] = {}
     attributes: tuple[str, ...] = ()
     trusted: str = ""
+    gold: str = ""
     concepts: dict[str, str] = {}
     target: Literal["equal"] | dict[str, float] = "equal"
     metric: Literal["macro_f1", "auroc"] = "macro_f1"
@@ -317,7 +337,7 @@ class Job(BaseModel):
         keys = _as_plain(self)
         for name in ("name", "output", "cache_dir"):
             del keys[name]
-        for name in ("data", "held_out", "pool", "encoder"):
+        for name in ("data", "held_out", "pool", "encoder", "gold"):
             if isinstance(keys[name], str):
                 keys[name] = re.split(r"[/\\]", keys[name])[-1]
         keys["llm"] = {name: keys["llm"][name] for name in ("engine", "model")}
@@ -368,12 +388,25 @@ def _resolve_paths(keys: Mapping[str, Any], base: Path) -> dict[str, Any]:
     for name in ("data", "held_out", "pool"):
         if isinstance(keys.get(name), str | Path) and str(keys[name]).strip():
             keys[name] = resolve_source(str(keys[name]), base)
-    for name in ("output", "cache_dir", "encoder"):
+    for name in ("output", "cache_dir", "encoder", "gold"):
         if isinstance(keys.get(name), str | Path) and str(keys[name]):
             keys[name] = str(normalise_path(base / Path(keys[name]).expanduser()))
+    if isinstance(keys.get("llm"), Mapping):
+        keys["llm"] = _resolve_llm_paths(keys["llm"], base)
     if isinstance(keys.get("concepts"), str | Path):
         keys["concepts"] = read_mapping(normalise_path(base / Path(keys["concepts"]).expanduser()))
     return keys
+
+
+def _resolve_llm_paths(llm: Mapping[str, Any], base: Path) -> dict[str, Any]:
+    """`python` may be a path or a name, `model` a folder or an id on the hub."""
+    resolved = dict(llm)
+    for name in ("python", "model"):
+        path = base / Path(str(llm.get(name) or "")).expanduser()
+        is_path = re.search(r"[/\\]", str(llm.get(name, ""))) if name == "python" else path.is_dir()
+        if llm.get(name) and llm.get("engine") == "vllm" and is_path:
+            resolved[name] = str(normalise_path(path))
+    return resolved
 
 
 def _as_plain(value: Any) -> Any:

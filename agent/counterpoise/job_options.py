@@ -14,6 +14,7 @@ from counterpoise.errors import JobError
 
 if TYPE_CHECKING:
     from counterpoise.job import Job
+    from counterpoise.retrieval_job import RetrievalJob
 
 DataArgument = Annotated[str, typer.Argument(metavar="DATA", help="A file, a folder or a hub id.")]
 TextOption = Annotated[list[str], typer.Option("--text", help="Text column; several are joined.")]
@@ -31,6 +32,7 @@ def read_job(
     label: LabelOption = "",
     attribute: AttributeOption = [],  # noqa: B006
     trusted: Annotated[str, typer.Option(help="Column that marks rows whose label is right.")] = "",
+    gold: Annotated[str, typer.Option(metavar="FILE", help="Answers, as `label --ask` asks for them.")] = "",
     concepts: Annotated[str, typer.Option(metavar="FILE", help="YAML file of name: definition.")] = "",
     pool: Annotated[str, typer.Option(help="Unlabelled rows that may be adopted.")] = "",
     held_out: Annotated[str, typer.Option(help="Rows to score on at the end, or a share of DATA.")] = "",
@@ -40,15 +42,17 @@ def read_job(
     minutes: Annotated[float | None, typer.Option(help="Minutes that may be spent.")] = None,
     seed: Annotated[int | None, typer.Option(help="Another seed draws other held-out rows.")] = None,
     output: Annotated[str, typer.Option(metavar="DIR", help="The run directory.")] = "",
-) -> Job:
+) -> Job | RetrievalJob:
     """The job of a command line; what is given here overrides the keys of the job file."""
-    from counterpoise.job import job_from, load_job
+    from counterpoise.job import job_from
+    from counterpoise.retrieval_job import load_any_job
 
     given = {
         "text": text,
         "label": label,
         "attributes": attribute,
         "trusted": trusted,
+        "gold": gold,
         "concepts": concepts,
         "pool": pool,
         "held_out": _read_share(held_out),
@@ -59,7 +63,7 @@ def read_job(
     }
     keys = {name: value for name, value in given.items() if value not in ("", [], None)}
     if Path(source).suffix.lower() in (".yaml", ".yml"):
-        job = load_job(source, **keys)
+        job: Job | RetrievalJob = load_any_job(source, **keys)
     else:
         for option in ("text", "label"):
             if option not in keys:
@@ -84,7 +88,7 @@ def _check_model(model: str) -> str:
     return model
 
 
-def _limit(job: Job, budget: str, minutes: float | None) -> Job:
+def _limit(job: Job | RetrievalJob, budget: str, minutes: float | None) -> Job | RetrievalJob:
     """The job with the limits of the command line; a limit that is not given stays that of the job file."""
     from counterpoise.configuration import validate
     from counterpoise.job import Budget

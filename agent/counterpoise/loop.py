@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 from counterpoise.adopt import find_adoptable
 from counterpoise.assets import find_cache_dir
 from counterpoise.balance import count_cells
-from counterpoise.engines import find_capabilities, open_chat
+from counterpoise.edit_desk import EditDesk
+from counterpoise.engines import find_capabilities, open_chat, settle_capabilities
 from counterpoise.events import Event, Listener, ignore
 from counterpoise.filters import make_known_texts, make_text_filter
 from counterpoise.generators.minority_text import MinorityText
@@ -30,7 +30,7 @@ from counterpoise.run_directory import RunDirectory
 from counterpoise.scorers import ClassifierScorer
 from counterpoise.students import make_rows
 from counterpoise.summary import make_report
-from counterpoise.trust import LabelTrust, audit_label_scorers
+from counterpoise.trust import LabelTrust, audit_free_scorers, audit_model, label_with_model
 from counterpoise_retrievers.faiss_index import FaissIndex
 
 
@@ -71,8 +71,17 @@ async def run_job(job: Job, listener: Listener = ignore) -> Finished:
                 budget=budget,
                 cache_dir=cache_dir,
                 listener=listener,
+                tensor_parallel_size=job.llm.tensor_parallel_size,
+                args=job.llm.args,
+                python=job.llm.python,
+                log_dir=directory.path,
+                run_id=directory.id,
             ) as chat:
+                if job.budget.minutes is not None:
+                    budget.end_after(60 * job.budget.minutes)
                 ledger, shop, trust, stopped = await _repair(job, inputs, chat, directory, listener)
+                directory.write_replies(chat.take_used())
+                _tell_prefix_hits(chat, directory, listener)
         outcome = write_outcome(directory.path / "dataset", directory.path / "rejected", job, shop, ledger)
         report = make_report(job, shop, ledger, trust, simple, outcome, budget, stopped)
         write_report(directory.path, report)
@@ -96,28 +105,35 @@ async def _repair(
     job: Job, inputs: Inputs, chat: ChatClient, directory: RunDirectory, listener: Listener
 ) -> tuple[Ledger, Workshop, LabelTrust, str]:
     """The rounds: the part of a run that spends tokens."""
-    started = monotonic()
     ledger = Ledger()
-    trust = await audit_label_scorers(inputs, None, f"seed {job.seed}")
+    trust = audit_free_scorers(inputs)
     shop = open_workshop(job, inputs, trust)
     try:
-        capabilities = await find_capabilities(chat)
+        cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
+        capabilities = settle_capabilities(await find_capabilities(chat), directory, cache_dir)
         listener(
             Event(
                 "model",
                 {"name": capabilities.model, "follows_instructions": capabilities.follows_instructions},
             )
         )
-        trust = await audit_label_scorers(inputs, chat, f"seed {job.seed}")
+        trust = await audit_model(trust, inputs, chat, f"seed {job.seed}")
+        labelled, line = await label_with_model(inputs, chat, f"seed {job.seed}")
+        if line is not None:
+            inputs = labelled
+            trust = trust.describe_concepts(inputs, line)
+            shop = open_workshop(job, inputs, trust)
     except BudgetSpent:
+        if chat.budget.is_time_up:
+            return ledger, shop, trust, _say_time_up(job)
         return ledger, shop, trust, "the budget does not reach for the first questions."
     listener(Event("audited", {"scorers": list(trust.rows)}))
     directory.write("audits", {row["name"]: row for row in trust.rows})
     for number in range(1, job.rounds + 1):
         if not list_deficits(shop, ledger):
             return ledger, shop, trust, "the data is balanced."
-        if job.budget.minutes is not None and monotonic() - started > 60 * job.budget.minutes:
-            return ledger, shop, trust, f"the {job.budget.minutes:g} minutes are spent."
+        if chat.budget.is_time_up:
+            return ledger, shop, trust, _say_time_up(job)
         plan = plan_round(
             shop,
             ledger,
@@ -132,6 +148,7 @@ async def _repair(
             return ledger, shop, trust, f"{plan.reason}."
         judged = await carry_out(plan, shop, ledger, chat, capabilities, listener)
         ledger.settle(plan, judged)
+        directory.write_replies(chat.take_used())
         directory.write("rounds", {f"{number:03d}": describe_plan(plan)})
         directory.write(
             "verdicts",
@@ -145,7 +162,21 @@ async def _repair(
             },
         )
         listener(Event("round", describe_cells(shop, ledger, number)))
+    if chat.budget.is_time_up:
+        return ledger, shop, trust, _say_time_up(job)
     return ledger, shop, trust, f"all {job.rounds} rounds are done."
+
+
+def _say_time_up(job: Job) -> str:
+    return f"the {job.budget.minutes:g} minutes are spent."
+
+
+def _tell_prefix_hits(chat: ChatClient, directory: RunDirectory, listener: Listener) -> None:
+    """Say how much of the prompts the servers have read from their prefix caches, where they say so."""
+    ratio = chat.prefix_hit_ratio
+    if ratio is not None:
+        directory.write("server", {"prefix_hit_ratio": ratio})
+        listener(Event("prefix_cache", {"hit_ratio": ratio}))
 
 
 def measure_simple_ways(
@@ -207,6 +238,7 @@ def open_workshop(job: Job, inputs: Inputs, trust: LabelTrust) -> Workshop:
         known=known,
         target=job.target,
         key=f"seed {job.seed}",
+        desk=EditDesk(inputs, headings, f"seed {job.seed}", trust.is_trusted),
     )
 
 

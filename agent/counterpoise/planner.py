@@ -7,12 +7,16 @@ settled rounds only, so the plan does not depend on the order in which replies a
 Beside the thin cells the plan writes some *contrast* records for the label that has most. A student that sees
 synthetic texts under one label only learns the marks of the generator as a sign of that label; with contrast it
 cannot. (A trial on eight draws of restaurant reviews pointed this way; no evaluation isolates it yet.)
+
+Where a cell offers records to edit, the first requests of each kind of edit are a probe. If the filters keep a quarter
+of its texts or more, the model can edit this data and cells are filled with edits first, as far as their sources go;
+if not, with minority text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from counterpoise.records import Action, Cell, Deficit, Plan, PlanItem
 
@@ -22,6 +26,10 @@ CONTRAST_RATIO = 1 / 3
 COMPLETIONS_PER_REQUEST = 6
 SMALLEST_USEFUL_COUNT = 3
 FIRST_ACCEPTANCE_RATIO = 0.95  # expected before anything was tried
+EDIT_ACTIONS = (Action.CONCEPT_INJECTION, Action.COUNTERFACTUAL_EDIT)
+PROBE_REQUESTS = 24
+MOST_OF_BUDGET = 0.1  # of the round's tokens for one probe
+ABLE_FROM = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,19 @@ class Costs:
 
 
 @dataclass(frozen=True, slots=True)
+class EditOffer:
+    """What one kind of edit can do for a cell.
+
+    Args:
+        request_tokens: upper estimate of one request, in tokens.
+        n_edits: requests that the sources are still good for.
+    """
+
+    request_tokens: int
+    n_edits: int
+
+
+@dataclass(frozen=True, slots=True)
 class Offer:
     """What the planner is told of one cell's prospects.
 
@@ -61,12 +82,14 @@ class Offer:
         n_adoptable: pool records that the audited scorer is sure of.
         n_demonstrations: real records that can be shown; without any nothing can be written.
         contrast: the cell of the largest label beside it, which contrast records are written for.
+        edits: what each kind of edit can do.
     """
 
     request_tokens: int
     n_adoptable: int = 0
     n_demonstrations: int = 0
     contrast: Cell | None = None
+    edits: Mapping[Action, EditOffer] = field(default_factory=dict)
 
 
 def make_plan(
@@ -117,9 +140,16 @@ def make_plan(
     slice_tokens = _cut_slice(remaining_tokens, n_rounds - round_number + 1)
     order = sorted(writable, key=lambda cell: (-_rate(cell, missing, offers, costs), cell))
     left = slice_tokens
+    probed: set[Action] = set()
     for cell in order:
-        written, left = _write(cell, missing[cell], offers, costs, round_number, len(items), left)
-        items += written
+        edited, left = _edit(
+            cell, missing[cell], offers, costs, exhausted, round_number, len(items), left, probed
+        )
+        items += edited
+        need = missing[cell] - sum(item.count for item in edited)
+        if need >= SMALLEST_USEFUL_COUNT:
+            written, left = _write(cell, need, offers, costs, round_number, len(items), left)
+            items += written
     if not items:
         return Plan(round_number, (), "the budget does not reach for one more request")
     return Plan(round_number, tuple(items), "cells by what they lack for each expected token")
@@ -193,6 +223,62 @@ def _write(
             )
         )
     return items, left - n_requests * price - n_contrast * contrast_price
+
+
+def find_unable(costs: Mapping[tuple[Action, Cell], Costs]) -> frozenset[Action]:
+    """The kinds of edit that were tried on this data and of which the filters kept less than a quarter."""
+    unable = set()
+    for action in EDIT_ACTIONS:
+        mine = [known for (other, _), known in costs.items() if other is action]
+        n_tried, n_sent = sum(known.tried for known in mine), sum(known.requests for known in mine)
+        if n_sent and sum(known.accepted for known in mine) < ABLE_FROM * max(1, n_tried):
+            unable.add(action)
+    return frozenset(unable)
+
+
+def _edit(
+    cell: Cell,
+    need: int,
+    offers: Mapping[Cell, Offer],
+    costs: Mapping[tuple[Action, Cell], Costs],
+    exhausted: frozenset[tuple[Action, Cell]],
+    round_number: int,
+    index: int,
+    left: float,
+    probed: set[Action],
+) -> tuple[list[PlanItem], float]:
+    """Edits for one cell: of a kind that has proved able as many as are needed, of an untried one a probe.
+
+    A probe counts for nothing in the plan: what it yields is seen in the next count.
+    """
+    unable = find_unable(costs)
+    items: list[PlanItem] = []
+    for action in EDIT_ACTIONS:
+        offer = offers[cell].edits.get(action)
+        if offer is None or action in unable or action in probed or (action, cell) in exhausted:
+            continue
+        known = costs.get((action, cell), Costs())
+        mine = [other for (kind, _), other in costs.items() if kind is action]
+        is_probe = not any(other.requests for other in mine)
+        if is_probe:
+            n_requests = int(min(PROBE_REQUESTS, offer.n_edits, MOST_OF_BUDGET * left / offer.request_tokens))
+            if n_requests < PROBE_REQUESTS // 2:
+                continue
+            probed.add(action)
+            count = 0
+        else:
+            ratio = (sum(other.accepted for other in mine) + 1) / (sum(other.tried for other in mine) + 2)
+            wanted = need - sum(item.count for item in items)
+            n_requests = int(min(_round_up(wanted / ratio), offer.n_edits, left / offer.request_tokens))
+            count = min(wanted, round(n_requests * ratio))
+            if count < 1:
+                continue
+        price = n_requests * offer.request_tokens
+        items.append(
+            PlanItem(action, cell, count, round_number, index + len(items), n_requests, price, known.requests)
+        )
+        left -= price
+    return items, left
 
 
 def _round_up(value: float) -> int:

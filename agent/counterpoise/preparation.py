@@ -7,7 +7,7 @@ result is written in the user's order.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,17 @@ from datasets import Dataset
 from numpy.typing import NDArray
 
 from counterpoise.assets import MINILM, MINILM_TOKENIZER, ensure_asset, find_cache_dir
-from counterpoise.concepts import label_concepts
+from counterpoise.concepts import ConceptLabeller, ModelScores, fit_concepts, standardise_model
+from counterpoise.corrected_counts import Answers, CorrectedCount, correct_cells
 from counterpoise.datasets_io import list_warnings, read_pool, read_records, take_sample
 from counterpoise.datasets_out import Part
 from counterpoise.datasets_sources import load_table, name_source
 from counterpoise.engines import report_download
 from counterpoise.errors import DataError, JobError
 from counterpoise.events import Event, Listener
+from counterpoise.gold import LABEL, Gold, read_gold
 from counterpoise.job import Job, Rest, RestByLabel
-from counterpoise.records import Floats, Integers, Records
+from counterpoise.records import Cell, Floats, Integers, Records
 from counterpoise.scorers import SimilarityScorer
 from counterpoise.splits import assign_folds, choose_held_out
 from counterpoise_retrievers.encoders import CachedEncoder, Encoder, OnnxEncoder
@@ -33,6 +35,7 @@ from counterpoise_retrievers.near_duplicates import group_near_duplicates
 
 N_FOLDS = 5
 _UNFIT_RATIO = 0.45
+_MARKS = frozenset({"1", "1.0", "true", "yes", "y", "x", "checked"})  # of a row whose label is right
 Vectors = NDArray[np.float32]
 
 
@@ -69,7 +72,11 @@ class Inputs:
         label_texts: one line a label.
         concepts: name -> definition.
         notes: sentences on what is odd.
-        fingerprint: hash of the ids of all rows and of the encoder.
+        fingerprint: hash of the ids of all rows, of the encoder and of the known answers.
+        labeller: labels the concepts of further texts; None without concepts.
+        gold: by concept, and for the label under `label`, what is known of some training rows.
+        trusted: (n,) whether a training row's label is known to be right, where the job names such a column.
+        corrected: counts of concept cells of the training rows, corrected for the scorers' errors.
     """
 
     train_part: Part
@@ -84,6 +91,10 @@ class Inputs:
     concepts: Mapping[str, str]
     notes: tuple[str, ...]
     fingerprint: str
+    labeller: ConceptLabeller | None = None
+    gold: Mapping[str, Gold] = field(default_factory=dict)
+    trusted: NDArray[np.bool_] | None = None
+    corrected: Mapping[Cell, CorrectedCount] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +117,7 @@ def read_parts(job: Job) -> _Parts:
     name = name_source(job.data)
     cache_dir = Path(job.cache_dir) if job.cache_dir else None
     table = load_table(_resolve_asset(job.data, cache_dir), task=task)
-    records = _group(read_records(table, task, source=name))
+    records = group_records(read_records(table, task, source=name))
     notes = list_warnings(records, name)
     whole = Part(table, records)
     rest = job.held_out.rest if isinstance(job.held_out, RestByLabel) else 0
@@ -192,16 +203,18 @@ def prepare(job: Job, listener: Listener) -> Inputs:
     train = _encode(_sort(parts.train.records), encoder, label_texts)
     held_out = _encode(_sort(parts.held_out.records), encoder, label_texts)
     pool = _encode(pool_records, encoder, label_texts)
-    if job.concepts:
-        held_out = _with_concepts(held_out, job.concepts, encoder, train.vectors)
-        pool = _with_concepts(pool, job.concepts, encoder, train.vectors)
-        train = _with_concepts(train, job.concepts, encoder, train.vectors)
+    gold: dict[str, Gold] = {}
+    if job.gold:
+        gold = read_gold(Path(job.gold), train.records, (*job.concepts, LABEL), f"seed {job.seed}:gold")
     notes = [*parts.notes, *_note_fit(plain, train.records)]
     digest = sha256()
     for records in (train.records, held_out.records, pool.records):
         digest.update("\n".join(map(str, records.ids)).encode() + b"\0")
     digest.update(encoder.name.encode())
-    return Inputs(
+    for question, known in sorted(gold.items()):
+        digest.update(f"{question}{known.audit_rows}{known.audit_truth}".encode())
+        digest.update(f"{known.training_rows}{known.training_truth}".encode())
+    inputs = Inputs(
         train_part=parts.train,
         held_out_part=parts.held_out,
         pool_table=parts.pool.table if parts.pool else None,
@@ -214,7 +227,61 @@ def prepare(job: Job, listener: Listener) -> Inputs:
         concepts=job.concepts,
         notes=tuple(notes),
         fingerprint=digest.hexdigest()[:16],
+        gold=gold,
+        trusted=_find_trusted(parts.train, train.records, job.trusted),
     )
+    return label_inputs(inputs) if job.concepts else inputs
+
+
+def label_inputs(inputs: Inputs, model: ModelScores | None = None) -> Inputs:
+    """Fit the scorers of the concepts and label all rows; correct the counts where answers are known.
+
+    Args:
+        inputs: with concepts.
+        model: what a language model says of the training rows, where it passed its pilot.
+    """
+    train = inputs.train
+    texts = [str(text) for text in train.records.texts]
+    labeller = fit_concepts(
+        texts, train.vectors, train.records.ids, inputs.concepts, inputs.encoder, inputs.gold, model
+    )
+    said = None
+    if model is not None:
+        said = {
+            name: standardise_model(column)
+            for name, column in model.probabilities.items()
+            if not np.isnan(column).any()
+        }
+
+    def label(side: Side, llm: Mapping[str, Floats] | None = None) -> Side:
+        columns = labeller.label([str(text) for text in side.records.texts], side.vectors, llm)
+        return replace(side, records=replace(side.records, concepts=columns))
+
+    labelled = label(train, said)
+    answers = {
+        name: Answers(known.audit_rows, known.audit_truth)
+        for name, known in inputs.gold.items()
+        if name in inputs.concepts
+    }
+    return replace(
+        inputs,
+        train=labelled,
+        held_out=label(inputs.held_out),
+        pool=label(inputs.pool),
+        labeller=labeller,
+        corrected=correct_cells(labelled.records, answers),
+    )
+
+
+def _find_trusted(part: Part, sorted_records: Records, column: str) -> NDArray[np.bool_] | None:
+    """(n,) which of the rows, in the order of their ids, the user marked; None without such a column."""
+    if not column:
+        return None
+    marked = {
+        str(identity): str(value).strip().casefold() in _MARKS
+        for identity, value in zip(part.records.ids, part.table[column], strict=True)
+    }
+    return np.array([marked[str(identity)] for identity in sorted_records.ids], dtype=np.bool_)
 
 
 def make_encoder(folder: str, cache_dir: Path, listener: Listener) -> OnnxEncoder:
@@ -247,7 +314,7 @@ def _resolve_asset(source: Any, cache_dir: Path | None) -> Any:
     return source
 
 
-def _group(records: Records) -> Records:
+def group_records(records: Records) -> Records:
     """Name each group of near-duplicates by its smallest id, so that no name depends on the order of the rows."""
     first_rows = group_near_duplicates([str(text) for text in records.texts]).tolist()
     names: dict[int, str] = {}
@@ -269,11 +336,6 @@ def _encode(records: Records, encoder: Encoder, label_texts: tuple[str, ...]) ->
         return Side(records, np.empty((0, encoder.dimension), np.float32), np.empty((0, len(label_texts))))
     vectors = encoder.encode([str(text) for text in records.texts])
     return Side(records, vectors, SimilarityScorer(encoder, label_texts).score_vectors(vectors))
-
-
-def _with_concepts(side: Side, concepts: Mapping[str, str], encoder: Encoder, reference: Vectors) -> Side:
-    columns = label_concepts(side.vectors, concepts, encoder, reference)
-    return replace(side, records=replace(side.records, concepts=columns))
 
 
 def _describe_sample(job: Job) -> str:

@@ -11,7 +11,7 @@ from counterpoise.loop import measure_simple_ways, open_workshop
 from counterpoise.preparation import prepare
 from counterpoise.records import Action, Capabilities
 from counterpoise.rounds import Ledger, choose_demonstrations, list_deficits, plan_round
-from counterpoise.trust import audit_label_scorers
+from counterpoise.trust import audit_free_scorers
 
 _MOST_PROMPTS = 2
 
@@ -23,7 +23,7 @@ async def make_preview(job: Job, listener: Listener) -> dict[str, Any]:
     """
     inputs = prepare(job, listener)
     scores, best = measure_simple_ways(inputs, job.metric, listener)
-    trust = await audit_label_scorers(inputs, None, f"seed {job.seed}")
+    trust = audit_free_scorers(inputs)
     shop = open_workshop(job, inputs, trust)
     ledger = Ledger()
     chat = ChatClient(ScriptedChatClient(_refuse), budget=TokenBudget(job.budget.tokens))

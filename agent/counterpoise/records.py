@@ -100,6 +100,7 @@ class PlanItem:
         index: its place in the round's plan, from 0.
         n_requests: model requests to send at most (0 for actions that cost no token).
         reserved_tokens: what these requests may cost at most.
+        first_source: for an edit, how many sources earlier items of the same action and cell have drawn.
     """
 
     action: Action
@@ -109,6 +110,7 @@ class PlanItem:
     index: int
     n_requests: int = 0
     reserved_tokens: int = 0
+    first_source: int = 0
 
     @property
     def id(self) -> str:
@@ -141,6 +143,8 @@ class Proposal:
         tokens: tokens spent on it (its share of the request).
         attributes: values of the user's attribute columns, where the cell fixes them.
         source_id: id of the pool record it was adopted from, "" where it was written.
+        failure: why there is no text, in one word (`quarantined`, `no_reply`, ...); "" where there is one. It is
+            rejected for that reason.
     """
 
     id: str
@@ -154,6 +158,7 @@ class Proposal:
     tokens: float = 0.0
     attributes: Mapping[str, str] = field(default_factory=dict)
     source_id: str = ""
+    failure: str = ""
 
 
 @dataclass(frozen=True, slots=True)

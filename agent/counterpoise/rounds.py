@@ -11,7 +11,8 @@ import numpy as np
 
 from counterpoise.adopt import Adoptable, list_candidates, propose_adoptions
 from counterpoise.balance import count_cells, find_deficits
-from counterpoise.concepts import label_concepts
+from counterpoise.corrected_counts import find_corrected_deficits
+from counterpoise.edit_desk import EditDesk, mark_injected
 from counterpoise.events import Event, Listener
 from counterpoise.filters import (
     KnownTexts,
@@ -24,7 +25,7 @@ from counterpoise.filters import (
 )
 from counterpoise.generators.minority_text import Demonstrations, MinorityText
 from counterpoise.llm import ChatClient
-from counterpoise.planner import Costs, Offer, make_plan
+from counterpoise.planner import EDIT_ACTIONS, Costs, Offer, make_plan
 from counterpoise.preparation import Inputs, Side, Vectors
 from counterpoise.records import (
     Action,
@@ -80,7 +81,12 @@ class Ledger:
         """Add a round and what its items cost."""
         self.rounds.append((plan, judged))
         for item in plan.items:
-            mine = [place for place, proposal in enumerate(judged.proposals) if proposal.item.id == item.id]
+            mine = [
+                place
+                for place, proposal in enumerate(judged.proposals)
+                # A request that failed says nothing of how good the texts are.
+                if proposal.item.id == item.id and not proposal.failure
+            ]
             n_kept = sum(judged.verdicts[place].kept for place in mine)
             tokens = sum(judged.proposals[place].tokens for place in mine)
             key = (item.action, item.cell)
@@ -141,6 +147,7 @@ class Workshop:
         known: texts that must not be repeated.
         target: as the job says.
         key: the run's key.
+        desk: for edits of records; without one nothing is edited.
     """
 
     inputs: Inputs
@@ -153,6 +160,7 @@ class Workshop:
     known: Mapping[str, KnownTexts]
     target: Literal["equal"] | Mapping[str, float]
     key: str
+    desk: EditDesk | None = None
 
 
 def count_records(shop: Workshop, ledger: Ledger) -> Records:
@@ -192,6 +200,22 @@ def count_records(shop: Workshop, ledger: Ledger) -> Records:
     )
 
 
+def find_all_deficits(
+    records: Records,
+    inputs: Inputs,
+    target: Literal["equal"] | Mapping[str, float],
+    families: Sequence[Literal["label", "concept", "attribute"]],
+) -> list[Deficit]:
+    """Deficits of the cells; those of concepts with known answers from corrected counts, where they are sure."""
+    plain = find_deficits(records, target, families)
+    corrected = inputs.corrected
+    if not corrected or "concept" not in families:
+        return plain
+    sure = find_corrected_deficits(records, corrected, target)
+    kept = [deficit for deficit in plain if deficit.cell not in corrected]
+    return sorted([*kept, *sure], key=lambda deficit: (-deficit.need, deficit.cell))
+
+
 def is_short(deficit: Deficit) -> bool:
     """Whether a cell lacks enough to do something about it: three records, and a twentieth of what it should have."""
     return deficit.need >= max(3, TOLERATED_RATIO * deficit.want)
@@ -205,7 +229,7 @@ def list_deficits(shop: Workshop, ledger: Ledger) -> list[Deficit]:
     for families in stages:
         found = [
             deficit
-            for deficit in find_deficits(records, shop.target, families)
+            for deficit in find_all_deficits(records, shop.inputs, shop.target, families)
             if is_short(deficit) and (Action.MINORITY, deficit.cell) not in gone
         ]
         if found:
@@ -280,6 +304,13 @@ async def carry_out(
             candidates = _list_adoptable(shop, item.cell, taken)
             proposals += propose_adoptions(item, shop.inputs.pool.records, candidates, shop.key)
             continue
+        if item.action in EDIT_ACTIONS and shop.desk is not None:
+            material = shop.desk.gather(item.action, item.cell, capabilities)
+            editor = shop.desk.editors[item.action]
+            async for proposal in editor.propose(item, material, chat, capabilities):
+                proposals.append(proposal)
+                _report_progress(listener, item, proposals, chat)
+            continue
         shown = choose_demonstrations(shop, item.cell)
         async for proposal in shop.generator.propose(item, shown, chat, capabilities):
             proposals.append(proposal)
@@ -301,7 +332,10 @@ def judge(proposals: Sequence[Proposal], shop: Workshop, ledger: Ledger) -> Judg
     encoder = shop.inputs.encoder
     if not proposals:
         return Judged((), (), np.empty((0, encoder.dimension), np.float32), None)
-    text_verdicts = shop.text_filter.verdicts(proposals)
+    text_verdicts = [
+        Verdict(proposal.id, False, proposal.failure) if proposal.failure else verdict
+        for proposal, verdict in zip(proposals, shop.text_filter.verdicts(proposals), strict=True)
+    ]
     # What fails on its face is not worth a vector; a zero vector is like nothing.
     passing = [place for place, verdict in enumerate(text_verdicts) if verdict.kept]
     vectors = np.zeros((len(proposals), encoder.dimension), np.float32)
@@ -318,8 +352,12 @@ def judge(proposals: Sequence[Proposal], shop: Workshop, ledger: Ledger) -> Judg
         (proposal.text for proposal, _ in ledger.list_accepted()), ledger.stack_vectors(encoder.dimension)
     )
     concepts = None
-    if shop.inputs.concepts:
-        concepts = label_concepts(vectors, shop.inputs.concepts, encoder, train.vectors)
+    if shop.inputs.labeller is not None:
+        told = [
+            proposal.text if verdict.kept else ""
+            for proposal, verdict in zip(proposals, text_verdicts, strict=True)
+        ]
+        concepts = shop.inputs.labeller.label(told, vectors)
     # Copies are looked for among what passed the other filters, so that a refused text cannot shadow a good one.
     first = combine_verdicts(
         text_verdicts,
@@ -330,6 +368,7 @@ def judge(proposals: Sequence[Proposal], shop: Workshop, ledger: Ledger) -> Judg
             is_trusted=shop.is_trusted,
         ),
         check_concepts(proposals, concepts),
+        *([shop.desk.judge(proposals, vectors, concepts)] if shop.desk is not None else []),
     )
     places = [place for place, verdict in enumerate(first) if verdict.kept]
     copies = find_copies(
@@ -338,6 +377,8 @@ def judge(proposals: Sequence[Proposal], shop: Workshop, ledger: Ledger) -> Judg
     verdicts = list(first)
     for place, copy in zip(places, copies, strict=True):
         verdicts[place] = combine_verdicts([first[place]], [copy])[0]
+    if concepts is not None:
+        concepts = mark_injected(proposals, verdicts, concepts)
     return Judged(tuple(proposals), tuple(verdicts), vectors, concepts)
 
 
@@ -388,7 +429,11 @@ def _make_offer(
         # Demonstrations differ in length from request to request; a margin keeps the plan inside the budget.
         request_tokens += request_tokens // 4
     taken = frozenset(proposal.source_id for proposal, _ in ledger.list_accepted() if proposal.source_id)
-    return Offer(request_tokens, len(_list_adoptable(shop, cell, taken)), len(shown))
+    edits = {}
+    if shop.desk is not None:
+        drawn = {action: costs.requests for (action, other), costs in ledger.costs.items() if other == cell}
+        edits = shop.desk.make_offers(cell, chat, capabilities, drawn)
+    return Offer(request_tokens, len(_list_adoptable(shop, cell, taken)), len(shown), edits=edits)
 
 
 def _list_adoptable(shop: Workshop, cell: Cell, taken: frozenset[str]) -> Integers:

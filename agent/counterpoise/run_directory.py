@@ -18,18 +18,24 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from uuid import uuid4
 
 from counterpoise.errors import RunDirectoryError, StorageError
 
 FINISHED = "FINISHED"
 _JOURNAL = "journal.sqlite"
-_SCHEMA = "create table if not exists entries (kind text, key text, value text, primary key (kind, key))"
+_SCHEMA = (
+    "create table if not exists entries (kind text, key text, value text, primary key (kind, key))",
+    "create table if not exists replies_used (key blob primary key, purpose text) without rowid",
+)
 # The marker goes first: a directory that is cleared and then left alone must not look finished.
 _WRITTEN = (FINISHED, "dataset", "rejected", "report.html", "report.json")
 
 
 class RunDirectory:
     """An open run directory; a context manager that holds its lock.
+
+    Its `id`, known once it has begun, is drawn at random and stays the same over all processes.
 
     Args:
         path: the folder; made where it is missing.
@@ -41,6 +47,7 @@ class RunDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.id = ""
         try:
             if path.is_dir() and not (path / _JOURNAL).exists():
                 self._refuse_strangers()  # before anything of ours lies in a folder of the user's
@@ -67,7 +74,8 @@ class RunDirectory:
             self._journal = sqlite3.connect(path / _JOURNAL, isolation_level=None)
             self._journal.execute("pragma journal_mode=wal")
             self._journal.execute("pragma synchronous=normal")
-            self._journal.execute(_SCHEMA)
+            for table in _SCHEMA:
+                self._journal.execute(table)
         except sqlite3.Error as error:
             os.close(self._lock)
             raise _explain(error, path) from error
@@ -104,7 +112,8 @@ class RunDirectory:
         if known is None:
             self._refuse_strangers()
         # The journal knows the run before job.yaml lies there, so that a job.yaml without a run is the user's own.
-        self.write("run", {"fingerprint": fingerprint})
+        self.id = self.read("run").get("id") or uuid4().hex
+        self.write("run", {"fingerprint": fingerprint, "id": self.id})
         try:
             for name in _WRITTEN:
                 if (self.path / name).is_dir():
@@ -135,10 +144,25 @@ class RunDirectory:
         """
         self._write_all((kind, key, json.dumps(value, ensure_ascii=False)) for key, value in entries.items())
 
+    def write_replies(self, used: Iterable[tuple[bytes, str]]) -> None:
+        """Note which replies of the reply store were used: their keys, and what for.
+
+        Raises:
+            StorageError: the disk is full.
+        """
+        self._run_many("insert or ignore into replies_used values (?, ?)", used)
+
+    def read_replies(self) -> dict[bytes, str]:
+        """Keys of all replies used, and what for."""
+        return dict(self._journal.execute("select key, purpose from replies_used"))
+
     def _write_all(self, rows: Iterable[tuple[str, str, str]]) -> None:
+        self._run_many("insert or replace into entries values (?, ?, ?)", rows)
+
+    def _run_many(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
         try:
             self._journal.execute("begin immediate")
-            self._journal.executemany("insert or replace into entries values (?, ?, ?)", rows)
+            self._journal.executemany(statement, rows)
             self._journal.execute("commit")
         except sqlite3.Error as error:
             raise _explain(error, self.path) from error

@@ -22,6 +22,8 @@ from counterpoise_retrievers.encoders import Encoder
 
 LETTERS = "ABCDEFGHIJKLMNOPQRST"
 _SIMILARITY_TEMPERATURE = 20.0
+_EMPTY_TEXTS = ("N/A", "[MASK]", "...")  # they say nothing, so what a model answers to them is its leaning
+_SMALLEST_PRIOR = 1e-3
 
 
 class Scorer(Protocol):
@@ -122,7 +124,9 @@ class SimilarityScorer:
 class LLMScorer:
     """A language model that picks the letter of an answer, by the probabilities of the letters.
 
-    Letters are shown in two orders and the probabilities averaged, because small models prefer a position.
+    Letters are shown in two orders and the probabilities averaged, because small models prefer a position. With
+    contextual calibration (Zhao et al. 2021, Calibrate Before Use) the probabilities are first divided by those the
+    model gives the letters for texts that say nothing.
 
     Args:
         chat: the way to the model.
@@ -131,6 +135,8 @@ class LLMScorer:
         name: as the report calls it.
         prompt_name: a prompt with the variables question, options and text.
         purpose: under which its tokens are counted.
+        second_question: another wording, for the reverse order; by default the same.
+        is_calibrated: whether to ask about texts that say nothing, and divide by the answers.
     """
 
     chat: ChatClient
@@ -139,6 +145,8 @@ class LLMScorer:
     name: str = "llm"
     prompt_name: str = "label_choice"
     purpose: str = "label"
+    second_question: str = ""
+    is_calibrated: bool = False
 
     def __post_init__(self) -> None:
         """Refuse more answers than there are letters for."""
@@ -149,11 +157,15 @@ class LLMScorer:
         """The questions about one text: the answers in order, and in reverse order."""
         prompt = load_prompt(self.prompt_name)
         k = len(self.answers)
-        return [self._make(prompt, text, order) for order in (range(k), range(k - 1, -1, -1))]
+        second = self.second_question or self.question
+        return [
+            self._make(prompt, text, self.question, range(k)),
+            self._make(prompt, text, second, range(k - 1, -1, -1)),
+        ]
 
-    def _make(self, prompt: Prompt, text: str, order: Sequence[int]) -> ChatRequest:
+    def _make(self, prompt: Prompt, text: str, question: str, order: Sequence[int]) -> ChatRequest:
         options = [(LETTERS[place], self.answers[answer]) for place, answer in enumerate(order)]
-        request = prompt.render(question=self.question, options=options, text=text)
+        request = prompt.render(question=question, options=options, text=text)
         return replace(request, choices=tuple(LETTERS[: len(self.answers)]), purpose=self.purpose)
 
     async def score(self, records: Records) -> Floats:
@@ -163,22 +175,49 @@ class LLMScorer:
             ServerError: the server is gone.
             StorageError: the reply store cannot be written.
         """
-        n, k = len(records), len(self.answers)
+        return np.asarray((await self.score_orders(records)).mean(axis=0))
+
+    async def score_orders(self, records: Records) -> Floats:
+        """(2, n, k) probabilities from each order of the answers; NaN where there is no reply.
+
+        Raises:
+            ServerError: the server is gone.
+            StorageError: the reply store cannot be written.
+        """
+        k = len(self.answers)
         # A text that stands twice is asked once.
         places: dict[str, list[int]] = {}
         for row, text in enumerate(records.texts):
             places.setdefault(str(text), []).append(row)
-        requests = [request for text in places for request in self.make_requests(text)]
-        rows = list(places.values())
-        total = np.zeros((n, k))
+        empty = _EMPTY_TEXTS if self.is_calibrated and len(records) else ()
+        texts = [*places, *(text for text in empty if text not in places)]
+        replies = await self._ask(texts)
+        table = np.empty((2, len(records), k))
+        for turn, rows in enumerate(places.values()):
+            table[:, rows] = replies[:, turn, None]
+        if empty:
+            prior = replies[:, [texts.index(text) for text in empty]].mean(axis=1)
+            if not np.isnan(prior).any():
+                table /= np.maximum(prior, _SMALLEST_PRIOR)[:, None]
+                table /= table.sum(axis=2, keepdims=True)
+        return table
+
+    async def _ask(self, texts: Sequence[str]) -> Floats:
+        """(2, n, k) probabilities of the answers, as the model gives them."""
+        k = len(self.answers)
+        requests = [request for text in texts for request in self.make_requests(text)]
+        table = np.full((2, len(texts), k), np.nan)
         async for outcome in answer_most(self.chat, requests):
-            turn, reverse = divmod(outcome.index, 2)
-            probabilities = np.full(k, np.nan)
+            turn, is_reverse = divmod(outcome.index, 2)
             if outcome.completions and (letters := outcome.completions[0].logprobs) is not None:
                 probabilities = np.array([letters[letter] for letter in LETTERS[:k]])
-            total[rows[turn]] += probabilities[::-1] if reverse else probabilities
-        return total / 2.0
+                table[is_reverse, turn] = probabilities[::-1] if is_reverse else probabilities
+        return table
 
     def estimate_tokens(self, text: str) -> int:
         """Tokens that the questions about one text cost at most."""
         return sum(self.chat.budget.estimate(request) for request in self.make_requests(text))
+
+    def estimate_overhead(self) -> int:
+        """Tokens that calibration costs at most, once a question."""
+        return sum(self.estimate_tokens(text) for text in _EMPTY_TEXTS) if self.is_calibrated else 0

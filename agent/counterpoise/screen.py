@@ -121,7 +121,7 @@ class RunState:
     def apply(self, event: Event) -> None:
         """Take one event in; an unknown one changes nothing."""
         data = event.data
-        if event.name in ("encoding", "downloading"):
+        if event.name in ("encoding", "downloading", "judging"):
             self._move_bar(str(data.get("name", "texts encoded")), data["done"], data["total"])
         elif event.name == "planned":
             self.round = data["round"]
@@ -139,7 +139,8 @@ class RunState:
             self.cells, self.accepted = list(data["cells"]), data["accepted_total"]
         else:
             steps = {"read": "measuring the simple ways", "measured": "asking the model what it can do"}
-            steps["model"] = "auditing scorers"
+            steps |= {"model": "auditing scorers", "starting": "starting the model server"}
+            steps["server"] = steps["measured"]
             self.step = steps.get(event.name, self.step)
 
     def _move_bar(self, name: str, done: float, total: float) -> None:
@@ -189,7 +190,7 @@ def _show_live(console: Console, minutes: float | None) -> Iterator[Listener]:
             with lock:
                 state.apply(event)
             line = describe_event(event)
-            if line and event.name not in ("encoding", "downloading", "progress", "planned"):
+            if line and event.name not in ("encoding", "downloading", "judging", "progress", "planned"):
                 live.console.print(line)
 
         yield listen
@@ -261,7 +262,7 @@ class PlainLines:
 
     def _is_due(self, event: Event) -> bool:
         """Whether an event may be written: of kinds that come often, the last or one after a while."""
-        if event.name not in ("encoding", "downloading", "progress"):
+        if event.name not in ("encoding", "downloading", "judging", "progress"):
             return True
         kind = f"{event.name} {event.data.get('name', '')}"
         now = self._state.clock()
@@ -308,6 +309,15 @@ def _describe_planned(data: Mapping[str, Any]) -> str:
     return f"round {data['round']}: {', '.join(parts) or 'nothing planned'} ({data['reason']})"
 
 
+def _describe_projected(data: Mapping[str, Any]) -> str:
+    parts = (
+        f"{source['source'] or 'all instances'} {format_count(source['projected_second_judge_tokens'])} tokens"
+        for source in data["sources"]
+        if not source["paused"]
+    )
+    return f"expected for the second judge: {', '.join(parts) or 'nothing'}"
+
+
 def _describe_progress(data: Mapping[str, Any]) -> str:
     limit = f" of {format_count(data['limit'])}" if data["limit"] else ""
     spent = format_count(max(data["tokens_used"], data["tokens_paid"]))
@@ -344,6 +354,9 @@ _DESCRIPTIONS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "read": _describe_read,
     "encoding": lambda data: f"encoded {format_count(data['done'])} of {format_count(data['total'])} texts",
     "downloading": lambda data: f"downloading {data['name']}: {data['done'] / max(1, data['total']):.0%}",
+    "judging": lambda data: f"judged {format_count(data['done'])} of {format_count(data['total'])} instances",
+    "judge_audited": lambda data: data["sentence"],
+    "projected": _describe_projected,
     "measured": _describe_measured,
     "model": lambda data: (
         f"model {data['name']} "
@@ -357,5 +370,10 @@ _DESCRIPTIONS: dict[str, Callable[[Mapping[str, Any]], str]] = {
         f"rejected {_describe_rejected(data['rejected'])}"
     ),
     "round": _describe_round,
+    "examining": lambda data: f"asking {data['url'] or 'the server'} about {data['what']}",
+    "prefix_cache": lambda data: (
+        f"{100 * data['hit_ratio']:.0f}% of the prompt tokens came from the server's prefix cache"
+    ),
+    "starting": lambda data: data["message"],
     "warning": lambda data: f"warning: {data['message']}",
 }

@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from counterpoise.errors import JobError
 from counterpoise.records import UNLABELLED, Integers, Objects, Records
 
+_LARGE_GROUP = 50
+
 
 def keyed_hash(key: str, item: str) -> int:
     """An unsigned 64-bit hash of `item` that differs for every `key`: blake2b over key, NUL and item."""
@@ -46,7 +48,9 @@ def choose_held_out(records: Records, share: float, key: str) -> NDArray[np.bool
     """Choose whole near-duplicate groups to hold out, the same share of every label.
 
     Of the m groups of a label the `round(share * m)` with the lowest hashes are held out: at least one where
-    the label has two groups or more, never all. A group's hash is the smallest hash of its texts, so copies
+    the label has two groups or more, never all. A group of more than fifty rows that is more than `share` of the
+    label's rows stays in training (a text that stands there three hundred times would take most rows with it);
+    where all are so large the smallest is held out. A group's hash is the smallest hash of its texts, so copies
     do not move it; its label is the label of the member with that hash. Hence a row that is added, removed or
     copied changes the choice of at most one group besides its own; only where it changes the label of its
     group, one in each of the two labels. Groups without any label stay in training.
@@ -68,7 +72,12 @@ def choose_held_out(records: Records, share: float, key: str) -> NDArray[np.bool
     chosen = np.zeros(groups.n, dtype=bool)
     for members in groups.by_label.values():
         n_held_out = min(max(round(share * len(members)), 1), len(members) - 1)
-        chosen[members[:n_held_out]] = True
+        sizes = groups.sizes[members]
+        fitting = members[sizes <= max(_LARGE_GROUP, share * sizes.sum())]
+        if not len(fitting):
+            fitting = members[np.argsort(sizes, kind="stable")]
+            n_held_out = min(n_held_out, 1)
+        chosen[fitting[:n_held_out]] = True
     return chosen[groups.of_row]
 
 
@@ -119,6 +128,11 @@ class _Groups:
     @property
     def n(self) -> int:
         return len(self.hashes)
+
+    @property
+    def sizes(self) -> Integers:
+        """Rows of each group."""
+        return np.bincount(self.of_row, minlength=self.n).astype(np.int64)
 
 
 def _rank_groups(records: Records, key: str) -> _Groups:

@@ -184,14 +184,15 @@ def fit_log_probabilities(
     model = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=1000)
     # One thread: these fits are small, several threads cost more than they bring, and the number of threads would
     # move the last bits of the result from machine to machine.
-    with _find_threads().limit(limits=1):
+    with find_threads().limit(limits=1):
         model.fit(features, labels, sample_weight=weights)
         scores[:, present] = np.log(np.maximum(model.predict_proba(test), _FLOOR))
     return scores
 
 
 @cache
-def _find_threads() -> ThreadpoolController:
+def find_threads() -> ThreadpoolController:
+    """The controller that holds small fits to one thread."""
     return ThreadpoolController()
 
 

@@ -20,6 +20,7 @@ from pydantic import ConfigDict
 
 from counterpoise_retrievers.encoder_protocol import Encoder
 from counterpoise_retrievers.faiss_index import FaissIndex
+from counterpoise_retrievers.stored_index import StoredIndex
 
 
 class EncoderEmbeddings(Embeddings):
@@ -51,11 +52,19 @@ class FaissVectorStore(VectorStore):
     Args:
         encoder: for passages.
         query_encoder: for queries, where they are encoded otherwise.
+        index: where the vectors go, empty; a new `FaissIndex` where it is None.
     """
 
-    def __init__(self, encoder: Encoder, query_encoder: Encoder | None = None) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        query_encoder: Encoder | None = None,
+        index: FaissIndex | StoredIndex | None = None,
+    ) -> None:
         self._embeddings = EncoderEmbeddings(encoder, query_encoder)
-        self.index = FaissIndex(encoder.dimension)
+        self.index = FaissIndex(encoder.dimension) if index is None else index
+        if len(self.index):
+            raise ValueError(f"index: an empty one is needed, found {len(self.index)} rows without documents")
         self._documents: list[Document] = []
 
     @property
@@ -95,7 +104,7 @@ class FaissVectorStore(VectorStore):
         """Find the k documents nearest to a query, with their cosines."""
         scores, positions = self.index.search(self._embeddings.query_encoder.encode([query]), k)
         pairs = zip(scores[0].tolist(), positions[0].tolist(), strict=True)
-        return [(self._documents[position], score) for score, position in pairs]
+        return [(self._documents[position], score) for score, position in pairs if position >= 0]
 
     @classmethod
     def from_texts(

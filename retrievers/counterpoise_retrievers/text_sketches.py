@@ -66,6 +66,7 @@ def sketch_texts(texts: Texts) -> Sketches:
         content.frombytes(batch_content.tobytes())
         counts.frombytes(batch_counts.tobytes())
         shingles.frombytes(batch_shingles.tobytes())
+    pa.default_memory_pool().release_unused()  # Arrow would keep what cutting words needed
     starts = np.zeros(len(content) + 1, dtype=np.int64)
     np.cumsum(np.frombuffer(counts, dtype=np.uint8), out=starts[1:])
     return Sketches(np.frombuffer(content, np.uint64), starts, np.frombuffer(shingles, np.uint16))

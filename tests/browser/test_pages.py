@@ -10,12 +10,36 @@ from typing import Any
 import pytest
 
 from counterpoise.check_page import render_check_page
+from counterpoise.patch_page import render_patch_page
+from counterpoise.patches import LabelChange, LabelOutcome, Neighbour, Patch
 from counterpoise.report import render_report
+from counterpoise.tasks import TextClassification
 from tests.browser.chromium import find_chromium, open_page
 from tests.check_sample import sample_check
 from tests.report_sample import INJECTION, empty_report, make_hostile, sample_report, wide_report
 
 pytestmark = pytest.mark.browser
+
+
+def sample_patch(text: str = "Shares fell after the vote. ") -> Patch:
+    """A patch with all outcomes and long texts."""
+    neighbours = (Neighbour(text * 30, text[:40], 0.61, True), Neighbour(text, "World", 0.5, True))
+    changes = tuple(
+        LabelChange(
+            f"{text[:8]}{n}",
+            outcome,
+            text[:60],
+            "Business",
+            1 / (n + 1),
+            text[:80],
+            text * (1 + 20 * n),
+            neighbours,
+        )
+        for n, outcome in enumerate(LabelOutcome)
+    )
+    promise = {"min_precision": 0.7, "confidence": 0.9, "n_gold_right": 19, "n_gold_changed": 20, "low": 0.81}
+    return Patch(TextClassification(("text",), "label"), text, 5000, changes, promise, (text, "A note."))
+
 
 PAGES: dict[str, Callable[[], str]] = {
     "usual": lambda: render_report(sample_report()),
@@ -23,6 +47,9 @@ PAGES: dict[str, Callable[[], str]] = {
     "empty": lambda: render_report(empty_report()),
     "hostile": lambda: render_report(make_hostile(sample_report())),
     "check": lambda: render_check_page(sample_check(), title="reviews.csv"),
+    "patch": lambda: render_patch_page(sample_patch()),
+    "empty patch": lambda: render_patch_page(Patch(TextClassification(("text",), "label"), "a.csv", 9, ())),
+    "hostile patch": lambda: render_patch_page(sample_patch(INJECTION)),
     "hostile check": lambda: render_check_page(make_hostile(sample_check()), title=INJECTION),
 }
 

@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -18,7 +18,7 @@ from counterpoise.assets import MINILM, MINILM_TOKENIZER, ensure_asset, list_ass
 from counterpoise.job import Job, job_from
 from counterpoise.llm import ChatRequest, Message, Sampling
 from counterpoise.llm.cache import make_keys
-from tests.servers import Body, LocalServer
+from tests.servers import Body
 
 Row = tuple[str, str]
 MODEL = "local-model"
@@ -73,7 +73,14 @@ def make_cache(folder: Path) -> Path:
     return folder
 
 
-def make_job(folder: Path, server: LocalServer, output: str, **keys: Any) -> Job:
+class HasUrl(Protocol):
+    """A server, wherever it runs."""
+
+    @property
+    def url(self) -> str: ...
+
+
+def make_job(folder: Path, server: HasUrl, output: str, **keys: Any) -> Job:
     """A job on `reviews.csv` and `test.csv` of a folder, with the cache beside them.
 
     Args:

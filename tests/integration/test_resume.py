@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.integration.helpers import (
+    HasUrl,
     enlarge_disk,
     find_keys,
     make_cache,
@@ -29,7 +31,9 @@ from tests.servers import LocalServer
 pytestmark = [pytest.mark.assets, pytest.mark.slow]
 
 CONCURRENCY = 4
-N_KILLS = 20
+N_KILLS = int(os.environ.get("COUNTERPOISE_KILLS", "20"))
+N_ENGINE_KILLS = int(os.environ.get("COUNTERPOISE_ENGINE_KILLS", "5"))
+"""The long form: COUNTERPOISE_KILLS=200 COUNTERPOISE_ENGINE_KILLS=50."""
 
 
 def start(*arguments: str) -> subprocess.Popen[bytes]:
@@ -81,7 +85,7 @@ def without_paid(value: Any) -> Any:
     return [without_paid(item) for item in value] if isinstance(value, list) else value
 
 
-def prepare_folder(folder: Path, server: LocalServer) -> Path:
+def prepare_folder(folder: Path, server: HasUrl) -> Path:
     """Data, cache and job file of one chain of runs; the file's name is the same for all, as is the job."""
     folder.mkdir()
     write_reviews(folder / "reviews.csv", make_reviews(60, 12))
@@ -155,6 +159,80 @@ def test_a_run_that_is_killed_and_resumed_ends_as_an_undisturbed_one(tmp_path: P
     print(
         f"{n_kills} kills in {n_chains} chains, {n_repeated} requests repeated, {duration:.1f} s undisturbed"
     )
+
+
+class ServerProcess:
+    """A model server in a process of its own, at one port for all its lives; its log tells what it was asked."""
+
+    def __init__(self, folder: Path) -> None:
+        self.log = folder / "server.log"
+        self._port_file = folder / "port"
+        self._port = "0"
+        self.start()
+
+    def start(self) -> None:
+        self._port_file.unlink(missing_ok=True)
+        arguments = ["--port-file", str(self._port_file), "--port", self._port, "--log", str(self.log)]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.servers", *arguments, "--latency", "0.05", "0.2"]
+        )
+        while not self._port_file.is_file():
+            assert self.process.poll() is None
+            time.sleep(0.01)
+        self._port = self._port_file.read_text()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}/v1"
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def list_asked(self) -> list[str]:
+        lines = self.log.read_text().splitlines() if self.log.is_file() else []
+        return [line.split()[1] for line in lines if line.startswith("started ") and len(line.split()) == 3]
+
+
+def test_an_engine_that_is_killed_again_and_again_costs_only_what_was_in_flight(tmp_path: Path) -> None:
+    source = random.Random(50)
+    n_kills = n_chains = 0
+    expected: dict[str, Any] = {}
+    server = ServerProcess(tmp_path)
+    try:
+        while n_kills < N_ENGINE_KILLS:
+            folder = tmp_path / f"chain {n_chains}"
+            job_file = prepare_folder(folder, server)
+            process = start_or_resume(job_file, folder / "run")
+            begin = len(server.list_asked())
+            n_killed = 0
+            # The first chain is left alone.
+            goal = begin + source.randint(1, 30) if n_chains else sys.maxsize
+            while True:
+                code = process.poll()
+                if code == 3:  # it was down for too long: what a user does then
+                    process.communicate()
+                    process = start_or_resume(job_file, folder / "run")
+                elif code is not None:
+                    finish(process)
+                    break
+                elif len(server.list_asked()) >= goal and n_kills + n_killed < N_ENGINE_KILLS:
+                    server.kill()
+                    n_killed += 1
+                    server.start()
+                    goal = len(server.list_asked()) + source.randint(1, 30)
+                time.sleep(0.005)
+            asked = server.list_asked()[begin:]
+            assert len(asked) - len(set(asked)) <= CONCURRENCY * n_killed
+            report = read_report(folder / "run")
+            expected = expected or report
+            assert report["settings"]["content_hash"] == expected["settings"]["content_hash"]
+            assert without_paid(report) == without_paid(expected)
+            n_kills += n_killed
+            n_chains += 1
+    finally:
+        server.kill()
+    print(f"{n_kills} kills of the engine in {n_chains} chains")
 
 
 def test_a_full_cache_disk_is_exit_code_3_and_the_run_goes_on_once_there_is_space(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from counterpoise.llm import ChatClient, ChatRequest, answer_most
+from counterpoise.llm import ChatClient, ChatRequest, answer_most, name_failure
 from counterpoise.planner import COMPLETIONS_PER_REQUEST
 from counterpoise.prompting import load_prompt
 from counterpoise.records import Capabilities, Cell, Kind, PlanItem, Proposal, Records
@@ -64,7 +64,7 @@ class MinorityText:
     async def propose(
         self, item: PlanItem, demonstrations: Demonstrations, chat: ChatClient, capabilities: Capabilities
     ) -> AsyncIterator[Proposal]:
-        """Proposals as their replies arrive; a request that failed gives none.
+        """Proposals as their replies arrive; a request that failed gives one that says why (`failure`).
 
         Args:
             item: what to write and with how many requests.
@@ -81,6 +81,18 @@ class MinorityText:
         async for outcome in answer_most(chat, [request for _, request in asked]):
             shown, _ = asked[outcome.index]
             parents = tuple(str(demonstrations.records.ids[row]) for row in shown)
+            if failure := name_failure(outcome.error):
+                yield Proposal(
+                    id=f"{item.id}-{outcome.index * COMPLETIONS_PER_REQUEST:05d}",
+                    item=item,
+                    text="",
+                    label=item.cell.label,
+                    parents=parents,
+                    kind=Kind.MINORITY,
+                    model=capabilities.model,
+                    prompt=identity,
+                    failure=failure,
+                )
             for place, completion in enumerate(outcome.completions):
                 yield Proposal(
                     id=f"{item.id}-{outcome.index * COMPLETIONS_PER_REQUEST + place:05d}",

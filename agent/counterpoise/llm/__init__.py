@@ -7,7 +7,7 @@ from counterpoise.llm.cache import ReplyStore
 from counterpoise.llm.chat import ChatRequest, Completion, Engine, Message, Sampling, Usage
 from counterpoise.llm.client import ChatClient, Outcome
 from counterpoise.llm.scripted import ScriptedChatClient
-from counterpoise.llm.streams import answer_most
+from counterpoise.llm.streams import answer_most, name_failure
 
 __all__ = [
     "BudgetSpent",
@@ -24,4 +24,5 @@ __all__ = [
     "TokenBudget",
     "Usage",
     "answer_most",
+    "name_failure",
 ]

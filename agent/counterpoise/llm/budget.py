@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from time import monotonic
 
 from counterpoise.llm.chat import ChatRequest, Usage
 
@@ -18,7 +20,7 @@ TEMPLATE_TOKENS = 32
 
 
 class BudgetSpent(Exception):  # noqa: N818  (not an error: the run ends as it should)
-    """The next request would go over the limit."""
+    """The next request would go over the limit, or the time is up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +30,8 @@ class Spend:
     Args:
         requests: completions that were used, cached or not.
         used: tokens of all completions used, as if none had been cached.
-        paid: tokens that were sent and received in this process; of replies that were lost on the way the
-            estimate.
+        paid: tokens that were sent and received, in all processes of the run; of replies that were lost on the
+            way the estimate.
     """
 
     requests: int = 0
@@ -47,9 +49,16 @@ class TokenBudget:
     Args:
         limit: tokens, None for no limit.
         bytes_per_token: prompt bytes a token, for estimates; measured for the model where known.
+        clock: seconds that never go back.
     """
 
-    def __init__(self, limit: int | None = None, *, bytes_per_token: float = BYTES_PER_TOKEN) -> None:
+    def __init__(
+        self,
+        limit: int | None = None,
+        *,
+        bytes_per_token: float = BYTES_PER_TOKEN,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         if limit is not None and limit < 0:
             raise ValueError(f"a budget of {limit} tokens")
         if bytes_per_token <= 0:
@@ -60,6 +69,36 @@ class TokenBudget:
         self.paid = 0
         self._bytes_per_token = bytes_per_token
         self._by_purpose: dict[str, Spend] = defaultdict(Spend)
+        self._clock = clock
+        self._ends_at: float | None = None
+
+    def begin(self, paid: Mapping[str, int]) -> None:
+        """Go on from what earlier processes of the run have paid, by purpose."""
+        for purpose, tokens in paid.items():
+            self.lose(tokens, purpose)
+
+    def end_after(self, seconds: float | None) -> None:
+        """From now on nothing is reserved once so many seconds have passed; None for no limit."""
+        self._ends_at = None if seconds is None else self._clock() + seconds
+
+    @property
+    def is_time_up(self) -> bool:
+        """Whether the time is spent."""
+        return self._ends_at is not None and self._clock() >= self._ends_at
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Until the time is up; None without a limit."""
+        return None if self._ends_at is None else max(0.0, self._ends_at - self._clock())
+
+    def check_time(self) -> None:
+        """Raise where the time is up.
+
+        Raises:
+            BudgetSpent: it is.
+        """
+        if self.is_time_up:
+            raise BudgetSpent("the time is up")
 
     @property
     def remaining(self) -> int | None:
@@ -82,13 +121,20 @@ class TokenBudget:
         n_prompt = -int(-n_bytes // self._bytes_per_token) + n_marks
         return n_prompt + request.n * request.sampling.max_tokens
 
-    def reserve(self, tokens: int) -> int:
+    def reserve(self, tokens: int, *, replay: bool = False) -> int:
         """Set `tokens` aside and return them.
 
+        Args:
+            tokens: an upper estimate.
+            replay: the reply is stored. It was paid for before, so only what is used counts, and no time.
+
         Raises:
-            BudgetSpent: they would go over the limit; nothing is set aside.
+            BudgetSpent: they would go over the limit, or the time is up; nothing is set aside.
         """
-        if self.limit is not None and max(self.used, self.paid) + self.reserved + tokens > self.limit:
+        if not replay:
+            self.check_time()
+        spent = self.used if replay else max(self.used, self.paid)
+        if self.limit is not None and spent + self.reserved + tokens > self.limit:
             raise BudgetSpent(
                 f"{tokens} tokens more would go over the budget of {self.limit}: "
                 f"{self.used} used, {self.paid} paid, {self.reserved} reserved"

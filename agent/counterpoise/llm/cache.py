@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from counterpoise.errors import StorageError
 from counterpoise.llm.chat import ChatRequest, Completion, Usage
@@ -24,8 +24,8 @@ from counterpoise.llm.chat import ChatRequest, Completion, Usage
 BUSY_SECONDS = 30.0
 """How long a process waits for another one that writes to the same store."""
 
-FORMAT = 1
-"""Of the file, in its `user_version`."""
+FORMAT = 2
+"""Of the file, in its `user_version`. Format 1 had no table but `replies`."""
 
 MAX_ROWS = 5_000
 """Rows a statement; SQLite takes 32,766 variables."""
@@ -84,13 +84,29 @@ def unpack_reply(packed: bytes) -> Completion:
     )
 
 
+Deaths = Mapping[bytes, tuple[int, str]]
+"""Key -> how many engines have died while it was under way, and what was said of the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """Tokens that a run has paid for; become durable together with the replies that were bought."""
+
+    run_id: str
+    purpose: str
+    tokens: int
+
+
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """Replies that become durable together or not at all."""
+    """Replies that become durable together or not at all, and what goes with them."""
 
     rows: Mapping[bytes, bytes]
-    loop: asyncio.AbstractEventLoop
-    stored: asyncio.Future[Mapping[bytes, bytes]]
+    loop: asyncio.AbstractEventLoop | None = None
+    stored: asyncio.Future[Mapping[bytes, bytes]] | None = None
+    payment: Payment | None = None
+    run_id: str = ""
+    deaths: Deaths | None = None
 
 
 class ReplyStore:
@@ -155,8 +171,12 @@ class ReplyStore:
             raise self._explain(error) from error
         return found
 
-    async def put(self, rows: Mapping[bytes, bytes]) -> Mapping[bytes, bytes]:
+    async def put(self, rows: Mapping[bytes, bytes], payment: Payment | None = None) -> Mapping[bytes, bytes]:
         """Store packed replies in one transaction; returns when they are durable.
+
+        Args:
+            rows: key -> packed reply.
+            payment: what they cost.
 
         Returns:
             What the store holds for these keys: another process may have been first, and then its reply
@@ -167,8 +187,38 @@ class ReplyStore:
         """
         loop = asyncio.get_running_loop()
         stored: asyncio.Future[Mapping[bytes, bytes]] = loop.create_future()
-        self._batches.put(_Batch(rows, loop, stored))
+        self._batches.put(_Batch(rows, loop, stored, payment))
         return await stored
+
+    def note_payment(self, payment: Payment) -> None:
+        """Count what was paid for a reply that never came; durable a moment later."""
+        self._batches.put(_Batch({}, payment=payment))
+
+    async def note_deaths(self, run_id: str, deaths: Deaths) -> None:
+        """Keep how many engines have died under requests of a run; returns when that is durable.
+
+        Raises:
+            StorageError: the disk is full or does not answer.
+        """
+        loop = asyncio.get_running_loop()
+        stored: asyncio.Future[Mapping[bytes, bytes]] = loop.create_future()
+        self._batches.put(_Batch({}, loop, stored, run_id=run_id, deaths=deaths))
+        await stored
+
+    def read_deaths(self, run_id: str) -> dict[bytes, tuple[int, str]]:
+        """What `note_deaths` has kept of a run."""
+        rows = self._read("SELECT key, n, why FROM deaths WHERE run = ?", run_id)
+        return {key: (n, why) for key, n, why in rows}
+
+    def read_payments(self, run_id: str) -> dict[str, int]:
+        """Tokens that a run has paid for in all its processes so far, by purpose."""
+        return dict(self._read("SELECT purpose, tokens FROM payments WHERE run = ?", run_id))
+
+    def _read(self, query: str, run_id: str) -> list[Any]:
+        try:
+            return self._reader.execute(query, (run_id,)).fetchall()
+        except sqlite3.Error as error:
+            raise self._explain(error) from error
 
     def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -206,7 +256,7 @@ class ReplyStore:
             others: dict[bytes, bytes] = {}
             try:
                 connection = connection or self._open()
-                others = _insert(connection, [batch.rows for batch in waiting])
+                others = _store(connection, waiting)
             except sqlite3.Error as error:
                 failure = self._explain(error)
             _notify(waiting, others, failure)
@@ -226,12 +276,48 @@ def _prepare(connection: sqlite3.Connection) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version == FORMAT:
         return
-    if version:
+    if version > FORMAT:
         raise sqlite3.DatabaseError(f"format {version}, not {FORMAT}")
     connection.execute("BEGIN IMMEDIATE")
-    connection.execute("CREATE TABLE IF NOT EXISTS replies (key BLOB PRIMARY KEY, reply BLOB NOT NULL)")
+    for table in (
+        "replies (key BLOB PRIMARY KEY, reply BLOB NOT NULL)",
+        "payments (run TEXT, purpose TEXT, tokens INTEGER NOT NULL, PRIMARY KEY (run, purpose))",
+        "deaths (run TEXT, key BLOB, n INTEGER NOT NULL, why TEXT NOT NULL, PRIMARY KEY (run, key))",
+    ):
+        connection.execute(f"CREATE TABLE IF NOT EXISTS {table}")
     connection.execute(f"PRAGMA user_version={FORMAT}")
     connection.execute("COMMIT")
+
+
+def _store(connection: sqlite3.Connection, batches: Sequence[_Batch]) -> dict[bytes, bytes]:
+    """Store all that has gathered in one transaction; give what stood there already for keys that were taken."""
+    paid: dict[tuple[str, str], int] = {}
+    for batch in batches:
+        if batch.payment is not None:
+            of = (batch.payment.run_id, batch.payment.purpose)
+            paid[of] = paid.get(of, 0) + batch.payment.tokens
+    deaths = [
+        (batch.run_id, key, n, why) for batch in batches for key, (n, why) in (batch.deaths or {}).items()
+    ]
+    rows = [batch.rows for batch in batches if batch.rows]
+    if not paid and not deaths:
+        return _insert(connection, rows)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        others = _insert(connection, rows)
+        for (run_id, purpose), tokens in paid.items():
+            connection.execute(
+                "INSERT INTO payments VALUES (?, ?, ?) "
+                "ON CONFLICT DO UPDATE SET tokens = tokens + excluded.tokens",
+                (run_id, purpose, tokens),
+            )
+        connection.executemany("INSERT OR REPLACE INTO deaths VALUES (?, ?, ?, ?)", deaths)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # a full disk may have rolled it back by itself
+            connection.execute("ROLLBACK")
+        raise
+    return others
 
 
 def _select(connection: sqlite3.Connection, keys: Sequence[bytes]) -> dict[bytes, bytes]:
@@ -261,11 +347,12 @@ def _notify(batches: Sequence[_Batch], others: Mapping[bytes, bytes], failure: S
     """Wake the waiting, with one call a loop."""
     by_loop: dict[asyncio.AbstractEventLoop, list[_Batch]] = {}
     for batch in batches:
-        by_loop.setdefault(batch.loop, []).append(batch)
+        if batch.loop is not None:
+            by_loop.setdefault(batch.loop, []).append(batch)
 
     def resolve(group: list[_Batch]) -> None:
         for batch in group:
-            if batch.stored.done():
+            if batch.stored is None or batch.stored.done():
                 continue
             if failure is not None:
                 batch.stored.set_exception(failure)

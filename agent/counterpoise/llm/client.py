@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
 from itertools import islice
+from time import monotonic
 from types import TracebackType
 from typing import Self
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 from tenacity.wait import wait_random_exponential
 
-from counterpoise.errors import ReplyError, ServerError
+from counterpoise.errors import EngineDiedError, ReplyError, ServerError
 from counterpoise.events import Event, Listener, ignore
 from counterpoise.llm.budget import BudgetSpent, TokenBudget
-from counterpoise.llm.cache import ReplyStore, make_keys, pack_reply, unpack_reply
+from counterpoise.llm.cache import Payment, ReplyStore, make_keys, pack_reply, unpack_reply
 from counterpoise.llm.chat import ChatRequest, Completion, Engine, Usage
+from counterpoise.llm.lanes import Lane, Lanes
+from counterpoise.llm.quarantine import Quarantine
 from counterpoise.llm.structured import make_repair, parse_reply
 
 Asked = asyncio.Future[Completion]
@@ -40,15 +44,6 @@ class Outcome:
     error: BudgetSpent | ServerError | ReplyError | None = None
 
 
-@dataclass(slots=True)
-class _Lane:
-    """One engine and the permits for it."""
-
-    engine: Engine
-    permits: asyncio.Semaphore
-    n_in_use: int = 0
-
-
 class _AbandonedError(Exception):
     """The caller that was asking was cancelled; one that waited for its reply has to ask itself."""
 
@@ -58,16 +53,21 @@ class ChatClient:
 
     A reply is given to the caller, and its permit freed, only after it is durable in the store: `kill -9`
     loses at most what is in flight. Equal requests that are in flight at the same time are asked once.
-    Waiting before another attempt holds no permit.
+    Waiting before another attempt holds no permit. Each engine has a gate of its own, which follows what its server
+    can take (`counterpoise.llm.gate`); an engine that is gone is left alone while others answer. A request that was
+    under way at the deaths of two engines is not sent again (`counterpoise.llm.quarantine`).
 
     Args:
         engines: an engine, or several that serve the same model and share the work.
         store: where replies are kept; None keeps none.
         budget: what may be spent; None for no limit.
-        concurrency: requests in flight at most, for each engine.
+        concurrency: requests in flight, for each engine, at first; the gate takes it back where that is too much.
+        most_concurrency: requests in flight at most, for each engine; None for no more than at first.
         attempts: how often a request is sent at most.
         first_wait_seconds: scale of the wait before the second attempt; it doubles with each further one.
         longest_wait_seconds: no wait is longer, unless a server asks for it.
+        run_id: the run that replies are paid for by; what it has paid before and which requests it has quarantined
+            is read from the store. "" for none.
         listener: told of attempts that failed (event `warning`).
 
     Example:
@@ -86,9 +86,11 @@ class ChatClient:
         budget: TokenBudget | None = None,
         *,
         concurrency: int = 64,
+        most_concurrency: int | None = None,
         attempts: int = 6,
         first_wait_seconds: float = 0.5,
         longest_wait_seconds: float = 30.0,
+        run_id: str = "",
         listener: Listener = ignore,
     ) -> None:
         if concurrency < 1 or attempts < 1:
@@ -98,11 +100,19 @@ class ChatClient:
         group = list(engines) if isinstance(engines, Sequence) else [engines]
         if not group:
             raise ValueError("no engine")
-        self._lanes = [_Lane(engine, asyncio.Semaphore(concurrency)) for engine in group]
+        self._lanes = Lanes.open(group, concurrency, most_concurrency or concurrency)
         self._store = store
+        self._run_id = run_id
+        self._quarantine = Quarantine(store, run_id)
+        if store is not None and run_id:
+            self.budget.begin(store.read_payments(run_id))
         self._listener = listener
         self._asked: dict[bytes, Asked] = {}
         self._counted: set[bytes] = set()
+        self._used: list[tuple[bytes, str]] = []
+        self._n_resting = 0
+        self._wakers: set[asyncio.Event] = set()
+        self._n_missing = 0
         self._opened = AsyncExitStack()
         self._attempts = attempts
         self._backoff = wait_random_exponential(multiplier=first_wait_seconds, max=longest_wait_seconds)
@@ -110,37 +120,69 @@ class ChatClient:
     async def __aenter__(self) -> Self:
         """Enter the engines that are async context managers; they find their model now.
 
+        Where one of several cannot be reached the others share the work.
+
         Raises:
-            ServerError: an engine cannot be reached, or the engines serve different models.
+            ServerError: no engine can be reached, or the engines serve different models.
         """
         await self._opened.__aenter__()
         try:
-            for lane in self._lanes:
-                if isinstance(lane.engine, AbstractAsyncContextManager):
-                    await self._opened.enter_async_context(lane.engine)
+            reached = [lane for lane in self._lanes.lanes if await self._reach(lane, len(self._lanes.lanes))]
+            self._lanes.lanes = reached
             self._check_names()
         except BaseException:
             await self._opened.aclose()
             raise
+        self._lanes.watch()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Leave the engines."""
+        await self._lanes.stop_watching()
         await self._opened.__aexit__(kind, error, trace)
 
+    async def _reach(self, lane: Lane, n_lanes: int) -> bool:
+        """Enter an engine; whether it is there. The only one, and the last hope of several, has to be."""
+        if not isinstance(lane.engine, AbstractAsyncContextManager):
+            return True
+        try:
+            await self._opened.enter_async_context(lane.engine)
+        except ServerError as error:
+            self._n_missing += 1
+            if not error.retryable or self._n_missing == n_lanes:
+                raise
+            self._warn(error, "connect")
+            return False
+        return True
+
     def _check_names(self) -> None:
-        names = sorted({lane.engine.name for lane in self._lanes})
+        names = sorted({lane.engine.name for lane in self._lanes.lanes})
         if len(names) > 1:
             raise ServerError(
                 f"the servers serve different models: {', '.join(names)}", hint="give one model"
             )
 
     @property
+    def n_places(self) -> int:
+        """Requests that may be under way at once, as the gates have it now."""
+        return self._lanes.n_places
+
+    @property
+    def prefix_hit_ratio(self) -> float | None:
+        """Share of prompt tokens that servers have read from their prefix caches; None where none says so."""
+        return self._lanes.prefix_hit_ratio()
+
+    def take_used(self) -> list[tuple[bytes, str]]:
+        """Key and purpose of every reply used since the last call, stored or asked."""
+        used, self._used = self._used, []
+        return used
+
+    @property
     def name(self) -> str:
         """Identity of the model, as the server reports it."""
-        return self._lanes[0].engine.name
+        return self._lanes.lanes[0].engine.name
 
     async def generate(self, request: ChatRequest) -> list[Completion]:
         """The `n` completions of a request, in order.
@@ -163,30 +205,47 @@ class ChatClient:
         request that fails ends as an `Outcome` with its error; the others go on. `StorageError` ends
         everything.
         """
-        size = self.concurrency * len(self._lanes)
         numbered = enumerate(requests)
         running: set[asyncio.Task[Outcome]] = set()
+        finished: deque[asyncio.Task[Outcome]] = deque()
+        is_finished = asyncio.Event()
+
+        def note_end(task: asyncio.Task[Outcome]) -> None:
+            running.discard(task)
+            finished.append(task)
+            is_finished.set()
+
+        is_drawn = False
+        self._wakers.add(is_finished)
         try:
-            while chunk := list(islice(numbered, max(size - len(running), size // 4, 1))):
-                for outcome in self._replay_or_start(chunk, running):
-                    yield outcome
-                await asyncio.sleep(0)  # a long replay must not starve the rest of the program
-                while len(running) >= size:
-                    done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                    for task in done:
-                        yield task.result()
-            while running:
-                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    yield task.result()
+            while not is_drawn or running or finished:
+                size = self._lanes.n_places
+                # Requests that wait before another attempt hold no place, or a burst of faults would starve servers.
+                n_busy = len(running) - min(self._n_resting, 3 * size)
+                if not is_drawn and n_busy < size:
+                    chunk = list(islice(numbered, max(size - n_busy, size // 4, 1)))
+                    is_drawn = not chunk
+                    for item in self._replay_or_start(chunk):
+                        if isinstance(item, Outcome):
+                            yield item
+                        else:
+                            running.add(item)
+                            item.add_done_callback(note_end)
+                    await asyncio.sleep(0)  # a long replay must not starve the rest of the program
+                elif not finished:
+                    is_finished.clear()
+                    await is_finished.wait()
+                while finished:
+                    yield finished.popleft().result()
         finally:
+            self._wakers.discard(is_finished)
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
 
     def _replay_or_start(
-        self, chunk: list[tuple[int, ChatRequest]], running: set[asyncio.Task[Outcome]]
-    ) -> Iterator[Outcome]:
+        self, chunk: list[tuple[int, ChatRequest]]
+    ) -> Iterator[Outcome | asyncio.Task[Outcome]]:
         """Outcomes of the requests whose replies are stored; tasks for the others."""
         keys = [make_keys(self.name, request) for _, request in chunk]
         found = (
@@ -203,7 +262,7 @@ class ChatClient:
                     yield Outcome(index, request, completions)
                     continue
             own = {key: found[key] for key in group if key in found}
-            running.add(asyncio.create_task(self._conclude(index, request, group, own)))
+            yield asyncio.create_task(self._conclude(index, request, group, own))
 
     async def _conclude(
         self, index: int, request: ChatRequest, keys: list[bytes], found: dict[bytes, bytes]
@@ -228,7 +287,7 @@ class ChatClient:
         """Completions from the store: reserved and counted as if they were asked, but not as paid."""
         completions = [_check(request, unpack_reply(found[key])) for key in keys]
         if not self._counted.issuperset(keys):
-            reserved = self.budget.reserve(self.budget.estimate(request))
+            reserved = self.budget.reserve(self.budget.estimate(request), replay=True)
             self._settle(request, keys, completions, reserved, paid=False)
         return completions
 
@@ -257,6 +316,7 @@ class ChatClient:
 
     async def _own(self, request: ChatRequest, keys: list[bytes]) -> list[Completion]:
         """Ask, and let others wait for the same keys meanwhile."""
+        self._quarantine.refuse(keys)
         reserved = self.budget.reserve(self.budget.estimate(request))
         loop = asyncio.get_running_loop()
         futures: list[Asked] = [loop.create_future() for _ in keys]
@@ -280,36 +340,85 @@ class ChatClient:
 
     async def _ask(self, request: ChatRequest, keys: list[bytes], reserved: int) -> list[Completion]:
         """Send a request until it succeeds or `attempts` are spent; each permit is held until durable."""
+        failed: Lane | None = None
         async for attempt in AsyncRetrying(
             retry=retry_if_exception(_is_retryable),
             stop=stop_after_attempt(self._attempts),
             wait=self._choose_wait,
+            sleep=self._rest,
             reraise=True,
         ):
             with attempt:
-                lane = min(self._lanes, key=lambda lane: lane.n_in_use)
-                lane.n_in_use += 1
+                failed = lane = self._lanes.choose(failed)
+                lane.n_assigned += 1
                 try:
-                    async with lane.permits:
-                        return await self._send(lane.engine, request, keys, reserved)
-                except ServerError as error:
-                    self._count_failure(request, error)
-                    raise
+                    await self._enter(lane, alone=self._quarantine.is_suspect(keys))
+                    try:
+                        return await self._try_once(lane, request, keys, reserved)
+                    finally:
+                        lane.gate.leave()
                 finally:
-                    lane.n_in_use -= 1
+                    lane.n_assigned -= 1
         raise AssertionError("tenacity ends with a result or an exception")
 
-    async def _send(
-        self, engine: Engine, request: ChatRequest, keys: list[bytes], reserved: int
+    async def _enter(self, lane: Lane, *, alone: bool) -> None:
+        """Wait for a permit, but not longer than there is time."""
+        left = self.budget.seconds_left
+        if left is None:
+            await lane.gate.enter(alone=alone)
+            return
+        try:
+            async with asyncio.timeout(left):
+                await lane.gate.enter(alone=alone)
+        except TimeoutError:
+            self.budget.check_time()
+            raise
+
+    async def _try_once(
+        self, lane: Lane, request: ChatRequest, keys: list[bytes], reserved: int
     ) -> list[Completion]:
-        completions = await engine.generate(request)
+        """Send a request that has its permit, and let its lane learn from what comes of it."""
+        self.budget.check_time()
+        sent_at = monotonic()
+        try:
+            return await self._send(lane, request, keys, reserved)
+        except ServerError as error:
+            lane.note_failure(error, sent_at)
+            self._count_failure(request, error)
+            if isinstance(error, EngineDiedError) and error.retryable:
+                await self._quarantine.note_death(keys, error.message)
+            raise
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait before another attempt."""
+        self._n_resting += 1
+        for waker in self._wakers:
+            waker.set()  # its place is free
+        left = self.budget.seconds_left
+        try:
+            await asyncio.sleep(seconds if left is None else min(seconds, left))
+        finally:
+            self._n_resting -= 1
+
+    async def _send(
+        self, lane: Lane, request: ChatRequest, keys: list[bytes], reserved: int
+    ) -> list[Completion]:
+        sent_at = monotonic()
+        completions = await lane.engine.generate(request)
         if len(completions) != request.n:
             raise ServerError(
-                f"{len(completions)} completions instead of {request.n}", where=engine.name, maybe_paid=True
+                f"{len(completions)} completions instead of {request.n}",
+                where=lane.engine.name,
+                maybe_paid=True,
             )
+        lane.note_reply(request, sent_at)
         if self._store is not None:
             packed = [pack_reply(completion) for completion in completions]
-            stored = await self._store.put(dict(zip(keys, packed, strict=True)))
+            payment = None
+            if self._run_id:
+                tokens = sum(completion.usage.total for completion in completions)
+                payment = Payment(self._run_id, request.purpose, tokens)
+            stored = await self._store.put(dict(zip(keys, packed, strict=True)), payment)
             for position, key in enumerate(keys):
                 if stored[key] != packed[position]:
                     # Another process stored this reply first; a later resume will read that one.
@@ -369,16 +478,21 @@ class ChatClient:
         for key, completion in zip(keys, completions, strict=True):
             if key not in self._counted:
                 self._counted.add(key)
+                self._used.append((key, request.purpose))
                 usages.append(completion.usage)
         self.budget.settle(reserved, usages, request.purpose, paid=paid)
 
     def _count_failure(self, request: ChatRequest, error: ServerError) -> None:
         if error.maybe_paid:
-            self.budget.lose(self.budget.estimate(request), request.purpose)
+            tokens = self.budget.estimate(request)
+            self.budget.lose(tokens, request.purpose)
+            if self._store is not None and self._run_id:
+                self._store.note_payment(Payment(self._run_id, request.purpose, tokens))
+        self._warn(error, request.purpose)
+
+    def _warn(self, error: ServerError, purpose: str) -> None:
         self._listener(
-            Event(
-                "warning", {"message": str(error), "retryable": error.retryable, "purpose": request.purpose}
-            )
+            Event("warning", {"message": str(error), "retryable": error.retryable, "purpose": purpose})
         )
 
     def _choose_wait(self, state: RetryCallState) -> float:

@@ -18,6 +18,7 @@ import openai
 
 from counterpoise.errors import ServerError
 from counterpoise.llm.chat import ChatRequest, Completion, Usage
+from counterpoise.llm.server_load import ServerLoad, read_metrics
 from counterpoise.llm.structured import score_letters
 
 TOP_LOGPROBS = 20
@@ -137,6 +138,21 @@ class OpenAIEngine:
                 maybe_paid=True,
             ) from error
 
+    async def read_load(self) -> ServerLoad | None:
+        """What the server says of its load; None where it has no `/metrics` or says nothing known there.
+
+        Raises:
+            ServerError: no answer.
+        """
+        address = self.url.removesuffix("/v1") + "/metrics"
+        try:
+            response = await self._connect().get(address, cast_to=httpx2.Response)
+        except openai.APIStatusError:
+            return None
+        except (openai.APIConnectionError, httpx2.HTTPError, aiohttp.ClientError, OSError) as error:
+            raise self._explain_connection(error) from error
+        return read_metrics(response.content.decode("utf-8", "replace"))
+
     def _compose(self, request: ChatRequest) -> dict[str, Any]:
         """The request body. Temperature and top_p always go along: servers have defaults of their own."""
         sampling = request.sampling
@@ -191,15 +207,19 @@ class OpenAIEngine:
             f"it has no model {self.model!r}", where=self.url, hint=f"it has: {names}", status=404
         )
 
-    async def _exchange(self, method: str, path: str, content: bytes | None = None) -> Any:
-        """Send, and read the JSON that comes back; every failure becomes a ServerError here."""
+    def _connect(self) -> openai.AsyncOpenAI:
         if self._client is None:
             raise RuntimeError("the engine is closed: use it as an async context manager")
+        return self._client
+
+    async def _exchange(self, method: str, path: str, content: bytes | None = None) -> Any:
+        """Send, and read the JSON that comes back; every failure becomes a ServerError here."""
+        client = self._connect()
         try:
             if method == "get":
-                response = await self._client.get(path, cast_to=httpx2.Response)
+                response = await client.get(path, cast_to=httpx2.Response)
             else:
-                response = await self._client.post(path, content=content, cast_to=httpx2.Response)
+                response = await client.post(path, content=content, cast_to=httpx2.Response)
         except openai.APIStatusError as error:
             raise self._explain_status(error) from error
         except openai.APIConnectionError as error:
@@ -256,7 +276,11 @@ class OpenAIEngine:
             )
         said = str(cause) or type(cause).__name__
         return ServerError(
-            f"the reply did not arrive ({said})", where=self.url, retryable=True, maybe_paid=True
+            f"the reply did not arrive ({said})",
+            where=self.url,
+            retryable=True,
+            maybe_paid=True,
+            is_timeout=any(isinstance(link, TimeoutError | httpx2.TimeoutException) for link in chain),
         )
 
 

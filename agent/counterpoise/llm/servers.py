@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
+from urllib.parse import urlsplit
 
 from counterpoise.assets import SMOLLM2, Asset, Progress, ensure_asset
 from counterpoise.errors import ServerError
@@ -47,7 +48,15 @@ class Server(Protocol):
         ...
 
     def stop(self) -> None:
-        """Stop it; a second call does nothing."""
+        """Stop it; a second call does nothing, and one during `start`, from another thread, ends that."""
+        ...
+
+    def is_alive(self) -> bool:
+        """Whether its process runs; that it answers is another matter."""
+        ...
+
+    def explain_end(self) -> str:
+        """Why it ended, in a few words, as far as that can be told."""
         ...
 
 
@@ -111,6 +120,16 @@ class EmbeddedServer:
     ) -> None:
         """Stop it."""
         self.stop()
+
+    def is_alive(self) -> bool:
+        """Whether the child runs."""
+        process = self._process
+        return process is not None and process.poll() is None
+
+    def explain_end(self) -> str:
+        """The child's exit code; what it said is shown only where it does not start."""
+        code = self._process.poll() if self._process else None
+        return "it is gone" if code is None else f"exit code {code}"
 
     def start(self) -> tuple[str, str]:
         """Start it; gives its base address and its key once it has served a completion.
@@ -207,24 +226,60 @@ def wait_until_served(address: str, api_key: str, model: str, deadline: float) -
     Raises:
         ServerError: it served none in time.
     """
-    body = json.dumps({"model": model, "prompt": "The", "max_tokens": 1, "temperature": 0})
-    headers = {"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"}
     found = "nothing tried"
     while (left := deadline - time.monotonic()) > 0:
-        connection = http.client.HTTPConnection(address, timeout=left)
-        try:
-            connection.request("POST", "/v1/completions", body, headers)
-            response = connection.getresponse()
-            content = response.read()
-            if response.status == http.HTTPStatus.OK and "choices" in json.loads(content):
-                return
-            found = f"HTTP {response.status}"
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            found = str(error) or type(error).__name__
-        finally:
-            connection.close()
+        found = ask_for_completion(address, api_key, model, timeout_seconds=left)
+        if not found:
+            return
         time.sleep(0.1)
     raise ServerError(f"no completion served within its time ({found})", where=address)
+
+
+def ask_for_completion(address: str, api_key: str, model: str, *, timeout_seconds: float) -> str:
+    """Ask a server for one token; gives "" where it came, else what came instead.
+
+    Args:
+        address: host:port.
+        api_key: its key.
+        model: name of the model to ask.
+        timeout_seconds: how long it may stay silent.
+    """
+    body = json.dumps({"model": model, "prompt": "The", "max_tokens": 1, "temperature": 0})
+    headers = {"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"}
+    connection = http.client.HTTPConnection(address, timeout=timeout_seconds)
+    try:
+        connection.request("POST", "/v1/completions", body, headers)
+        response = connection.getresponse()
+        content = response.read()
+        if response.status == http.HTTPStatus.OK and "choices" in json.loads(content):
+            return ""
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return str(error) or type(error).__name__
+    finally:
+        connection.close()
+    return f"HTTP {response.status}"
+
+
+def ask_for_health(url: str, timeout_seconds: float) -> bool | None:
+    """Ask a server whether its engine runs; vLLM's API server outlives its engine by a moment.
+
+    Args:
+        url: base address, as `http://127.0.0.1:8000/v1`.
+        timeout_seconds: how long it may stay silent before it counts as dead.
+
+    Returns:
+        None where nobody takes the connection. A server that knows no such question is healthy: it answers.
+    """
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=timeout_seconds)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status < http.HTTPStatus.INTERNAL_SERVER_ERROR
+    except TimeoutError:
+        return False
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
 
 
 def serve_embedded() -> None:

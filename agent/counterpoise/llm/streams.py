@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
-from counterpoise.errors import ServerError
+from counterpoise.errors import EngineDiedError, QuarantinedError, ReplyError, ServerError
+from counterpoise.llm.budget import BudgetSpent
 from counterpoise.llm.chat import ChatRequest
 from counterpoise.llm.client import ChatClient, Outcome
 
@@ -23,14 +25,22 @@ async def answer_most(chat: ChatClient, requests: Sequence[ChatRequest]) -> Asyn
         chat: the way to the model.
         requests: what to ask.
 
+    Requests that begin alike are sent one after the other, so that a server reads their common beginning from its
+    prefix cache.
+
     Raises:
+        EngineDiedError: the server is ours and was given up.
         ServerError: at least four requests (or all of them) failed for a reason that time may heal, and more than
             were answered.
         StorageError: the reply store cannot be written.
     """
     n_failed = n_answered = 0
-    async with aclosing(chat.generate_many(requests)) as outcomes:
-        async for outcome in outcomes:
+    order = sort_by_prefix(requests)
+    async with aclosing(chat.generate_many(requests[place] for place in order)) as outcomes:
+        async for answered in outcomes:
+            outcome = replace(answered, index=order[answered.index])
+            if isinstance(outcome.error, EngineDiedError) and not outcome.error.retryable:
+                raise outcome.error
             if isinstance(outcome.error, ServerError) and outcome.error.retryable:
                 n_failed += 1
                 if n_failed > n_answered and n_failed >= min(FEWEST_FAILURES, len(requests)):
@@ -38,3 +48,29 @@ async def answer_most(chat: ChatClient, requests: Sequence[ChatRequest]) -> Asyn
             elif outcome.error is None:
                 n_answered += 1
             yield outcome
+
+
+def sort_by_prefix(requests: Sequence[ChatRequest]) -> list[int]:
+    """Places of the requests, so that those with a common beginning stand together; equal ones in their order."""
+    return sorted(
+        range(len(requests)),
+        key=lambda place: (
+            [message.content for message in requests[place].messages],
+            requests[place].prompt,
+        ),
+    )
+
+
+def name_failure(error: BudgetSpent | ServerError | ReplyError | None) -> str:
+    """One word for why a request gave nothing, for the rejected record it becomes.
+
+    Returns:
+        `quarantined`: engines died under it. `refused`: the server will not answer it. `no_reply`: no attempt was
+        answered. `unusable_reply`: the reply breaks its schema, after the repair too. "" for a request that was
+        answered, or not sent because the budget or the time was spent.
+    """
+    if isinstance(error, QuarantinedError):
+        return "quarantined"
+    if isinstance(error, ServerError):
+        return "no_reply" if error.retryable else "refused"
+    return "unusable_reply" if isinstance(error, ReplyError) else ""

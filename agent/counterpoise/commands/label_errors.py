@@ -1,0 +1,68 @@
+"""`counterpoise label-errors`: propose a patch of wrong labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from counterpoise.commands.patches import MOST_LINES, print_patch, write_patch_page
+from counterpoise.commands.session import Session
+from counterpoise.errors import JobError
+from counterpoise.job_options import DataArgument, LabelOption, TextOption
+
+
+def label_errors(
+    context: typer.Context,
+    data: DataArgument,
+    text: TextOption,
+    label: LabelOption,
+    gold: Annotated[str, typer.Option(help="Table of right labels for a random draw of the rows.")] = "",
+    trusted: Annotated[str, typer.Option(help="Column that marks rows whose label is right.")] = "",
+    min_precision: Annotated[
+        float | None, typer.Option(help="Share of right changes to promise; needs known labels.")
+    ] = None,
+    confidence: Annotated[float, typer.Option(help="Confidence of the promise.")] = 0.8,
+    model: Annotated[str, typer.Option(metavar="URL|embedded", help="Model to ask about suspects.")] = "",
+    output: Annotated[Path, typer.Option("--output", "-o", help="The patch to write.")] = Path("patch.jsonl"),
+    page: Annotated[Path | None, typer.Option(help="Write the patch as a page (HTML) too.")] = None,
+) -> None:
+    """Find wrong labels and write a patch; the data is not touched.
+
+    Without known labels nothing is promised: the patch is a ranked list for review.
+    """
+    from counterpoise.label_errors import find_label_errors
+    from counterpoise.patches import write_patch
+
+    session: Session = context.obj
+    with session.open_screen() as listener:
+        found = find_label_errors(
+            data,
+            list(text),
+            label,
+            gold=gold or None,
+            trusted=trusted,
+            min_precision=min_precision,
+            confidence=confidence,
+            model=model,
+            listener=listener,
+        )
+    try:
+        write_patch(output, found.patch)
+    except OSError as error:
+        raise JobError(f"cannot be written ({error.strerror})", where=str(output)) from error
+    if page is not None:
+        write_patch_page(page, found.patch)
+    if session.as_json:
+        session.write_event(
+            "label_errors",
+            patch=str(output),
+            counts=found.patch.count(),
+            promise=dict(found.patch.promise),
+            judge=found.decisions.judge,
+            notes=list(found.patch.notes),
+        )
+        return
+    print_patch(session, found.patch, MOST_LINES // 2)
+    typer.echo(str(output))

@@ -1,0 +1,223 @@
+"""Wrong labels in a table, found without a run: what `counterpoise label-errors` and `find_label_errors` do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+
+from counterpoise.api import run_alone
+from counterpoise.assets import find_cache_dir
+from counterpoise.datasets_io import load_table, read_records
+from counterpoise.datasets_sources import name_source
+from counterpoise.engines import open_chat
+from counterpoise.errors import DataError, JobError
+from counterpoise.events import Event, Listener, ignore
+from counterpoise.llm import ReplyStore, TokenBudget
+from counterpoise.patches import LabelChange, Neighbour, Patch
+from counterpoise.preparation import N_FOLDS, group_records, make_encoder
+from counterpoise.records import Integers, Records
+from counterpoise.relabel.label_judges import Judge, LLMJudge
+from counterpoise.relabel.labels import Decisions, decide_labels, list_neighbours
+from counterpoise.relabel.promises import DEFAULT_CONFIDENCE
+from counterpoise.relabel.suspects import UNKNOWN
+from counterpoise.splits import assign_folds
+from counterpoise.tasks import TextClassification
+from counterpoise_retrievers.encoders import CachedEncoder
+
+DEFAULT_TOKENS = 2_000_000
+_TRUE = frozenset({"1", "1.0", "true", "yes", "y", "x"})
+
+
+@dataclass(frozen=True, slots=True)
+class LabelErrors:
+    """What was found.
+
+    Args:
+        patch: the changes; write it with `patches.write_patch`, apply it with `patch_files.apply_patch`.
+        decisions: outcomes and scores of all rows, in the table's order.
+        records: the rows.
+    """
+
+    patch: Patch
+    decisions: Decisions
+    records: Records
+
+
+def find_label_errors(
+    data: Any,
+    text: str | Sequence[str],
+    label: str,
+    *,
+    gold: Any = None,
+    trusted: str = "",
+    min_precision: float | None = None,
+    confidence: float = DEFAULT_CONFIDENCE,
+    model: str = "",
+    judge: Judge | None = None,
+    descriptions: dict[str, str] | None = None,
+    tokens: int = DEFAULT_TOKENS,
+    encoder: str = "",
+    cache_dir: str | Path | None = None,
+    listener: Listener = ignore,
+) -> LabelErrors:
+    """Find wrong labels and propose a patch; the data is not touched.
+
+    Args:
+        data: a file, a folder, a hub id, or a table in memory.
+        text: text column or columns.
+        label: label column.
+        gold: a table with the same text and label columns whose labels are right; its texts are looked up in `data`.
+            They should be a random draw of the data.
+        trusted: column of `data` that marks rows whose label is known to be right. Rows that were mended when they were
+            checked say nothing of how often the others are wrong: give their first labels in `data` and the right
+            ones as `gold`, or few or no labels will change.
+        min_precision: share of right changes to promise, such as 0.9; None changes nothing but known labels and
+            ranks all suspects for review.
+        confidence: of the promise.
+        model: URL of a model server, or `embedded`, that is asked about the suspects; believed only after its audit.
+        judge: any other strong scorer.
+        descriptions: a line for each label, for the model.
+        tokens: that the model may use at most.
+        encoder: folder of an ONNX encoder; by default the pinned one.
+        cache_dir: where vectors and replies are kept.
+        listener: told of progress.
+
+    Raises:
+        UserError: a mistake in the arguments or the data.
+        ServiceError: weights or a server that cannot be had.
+    """
+    for name, value in (("min_precision", min_precision), ("confidence", confidence)):
+        if value is not None and not 0 < value < 1:
+            raise JobError(f"found {value}", where=name, hint="write a number between 0 and 1, such as 0.9")
+    task = TextClassification((text,) if isinstance(text, str) else tuple(text), label, (), trusted)
+    source = name_source(data)
+    cache = find_cache_dir(Path(cache_dir) if cache_dir else None)
+    table = load_table(data, task=task, cache_dir=cache)
+    records = group_records(read_records(table, task, source=source))
+    known = _read_known(table, records, task, gold, cache, source)
+    plain = CachedEncoder(
+        make_encoder(encoder, cache, listener),
+        cache / "vectors",
+        on_progress=lambda done, total: listener(Event("encoding", {"done": done, "total": total})),
+    )
+    # In the order of ids, so that nothing depends on the order of the file.
+    order = np.argsort(records.ids.astype(str), kind="stable")
+    ordered = records.take(order)
+    vectors = plain.encode([str(one) for one in ordered.texts])
+    folds = assign_folds(ordered, N_FOLDS, "label-errors:folds")
+
+    async def decide(strong: Judge | None) -> Decisions:
+        return await decide_labels(
+            ordered,
+            vectors,
+            folds,
+            known[order],
+            min_precision=min_precision,
+            confidence=confidence,
+            judge=strong,
+        )
+
+    async def ask() -> Decisions:
+        answers = tuple((descriptions or {}).get(name, name) for name in ordered.label_names)
+        is_embedded = model == "embedded"
+        with ReplyStore(cache / "replies.sqlite") as store:
+            async with open_chat(
+                engine="embedded" if is_embedded else "server",
+                urls=() if is_embedded else (model,),
+                model="",
+                api_key_env="",
+                concurrency=None,
+                store=store,
+                budget=TokenBudget(tokens),
+                cache_dir=cache,
+                listener=listener,
+            ) as chat:
+                return await decide(LLMJudge(chat, answers))
+
+    work: Callable[[], Any] = ask if model and judge is None else lambda: decide(judge)
+    decisions: Decisions = run_alone(work)
+    return LabelErrors(
+        make_patch(decisions, ordered, vectors, known[order], task, source), decisions, ordered
+    )
+
+
+def make_patch(
+    decisions: Decisions,
+    records: Records,
+    vectors: Any,
+    known: Integers,
+    task: TextClassification,
+    source: str,
+) -> Patch:
+    """Decisions as a patch, with texts and neighbours for whoever looks through it."""
+    names = records.label_names
+    changes = []
+    for row in decisions.order:
+        outcome = decisions.outcomes[row]
+        neighbours = tuple(
+            Neighbour(
+                str(records.texts[one]),
+                names[known[one] if known[one] != UNKNOWN else records.labels[one]],
+                float(vectors[row] @ vectors[one]),
+                bool(known[one] != UNKNOWN),
+            )
+            for one in list_neighbours(decisions, int(row))
+        )
+        changes.append(
+            LabelChange(
+                id=str(records.ids[row]),
+                outcome=outcome,
+                before=names[records.labels[row]],
+                after=names[decisions.after[row]],
+                score=float(decisions.scores[row]),
+                reason=str(decisions.reasons[row]),
+                text=str(records.texts[row]),
+                neighbours=neighbours,
+            )
+        )
+    promise = decisions.promise
+    told = {}
+    if promise is not None and promise.is_kept:
+        told = {
+            "min_precision": promise.min_precision,
+            "confidence": promise.confidence,
+            "n_gold": promise.n_gold,
+            "n_gold_changed": promise.n_gold_changed,
+            "n_gold_right": promise.n_gold_right,
+            "low": round(promise.low, 4),
+        }
+    return Patch(task, source, len(records), tuple(changes), told, decisions.notes)
+
+
+def _read_known(
+    table: Dataset, records: Records, task: TextClassification, gold: Any, cache: Path, source: str
+) -> Integers:
+    """Right label indices by row, `UNKNOWN` where nobody knows."""
+    known = np.full(len(records), UNKNOWN, dtype=np.int64)
+    if task.trusted:
+        marks = table[task.trusted]
+        for row, mark in enumerate(marks):
+            if str(mark).strip().lower() in _TRUE:
+                known[row] = records.labels[row]
+    if gold is None:
+        return known
+    plain = TextClassification(task.text, task.label)
+    where = name_source(gold)
+    right = read_records(
+        load_table(gold, task=plain, cache_dir=cache), plain, records.label_names, source=where
+    )
+    answers = dict(zip(map(str, right.texts), right.labels.tolist(), strict=True))
+    for row, text in enumerate(records.texts):
+        known[row] = answers.get(str(text), known[row])
+    if not (known != UNKNOWN).any():
+        raise DataError(
+            f"none of its texts stands in {source}",
+            where=where,
+            hint="give right labels for rows of the data",
+        )
+    return known

@@ -1,0 +1,489 @@
+"""Apply a patch to a data file, and undo it: a new file each time, the given one is never edited.
+
+What comes back is the old file byte for byte. In a CSV or JSON-lines file only the bytes of the changed labels are
+replaced, spelled as the same label is spelled elsewhere in that file, and the receipt that `apply` writes beside its
+output (`OUTPUT.undo`, a zip archive) holds the bytes that were replaced. A Parquet or gzip file is packed anew by
+another program than the one that wrote it, so there the receipt holds the old file itself. Where the applied file has
+been changed since, undo goes by the records' ids instead and restores the labels, not the bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import gzip
+import hashlib
+import json
+import mmap
+import shutil
+import tempfile
+import zipfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from counterpoise.datasets_files import find_format, open_bytes, read_header
+from counterpoise.datasets_io import load_table, make_ids, read_labels
+from counterpoise.errors import DataError, JobError
+from counterpoise.file_spans import (
+    Buffer,
+    RowSpan,
+    decode_csv_field,
+    decode_json_field,
+    encode_csv_field,
+    list_csv_rows,
+    list_json_rows,
+)
+from counterpoise.patches import LabelChange, LabelOutcome, Patch
+from counterpoise.tasks import TextClassification
+
+RECEIPT_VERSION = 1
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What `apply` or `undo` did.
+
+    Args:
+        output: the file that was written.
+        receipt: the file that undoes it; None after an undo.
+        n_relabelled, n_dropped: rows that were changed or left out (after an undo: restored).
+        n_missing: changes whose record the file does not have.
+        is_exact: after an undo whether the output equals the old file byte for byte.
+    """
+
+    output: Path
+    receipt: Path | None
+    n_relabelled: int
+    n_dropped: int
+    n_missing: int
+    is_exact: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Splice:
+    """Replace the bytes from `start` to `end`."""
+
+    start: int
+    end: int
+    replacement: bytes
+
+
+def name_receipt(output: Path) -> Path:
+    """The receipt of a file that `apply` wrote."""
+    return output.with_name(output.name + ".undo")
+
+
+def apply_patch(patch: Patch, source: Path, output: Path) -> Applied:
+    """Write a copy of a data file with the changes of a patch.
+
+    Args:
+        patch: the changes; rows are found by id, so the file may have been sorted or have grown.
+        source: the file; it is only read.
+        output: the file to write, of the same format; must not exist.
+
+    Raises:
+        DataError: the file holds none of the records, or cannot be read row by row.
+        JobError: the output exists or is of another format.
+        OSError: the output cannot be written.
+    """
+    _check_output(source, output)
+    ids, labels = _read_ids(source, patch.task)
+    changes = {change.id: change for change in patch.list_changing()}
+    rows = {
+        row: changes[identity]
+        for row, identity in enumerate(ids)
+        if identity in changes and changes[identity].before == labels[row]
+    }
+    if changes and not rows:
+        raise DataError(
+            "holds none of the records of the patch",
+            where=str(source),
+            hint="was it applied before, or has a column been added or filled? Make the patch anew",
+        )
+    kind = find_format(source)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as folder:
+        plain, made = Path(folder) / "plain", Path(folder) / "made"
+        splices: list[_Splice] = []
+        keeps_original = kind == "parquet" or _is_gzip(source)
+        if kind == "parquet":
+            _write_parquet(source, made, rows, labels, patch.task.label)
+        else:
+            unpacked = _unpack(source, plain)
+            with _map(unpacked) as buffer:
+                splices = _plan_splices(buffer, source, kind, patch.task, rows, labels)
+                _write_spliced(buffer, splices, made)
+            if _is_gzip(source):
+                made = _pack(made, Path(folder) / "packed")
+        receipt = name_receipt(output)
+        _write_receipt(
+            Path(folder) / "receipt", source, made, patch, rows, splices, keeps_original=keeps_original
+        )
+        new_ids, _ = _read_ids(made, patch.task, like=source)
+        _add_new_ids(Path(folder) / "receipt", rows, new_ids)
+        (Path(folder) / "receipt").replace(receipt)
+        made.replace(output)
+    counts = Counter(change.outcome for change in rows.values())
+    return Applied(
+        output,
+        receipt,
+        n_relabelled=counts[LabelOutcome.RELABEL],
+        n_dropped=counts[LabelOutcome.DROP],
+        n_missing=len(changes) - len(rows),
+    )
+
+
+def undo_patch(applied: Path, output: Path, receipt: Path | None = None) -> Applied:
+    """Write the file as it was before a patch was applied.
+
+    Args:
+        applied: the file that `apply_patch` wrote, perhaps changed since.
+        output: the file to write; must not exist.
+        receipt: what `apply_patch` wrote beside it; by default looked for there.
+
+    Returns:
+        With `is_exact` where the output equals the old file byte for byte; that is so whenever `applied` has not been
+        changed.
+
+    Raises:
+        DataError: there is no receipt, it is damaged, or it belongs to another file.
+        JobError: the output exists.
+    """
+    _check_output(applied, output)
+    receipt = receipt or name_receipt(applied)
+    told = _read_receipt(receipt)
+    counts = Counter(row["outcome"] for row in told["rows"])
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as folder:
+        made = Path(folder) / "made"
+        if _hash(applied) == told["applied_sha256"]:
+            if told["holds_original"]:
+                with (
+                    zipfile.ZipFile(receipt) as archive,
+                    archive.open("original") as old,
+                    made.open("wb") as new,
+                ):
+                    shutil.copyfileobj(old, new, _BLOCK)
+            else:
+                splices = [_Splice(start, end, base64.b64decode(old)) for start, end, old in told["splices"]]
+                with _map(applied) as buffer:
+                    _write_spliced(buffer, splices, made)
+            if _hash(made) != told["original_sha256"]:
+                raise DataError("is damaged: the old file does not come back", where=str(receipt))
+            made.replace(output)
+            return Applied(output, None, counts["relabel"], counts["drop"], 0, is_exact=True)
+    return _undo_by_id(applied, output, told)
+
+
+def _undo_by_id(applied: Path, output: Path, told: Mapping[str, Any]) -> Applied:
+    """Restore labels in a file that was changed after the patch; rows that were dropped stay away."""
+    task = TextClassification(
+        tuple(told["text"]), told["label"], tuple(told["attributes"]), told.get("trusted", "")
+    )
+    reverse = Patch(
+        task,
+        str(applied),
+        0,
+        tuple(
+            LabelChange(row["id_after"], LabelOutcome.RELABEL, row["after"], row["before"], 1.0)
+            for row in told["rows"]
+            if row["outcome"] == "relabel"
+        ),
+    )
+    done = apply_patch(reverse, applied, output)
+    name_receipt(output).unlink(missing_ok=True)
+    n_dropped = sum(row["outcome"] == "drop" for row in told["rows"])
+    return Applied(output, None, done.n_relabelled, 0, done.n_missing + n_dropped)
+
+
+def _check_output(source: Path, output: Path) -> None:
+    if not source.is_file():
+        raise DataError(
+            "no such file", where=str(source), hint="a patch applies to one CSV, JSON-lines or Parquet file"
+        )
+    kind = find_format(source)
+    if kind not in ("csv", "jsonl", "parquet"):
+        raise DataError(
+            "is of a format that patches do not apply to",
+            where=str(source),
+            hint="save it as CSV, JSON lines or Parquet",
+        )
+    if output.exists():
+        raise JobError("exists, and nothing is written over", where=str(output), hint="name a new file")
+    if not output.parent.is_dir():
+        raise JobError("is in no folder that exists", where=str(output), hint=f"make {output.parent} first")
+    if find_format(output) != kind or (output.suffix == ".gz") != (source.suffix == ".gz"):
+        raise JobError(
+            f"is of another format than {source.name}",
+            where=str(output),
+            hint=f"end it in {''.join(source.suffixes[-2:])}",
+        )
+
+
+def _read_ids(path: Path, task: TextClassification, like: Path | None = None) -> tuple[list[str], list[str]]:
+    """Ids and labels of all rows, in order."""
+    with contextlib.ExitStack() as stack:
+        if like is not None:  # a temporary file without a suffix; a format is told by its name
+            folder = stack.enter_context(tempfile.TemporaryDirectory(dir=path.parent))
+            named = Path(folder) / like.name
+            named.hardlink_to(path)
+            path = named
+        table = load_table(path, task=task)
+        labels = read_labels(table, task.label, str(like or path))
+        return [str(identity) for identity in make_ids(table)], [str(label or "") for label in labels]
+
+
+def _list_rows(buffer: Buffer, source: Path, kind: str, column: str) -> Iterator[RowSpan]:
+    if kind == "csv":
+        return list_csv_rows(buffer, column, read_header(source, str(source))[1])
+    return list_json_rows(buffer, column)
+
+
+def _plan_splices(
+    buffer: Buffer,
+    source: Path,
+    kind: str,
+    task: TextClassification,
+    rows: Mapping[int, LabelChange],
+    labels: Sequence[str],
+) -> list[_Splice]:
+    """Which bytes to replace, in the file's order."""
+    spellings: dict[str, bytes] = {}
+    places: dict[int, RowSpan] = {}
+    unreadable = DataError(
+        "its rows cannot be told apart byte by byte",
+        where=str(source),
+        hint="save it anew, for example with pandas",
+    )
+    n_rows = 0
+    try:
+        for row, span in enumerate(_list_rows(buffer, source, kind, task.label)):
+            n_rows = row + 1
+            if row >= len(labels):
+                raise unreadable
+            if labels[row] not in spellings:
+                spellings[labels[row]] = bytes(buffer[span.field_start : span.field_end])
+            if row in rows:
+                places[row] = span
+    except ValueError as error:
+        raise unreadable from error
+    if n_rows != len(labels):
+        raise unreadable
+    delimiter = read_header(source, str(source))[1] if kind == "csv" else ""
+    splices = []
+    for row, span in sorted(places.items()):
+        change = rows[row]
+        spelled = bytes(buffer[span.field_start : span.field_end])
+        said = decode_csv_field(spelled) if kind == "csv" else str(decode_json_field(spelled or b'""'))
+        if said != change.before:
+            raise unreadable
+        if change.outcome is LabelOutcome.DROP:
+            splices.append(_Splice(span.start, span.end, b""))
+            continue
+        new = spellings.get(change.after)
+        if new is None:
+            new = (
+                encode_csv_field(change.after, delimiter)
+                if kind == "csv"
+                else json.dumps(change.after, ensure_ascii=False).encode()
+            )
+        splices.append(_Splice(span.field_start, span.field_end, new))
+    return splices
+
+
+def _write_spliced(buffer: Buffer, splices: Sequence[_Splice], path: Path) -> None:
+    position = 0
+    with path.open("wb") as file:
+        for splice in splices:
+            _copy(buffer, position, splice.start, file)
+            file.write(splice.replacement)
+            position = splice.end
+        _copy(buffer, position, len(buffer), file)
+
+
+def _copy(buffer: Buffer, start: int, end: int, file: Any) -> None:
+    for first in range(start, end, _BLOCK):
+        file.write(buffer[first : min(end, first + _BLOCK)])
+
+
+def _write_parquet(
+    source: Path, output: Path, rows: Mapping[int, LabelChange], labels: Sequence[str], column: str
+) -> None:
+    """Copy a Parquet file group by group, with its schema, metadata and compression."""
+    first_rows: dict[str, int] = {}
+    for row, label in enumerate(labels):
+        first_rows.setdefault(label, row)
+    with pq.ParquetFile(source) as file:
+        place = file.schema_arrow.get_field_index(column)
+        spelled = _read_values(file, column, {first_rows[label] for label in first_rows})
+        values = {label: spelled[row] for label, row in first_rows.items()}
+        codec = "none"
+        if file.num_row_groups and file.metadata.num_columns:
+            codec = (
+                str(file.metadata.row_group(0).column(0).compression).lower().replace("uncompressed", "none")
+            )
+        start = 0
+        with pq.ParquetWriter(output, file.schema_arrow, compression=codec) as writer:
+            for group in range(file.num_row_groups):
+                table = file.read_row_group(group)
+                mine = {
+                    row - start: change for row, change in rows.items() if start <= row < start + len(table)
+                }
+                start += len(table)
+                if mine:
+                    table = _change_table(table, place, mine, values)
+                writer.write_table(table, row_group_size=max(1, len(table)))
+
+
+def _read_values(file: pq.ParquetFile, column: str, wanted: set[int]) -> dict[int, Any]:
+    found: dict[int, Any] = {}
+    start = 0
+    for group in range(file.num_row_groups):
+        values = file.read_row_group(group, columns=[column]).column(0)
+        for row in wanted:
+            if start <= row < start + len(values):
+                found[row] = values[row - start].as_py()
+        start += len(values)
+    return found
+
+
+def _change_table(
+    table: pa.Table, place: int, rows: Mapping[int, LabelChange], values: Mapping[str, Any]
+) -> pa.Table:
+    spelled = table.column(place).to_pylist()
+    kept = np.ones(len(table), dtype=np.bool_)
+    for row, change in rows.items():
+        if change.outcome is LabelOutcome.DROP:
+            kept[row] = False
+        else:
+            spelled[row] = values.get(change.after, change.after)
+    changed = table.set_column(
+        place, table.schema.field(place), pa.array(spelled, table.schema.field(place).type)
+    )
+    return changed.filter(pa.array(kept))
+
+
+def _write_receipt(
+    path: Path,
+    source: Path,
+    made: Path,
+    patch: Patch,
+    rows: Mapping[int, LabelChange],
+    splices: Sequence[_Splice],
+    *,
+    keeps_original: bool,
+) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        if keeps_original:
+            with source.open("rb") as old, archive.open("original", "w", force_zip64=True) as new:
+                shutil.copyfileobj(old, new, _BLOCK)
+        reverse = [] if keeps_original else _reverse(splices, source)
+        head = {
+            "counterpoise_receipt": RECEIPT_VERSION,
+            "original_sha256": _hash(source),
+            "applied_sha256": _hash(made),
+            "holds_original": keeps_original,
+            "text": list(patch.task.text),
+            "label": patch.task.label,
+            "attributes": list(patch.task.attributes),
+            "trusted": patch.task.trusted,
+            "splices": [
+                [splice.start, splice.end, base64.b64encode(splice.replacement).decode()]
+                for splice in reverse
+            ],
+        }
+        archive.writestr("receipt.json", json.dumps(head))
+
+
+def _add_new_ids(path: Path, rows: Mapping[int, LabelChange], new_ids: Sequence[str]) -> None:
+    """Add under which ids the changed records are found from now on."""
+    listed = []
+    n_dropped = 0
+    for row in sorted(rows):
+        change = rows[row]
+        is_dropped = change.outcome is LabelOutcome.DROP
+        listed.append(
+            {
+                "id": change.id,
+                "id_after": "" if is_dropped else new_ids[row - n_dropped],
+                "outcome": str(change.outcome),
+                "before": change.before,
+                "after": change.after,
+            }
+        )
+        n_dropped += is_dropped
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("rows.json", json.dumps(listed, ensure_ascii=False))
+
+
+def _read_receipt(path: Path) -> dict[str, Any]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            told = json.loads(archive.read("receipt.json"))
+            told["rows"] = json.loads(archive.read("rows.json"))
+    except FileNotFoundError as error:
+        raise DataError(
+            "no such file", where=str(path), hint="counterpoise apply writes it beside its output; name it"
+        ) from error
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError("is no receipt of counterpoise apply", where=str(path)) from error
+    if told.get("counterpoise_receipt") != RECEIPT_VERSION:
+        raise DataError("is a receipt of another version", where=str(path))
+    return dict(told)
+
+
+def _reverse(splices: Sequence[_Splice], source: Path) -> list[_Splice]:
+    """The splices that turn the result back."""
+    reverse = []
+    shift = 0
+    with source.open("rb") as file:
+        for splice in splices:
+            file.seek(splice.start)
+            old = file.read(splice.end - splice.start)
+            start = splice.start + shift
+            reverse.append(_Splice(start, start + len(splice.replacement), old))
+            shift += len(splice.replacement) - len(old)
+    return reverse
+
+
+def _is_gzip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
+def _unpack(source: Path, target: Path) -> Path:
+    if not _is_gzip(source):
+        return source
+    with open_bytes(source) as packed, target.open("wb") as plain:
+        shutil.copyfileobj(packed, plain, _BLOCK)
+    return target
+
+
+def _pack(plain: Path, target: Path) -> Path:
+    with (
+        plain.open("rb") as old,
+        target.open("wb") as raw,
+        gzip.GzipFile(fileobj=raw, mode="wb", filename="", mtime=0) as new,
+    ):
+        shutil.copyfileobj(old, new, _BLOCK)
+    return target
+
+
+@contextlib.contextmanager
+def _map(path: Path) -> Iterator[Buffer]:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
+        yield buffer
+
+
+def _hash(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,199 @@
+"""How good the relabelling is, estimated from audits alone: recall, precision, and what the first judge misses.
+
+Recall is the share of known relevant passages that both judges together relabel. Precision follows from it, from the
+share of gold negatives that they relabel, and from the share of all candidates that they relabelled (Rogan and Gladen's
+correction); without gold it is unknown, because planted random passages are easier than mined ones.
+
+Paper: Rogan, Gladen (1978) "Estimating prevalence from the results of a screening test".
+
+>>> from counterpoise.relabel.judge_audits import Rate
+>>> found = estimate_prevalence(Rate(120, 1000), Rate(80, 100), Rate(5, 100))
+>>> print(f"{found.value:.4f}")
+0.0933
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from counterpoise.relabel.judge_audits import Planted, Rate
+from counterpoise.relabel.verdicts import Grade
+
+_N_DRAWS = 4000
+_LEAST_YOUDEN = 0.3
+"""Sensitivity and specificity that together exceed one by less say nothing about a share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A quantity with its 95% interval; NaN where it is unknown."""
+
+    value: float
+    low: float
+    high: float
+
+    def as_dict(self) -> dict[str, float] | None:
+        """Plain values; None where it is unknown."""
+        return None if np.isnan(self.value) else {"value": self.value, "low": self.low, "high": self.high}
+
+    def __str__(self) -> str:
+        """`0.91 (0.84 to 0.95)`, or `unknown`."""
+        return "unknown" if np.isnan(self.value) else f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
+
+
+UNKNOWN = Estimate(float("nan"), float("nan"), float("nan"))
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """What the audits say of a relabelling.
+
+    Args:
+        recall: share of the false negatives among the candidates that are relabelled.
+        recall_planted: the same on planted positives alone.
+        false_alarms: share of wrong candidates that are relabelled, on gold.
+        precision: share of the relabelled that are right.
+        n_false_negatives: false negatives among the candidates, found or not.
+        first_recall: share of what the second judge confirms that the first one flags.
+        missed: of unflagged candidates that the second judge was asked about, those it calls better or equal.
+    """
+
+    recall: Rate
+    recall_planted: Rate
+    false_alarms: Rate
+    precision: Estimate
+    n_false_negatives: Estimate
+    first_recall: Estimate
+    missed: Rate
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {
+            "recall": self.recall.as_dict() or "unknown",
+            "recall_on_planted": self.recall_planted.as_dict() or "unknown",
+            "false_alarm_ratio_on_gold": self.false_alarms.as_dict() or "unknown",
+            "precision": self.precision.as_dict() or "unknown",
+            "n_false_negatives": self.n_false_negatives.as_dict() or "unknown",
+            "first_judge_recall": self.first_recall.as_dict() or "unknown",
+            "missed_of_unflagged": self.missed.as_dict() or "unknown",
+        }
+
+
+def estimate(
+    known: Sequence[Planted],
+    *,
+    n_judged: int,
+    n_relabelled: int,
+    n_confirmed: int,
+    n_unflagged: int,
+    missed: Rate,
+) -> Estimates:
+    """Estimates for a relabelling.
+
+    Args:
+        known: planted passages and gold candidates, with both judges' answers.
+        n_judged: candidates that were judged.
+        n_relabelled: those that the judges relabelled, before the ambiguity guard.
+        n_confirmed: flagged candidates that the second judge called better or equal.
+        n_unflagged: candidates that the first judge refused.
+        missed: of a random part of these, those that the second judge called better or equal.
+    """
+    relevant = [one for one in known if one.is_relevant]
+    planted = [one for one in relevant if one.kind == "positive"]
+    gold = [one for one in known if one.kind == "gold" and not one.is_relevant]
+    recall = _count(relevant)
+    false_alarms = _count(gold)
+    relabelled = Rate(n_relabelled, n_judged)
+    prevalence = estimate_prevalence(relabelled, recall, false_alarms)
+    return Estimates(
+        recall=recall,
+        recall_planted=_count(planted),
+        false_alarms=false_alarms,
+        precision=_estimate_precision(relabelled, recall, false_alarms),
+        n_false_negatives=Estimate(
+            *(end * n_judged for end in (prevalence.value, prevalence.low, prevalence.high))
+        ),
+        first_recall=_estimate_first_recall(known, n_confirmed, n_unflagged, missed),
+        missed=missed,
+    )
+
+
+def estimate_prevalence(found: Rate, sensitivity: Rate, false_alarms: Rate) -> Estimate:
+    """The true share behind a share that an imperfect judge found.
+
+    Args:
+        found: what the judge found.
+        sensitivity: share of true ones that it finds.
+        false_alarms: share of others that it finds.
+
+    Returns:
+        Unknown where nothing was measured, or where the judge is too close to guessing.
+    """
+    if not _is_usable(found, sensitivity, false_alarms):
+        return UNKNOWN
+    p, se, fa = (_draw(rate, turn) for turn, rate in enumerate((found, sensitivity, false_alarms)))
+    value = (found.value - false_alarms.value) / (sensitivity.value - false_alarms.value)
+    return _summarise(value, _correct(p, se, fa))
+
+
+def _estimate_precision(found: Rate, sensitivity: Rate, false_alarms: Rate) -> Estimate:
+    if not found.k or not _is_usable(found, sensitivity, false_alarms):
+        return UNKNOWN
+    p, se, fa = (_draw(rate, turn) for turn, rate in enumerate((found, sensitivity, false_alarms)))
+    share = (found.value - false_alarms.value) / (sensitivity.value - false_alarms.value)
+    return _summarise(share * sensitivity.value / found.value, _correct(p, se, fa) * se / p)
+
+
+def _estimate_first_recall(
+    known: Sequence[Planted], n_confirmed: int, n_unflagged: int, missed: Rate
+) -> Estimate:
+    """Confirmed over confirmed and missed; corrected for the second judge's own errors where gold tells them.
+
+    Without gold its false alarms among the unflagged count as missed, so the figure is a lower bound.
+    """
+    if not missed.n or not n_confirmed + missed.k:
+        return UNKNOWN
+    relevant = [one.second for one in known if one.is_relevant and one.second is not None]
+    others = [
+        one.second for one in known if one.kind == "gold" and not one.is_relevant and one.second is not None
+    ]
+    sensitivity = Rate(sum(one.grade is Grade.BETTER_OR_EQUAL for one in relevant), len(relevant))
+    false_alarms = Rate(sum(one.grade is Grade.BETTER_OR_EQUAL for one in others), len(others))
+    share, draws = missed.value, _draw(missed, 3)
+    if _is_usable(missed, sensitivity, false_alarms):
+        # The same errors stand in both counts: of the confirmed, only what is right is what could be missed.
+        share = float(_correct(*(np.array([rate.value]) for rate in (missed, sensitivity, false_alarms)))[0])
+        draws = _correct(draws, _draw(sensitivity, 4), _draw(false_alarms, 5)) * _draw(sensitivity, 4)
+        share *= sensitivity.value
+    right = float(n_confirmed)
+    return _summarise(right / (right + share * n_unflagged), right / (right + draws * n_unflagged))
+
+
+def _is_usable(found: Rate, sensitivity: Rate, false_alarms: Rate) -> bool:
+    if not (found.n and sensitivity.n and false_alarms.n):
+        return False
+    return sensitivity.value - false_alarms.value >= _LEAST_YOUDEN
+
+
+def _count(known: Sequence[Planted]) -> Rate:
+    return Rate(sum(one.is_relabelled for one in known), len(known))
+
+
+def _draw(rate: Rate, turn: int) -> NDArray[np.float64]:
+    """Plausible values of a share: draws from its Jeffreys posterior, the same in every run."""
+    return np.random.default_rng(turn).beta(rate.k + 0.5, rate.n - rate.k + 0.5, _N_DRAWS)
+
+
+def _correct(p: NDArray[np.float64], se: NDArray[np.float64], fa: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.clip((p - fa) / np.maximum(se - fa, 0.05), 0.0, 1.0)
+
+
+def _summarise(value: float, draws: NDArray[np.float64]) -> Estimate:
+    low, high = np.quantile(np.clip(draws, 0.0, 1.0), [0.025, 0.975])
+    held = min(max(value, 0.0), 1.0)
+    return Estimate(held, min(float(low), held), max(float(high), held))

@@ -1,0 +1,106 @@
+"""The Python API for retrieval instances: relabel false negatives, and write what came of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from counterpoise.errors import JobError
+from counterpoise.events import Listener, ignore
+
+if TYPE_CHECKING:
+    from counterpoise.relabel.retrieval_result import RelabelledInstances
+    from counterpoise.retrieval_io import Instance
+
+
+def relabel_negatives(
+    data: str | Path | Sequence[Instance],
+    *,
+    model: Any = "embedded",
+    strong_model: Any = None,
+    corpus: str | Path = "",
+    budget: str | int = "2M",
+    listener: Listener = ignore,
+    **keys: Any,
+) -> RelabelledInstances:
+    """Find training negatives that answer their query, with a cascade of two audited judges.
+
+    Nothing is written; see `write_relabelled`. Replies are kept, so a call that was stopped goes on where it was.
+
+    Args:
+        data: a file of instances (Tevatron, RLHN or sentence-transformers form), or instances.
+        model: the cheap judge: `embedded`, a URL, or the keys of `llm` in a job.
+        strong_model: the strong judge; the same as `model` where not given.
+        corpus: passages or a BEIR folder, where further candidates are mined.
+        budget: tokens, as a number or `2M`, `500k`.
+        listener: told of every step.
+        **keys: any other key of a `RetrievalJob`: gold, check_positives, most_relabels, most_flagged, ...
+
+    Returns:
+        Instances before and after, decisions with reasons, audits, estimates, one sentence.
+
+    Raises:
+        UserError: a mistake in the arguments or the data.
+        ServiceError: a server, a download or a disk failed; call again to go on.
+
+    Example:
+        >>> import counterpoise
+        >>> done = counterpoise.relabel_negatives("triples.jsonl", model="http://localhost:8000/v1")  # doctest: +SKIP
+        >>> print(done.sentence)  # doctest: +SKIP
+    """
+    from counterpoise.api import run_alone as wait
+    from counterpoise.retrieval_job import retrieval_job_from
+    from counterpoise.retrieval_steps import relabel_job
+
+    given = None if isinstance(data, str | Path) else list(data)
+    if given == []:
+        raise JobError("no instances", where="data", hint="give a file or at least one instance")
+    source = str(data) if isinstance(data, str | Path) else "memory"
+    job = retrieval_job_from(
+        data=source,
+        llm=model,
+        strong_llm=strong_model,
+        corpus=str(corpus),
+        budget=budget,
+        **{name: value for name, value in keys.items() if value != ""},
+    )
+    done: RelabelledInstances = wait(lambda: relabel_job(job, listener, given))
+    return done
+
+
+def write_relabelled(
+    done: RelabelledInstances, source: Path, target: Path, form: str = "auto"
+) -> dict[str, Path]:
+    """Write the repaired instances in the form of their source, the decisions and the summary beside them.
+
+    Args:
+        done: what came of relabelling.
+        source: the file that was read; its form is kept.
+        target: the file to write; the others take its name and `.decisions.jsonl`, `.summary.json`.
+        form: of the source.
+
+    Returns:
+        What was written: `repaired`, `decisions`, `summary`.
+
+    Raises:
+        JobError: a file cannot be written.
+    """
+    from counterpoise.retrieval_io import find_form, write_instances
+    from counterpoise.run_directory import write_text
+
+    stem = target.name.removesuffix(".gz").removesuffix(".jsonl")
+    decisions = target.with_name(f"{stem}.decisions.jsonl")
+    summary = target.with_name(f"{stem}.summary.json")
+    try:
+        write_instances(target, done.after, find_form(source) if form == "auto" else form)
+        done.write_decisions(decisions)
+        write_text(summary, json.dumps(done.summary(), ensure_ascii=False, indent=2, sort_keys=True) + "\n")
+    except OSError as error:
+        raise JobError(
+            f"cannot be written ({error.strerror})",
+            where=str(target),
+            hint="name a file in a folder that can be",
+        ) from error
+    return {"repaired": target, "decisions": decisions, "summary": summary}

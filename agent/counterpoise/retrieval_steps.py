@@ -1,0 +1,198 @@
+"""From a retrieval job to relabelled instances: read, mine candidates, open the two judges, run the cascade."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from counterpoise.assets import find_cache_dir
+from counterpoise.engines import open_chat
+from counterpoise.errors import DataError
+from counterpoise.events import Event, Listener
+from counterpoise.job import LlmConfig
+from counterpoise.llm import ChatClient, ReplyStore, TokenBudget
+from counterpoise.preparation import make_encoder
+from counterpoise.relabel.judges import Judge, Stage
+from counterpoise.relabel.retrieval import CascadeSettings, Gold, relabel_instances
+from counterpoise.relabel.retrieval_result import RelabelledInstances
+from counterpoise.retrieval_io import Instance, Passage, read_beir, read_instances, read_passages
+from counterpoise.retrieval_job import RetrievalJob
+
+if TYPE_CHECKING:
+    from counterpoise_retrievers.encoders import Encoder
+
+
+def load_instances(job: RetrievalJob) -> list[Instance]:
+    """The instances of a job.
+
+    Raises:
+        DataError: the file cannot be used, or holds none.
+    """
+    instances = list(read_instances(Path(job.data), job.form))
+    if not instances:
+        raise DataError("holds no instances", where=job.data, hint="one JSON object a line")
+    return instances
+
+
+def load_corpus(source: str) -> list[Passage]:
+    """Passages of a file, or of the corpus of a BEIR folder."""
+    path = Path(source)
+    if not path.is_dir():
+        return list(read_passages(path))
+    return list(read_beir(path).corpus.values())
+
+
+def load_gold(source: str) -> Gold:
+    """Known answers: query id, passage id, score a line (tab-separated, or a CSV); above 0 is relevant.
+
+    Raises:
+        DataError: the file cannot be read, or a line is no judgement.
+    """
+    path = Path(source)
+    gold: dict[tuple[str, str], bool] = {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            delimiter = "," if path.suffix == ".csv" else "\t"
+            for number, cells in enumerate(csv.reader(file, delimiter=delimiter), start=1):
+                try:
+                    query_id, passage_id, score = cells
+                    gold[query_id, passage_id] = float(score) > 0
+                except ValueError:
+                    if number > 1:
+                        hint = "a line has a query id, a passage id and a number"
+                        raise DataError(
+                            "is no judgement", where=f"{path}: line {number}", hint=hint
+                        ) from None
+    except OSError as error:
+        raise DataError(f"cannot be read ({error.strerror})", where=str(path)) from error
+    return gold
+
+
+def mine_candidates(
+    instances: Sequence[Instance], corpus: Sequence[Passage], encoder: Encoder, n_candidates: int
+) -> Mapping[int, Sequence[Passage]]:
+    """Passages of the corpus that a query finds by meaning and by words, and that are not its positives.
+
+    Vectors prefer the short, the early and the literal; words have other preferences, so both rankings are fused.
+
+    Args:
+        instances: n instances.
+        corpus: where to look.
+        encoder: of queries and passages.
+        n_candidates: for each query.
+
+    Returns:
+        Position of an instance -> passages, best first.
+    """
+    from counterpoise_retrievers.bm25 import BM25Index
+    from counterpoise_retrievers.fusion import fuse_rankings
+    from counterpoise_retrievers.hard_negatives import mine_hard_negatives
+
+    passages = [passage for passage in corpus if passage.full_text]
+    places = {passage.id: place for place, passage in enumerate(passages)}
+    known = [[places[one.id] for one in instance.positives if one.id in places] for instance in instances]
+    queries = [instance.query for instance in instances]
+    texts = [passage.full_text for passage in passages]
+    dense = mine_hard_negatives(
+        encoder.encode(queries), encoder.encode(texts), known, n_negatives=n_candidates
+    ).indices
+    most_known = max(map(len, known), default=0)
+    by_words = BM25Index(texts).search(queries, n_candidates + most_known)[1]
+    for row, own in zip(by_words, known, strict=True):
+        row[np.isin(row, own)] = -1
+    fused = fuse_rankings([dense, by_words], n_candidates)[1]
+    return {place: [passages[int(one)] for one in row if one >= 0] for place, row in enumerate(fused)}
+
+
+async def relabel_job(
+    job: RetrievalJob,
+    listener: Listener,
+    instances: Sequence[Instance] | None = None,
+) -> RelabelledInstances:
+    """Run the cascade of a job.
+
+    Args:
+        job: what to do.
+        listener: told of every step.
+        instances: in place of the job's data.
+
+    Raises:
+        UserError: a mistake in the job or the data.
+        ServiceError: a server, a download or a disk failed; again with the same job goes on.
+    """
+    instances = load_instances(job) if instances is None else instances
+    gold = load_gold(job.gold) if job.gold else {}
+    cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
+    mined: Mapping[int, Sequence[Passage]] = {}
+    if job.corpus:
+        mined = _mine(job, instances, cache_dir, listener)
+    settings = CascadeSettings(
+        most_relabels=job.most_relabels,
+        counts_worse=job.counts_worse,
+        most_flagged=job.most_flagged,
+        check_positives=job.check_positives,
+        source_field=job.source_field,
+    )
+    budget = TokenBudget(job.budget.tokens)
+    with ReplyStore(cache_dir / "replies.sqlite") as store:
+        async with _open_judges(job, store, budget, cache_dir, listener) as (first, second):
+            return await relabel_instances(
+                instances, first, second, settings=settings, mined=mined, gold=gold, listener=listener
+            )
+
+
+def _mine(
+    job: RetrievalJob, instances: Sequence[Instance], cache_dir: Path, listener: Listener
+) -> Mapping[int, Sequence[Passage]]:
+    from counterpoise_retrievers.encoders import CachedEncoder
+
+    encoder = CachedEncoder(
+        make_encoder(job.encoder, cache_dir, listener),
+        cache_dir / "vectors",
+        on_progress=lambda done, total: listener(Event("encoding", {"done": done, "total": total})),
+    )
+    return mine_candidates(instances, load_corpus(job.corpus), encoder, job.candidates)
+
+
+@asynccontextmanager
+async def _open_judges(
+    job: RetrievalJob, store: ReplyStore, budget: TokenBudget, cache_dir: Path, listener: Listener
+) -> AsyncIterator[tuple[Judge, Judge]]:
+    """Both judges; where they are the same model there is one way to it."""
+    async with _open_chat(job.llm, store, budget, cache_dir, listener) as first:
+        if job.second_llm == job.llm:
+            yield _make_judge("first", first, job, job.llm), _make_judge("second", first, job, job.llm)
+            return
+        async with _open_chat(job.second_llm, store, budget, cache_dir, listener) as second:
+            yield (
+                _make_judge("first", first, job, job.llm),
+                _make_judge("second", second, job, job.second_llm),
+            )
+
+
+def _open_chat(
+    llm: LlmConfig, store: ReplyStore, budget: TokenBudget, cache_dir: Path, listener: Listener
+) -> AbstractAsyncContextManager[ChatClient]:
+    return open_chat(
+        engine=llm.engine,
+        urls=llm.url,
+        model=llm.model,
+        api_key_env=llm.api_key_env,
+        concurrency=llm.concurrency,
+        store=store,
+        budget=budget,
+        cache_dir=cache_dir,
+        listener=listener,
+    )
+
+
+def _make_judge(stage: Stage, chat: ChatClient, job: RetrievalJob, llm: LlmConfig) -> Judge:
+    if llm.engine == "embedded":
+        # It has room for 2,048 tokens, prompt and reply together.
+        return Judge(stage, chat, per_call=2, max_characters=500, n_references=1)
+    return Judge(stage, chat, per_call=job.per_call, max_characters=job.max_characters)

@@ -1,0 +1,323 @@
+"""Wrong labels of people (Noisy AG News) and planted ones: found, repaired, and what is promised of it.
+
+`true_label` is read for the known rows (200 drawn at random a seed) and for scoring, never otherwise. Known rows are
+left out of detection_auprc, change_precision and promise_broken_ratio; residual_wrong_ratio, fixed_ratio and
+clean_test_accuracy are of the whole data, the known rows mended, as a user would have it (the cleanlab arms mend
+nothing that cleanlab does not find). The test is 2,000 clean texts; the student is logistic regression on MiniLM.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score
+
+from counterpoise.assets import find_cache_dir
+from counterpoise.events import ignore
+from counterpoise.preparation import make_encoder
+from counterpoise.records import Floats, Integers, Records
+from counterpoise.relabel.label_judges import Reference
+from counterpoise.relabel.labels import Decisions, decide_labels
+from counterpoise.relabel.suspects import UNKNOWN, Suspects, find_suspects, score_labels
+from counterpoise.splits import assign_folds, keyed_hash, sample_by_rank
+from counterpoise_retrievers.encoders import CachedEncoder
+from evals.common import Result, Settings, find_file, interval, read_csv, resample_means
+
+N_SEEDS = 5
+N_GOLD = 200
+N_DRAWS = 40
+JUDGE_ACCURACY = 0.9
+PROMISES = (0.7, 0.8, 0.9)
+METHODS = ("self_confidence", "normalized_margin", "confidence_weighted_entropy")
+NAME = "label_noise"
+
+
+class ScriptedJudge:
+    """A judge of known accuracy: right with that probability, else a wrong label; the same for a text every time."""
+
+    def __init__(self, truth: dict[str, int], n_labels: int, accuracy: float, key: str) -> None:
+        self.truth, self.n_labels, self.accuracy, self.key = truth, n_labels, accuracy, key
+        self.name = f"scripted judge ({accuracy:.0%})"
+        self.n_asked = 0
+
+    async def judge(self, texts: Sequence[str], references: Sequence[Sequence[Reference]]) -> Floats:
+        """(n, k) probabilities: 0.85 for the answer."""
+        self.n_asked += len(texts)
+        answers = np.full((len(texts), self.n_labels), 0.15 / (self.n_labels - 1))
+        for row, text in enumerate(texts):
+            draw = keyed_hash(f"{self.key}:right", text) / 2**64
+            shift = 0
+            if draw >= self.accuracy:
+                shift = 1 + keyed_hash(f"{self.key}:wrong", text) % (self.n_labels - 1)
+            answers[row, (self.truth[text] + shift) % self.n_labels] = 0.85
+        return answers
+
+
+class News:
+    """Noisy AG News with its vectors; what costs time is computed once."""
+
+    def __init__(self, settings: Settings) -> None:
+        folder = settings.data / "noisy_ag_news"
+        rows = read_csv(find_file(folder, "noisy_5k.csv.gz"))
+        clean = read_csv(find_file(folder, "clean_test_2k.csv.gz"))
+        if settings.quick:
+            rows = rows[:1500]
+        self.names = tuple(sorted({row["true_label"] for row in rows}))
+        number = {name: place for place, name in enumerate(self.names)}
+        self.texts = np.array([row["text"] for row in rows], dtype=object)
+        self.given = np.array([number[row["noisy_label"]] for row in rows])
+        self.truth = np.array([number[row["true_label"]] for row in rows])
+        self.test_truth = np.array([number[row["true_label"]] for row in clean])
+        cache_dir = find_cache_dir()
+        encoder = CachedEncoder(make_encoder("", cache_dir, ignore), cache_dir / "vectors")
+        self.vectors = encoder.encode([str(text) for text in self.texts])
+        self.test_vectors = encoder.encode([row["text"] for row in clean])
+
+    def make_records(self, labels: Integers) -> tuple[Records, Integers]:
+        """Records with the given labels, and their folds."""
+        ids = np.array([f"{keyed_hash('row', str(text)):016x}" for text in self.texts], dtype=object)
+        records = Records(ids, self.texts, labels, self.names, groups=ids)
+        return records, assign_folds(records, 5, "folds")
+
+    def score_student(self, labels: Integers, kept: NDArray[np.bool_] | None = None) -> float:
+        """Accuracy on the clean test texts of a student trained on these labels."""
+        kept = np.ones(len(labels), dtype=np.bool_) if kept is None else kept
+        model = LogisticRegression(C=3.0, max_iter=1000).fit(self.vectors[kept], labels[kept])
+        return float(model.score(self.test_vectors, self.test_truth))
+
+
+def run(settings: Settings) -> Iterator[Result]:
+    """All parts; `--only planted` or `--only noisy_ag_news` runs one."""
+    news = News(settings)
+    if not settings.only or "noisy_ag_news" in settings.only:
+        yield from run_human_noise(news, settings)
+    if not settings.only or "planted" in settings.only:
+        yield from run_planted_noise(news, settings)
+
+
+def run_human_noise(news: News, settings: Settings) -> Iterator[Result]:
+    """People's mistakes, with and without known labels, with and without a judge."""
+    seeds = settings.seeds or N_SEEDS
+    records, folds = news.make_records(news.given)
+    wrong = news.given != news.truth
+    nobody = np.full(len(wrong), UNKNOWN)
+    bare = find_suspects(news.vectors, news.given, records.groups, folds, len(news.names))
+    lines: dict[tuple[str, str], list[float]] = {}
+
+    def note(arm: str, metric: str, value: float) -> None:
+        lines.setdefault((arm, metric), []).append(value)
+
+    found = dict(rank_by_cleanlab(news.given, bare.views["classifier"]))
+    replaced = replace_by_cleanlab(news.given, bare.views["classifier"])
+    student = {
+        "nothing": news.score_student(news.given),
+        "true_labels": news.score_student(news.truth),
+        "cleanlab": news.score_student(replaced),
+    }
+    for seed in range(seeds):
+        known = sample_by_rank(records.ids, N_GOLD, f"gold {seed}")
+        gold = nobody.copy()
+        gold[known] = news.truth[known]
+        rest = gold == UNKNOWN
+        for name, value in student.items():
+            note(name, "clean_test_accuracy", value)
+        note("nothing", "residual_wrong_ratio", float(wrong.mean()))
+        note("cleanlab", "residual_wrong_ratio", float((replaced != news.truth).mean()))
+        changed = replaced != news.given
+        note("cleanlab", "change_precision", float((replaced == news.truth)[changed].mean()))
+        note("cleanlab", "fixed_ratio", float((replaced == news.truth)[wrong].mean()))
+        scores = {
+            method: float(average_precision_score(wrong[rest], found[method][rest])) for method in found
+        }
+        note("cleanlab", "detection_auprc", max(scores.values()))
+        note(
+            "counterpoise_without_gold",
+            "detection_auprc",
+            float(average_precision_score(wrong[rest], bare.scores[rest])),
+        )
+        suspects = find_with(news, records, folds, gold, bare)
+        note(
+            "counterpoise",
+            "detection_auprc",
+            float(average_precision_score(wrong[rest], suspects.scores[rest])),
+        )
+        note("known_rows_only", "clean_test_accuracy", score_known_only(news, known))
+        for promised in PROMISES:
+            for judge in (
+                None,
+                ScriptedJudge(
+                    dict(zip(news.texts, news.truth, strict=True)),
+                    len(news.names),
+                    JUDGE_ACCURACY,
+                    f"judge {seed}",
+                ),
+            ):
+                arm = f"counterpoise{'_judge_90' if judge else ''}_at_{promised}"
+                decisions = asyncio.run(
+                    decide_labels(
+                        records,
+                        news.vectors,
+                        folds,
+                        gold,
+                        min_precision=promised,
+                        judge=judge,
+                        suspects=suspects,
+                    )
+                )
+                for metric, value in measure(news, decisions, gold).items():
+                    note(arm, metric, value)
+    for (arm, metric), values in lines.items():
+        if all(value != value for value in values):
+            continue  # no label changed in any draw: there is no precision
+        yield make_result("noisy_ag_news", arm, metric, values)
+    yield from check_promise(news, records, folds, bare, settings)
+
+
+def check_promise(
+    news: News, records: Records, folds: Integers, bare: Suspects, settings: Settings
+) -> Iterator[Result]:
+    """How often the promise breaks over other draws of known rows: at most one minus the confidence."""
+    n_draws = 8 if settings.quick else N_DRAWS
+    broken: dict[float, list[float]] = {promised: [] for promised in PROMISES}
+    fixed: dict[float, list[float]] = {promised: [] for promised in PROMISES}
+    accuracy: dict[float, list[float]] = {promised: [] for promised in PROMISES}
+    for draw in range(n_draws):
+        known = sample_by_rank(records.ids, N_GOLD, f"promise {draw}")
+        gold = np.full(len(news.given), UNKNOWN)
+        gold[known] = news.truth[known]
+        suspects = find_with(news, records, folds, gold, bare)
+        for promised in PROMISES:
+            decisions = asyncio.run(
+                decide_labels(
+                    records,
+                    news.vectors,
+                    folds,
+                    gold,
+                    min_precision=promised,
+                    suspects=suspects,
+                    queue_ratio=0.01,
+                )
+            )
+            told = measure(news, decisions, gold)
+            broken[promised].append(float(told["change_precision"] < promised))
+            fixed[promised].append(told["fixed_ratio"])
+            accuracy[promised].append(told["clean_test_accuracy"])
+    for name, tables in (
+        ("promise_broken_ratio", broken),
+        (f"fixed_ratio@{n_draws}", fixed),
+        (f"clean_test_accuracy@{n_draws}", accuracy),
+    ):
+        for promised, values in tables.items():
+            yield make_result("noisy_ag_news", f"counterpoise_at_{promised}", name, values)
+
+
+def run_planted_noise(news: News, settings: Settings) -> Iterator[Result]:
+    """A tenth and a fifth of the true labels replaced at random, a perfect judge: what is surfaced is repaired."""
+    for ratio in (0.1, 0.2):
+        values: dict[str, list[float]] = {}
+        for seed in range(settings.seeds or N_SEEDS):
+            planted = news.truth.copy()
+            n_planted = round(ratio * len(planted))
+            texts = [str(text) for text in news.texts]
+            hit = sample_by_rank(texts, n_planted, f"planted {seed}")
+            shifts = [1 + keyed_hash(f"shift {seed}", texts[row]) % (len(news.names) - 1) for row in hit]
+            planted[hit] = (planted[hit] + shifts) % len(news.names)
+            records, folds = news.make_records(planted)
+            gold = np.full(len(planted), UNKNOWN)
+            known = sample_by_rank(records.ids, N_GOLD, f"gold {seed}")
+            gold[known] = news.truth[known]
+            judge = ScriptedJudge(dict(zip(texts, news.truth, strict=True)), len(news.names), 1.0, "perfect")
+            suspects = find_suspects(news.vectors, planted, records.groups, folds, len(news.names), gold)
+            wrong = (planted != news.truth) & (gold == UNKNOWN)
+            queue = suspects.queue[gold[suspects.queue] == UNKNOWN]
+            for multiple in (0.5, 1.0, 1.5, 2.0):
+                inside = np.zeros(len(planted), dtype=np.bool_)
+                inside[queue[: round(multiple * wrong.sum())]] = True
+                values.setdefault(f"surfaced_ratio@{multiple}", []).append(
+                    float(wrong[inside].sum() / wrong.sum())
+                )
+            # The queue of the method itself, at twice the number of labels it thinks wrong.
+            decisions = asyncio.run(
+                decide_labels(
+                    records, news.vectors, folds, gold, min_precision=0.7, judge=judge, suspects=suspects
+                )
+            )
+            relabelled = decisions.outcomes == "relabel"
+            right = relabelled & (decisions.after == news.truth)
+            size = round(2.0 * suspects.scores.sum())
+            asked = np.zeros(len(planted), dtype=np.bool_)
+            asked[suspects.queue[:size]] = True
+            values.setdefault("surfaced_ratio", []).append(float((wrong & asked).sum() / wrong.sum()))
+            values.setdefault("fixed_ratio", []).append(float((wrong & right).sum() / wrong.sum()))
+            values.setdefault("queue_over_noise_ratio", []).append(
+                float(asked[gold == UNKNOWN].sum() / wrong.sum())
+            )
+        for metric, draws in values.items():
+            yield make_result(f"planted_{ratio}", "counterpoise_judge_perfect", metric, draws)
+
+
+def find_with(news: News, records: Records, folds: Integers, gold: Integers, bare: Suspects) -> Suspects:
+    """`find_suspects` with known rows; the views that do not depend on them are taken over."""
+    return find_suspects(
+        news.vectors, news.given, records.groups, folds, len(news.names), gold, views=bare.views
+    )
+
+
+def measure(news: News, decisions: Decisions, gold: Integers) -> dict[str, float]:
+    """What a set of decisions is worth."""
+    relabelled = decisions.outcomes == "relabel"
+    labels = np.where(relabelled, decisions.after, news.given)
+    unknown = relabelled & (gold == UNKNOWN)
+    wrong = news.given != news.truth
+    return {
+        "changed_labels": float(unknown.sum()),
+        "change_precision": float((labels == news.truth)[unknown].mean()) if unknown.any() else float("nan"),
+        "fixed_ratio": float((labels == news.truth)[wrong].mean()),
+        "fixed_without_known_ratio": float((labels == news.truth)[wrong & (gold == UNKNOWN)].mean()),
+        "residual_wrong_ratio": float((labels != news.truth).mean()),
+        "clean_test_accuracy": news.score_student(labels),
+    }
+
+
+def rank_by_cleanlab(labels: Integers, probabilities: Floats) -> Iterator[tuple[str, Floats]]:
+    """Suspicion by every score cleanlab has."""
+    from cleanlab.rank import get_label_quality_scores
+
+    for method in METHODS:
+        yield method, -score_labels(labels, probabilities, method)
+        if method != METHODS[-1]:
+            yield (
+                f"{method}, adjusted",
+                -get_label_quality_scores(labels, probabilities, method=method, adjust_pred_probs=True),
+            )
+
+
+def replace_by_cleanlab(labels: Integers, probabilities: Floats) -> Integers:
+    """Labels that cleanlab flags, replaced by the likeliest other one."""
+    from cleanlab.filter import find_label_issues
+
+    issues = find_label_issues(labels, probabilities, filter_by="both", n_jobs=1)
+    replaced = labels.copy()
+    replaced[issues] = probabilities[issues].argmax(axis=1)
+    return np.asarray(replaced)
+
+
+def score_known_only(news: News, known: Integers) -> float:
+    """The student trained on the known rows alone: what they are worth without the others."""
+    model = LogisticRegression(C=3.0, max_iter=1000).fit(news.vectors[known], news.truth[known])
+    return float(model.score(news.test_vectors, news.test_truth))
+
+
+def make_result(data: str, arm: str, metric: str, values: Sequence[float]) -> Result:
+    """Mean over draws with a bootstrap interval; draws without a value (nothing changed) are left out and counted."""
+    there = [value for value in values if value == value]
+    if not there:
+        return Result(NAME, data, arm, metric, float("nan"), float("nan"), float("nan"), 0)
+    low, high = interval(resample_means(there))
+    return Result(
+        NAME, data, arm, metric, float(np.mean(there)), low, high, len(there), extra={"draws": len(values)}
+    )

@@ -1,0 +1,161 @@
+"""Trains one retriever and scores it; a process of its own, because torch and FAISS do not always share one.
+
+Reads a specification (JSON) from standard input and writes nDCG@10 of each held-out query to standard output::
+
+    kind       adapter (a square matrix on frozen vectors) or minilm (all weights)
+    seed       order of the batches, choice among several positives
+    instances  [query, [positives], [negatives]], as places in `texts`
+    corpus     places of the passages that are searched
+    held_out   [query, [relevant passages]], as places
+    texts      for minilm; `vectors`, a .npy file of the same order, for the adapter
+    model      for minilm: the folder of the weights
+
+Both are trained by the same loss: cross entropy of the positive against the instance's hard negatives and the other
+positives of the batch.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+ADAPTER = {"epochs": 12, "batch": 32, "rate": 1e-3, "negatives": 7, "temperature": 0.05}
+MINILM = {"epochs": 1, "batch": 16, "rate": 3e-5, "negatives": 3, "temperature": 0.05}
+MAX_TOKENS = 96
+
+
+def main() -> None:
+    """Train and score what standard input says."""
+    spec = json.load(sys.stdin)
+    scores = train_adapter(spec) if spec["kind"] == "adapter" else train_minilm(spec)
+    json.dump(scores, sys.stdout)
+
+
+def iterate_batches(spec: dict[str, Any], how: dict[str, Any]) -> Iterator[list[tuple[int, int, list[int]]]]:
+    """Query, one of its positives, its first hard negatives; every instance once an epoch."""
+    source = random.Random(spec["seed"])
+    n_negatives = how["negatives"]
+    usable = [one for one in spec["instances"] if one[1] and len(one[2]) >= n_negatives]
+    for _ in range(how["epochs"]):
+        order = source.sample(usable, len(usable))
+        for start in range(0, len(order) - 1, how["batch"]):
+            yield [
+                (query, source.choice(positives), negatives[:n_negatives])
+                for query, positives, negatives in order[start : start + how["batch"]]
+            ]
+
+
+def compute_loss(
+    torch: Any, queries: Any, positives: Any, negatives: Any, same: Any, temperature: float
+) -> Any:
+    """Cross entropy over in-batch positives (b, b) and own negatives (b, k); rows have length 1."""
+    in_batch = (queries @ positives.T).masked_fill(same, -1e4)
+    own = torch.einsum("bd,bkd->bk", queries, negatives)
+    logits = torch.cat([in_batch, own], dim=1) / temperature
+    return torch.nn.functional.cross_entropy(logits, torch.arange(len(queries)))
+
+
+def find_same(torch: Any, batch: Sequence[tuple[int, int, list[int]]], answers: dict[int, set[int]]) -> Any:
+    """Where another instance's positive answers this query too, so that it is no negative."""
+    rows = [
+        [other != row and batch[other][1] in answers[query] for other in range(len(batch))]
+        for row, (query, _, _) in enumerate(batch)
+    ]
+    return torch.tensor(rows)
+
+
+def train_adapter(spec: dict[str, Any]) -> list[float]:
+    """A square matrix, from the identity, on both sides."""
+    import torch
+
+    torch.manual_seed(spec["seed"])
+    torch.set_num_threads(1)
+    how = ADAPTER | spec.get("how", {})
+    vectors = torch.from_numpy(np.load(spec["vectors"]).astype(np.float32))
+    adapter = torch.nn.Linear(vectors.shape[1], vectors.shape[1], bias=False)
+    torch.nn.init.eye_(adapter.weight)
+    optimizer = torch.optim.AdamW(adapter.parameters(), lr=how["rate"], weight_decay=0.0)
+    answers = {one[0]: set(one[1]) for one in spec["instances"]}
+
+    def encode(places: Any) -> Any:
+        return torch.nn.functional.normalize(adapter(vectors[torch.as_tensor(places)]), dim=-1)
+
+    for batch in iterate_batches(spec, how):
+        loss = compute_loss(
+            torch,
+            encode([one[0] for one in batch]),
+            encode([one[1] for one in batch]),
+            encode([one[2] for one in batch]),
+            find_same(torch, batch, answers),
+            how["temperature"],
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        corpus = encode(spec["corpus"]).numpy()
+        queries = encode([one[0] for one in spec["held_out"]]).numpy()
+    return score(queries @ corpus.T, spec)
+
+
+def train_minilm(spec: dict[str, Any]) -> list[float]:
+    """All weights of the sentence transformer."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    torch.manual_seed(spec["seed"])
+    torch.set_num_threads(2)
+    how = MINILM | spec.get("how", {})
+    model = SentenceTransformer(spec["model"], device="cpu", local_files_only=True)
+    model.max_seq_length = MAX_TOKENS
+    texts = spec["texts"]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=how["rate"], weight_decay=0.01)
+    answers = {one[0]: set(one[1]) for one in spec["instances"]}
+
+    def encode(places: Sequence[int]) -> Any:
+        features = model.preprocess([texts[place] for place in places])
+        return torch.nn.functional.normalize(model(features)["sentence_embedding"], dim=-1)
+
+    model.train()
+    for batch in iterate_batches(spec, how):
+        negatives = encode([place for one in batch for place in one[2]])
+        loss = compute_loss(
+            torch,
+            encode([one[0] for one in batch]),
+            encode([one[1] for one in batch]),
+            negatives.reshape(len(batch), how["negatives"], -1),
+            find_same(torch, batch, answers),
+            how["temperature"],
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    model.eval()
+    corpus = model.encode(
+        [texts[place] for place in spec["corpus"]], batch_size=32, normalize_embeddings=True
+    )
+    queries = model.encode([texts[one[0]] for one in spec["held_out"]], normalize_embeddings=True)
+    return score(np.asarray(queries) @ np.asarray(corpus).T, spec)
+
+
+def score(similarities: Any, spec: dict[str, Any]) -> list[float]:
+    """nDCG@10 of each held-out query, relevance 0 or 1."""
+    order = np.argsort(-similarities, axis=1, kind="stable")[:, :10]
+    discounts = 1 / np.log2(np.arange(2, 12))
+    scores = []
+    for row, (_, relevant) in zip(order, spec["held_out"], strict=True):
+        wanted = set(relevant)
+        gains = np.array([spec["corpus"][place] in wanted for place in row], dtype=np.float64)
+        ideal = discounts[: min(len(wanted), 10)].sum()
+        scores.append(float((gains * discounts[: len(gains)]).sum() / ideal))
+    return scores
+
+
+if __name__ == "__main__":
+    main()

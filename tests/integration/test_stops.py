@@ -1,0 +1,124 @@
+"""Runs that end early or in parts: time that is up, requests that fail, totals over several processes."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import counterpoise
+from counterpoise.events import Event
+from counterpoise.llm import TokenBudget
+from tests.integration.helpers import (
+    find_keys,
+    make_cache,
+    make_job,
+    make_reviews,
+    read_stored_keys,
+    write_reviews,
+)
+from tests.servers import Body, LocalServer, write_soup
+
+pytestmark = pytest.mark.assets
+
+
+def prepare(folder: Path) -> None:
+    write_reviews(folder / "reviews.csv", make_reviews(60, 12))
+    write_reviews(folder / "test.csv", make_reviews(20, 20, seed=1))
+    make_cache(folder / "cache")
+
+
+def read_report(folder: Path) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    return report
+
+
+def test_minutes_end_a_run_inside_a_round_and_what_is_under_way_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock leaps past the end when the second request for texts arrives."""
+    prepare(tmp_path)
+    n_written = 0
+
+    def reply(body: Body, index: int) -> str:
+        nonlocal n_written
+        n_written += bool(body.get("n", 1) > 1 and not index)
+        return write_soup(body, index)
+
+    monkeypatch.setattr(
+        "counterpoise.loop.TokenBudget",
+        partial(TokenBudget, clock=lambda: 3600.0 if n_written >= 2 else 0.0),
+    )
+    with LocalServer(reply) as server:
+        run = counterpoise.run(make_job(tmp_path, server, "run", budget={"tokens": 1_000_000, "minutes": 30}))
+        report = read_report(tmp_path / "run")
+        assert report["stopped"] == "the 30 minutes are spent."
+        assert 2 <= n_written <= 2 + 3, "what was under way, and nothing after it"
+        assert sum(item["requests"] for item in report["rounds"][0]["items"]) > 6
+        assert (tmp_path / "run" / "FINISHED").is_file() and run.dataset["train"]
+        durable = read_stored_keys(tmp_path / "cache")
+        assert all(durable.issuperset(find_keys(body)) for body in server.bodies), "nothing was thrown away"
+        spend = report["spend"]
+        assert spend["used"] == spend["paid"] == server.prompt_tokens + server.completion_tokens
+        assert not report["verdicts"]["rejected"].get("no_reply")
+
+
+class Stopped(Exception):  # noqa: N818
+    """Raised by a listener."""
+
+
+def stop_after_sixteen(event: Event) -> None:
+    if event.name == "progress" and event.data["proposed"] >= 16:
+        raise Stopped
+
+
+def test_what_was_paid_is_counted_over_all_processes_and_the_journal_names_the_replies(
+    tmp_path: Path,
+) -> None:
+    prepare(tmp_path)
+    with LocalServer() as server:
+        job = make_job(tmp_path, server, "run", rounds=1)
+        with pytest.raises(Stopped):
+            counterpoise.run(job, listener=stop_after_sixteen)
+        before = server.n_requests
+        counterpoise.run(job)
+        assert server.n_requests > before > 5
+        lost = server.n_repeated
+        assert lost <= 4
+        spend = read_report(tmp_path / "run")["spend"]
+        assert spend["paid"] == spend["used"]
+        counted = server.prompt_tokens + server.completion_tokens
+        assert spend["paid"] == counted if not lost else counted - 4_000 <= spend["paid"] < counted
+        n_requests = server.n_requests
+        (tmp_path / "run" / "FINISHED").unlink()
+        counterpoise.run(job)
+        assert server.n_requests == n_requests, "everything was there"
+        assert read_report(tmp_path / "run")["spend"]["paid"] == spend["paid"]
+        with closing(sqlite3.connect(tmp_path / "run" / "journal.sqlite")) as journal:
+            used = dict(journal.execute("select key, purpose from replies_used"))
+        assert set(used) == read_stored_keys(tmp_path / "cache")
+        assert set(used.values()) >= {"generate", "audit"}
+
+
+def test_a_request_that_fails_for_good_is_a_rejected_record_with_a_reason(tmp_path: Path) -> None:
+    prepare(tmp_path)
+
+    class Picky(LocalServer):
+        def _choose_fault(self, name: str, number: int) -> str:
+            body = self.bodies[-1]
+            return "status:422" if body.get("n", 1) > 1 and int(name, 16) % 5 == 0 else ""
+
+    with Picky() as server:
+        run = counterpoise.run(make_job(tmp_path, server, "run"))
+        n_refused = sum(int(name, 16) % 5 == 0 for name in server.started) - sum(
+            int(name, 16) % 5 == 0 for name in server.answered
+        )
+    refused = [row for row in run.rejected if row["reason"] == "refused"]
+    assert n_refused and len(refused) == n_refused
+    assert all(not row["text"] and row["parents"] and row["prompt"] for row in refused)
+    assert read_report(tmp_path / "run")["verdicts"]["rejected"]["refused"] == n_refused

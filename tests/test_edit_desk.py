@@ -1,0 +1,129 @@
+"""The loop's way to edits: what there is to edit for a cell, and who judges it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from counterpoise.edit_desk import EditDesk, mark_injected, score_without_sources
+from counterpoise.filters import KEPT
+from counterpoise.preparation import Inputs
+from counterpoise.records import (
+    Action,
+    Capabilities,
+    Cell,
+    ConceptColumns,
+    Kind,
+    PlanItem,
+    Proposal,
+    State,
+    Verdict,
+)
+from tests.made_up import BLAME, ENCODER, PRAISE, make_chat
+from tests.test_trust import make_inputs
+
+FOLLOWS = Capabilities("scripted", follows_instructions=True)
+CONTINUES = Capabilities("scripted")
+CELL = Cell("bad", attribute="source", value="web")
+
+
+def make_sourced_inputs() -> Inputs:
+    """Sentences from the web that are all good but one, and printed ones of both kinds."""
+    inputs = make_inputs(30, 60)
+    records = inputs.train.records
+    source = np.where(records.labels == 1, "web", "print").astype(object)
+    source[:3] = "web"
+    concepts = ConceptColumns(
+        ("music",),
+        np.where(records.labels == 1, State.PRESENT, State.ABSENT).astype(np.int8)[:, None],
+        np.zeros((len(records), 1)),
+    )
+    side = replace(inputs.train, records=replace(records, attributes={"source": source}, concepts=concepts))
+    return replace(inputs, train=side, concepts={"music": "how loud the band was"})
+
+
+INPUTS = make_sourced_inputs()
+DESK = EditDesk(INPUTS, {"bad": "unhappy guests", "good": "happy guests"}, "seed 0", is_trusted=True)
+
+
+def test_sources_are_of_other_labels_or_lack_the_concept() -> None:
+    def find(action: Action, cell: Cell) -> set[str]:
+        return set(DESK.gather(action, cell, FOLLOWS).sources.records.ids)
+
+    records = INPUTS.train.records
+    good = {str(identity) for identity in records.ids[records.labels == 1]}
+    bad = {str(identity) for identity in records.ids[records.labels == 0]}
+    music = Cell("bad", concept="music")
+    assert find(Action.COUNTERFACTUAL_EDIT, CELL) == good == find(Action.COUNTERFACTUAL_EDIT, music)
+    assert find(Action.CONCEPT_INJECTION, music) == bad and not find(Action.CONCEPT_INJECTION, CELL)
+    # A label by itself has records of its own to continue from.
+    assert not find(Action.COUNTERFACTUAL_EDIT, Cell("bad"))
+
+
+def test_offers_are_made_where_somebody_can_judge() -> None:
+    chat, engine = make_chat(lambda request, index: "")
+    offers = DESK.make_offers(CELL, chat, FOLLOWS, {})
+    assert list(offers) == [Action.COUNTERFACTUAL_EDIT] and offers[Action.COUNTERFACTUAL_EDIT].n_edits == 120
+    left = DESK.make_offers(CELL, chat, FOLLOWS, {Action.COUNTERFACTUAL_EDIT: 100})
+    assert left[Action.COUNTERFACTUAL_EDIT].n_edits == 20
+    assert not DESK.make_offers(CELL, chat, FOLLOWS, {Action.COUNTERFACTUAL_EDIT: 120})
+    assert not replace(DESK, is_trusted=False).make_offers(CELL, chat, FOLLOWS, {})
+    assert not DESK.make_offers(Cell("bad"), chat, FOLLOWS, {}) and not engine.requests
+
+
+async def test_edits_go_from_source_to_verdict() -> None:
+    def flip(text: str) -> str:
+        for praise, blame in zip(PRAISE, BLAME, strict=True):
+            text = text.replace(f" {praise}", f" {blame}")
+        return text
+
+    texts = {str(text): flip(str(text)) for text in INPUTS.train.records.texts}
+    chat, _ = make_chat(
+        lambda request, index: next(
+            flipped if index == 0 else text
+            for text, flipped in texts.items()
+            if f"Record: {text}\n" in request.messages[-1].content
+        )
+    )
+    item = PlanItem(Action.COUNTERFACTUAL_EDIT, CELL, 12, 1, 0, 12, 10**6)
+    material = DESK.gather(item.action, CELL, FOLLOWS)
+    editor = DESK.editors[item.action]
+    proposals = [proposal async for proposal in editor.propose(item, material, chat, FOLLOWS)]
+    assert all(proposal.attributes == {"source": "web"} for proposal in proposals)
+    unchanged = replace(proposals[0], text=str(material.sources.records.texts[0]))
+    fresh = replace(proposals[0], kind=Kind.MINORITY, text="anything")
+    everything = [*proposals, unchanged, fresh]
+    vectors = ENCODER.encode([proposal.text for proposal in everything])
+    verdicts = DESK.judge(everything, vectors, None)
+    assert sum(verdict.kept for verdict in verdicts[:-2]) >= 8
+    assert not verdicts[-2].kept and verdicts[-1].reason == KEPT and not verdicts[-1].scores
+    failed = replace(proposals[0], text="", failure="no_reply")
+    (verdict,) = DESK.judge([failed], np.zeros((1, vectors.shape[1]), np.float32), None)
+    assert not verdict.scores  # its refusal comes from the request, not from here
+
+
+def test_an_edit_is_scored_by_who_never_saw_its_source() -> None:
+    rows = np.array([0, 1, 40])
+    vectors = INPUTS.train.vectors[rows]
+    apart = score_without_sources(INPUTS, vectors, rows)
+    # A row of another fold may have been seen: it looks more like its own label.
+    seen = score_without_sources(INPUTS, vectors, (rows + 1) % len(INPUTS.train))
+    assert apart.shape == (3, 2) and np.allclose(apart.sum(axis=1), 1)
+    own = np.arange(3), INPUTS.train.records.labels[rows]
+    assert (seen[own] > apart[own]).all()
+
+
+def test_pairs_for_a_model_that_continues_are_made_without_one() -> None:
+    material = DESK.gather(Action.COUNTERFACTUAL_EDIT, CELL, CONTINUES)
+    assert material.pairs and all(before != after for before, after in material.pairs)
+    assert not DESK.gather(Action.COUNTERFACTUAL_EDIT, CELL, FOLLOWS).pairs
+
+
+def test_an_accepted_injection_has_its_concept() -> None:
+    item = PlanItem(Action.CONCEPT_INJECTION, Cell("bad", concept="music"), 1, 1, 0)
+    proposal = Proposal("p", item, "text", "bad", ("row0000",), Kind.CONCEPT_INJECTION)
+    unknown = ConceptColumns(("music",), np.full((2, 1), State.UNKNOWN, np.int8), np.full((2, 1), 0.5))
+    verdicts = [Verdict("p", True, KEPT), Verdict("p", False, "label_not_confirmed")]
+    marked = mark_injected([proposal, proposal], verdicts, unknown)
+    assert marked.states.ravel().tolist() == [State.PRESENT, State.UNKNOWN]

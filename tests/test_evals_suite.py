@@ -1,0 +1,53 @@
+"""The suite of evaluations: what is there is not run again, what failed leaves nothing, the page is made of lines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from evals import suite
+from evals.__main__ import EVALS
+
+
+def write_line(folder: Path, name: str, **fields: object) -> None:
+    line = {
+        "eval": name,
+        "data": "check",
+        "arm": "counterpoise",
+        "low": None,
+        "high": None,
+        "n": 1,
+        "unit": "s",
+    }
+    (folder / f"{name}.jsonl").write_text(json.dumps({**line, **fields}) + "\n", encoding="utf-8")
+
+
+def test_what_is_there_is_not_run_again(tmp_path: Path) -> None:
+    write_line(tmp_path, "startup", metric="seconds", value=1.5)
+    before = (tmp_path / "startup.jsonl").read_bytes()
+    assert suite.run_all(["startup"], [], tmp_path) == 0
+    assert (tmp_path / "startup.jsonl").read_bytes() == before
+
+
+def test_an_evaluation_without_its_data_leaves_no_results(tmp_path: Path) -> None:
+    n_failed = suite.run_all(
+        ["minority_text"], ["--data", str(tmp_path / "none"), "--engine", "http://127.0.0.1:9"], tmp_path
+    )
+    assert n_failed == 1
+    assert not (tmp_path / "minority_text.jsonl").exists()
+
+
+def test_the_page_holds_figures_notes_and_gaps(tmp_path: Path) -> None:
+    write_line(tmp_path, "startup", metric="seconds", value=0.0925, low=0.08, high=0.11)
+    (tmp_path / "startup.md").write_text("What was tried: lazy imports.\n", encoding="utf-8")
+    page = "\n".join(suite.render_page({"startup": "seconds", "scaling": "memory"}, tmp_path))
+    assert "- check, counterpoise: seconds 0.092 (0.080 to 0.110) s" in page or "0.093 (0.080" in page
+    assert page.index("lazy imports") < page.index("0.09")
+    assert page.endswith("Not measured yet.\n")
+
+
+def test_the_committed_page_is_up_to_date() -> None:
+    assert (
+        suite.PAGE.read_text(encoding="utf-8")
+        == "\n".join(suite.render_page(EVALS, suite.RESULTS)).rstrip() + "\n"
+    )

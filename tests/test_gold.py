@@ -1,0 +1,99 @@
+"""Asking for answers: half random, half informative, never mixed; a file there and back."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from counterpoise.errors import DataError, JobError
+from counterpoise.gold import ask_on_terminal, choose_rows_to_ask, read_answer, read_gold, write_questions
+from tests.made_up import make_records, write_sentences
+
+TEXTS, LABELS = write_sentences(12, 88, 3)
+RECORDS = make_records(TEXTS, LABELS)
+SCORES = np.linspace(0, 1, 100)[:, None]
+
+
+def test_half_is_random_and_half_spread_over_the_range() -> None:
+    asked = choose_rows_to_ask(RECORDS, 40, "seed 0", SCORES)
+    assert len(set(asked.rows.tolist())) == 40 and asked.is_audit.sum() == 20
+    assert (RECORDS.labels[asked.rows[asked.is_audit]] == 0).sum() == 10, "a rare label is audited too"
+    trained = np.sort(SCORES[asked.rows[~asked.is_audit], 0])
+    assert trained[0] < 0.1 and trained[-1] > 0.9 and np.diff(trained).max() < 0.15
+    other = choose_rows_to_ask(RECORDS, 40, "seed 1", SCORES)
+    assert set(other.rows) != set(asked.rows)
+    shuffled = np.random.default_rng(0).permutation(100)
+    again = choose_rows_to_ask(RECORDS.take(shuffled), 40, "seed 0", SCORES[shuffled])
+    assert set(RECORDS.ids[asked.rows]) == set(RECORDS.ids[shuffled[again.rows]])
+    assert len(choose_rows_to_ask(RECORDS.take(np.arange(7)), 40, "seed 0").rows) == 7
+
+
+def fill(path: Path, answers: list[str], question: str = "food") -> None:
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row, answer in zip(rows, answers, strict=True):
+        row[question] = answer
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def test_a_file_goes_out_and_comes_back(tmp_path: Path) -> None:
+    path = tmp_path / "answers.csv"
+    asked = choose_rows_to_ask(RECORDS, 10, "seed 0", SCORES)
+    write_questions(path, RECORDS, asked, ["food"])
+    assert read_gold(path, RECORDS, ["food"], "key") == {}
+    fill(path, ["yes", "no", "", "Y", "0", "1", "n", "TRUE", "false", "absent"])
+    gold = read_gold(path, RECORDS, ["food"], "key")["food"]
+    said = dict(zip(asked.rows.tolist(), [1, 0, None, 1, 0, 1, 0, 1, 0, 0], strict=True))
+    found = dict(
+        zip([*gold.audit_rows, *gold.training_rows], [*gold.audit_truth, *gold.training_truth], strict=True)
+    )
+    assert found == {row: answer for row, answer in said.items() if answer is not None}
+    audited = set(asked.rows[asked.is_audit].tolist())
+    assert set(gold.audit_rows) <= audited and not set(gold.training_rows) & audited
+    with pytest.raises(JobError, match="is there already"):
+        write_questions(path, RECORDS, asked, ["food"])
+    fill(path, ["perhaps"] + [""] * 9)
+    with pytest.raises(DataError, match=r"line 2: found 'perhaps' under 'food'"):
+        read_gold(path, RECORDS, ["food"], "key")
+
+
+def test_a_gold_file_of_the_users_is_split_by_hash_and_matched_by_text(tmp_path: Path) -> None:
+    path = tmp_path / "gold.csv"
+    lines = "\n".join(
+        f'"{text}",{"bad" if label == 0 else "good"}' for text, label in zip(TEXTS, LABELS, strict=True)
+    )
+    path.write_text(f"text,label\n{lines}\n", encoding="utf-8")
+    gold = read_gold(path, RECORDS, ["label"], "key")["label"]
+    assert len(gold) == 100 and 30 < len(gold.audit_rows) < 70
+    assert (RECORDS.labels[gold.audit_rows] == gold.audit_truth).all()
+    path.write_text("text,label\nunheard of,bad\n", encoding="utf-8")
+    with pytest.raises(DataError, match="none of its rows"):
+        read_gold(path, RECORDS, ["label"], "key")
+    path.write_text("sentence\nx\n", encoding="utf-8")
+    with pytest.raises(DataError, match="no column 'id' or 'text'"):
+        read_gold(path, RECORDS, ["label"], "key")
+
+
+def test_a_terminal_asks_again_until_it_can_read_the_answer() -> None:
+    said = iter(["what", "yes", "", "no"])
+    shown: list[str] = []
+    asked = choose_rows_to_ask(RECORDS, 3, "seed 0", SCORES)
+
+    def check(question: str, value: str) -> bool:
+        try:
+            read_answer(question, value, ("bad", "good"), "")
+        except DataError:
+            return False
+        return True
+
+    answers = ask_on_terminal(
+        RECORDS, asked, {"food": "food?"}, lambda prompt: next(said), shown.append, check
+    )
+    assert answers == {"food": ["yes", "", "no"]}
+    assert sum("none of the answers" in line for line in shown) == 1

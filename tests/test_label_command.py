@@ -1,0 +1,86 @@
+"""`counterpoise concepts` and `label`: a list to edit, rows to answer, labels with their audits."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from counterpoise import cli
+from tests.integration.helpers import make_cache
+
+pytestmark = pytest.mark.assets
+
+FOOD = ("the soup was {}", "my fish came {}", "a {} cake to finish", "the bread tasted {}")
+MUSIC = ("the band played {} songs", "the music was {}", "a {} piano by the door", "the singer sounded {}")
+WORDS = ("lovely", "warm", "dull", "cold", "fresh", "awful", "great", "strange", "nice", "odd")
+
+
+@pytest.fixture
+def reviews(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Forty sentences on food and forty on music, in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COUNTERPOISE_CACHE", str(make_cache(tmp_path / "cache")))
+    path = tmp_path / "reviews.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label"])
+        for place, word in enumerate(WORDS):
+            for template in (*FOOD, *MUSIC):
+                writer.writerow([template.format(word).capitalize(), "good" if place % 2 else "bad"])
+    (tmp_path / "concepts.yaml").write_text("food: what was eaten or drunk\nmusic: songs and instruments\n")
+    return path
+
+
+COLUMNS = ("--text", "text", "--label", "label")
+
+
+def is_food(text: str) -> bool:
+    return any(word in text.lower() for word in ("soup", "fish", "cake", "bread"))
+
+
+def test_answers_are_asked_for_read_back_and_used(
+    reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["label", str(reviews), *COLUMNS, "--concepts", "concepts.yaml"]
+    assert cli.execute([*line, "--ask", "40"]) == 0
+    assert "40 rows: answers.csv" in capsys.readouterr().out
+    path = tmp_path / "answers.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["ask"] for row in rows].count("audit") == 20 and set(rows[0]) == {
+        "id",
+        "ask",
+        "text",
+        "food",
+        "music",
+    }
+    for row in rows:
+        row["food"], row["music"] = ("yes", "no") if is_food(row["text"]) else ("no", "yes")
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    assert cli.execute(["--json", *line]) == 0
+    event = json.loads(capsys.readouterr().out.splitlines()[-1])
+    used = [scorer for scorer in event["scorers"] if scorer["role"] == "used"]
+    assert len(used) == 2 and all(scorer["n"] == 20 and scorer["auc"] > 0.9 for scorer in used)
+    with (tmp_path / "labelled.csv").open(encoding="utf-8", newline="") as file:
+        labelled = list(csv.DictReader(file))
+    right = [
+        (row["food"] == "present") == is_food(row["text"]) for row in labelled if row["food"] != "unknown"
+    ]
+    assert len(labelled) == 80 and len(right) > 40 and sum(right) > 0.9 * len(right)
+
+
+def test_a_list_of_concepts_is_proposed_and_never_written_over(
+    reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["--quiet", "concepts", str(reviews), *COLUMNS, "--output", "found.yaml"]
+    assert cli.execute(line) == 0
+    found = (tmp_path / "found.yaml").read_text(encoding="utf-8")
+    assert "% of the texts" in found and any(word in found for word in ("soup", "fish", "band", "music"))
+    assert cli.execute(line) == 2
+    assert "found.yaml: is there already" in capsys.readouterr().err

@@ -1,0 +1,213 @@
+"""`counterpoise relabel` and a job of task retrieval: over real HTTP, with judges that are functions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import counterpoise
+from counterpoise import cli
+from counterpoise.assets import ensure_asset, find_cache_dir
+from counterpoise.errors import JobError
+from counterpoise.retrieval_balance import classify_query, count_positives, count_suspects, find_topics
+from counterpoise.retrieval_io import format_instance, read_instances
+from counterpoise.retrieval_job import RetrievalJob, load_any_job
+from counterpoise.retrieval_run import render_retrieval_report
+from tests.retrieval_judges import reply_first, reply_second
+from tests.servers import Body, LocalServer
+from tests.test_relabel_retrieval import INSTANCES, N
+
+
+def reply(body: Body, index: int) -> str:
+    content = body["messages"][1]["content"]
+    is_first = '"relevant"' in json.dumps(body["response_format"])
+    return reply_first(content, index) if is_first else reply_second(content, index)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[LocalServer]:
+    with LocalServer(reply) as opened:
+        yield opened
+
+
+@pytest.fixture
+def triples(tmp_path: Path) -> Path:
+    path = tmp_path / "triples.jsonl"
+    rows = [row for one in INSTANCES for row in format_instance(one, "tevatron")]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_the_command_writes_the_repaired_file_in_its_form_with_decisions_and_a_summary(
+    server: LocalServer, triples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = triples.read_bytes()
+    arguments = [
+        "relabel",
+        str(triples),
+        "--model",
+        server.url,
+        "--cache-dir",
+        str(tmp_path / "cache"),
+        "--json",
+    ]
+    assert cli.execute(arguments) == 0
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()][-1]
+    assert said["event"] == "relabelled" and said["outcomes"]["relabel"] == N and said["sentence"]
+    repaired = list(read_instances(Path(said["repaired"])))
+    assert [len(one.positives) for one in repaired] == [3] * N and triples.read_bytes() == given
+    assert repaired[0].extra == {"source": "web"}
+    decisions = [
+        json.loads(line) for line in Path(said["decisions"]).read_text(encoding="utf-8").splitlines()
+    ]
+    assert len(decisions) == 6 * N and all(line["reason"] for line in decisions)
+    assert json.loads(Path(said["summary"]).read_text(encoding="utf-8"))["sentence"] == said["sentence"]
+    # Again: every reply is there already.
+    n_requests = len(server.bodies)
+    assert cli.execute(arguments) == 0 and len(server.bodies) == n_requests
+
+
+def test_people_see_the_audits_and_the_sentence(
+    server: LocalServer, triples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        cli.execute(["relabel", str(triples), "--model", server.url, "--cache-dir", str(tmp_path / "cache")])
+        == 0
+    )
+    said = capsys.readouterr().out
+    assert "Audits" in said and "30 negatives relabelled as positives" in said and "unknown" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--model", "gpt"], "--model: found 'gpt'; write embedded or a URL"),
+        (["--output", "{triples}"], "--output: is the given file; name another one"),
+        (["--form", "csv"], "key 'form'"),
+        (["--most-relabels", "-1"], "key 'most_relabels'"),
+    ],
+)
+def test_mistakes_are_one_line(
+    triples: Path, arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [part.format(triples=triples) for part in arguments]
+    assert cli.execute(["relabel", str(triples), *given]) == 2
+    said = capsys.readouterr().err
+    assert line in said and len(said.splitlines()) == 1
+
+
+def test_python_takes_instances(server: LocalServer, tmp_path: Path) -> None:
+    done = counterpoise.relabel_negatives(INSTANCES, model=server.url, cache_dir=str(tmp_path / "cache"))
+    assert done.outcomes["relabel"] == N and done.before == INSTANCES
+    with pytest.raises(JobError, match="unknown key"):
+        counterpoise.relabel_negatives(INSTANCES, model=server.url, budgett=3)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    for name in ("minilm-l6-v2", "minilm-l6-v2-tokenizer"):
+        ensure_asset(name)
+    folder = tmp_path_factory.mktemp("cache")
+    (folder / "assets").symlink_to(find_cache_dir(None) / "assets", target_is_directory=True)
+    return folder
+
+
+@pytest.mark.assets
+def test_a_job_of_task_retrieval_runs_with_a_report_and_resumes(
+    server: LocalServer, triples: Path, tmp_path: Path, cache: Path
+) -> None:
+    keys: dict[str, Any] = {"task": "retrieval", "data": "triples.jsonl", "llm": server.url, "output": "run"}
+    job_file = tmp_path / "job.yaml"
+    job_file.write_text(json.dumps(keys | {"cache_dir": str(cache)}), encoding="utf-8")
+    assert cli.execute(["run", str(job_file), "--quiet"]) == 0
+    report = json.loads((tmp_path / "run" / "report.json").read_text(encoding="utf-8"))
+    assert report["balance"]["before"]["positives_per_query"] == {"2": N}
+    assert report["balance"]["after"]["positives_per_query"] == {"3": N}
+    assert report["balance"]["before"]["suspects"][0]["query_type"] == "what"
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "also on topic000" in page and "<script" not in page
+    assert len(list(read_instances(tmp_path / "run" / "dataset" / "instances.jsonl"))) == N
+    assert (tmp_path / "run" / "FINISHED").is_file()
+    n_requests = len(server.bodies)
+    assert counterpoise.resume(tmp_path / "run").report_data == report and len(server.bodies) == n_requests
+    assert cli.execute(["report", str(tmp_path / "run")]) == 0
+    assert cli.execute(["run", str(job_file), "--quiet"]) == 0 and len(server.bodies) == n_requests
+    assert json.loads((tmp_path / "run" / "report.json").read_text(encoding="utf-8")) == report
+
+
+def test_a_job_file_of_another_task_is_an_ordinary_job(tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text("data: a.csv\ntext: review\nlabel: stars\n", encoding="utf-8")
+    assert load_any_job(path).task == "text_classification"
+    path.write_text("task: retrieval\ndata: a.jsonl\nlabel: stars\n", encoding="utf-8")
+    with pytest.raises(JobError, match="key 'label': unknown key"):
+        load_any_job(path)
+    path.write_text("task: retrieval\ndata: a.jsonl\nbudget: 5M\n", encoding="utf-8")
+    job = load_any_job(path)
+    assert (
+        isinstance(job, RetrievalJob)
+        and job.budget.tokens == 5_000_000
+        and job.data == str(tmp_path / "a.jsonl")
+    )
+
+
+def test_text_of_the_data_cannot_become_part_of_the_page() -> None:
+    rates: dict[str, Any] = {"value": 0.5, "low": 0.4, "high": 0.6}
+    unknown = dict.fromkeys(("precision", "first_judge_recall"), "unknown")
+    side = {"positives_per_query": {}, "suspects": [], "topics": 0, "topics_without_queries": []}
+    example = {
+        "query": "<b>q</b>",
+        "passage": "<img src=x>",
+        "evidence": "",
+        "outcome": "relabel",
+        "reason": "r",
+    }
+    report = {
+        "title": "<script>alert(1)</script>",
+        "headline": "x",
+        "stopped": "y.",
+        "summary": {"audits": [], "estimates": {"recall": rates, **unknown}, "sources": [], "tokens": 0},
+        "balance": {"before": side, "after": side},
+        "examples": [example],
+        "settings": {},
+    }
+    page = render_retrieval_report(report)
+    assert "<script>" not in page and "<img" not in page and "&lt;img src=x&gt;" in page
+
+
+@pytest.mark.parametrize(
+    ("query", "kind"),
+    [
+        ("what is it", "what"),
+        ("Which one?", "which"),
+        ("Is it so?", "yes_no"),
+        ("Iron helps.", "statement"),
+        ("", "statement"),
+    ],
+)
+def test_queries_have_a_type(query: str, kind: str) -> None:
+    assert classify_query(query) == kind
+
+
+def test_balance_counts_positives_suspects_and_topics() -> None:
+    import numpy as np
+
+    assert count_positives([*INSTANCES, INSTANCES[0]]) == {2: N}
+    one = INSTANCES[0]
+    texts = [passage.full_text for passage in (*one.positives, *one.negatives)]
+    vectors = {text: np.eye(2, dtype=np.float32)[place % 2] for place, text in enumerate(texts)}
+    vectors[texts[0]] = vectors[texts[1]] = np.array([0.8, 0.6], dtype=np.float32)
+    query = np.array([[1.0, 0.0]], dtype=np.float32)
+    (group,) = count_suspects([one], ["web"], query, vectors)
+    # Three of the six negatives score 1.0, above 95% of the positives' 0.8.
+    assert (group.n_suspects, group.n_negatives, group.query_type) == (3, 6, "what")
+    source = np.random.default_rng(0)
+    middle = np.repeat(np.eye(3, dtype=np.float32), 60, axis=0)
+    points = (middle + 0.01 * source.standard_normal(middle.shape)).astype(np.float32)
+    topics, n_topics = find_topics([f"passage {place}" for place in range(180)], points, np.arange(120))
+    assert n_topics == 4 and sum(topic.n_passages for topic in topics) <= 60
+    assert all(int(text.split()[1]) >= 120 for topic in topics for text in topic.examples)
