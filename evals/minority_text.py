@@ -32,7 +32,16 @@ from counterpoise.metrics import compute_auroc, compute_macro_f1
 from counterpoise.preparation import make_encoder
 from counterpoise.scorers import SimilarityScorer
 from counterpoise.splits import keyed_rank
-from counterpoise.students import STUDENTS, Rows, list_students, make_features, make_rows, predict, weigh_rows
+from counterpoise.students import (
+    STUDENTS,
+    Rows,
+    find_mixture,
+    list_students,
+    make_features,
+    make_rows,
+    predict,
+    weigh_rows,
+)
 from counterpoise_retrievers.encoders import CachedEncoder, Encoder
 from evals.common import (
     Result,
@@ -56,7 +65,7 @@ SIMPLE_ARMS = (
     "zero_shot_prior",
     "smote",
 )
-OUR_ARMS = ("unverified", "added_rows", "counterpoise")
+OUR_ARMS = ("unverified", "added_rows", "averaged", "counterpoise")
 METRICS = ("macro_f1", "auroc")
 
 
@@ -278,6 +287,7 @@ def run_draw(
         settings = run_.report_data["settings"]
         own_ways = {student: str(settings[f"added rows for {student}"]) for student in STUDENTS}
         chosen = {student: str(settings[f"chosen for {student}"]) for student in STUDENTS}
+    mixed = {student: find_mixture(way) for student, way in own_ways.items()}
     truth_of_pool = dict(pool)
     adopted = [row for row in added if row["provenance"]["kind"] == "adopted"]
     n_right = sum(truth_of_pool.get(row["text"]) == row["label"] for row in adopted)
@@ -307,7 +317,7 @@ def run_draw(
     test = rows_of(corpus.test)
     trains = {arm: ("nothing" if arm == "smote" else arm, own) for arm in SIMPLE_ARMS}
     trains["counterpoise"] = ("counterpoise", rows_of(train, added))
-    trains["added_rows"] = ("added_rows", trains["counterpoise"][1])
+    trains |= {arm: (arm, trains["counterpoise"][1]) for arm in ("added_rows", "averaged")}
     trains["unverified"] = ("added_rows", rows_of(train, [*added, *refused]))
     trains["real_data"] = ("nothing", rows_of([*train, *extra]))
     scores = {}
@@ -319,7 +329,9 @@ def run_draw(
                 if arm == "smote":
                     table = predict_smote(student, rows, test, len(names), seed)
                 else:
-                    mine = {"counterpoise": chosen, "added_rows": own_ways}.get(way, {}).get(student, way)
+                    mine = {"counterpoise": chosen, "added_rows": own_ways, "averaged": mixed}.get(
+                        way, {}
+                    ).get(student, way)
                     table = predict(mine, student, rows, test, len(names), seed)
                 ranks = softmax(table, axis=1) if len(names) > 2 else table
                 scores[arm, student, "macro_f1"] = compute_macro_f1(

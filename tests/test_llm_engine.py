@@ -147,8 +147,9 @@ async def test_the_local_server_also_runs_as_a_process_and_keeps_a_log(tmp_path:
 
 def test_completions_that_a_server_did_not_count_are_estimated() -> None:
     texts = ["the soup was cold and the waiter rude to all of us"] * 6
-    assert correct_count(11, texts) == -(
+    assert correct_count(11, texts, 128) == -(
         -sum(len(text) for text in texts) // 4
     )  # llama.cpp: the first one only
-    assert correct_count(66, texts) == 66
-    assert correct_count(11, texts[:1]) == 11
+    assert correct_count(66, texts, 128) == 66
+    assert correct_count(11, texts[:1], 128) == 11
+    assert correct_count(11, texts, 3) == 3 * len(texts)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import log_softmax
 
 from counterpoise.measures import (
     ArmScore,
@@ -13,13 +14,14 @@ from counterpoise.measures import (
     choose_best,
     choose_own_ways,
     draw_rows,
+    estimate_auroc_error,
     recommend,
     score_arms,
     score_held_out,
 )
 from counterpoise.metrics import METRICS
 from counterpoise.splits import assign_folds, keyed_hash
-from counterpoise.students import STUDENTS, Rows, make_rows
+from counterpoise.students import STUDENTS, Rows, list_students, make_rows, predict
 from tests.made_up import ENCODER, as_objects, join_rows, make_records, write_sentences
 
 N_FOLDS = 4
@@ -182,7 +184,18 @@ def test_three_labels_are_compared_by_probability() -> None:
         assert score.values["auroc"].low > 0.95 and score.values["macro_f1"].mean > 0.9
 
 
-def test_added_rows_are_recommended_only_where_they_rank_better_than_every_simple_way() -> None:
+COUNTS = np.array([15, 300])
+
+
+def test_the_error_of_an_auroc_is_that_of_hanley_and_mcneil() -> None:
+    # Their example: an area of 0.893 with 51 diseased and 58 normal images has a standard error of 0.032.
+    assert estimate_auroc_error(0.893, np.array([51, 58])) == pytest.approx(0.032, abs=0.001)
+    assert estimate_auroc_error(0.9, np.array([15, 0, 300])) == estimate_auroc_error(0.9, COUNTS)
+    assert estimate_auroc_error(0.9, np.array([100] * 4)) < estimate_auroc_error(0.9, np.array([100, 300]))
+    assert estimate_auroc_error(0.9, np.array([7])) == 0
+
+
+def test_the_mixture_is_recommended_unless_it_evidently_ranks_worse_than_a_simple_way() -> None:
     simple = [
         ArmScore(arm, student, f1, auroc)
         for student in STUDENTS
@@ -192,20 +205,40 @@ def test_added_rows_are_recommended_only_where_they_rank_better_than_every_simpl
             ("balanced_bags", 0.7, 0.95),
         )
     ]
+    error = estimate_auroc_error(0.95, COUNTS)
     mine = [
-        ArmScore("added_rows_prior", "minilm_lr", 0.6, 0.96),
-        ArmScore("added_rows", "tfidf_lr", 0.9, 0.94),
+        ArmScore("averaged_prior", "minilm_lr", 0.6, 0.951 - error),
+        ArmScore("averaged", "tfidf_lr", 0.9, 0.949 - error),
     ]
-    assert recommend(simple, mine, "macro_f1") == {
-        "minilm_lr": "added_rows_prior",
+    assert recommend(simple, mine, "macro_f1", COUNTS) == {
+        "minilm_lr": "averaged_prior",
         "tfidf_lr": "logit_adjustment",
     }
-    assert recommend(simple, [], "auroc") == dict.fromkeys(STUDENTS, "balanced_bags")
+    # With a hundred times the rows the same difference is evident.
+    assert recommend(simple, mine, "macro_f1", COUNTS * 100)["minilm_lr"] == "logit_adjustment"
+    assert recommend(simple, [], "auroc", COUNTS) == dict.fromkeys(STUDENTS, "balanced_bags")
 
 
-def test_the_zero_shot_prior_is_used_where_it_helps_without_added_rows() -> None:
+def test_the_zero_shot_prior_is_used_unless_it_evidently_harms_without_added_rows() -> None:
     scores = [ArmScore("logit_adjustment", student, 0.8, 0.9) for student in STUDENTS]
-    helps = ArmScore("zero_shot_prior", "minilm_lr", 0.1, 0.91)
-    assert choose_own_ways([*scores, helps]) == {"minilm_lr": "added_rows_prior", "tfidf_lr": "added_rows"}
-    harms = ArmScore("zero_shot_prior", "minilm_lr", 0.9, 0.89)
-    assert choose_own_ways([*scores, harms]) == dict.fromkeys(STUDENTS, "added_rows")
+    error = estimate_auroc_error(0.9, COUNTS)
+    fine = ArmScore("zero_shot_prior", "minilm_lr", 0.1, 0.901 - error)
+    assert choose_own_ways([*scores, fine], COUNTS) == {
+        "minilm_lr": "added_rows_prior",
+        "tfidf_lr": "added_rows",
+    }
+    harms = ArmScore("zero_shot_prior", "minilm_lr", 0.9, 0.899 - error)
+    assert choose_own_ways([*scores, harms], COUNTS) == dict.fromkeys(STUDENTS, "added_rows")
+
+
+def test_a_mixture_is_the_mean_of_its_parts_and_trains_one_of_them_on_own_rows_alone() -> None:
+    own, added, test = make_side(6, 30, 3), make_side(40, 40, 4), make_side(20, 20, 5)
+    both = join_rows(own, replace(added, original=np.zeros(80, dtype=np.bool_)))
+    for student in STUDENTS:
+        parts = [
+            predict("logit_adjustment", student, own, test, 2),
+            predict("added_rows", student, both, test, 2),
+        ]
+        mean = sum(log_softmax(part, axis=1) for part in parts) / 2
+        assert predict("averaged", student, both, test, 2) == pytest.approx(mean)
+    assert list_students("averaged_prior") == ("minilm_lr",) and list_students("averaged") == STUDENTS

@@ -136,38 +136,63 @@ def choose_best(
     return best
 
 
-def choose_own_ways(scores: Sequence[ArmScore]) -> dict[str, str]:
-    """For each student how it uses added rows: with the zero-shot prior where that helps without them too.
+def estimate_auroc_error(auroc: float, counts: Integers) -> float:
+    """Standard error of an AUROC, one against the rest, mean over the labels (Hanley and McNeil, 1982).
 
-    Chosen on inner validation, by what the prior does to the AUROC of logit adjustment: descriptions such as `0` and
-    `1` say nothing and would only add noise.
+    Args:
+        auroc: 0 to 1.
+        counts: (k,) rows of each label.
     """
-    value = {(score.arm, score.student): score.auroc for score in scores}
-    return {
-        student: "added_rows_prior"
-        if value.get(("zero_shot_prior", student), -1.0) > value[("logit_adjustment", student)]
-        else "added_rows"
-        for student in STUDENTS
-    }
+    present = counts[counts > 0].astype(np.float64)
+    if len(present) < 2:
+        return 0.0
+    own = present[:1] if len(present) == 2 else present
+    rest = present.sum() - own
+    of_own, of_rest = auroc / (2 - auroc) - auroc**2, 2 * auroc**2 / (1 + auroc) - auroc**2
+    variances = (auroc * (1 - auroc) + (own - 1) * of_own + (rest - 1) * of_rest) / (own * rest)
+    return float(np.sqrt(variances.sum()) / len(own))
 
 
-def recommend(scores: Sequence[ArmScore], mine: Sequence[ArmScore], metric: str) -> dict[str, str]:
-    """For each student the added rows where they rank better than every simple way, else the best simple way.
+def choose_own_ways(scores: Sequence[ArmScore], counts: Integers) -> dict[str, str]:
+    """For each student how it uses added rows: with the zero-shot prior unless that evidently harms.
 
-    Whether rows carry information is asked of the AUROC, which needs no threshold: macro-F1 on a dozen rows of a
-    label is mostly noise of the threshold, and adding rows is the only one of these ways that can hurt a user who
-    trusts it. Among simple ways `metric` decides. The added rows are judged on fewer of them than there are (those
-    made from a fold cannot judge it), so the recommendation errs towards the simple ways.
+    Chosen on inner validation, by what the prior does to the AUROC of logit adjustment without added rows:
+    descriptions such as `0` and `1` say nothing and only add noise. A dozen rows of a label cannot tell a small
+    harm from chance, so the prior goes where it costs more than one standard error.
 
     Args:
         scores: the simple ways on inner validation.
-        mine: the added rows, at most one score a student; its arm is a name of `students.OWN_WAYS`.
+        counts: (k,) rows of each label.
+    """
+    value = {(score.arm, score.student): score.auroc for score in scores}
+    chosen = {}
+    for student in STUDENTS:
+        plain, prior = value["logit_adjustment", student], value.get(("zero_shot_prior", student))
+        helps = prior is not None and prior >= plain - estimate_auroc_error(plain, counts)
+        chosen[student] = "added_rows_prior" if helps else "added_rows"
+    return chosen
+
+
+def recommend(
+    scores: Sequence[ArmScore], mine: Sequence[ArmScore], metric: str, counts: Integers
+) -> dict[str, str]:
+    """For each student the mixture of own and added rows, unless it evidently ranks worse than a simple way.
+
+    Whether rows carry information is asked of the AUROC, which needs no threshold: macro-F1 on a dozen rows of a
+    label is mostly noise of the threshold. The mixture is judged on fewer of the added rows than there are (those
+    made from a fold cannot judge it), and half of it is a simple way; so it is given the benefit of one standard
+    error (the rule of Breiman et al., 1984, Classification and regression trees). Among simple ways `metric` decides.
+
+    Args:
+        scores: the simple ways on inner validation.
+        mine: the mixture, at most one score a student; its arm is a name of `students.MIXTURES`.
         metric: what simple ways are chosen by.
+        counts: (k,) rows of each label.
     """
     chosen = choose_best(scores, metric)
     for score in mine:
         best = max(other.auroc for other in scores if other.student == score.student)
-        if score.auroc > best:
+        if score.auroc >= best - estimate_auroc_error(best, counts):
             chosen[score.student] = score.arm
     return chosen
 

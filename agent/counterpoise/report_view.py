@@ -45,6 +45,7 @@ ARMS = {
     "zero_shot_prior": "logit adjustment, with the nearest description as a prior",
     "smote": "points between neighbours of a rare label",
     "added_rows": "the accepted records added, whatever validation says",
+    "averaged": "that and a model of your own rows alone, averaged",
     "unverified": "every proposal added, no filter",
     "counterpoise": "what inner validation chose, simple ways included",
     "real_data": "as many real records added",

@@ -96,8 +96,9 @@ def write_outcome(dataset: Path, rejected: Path, job: Job, shop: Workshop, ledge
         unverified=unverified,
         groups={
             "own": train_groups,
-            "counterpoise": _name_groups(train_groups, len(ours)),
-            "added_rows": _name_groups(train_groups, len(ours)),
+            **dict.fromkeys(
+                ("counterpoise", "added_rows", "averaged"), _name_groups(train_groups, len(ours))
+            ),
             "unverified": _name_groups(train_groups, len(unverified)),
         },
         parents=parents,

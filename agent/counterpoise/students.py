@@ -17,6 +17,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
+from scipy.special import log_softmax
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import ThreadpoolController
@@ -37,7 +38,17 @@ ZERO_TOKEN_ARMS = (
 OWN_WAYS = ("added_rows", "added_rows_prior")
 """How a student uses added rows: as they are, or with the zero-shot scores as a prior."""
 
-_NEED_ZERO_SHOT = frozenset({"embedding_zero_shot", "zero_shot_prior", "added_rows_prior"})
+MIXTURES = {
+    "averaged": ("logit_adjustment", "added_rows"),
+    "averaged_prior": ("zero_shot_prior", "added_rows_prior"),
+}
+"""Ways whose log-probabilities are averaged: the user's own rows alone, and the same way with the added rows.
+
+What added rows get wrong the own rows do not repeat, so the mean loses little where they help and hardly anything
+where they harm (a mixture of experts with equal shares: Genest and Zidek, 1986, call it a logarithmic opinion pool).
+"""
+
+_NEED_ZERO_SHOT = frozenset({"embedding_zero_shot", "zero_shot_prior", "added_rows_prior", "averaged_prior"})
 INVERSE_REGULARISATION = 3.0
 WRITTEN_WEIGHT = 0.2
 LARGEST_OWN_WEIGHT = 3.0
@@ -81,6 +92,11 @@ class Rows:
             self.original[picked],
             self.zero_shot[picked] if len(self.zero_shot) else self.zero_shot,
         )
+
+
+def find_mixture(own_way: str) -> str:
+    """The mixture that a way of using added rows is part of."""
+    return next(name for name, parts in MIXTURES.items() if own_way in parts)
 
 
 def list_students(arm: str) -> tuple[str, ...]:
@@ -128,7 +144,7 @@ def predict(arm: str, student: str, train: Rows, test: Rows, n_labels: int, seed
     """Train `student` in the way of `arm` and score `test`.
 
     Args:
-        arm: a name of `ARMS`.
+        arm: a name of `ARMS` or `MIXTURES`.
         student: a name of `STUDENTS`.
         train: training rows; arms that cost no token use the user's own rows only.
         test: rows to score; their labels are not read.
@@ -141,6 +157,9 @@ def predict(arm: str, student: str, train: Rows, test: Rows, n_labels: int, seed
     Raises:
         ValueError: an arm that needs zero-shot scores without them.
     """
+    if arm in MIXTURES:
+        parts = [predict(part, student, train, test, n_labels, seed) for part in MIXTURES[arm]]
+        return np.asarray(np.mean([log_softmax(part, axis=1) for part in parts], axis=0))
     if arm not in OWN_WAYS:
         train = train.take(train.original)
     train_features, test_features = make_features(student, train, test)

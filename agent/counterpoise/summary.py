@@ -32,7 +32,7 @@ from counterpoise.metrics import METRICS
 from counterpoise.records import Proposal, Records, State, Verdict
 from counterpoise.result import Outcome
 from counterpoise.rounds import Ledger, Workshop, count_records, is_short
-from counterpoise.students import OWN_WAYS, STUDENTS, ZERO_TOKEN_ARMS, make_rows
+from counterpoise.students import MIXTURES, STUDENTS, ZERO_TOKEN_ARMS, find_mixture, make_rows
 from counterpoise.trust import LabelTrust
 
 MOST_EXAMPLES = 12
@@ -68,18 +68,23 @@ def make_report(
     n_labels = len(shop.inputs.train.records.label_names)
     accepted = ledger.list_accepted()
     validation = list(scores)
-    own = choose_own_ways(scores)
+    records = shop.inputs.train.records
+    counts = np.bincount(records.labels, minlength=n_labels)
+    own = choose_own_ways(scores, counts)
+    mixed = {student: find_mixture(own[student]) for student in STUDENTS}
     chosen = dict(best)
     if accepted:
-        records = shop.inputs.train.records
         drawn = draw_rows(records.ids, records.labels, MOST_VALIDATION_ROWS)
         drawn = np.concatenate([drawn, np.arange(len(records), len(outcome.ours))])
         folds = np.concatenate([shop.inputs.folds, np.full(len(accepted), -1)])[drawn]
-        scored = score_arms(outcome.ours.take(drawn), folds, n_labels, OWN_WAYS, outcome.parents[drawn])
+        arms = sorted({*own.values(), *mixed.values()})
+        scored = score_arms(outcome.ours.take(drawn), folds, n_labels, arms, outcome.parents[drawn])
         mine = [score for score in scored if own[score.student] == score.arm]
-        chosen = recommend(scores, mine, job.metric)
+        mixtures = [score for score in scored if mixed[score.student] == score.arm]
+        chosen = recommend(scores, mixtures, job.metric, counts)
         validation += [replace(score, arm="added_rows") for score in mine]
-    ways = {"counterpoise": chosen, "added_rows": own, "unverified": own}
+        validation += [replace(score, arm="averaged") for score in mixtures]
+    ways = {"counterpoise": chosen, "added_rows": own, "averaged": mixed, "unverified": own}
     baseline = {metric: choose_best(scores, metric) for metric in METRICS}
     table = measure_held_out(shop, outcome, baseline, ways, bool(accepted))
     before = shop.inputs.train.records
@@ -153,8 +158,8 @@ def measure_held_out(
     drawn = draw_rows(records.ids, records.labels, MOST_TRAINING_ROWS)
     trains = dict.fromkeys(ZERO_TOKEN_ARMS, outcome.ours.take(drawn))
     groups = dict.fromkeys(ZERO_TOKEN_ARMS, outcome.groups["own"][drawn])
-    ours = {"counterpoise": outcome.ours, "added_rows": outcome.ours, "unverified": outcome.unverified}
-    for arm, rows in ours.items():
+    ours = dict.fromkeys(("counterpoise", "added_rows", "averaged"), outcome.ours)
+    for arm, rows in {**ours, "unverified": outcome.unverified}.items():
         if has_added:
             picked = np.concatenate([drawn, np.arange(len(records), len(rows))])
             trains[arm], groups[arm] = rows.take(picked), outcome.groups[arm][picked]
@@ -195,6 +200,11 @@ def advise(
         f"{name} of the added records against the best way without tokens: {sizes}.",
         f"Before the sealed rows were scored, inner validation chose: {picked}. That choice is the arm counterpoise.",
     ]
+    if any(way in MIXTURES for way in chosen.values()):
+        advice.append(
+            "Averaged is: train one model on the result and one on your own rows alone, adjust the logits of both by "
+            "the label shares, and average their log-probabilities."
+        )
     if better and not worse:
         headline = f"{n_accepted} added records raised {name} beyond the best way that costs no token"
         if len(better) < len(ours):
@@ -232,7 +242,7 @@ def _say(arm: str) -> str:
 def _kind(arm: str) -> str:
     if arm in ZERO_TOKEN_ARMS:
         return "zero_token"
-    return "ours" if arm in ("counterpoise", "added_rows") else "reference"
+    return "ours" if arm in ("counterpoise", "added_rows", "averaged") else "reference"
 
 
 def _describe_score(score: HeldOutScore) -> dict[str, Any]:

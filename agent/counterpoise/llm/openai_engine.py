@@ -294,7 +294,7 @@ def _read_completions(reply: Any, request: ChatRequest) -> list[Completion]:
     usage = reply.get("usage") or {}
     shares = split_usage(
         int(usage.get("prompt_tokens") or 0),
-        correct_count(int(usage.get("completion_tokens") or 0), texts),
+        correct_count(int(usage.get("completion_tokens") or 0), texts, request.sampling.max_tokens),
         texts,
     )
     return [
@@ -308,14 +308,16 @@ def _read_completions(reply: Any, request: ChatRequest) -> list[Completion]:
     ]
 
 
-def correct_count(n_completion: int, texts: Sequence[str]) -> int:
+def correct_count(n_completion: int, texts: Sequence[str], max_tokens: int) -> int:
     """Completion tokens of all completions together.
 
     llama.cpp reports those of the first completion only. Text has fewer than seven bytes a token; where the report
-    would need more, four bytes a token are counted instead, as in English text.
+    would need more, four bytes a token are counted instead, as in English text, and never more than were allowed.
     """
     n_bytes = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
-    return n_completion if len(texts) == 1 or n_completion * 7 >= n_bytes else -(-n_bytes // 4)
+    if len(texts) == 1 or n_completion * 7 >= n_bytes:
+        return n_completion
+    return min(-(-n_bytes // 4), len(texts) * max_tokens)
 
 
 def split_usage(n_prompt: int, n_completion: int, texts: Sequence[str]) -> list[Usage]:
