@@ -5,9 +5,12 @@ sets), the agent runs on it, and every arm trains two students that are scored o
 from the best arm that costs no token, chosen with hindsight on the test rows: the hardest baseline there is.
 `gap_closed_ratio` is (ours - best zero-token) / (real data - best zero-token) in macro-F1, `auroc_gap_closed_ratio`
 the same in AUROC; their intervals resample draws. With `_beyond_usual_arms` the zero-shot prior, which is ours, is no
-baseline.
+baseline. `macro_f1_natural` is the macro-F1 that the same answers have where labels are as common as in the whole set.
 
-    python -m evals minority_text --data DIR [--only cebab] [--seeds 10]
+Rare labels have 15 rows; the parts `NAME@5` and `NAME@50` (`+pool`: with a pool of unlabelled rows) have
+another number of them.
+
+    python -m evals minority_text --data DIR [--only cebab@15] [--only cebab@5+pool] [--seeds 10]
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -66,7 +69,9 @@ SIMPLE_ARMS = (
     "smote",
 )
 OUR_ARMS = ("unverified", "added_rows", "averaged", "counterpoise")
-METRICS = ("macro_f1", "auroc")
+N_RARE = 15
+METRICS = ("macro_f1", "macro_f1_natural", "auroc")
+GAPS = {"macro_f1": "gap_closed_ratio", "auroc": "auroc_gap_closed_ratio"}
 
 
 @dataclass(frozen=True)
@@ -78,8 +83,8 @@ class Corpus:
         rows: training texts with labels.
         test: test texts with labels.
         pool: further texts for the pool, whatever their labels.
-        keep: label -> rows in the skewed training set.
-        full: label -> rows in the reference with real data.
+        rare: labels that are made rare.
+        full: rows of every other label, and of all of them in the reference with real data.
         labels: label -> one line that says what such texts are.
         seeds: draws by default.
         budget: tokens a draw.
@@ -89,11 +94,12 @@ class Corpus:
     rows: list[tuple[str, str]]
     test: list[tuple[str, str]]
     pool: list[tuple[str, str]]
-    keep: Mapping[str, int]
-    full: Mapping[str, int]
+    rare: frozenset[str]
+    full: int
     labels: Mapping[str, str]
     seeds: int
-    budget: str
+    budget: str = "120k"
+    n_rare: int = N_RARE
 
 
 def load_cebab(folder: Path) -> Corpus:
@@ -114,14 +120,13 @@ def load_cebab(folder: Path) -> Corpus:
         [(row["text"], label(row)) for row in train if row["is_original"]],
         [(row["text"], label(row)) for row in test],
         [(row["text"], label(row)) for row in train if not row["is_original"]],
-        {"positive": 300, "negative": 15},
-        {"positive": 300, "negative": 300},
+        frozenset({"negative"}),
+        300,
         {
             "positive": "Positive restaurant reviews written by happy customers",
             "negative": "Negative restaurant reviews written by unhappy customers",
         },
         10,
-        "120k",
     )
 
 
@@ -133,13 +138,11 @@ def load_sms(folder: Path) -> Corpus:
     return _divide(
         "sms_spam",
         list(rows),
-        {"ham": 300, "spam": 15},
-        {"ham": 300, "spam": 300},
+        frozenset({"spam"}),
         {
             "ham": "Ordinary text messages between friends and family",
             "spam": "Spam text messages: adverts, prizes and offers",
         },
-        "120k",
     )
 
 
@@ -160,10 +163,8 @@ def load_hate(folder: Path) -> Corpus:
     return _divide(
         "davidson_hate",
         list(rows),
-        {name: 15 if name == rare else 300 for name in names},
-        dict.fromkeys(names, 300),
+        frozenset({rare}),
         descriptions,
-        "120k",
     )
 
 
@@ -177,27 +178,23 @@ def load_clinc(folder: Path) -> Corpus:
         for part in ("train", "test")
     }
     names = sorted({label for _, label in pairs["train"]})
-    keep = {name: 5 if place % 3 == 0 else 60 for place, name in enumerate(names)}
     return Corpus(
         "clinc150",
         pairs["train"],
         pairs["test"],
         [],
-        keep,
-        dict.fromkeys(names, 60),
+        frozenset(names[::3]),
+        100,
         {name: f"Requests to a bank's assistant about: {name.replace('_', ' ')}" for name in names},
         5,
-        "120k",
     )
 
 
 def _divide(
     name: str,
     rows: list[tuple[str, str]],
-    keep: Mapping[str, int],
-    full: Mapping[str, int],
+    rare: frozenset[str],
     labels: Mapping[str, str],
-    budget: str,
 ) -> Corpus:
     """The first fifth by keyed hash, at most 150 a label, is the test part: the same for every draw."""
     order = keyed_rank([text for text, _ in rows], f"{name}:test")
@@ -205,7 +202,7 @@ def _divide(
     test = []
     for label in sorted(labels):
         test += [rows[row] for row in order[:n_test] if rows[row][1] == label][:150]
-    return Corpus(name, [rows[row] for row in order[n_test:]], test, [], keep, full, labels, 5, budget)
+    return Corpus(name, [rows[row] for row in order[n_test:]], test, [], rare, 300, labels, 5)
 
 
 CORPORA: dict[str, Callable[[Path], Corpus]] = {
@@ -217,14 +214,30 @@ CORPORA: dict[str, Callable[[Path], Corpus]] = {
 
 
 def run(settings: Settings) -> Iterator[Result]:
-    """Run all data sets, or those named with `--only`."""
+    """Run all parts, or those named with `--only`."""
     encoder = open_encoder()
-    names = [name for name in CORPORA if not settings.only or name in settings.only]
     with open_engine(settings.engine) as llm:
-        for name in names:
-            corpus = CORPORA[name](settings.data)
-            for with_pool in (False, True):
-                yield from run_corpus(corpus, llm, encoder, settings, with_pool=with_pool)
+        for name, n_rare, with_pool in list_parts(settings.only, quick=settings.quick):
+            corpus = replace(CORPORA[name](settings.data), n_rare=n_rare)
+            yield from run_corpus(corpus, llm, encoder, settings, with_pool=with_pool)
+
+
+def list_parts(only: Sequence[str], *, quick: bool) -> list[tuple[str, int, bool]]:
+    """Data set, rows of a rare label, and whether there is a pool, of each part.
+
+    >>> list_parts(["cebab@5+pool", "sms_spam"], quick=False)
+    [('cebab', 5, True), ('sms_spam', 15, False), ('sms_spam', 15, True)]
+    """
+    if not only:
+        sizes = (N_RARE,) if quick else (N_RARE, 5, 50)
+        return [(name, size, pool) for size in sizes for name in CORPORA for pool in (False, True)]
+    parts = []
+    for wanted in only:
+        name, _, size = wanted.removesuffix("+pool").partition("@")
+        pools = (True,) if wanted.endswith("+pool") else (False,) if size else (False, True)
+        if name in CORPORA:
+            parts += [(name, int(size or N_RARE), pool) for pool in pools]
+    return parts
 
 
 def open_encoder() -> Encoder:
@@ -254,7 +267,8 @@ def run_corpus(
             file=sys.stderr,
             flush=True,
         )
-    data = corpus.name + ("+pool" if with_pool else "")
+    data = corpus.name + (f"@{corpus.n_rare}" if corpus.n_rare != N_RARE else "")
+    data += "+pool" if with_pool else ""
     yield from summarise(data, scores, tokens, facts)
 
 
@@ -315,6 +329,9 @@ def run_draw(
 
     own = rows_of(train)
     test = rows_of(corpus.test)
+    shares = np.bincount(
+        [names.index(label) for _, label in dict.fromkeys(corpus.rows)], minlength=len(names)
+    )
     trains = {arm: ("nothing" if arm == "smote" else arm, own) for arm in SIMPLE_ARMS}
     trains["counterpoise"] = ("counterpoise", rows_of(train, added))
     trains |= {arm: (arm, trains["counterpoise"][1]) for arm in ("added_rows", "averaged")}
@@ -334,8 +351,10 @@ def run_draw(
                     ).get(student, way)
                     table = predict(mine, student, rows, test, len(names), seed)
                 ranks = softmax(table, axis=1) if len(names) > 2 else table
-                scores[arm, student, "macro_f1"] = compute_macro_f1(
-                    table.argmax(axis=1), test.labels, len(names)
+                answers = table.argmax(axis=1)
+                scores[arm, student, "macro_f1"] = compute_macro_f1(answers, test.labels, len(names))
+                scores[arm, student, "macro_f1_natural"] = compute_macro_f1(
+                    answers, test.labels, len(names), shares=shares
                 )
                 scores[arm, student, "auroc"] = compute_auroc(ranks, test.labels)
     return {
@@ -363,12 +382,12 @@ def divide_draw(
     train: list[tuple[str, str]] = []
     extra: list[tuple[str, str]] = []
     rest: list[tuple[str, str]] = []
-    for label in sorted(corpus.keep):
+    for label in sorted(corpus.labels):
         members = [row for row in dict.fromkeys(corpus.rows) if row[1] == label]
         ranked = [members[row] for row in keyed_rank([text for text, _ in members], f"draw {seed}")]
-        kept, full = corpus.keep[label], corpus.full[label]
+        kept = corpus.n_rare if label in corpus.rare else corpus.full
         train += ranked[:kept]
-        extra += ranked[kept:full]
+        extra += ranked[kept : corpus.full]
         rest += ranked[kept:]
     return train, extra, rest
 
@@ -418,7 +437,9 @@ def summarise(
                 yield Result(
                     "minority_text", name, arm, metric, float(np.mean(values)), low, high, len(values)
                 )
-            gap = "gap_closed_ratio" if metric == "macro_f1" else "auroc_gap_closed_ratio"
+            if metric not in GAPS:
+                continue
+            gap = GAPS[metric]
             yield from compare(name, metric, gap, mine, [arm for arm in SIMPLE_ARMS if arm in mine])
             usual = [arm for arm in SIMPLE_ARMS if arm in mine and arm != "zero_shot_prior"]
             yield from compare(name, "", f"{gap}_beyond_usual_arms", mine, usual)

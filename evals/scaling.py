@@ -21,7 +21,8 @@ from evals.common import Result, Settings
 _MEASURE = """
 import json, re, sys, time
 from pathlib import Path
-import counterpoise.linter, counterpoise.datasets_sources, sklearn.decomposition, sklearn.cluster, scipy.stats
+import counterpoise.linter, counterpoise.datasets_sources, datasets, pyarrow.parquet
+import sklearn.decomposition, sklearn.cluster, scipy.sparse, scipy.stats
 from counterpoise.tasks import TextClassification
 def peak():
     # Not ru_maxrss: that of a child starts with what its parent held.

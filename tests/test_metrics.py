@@ -49,6 +49,13 @@ def test_a_label_that_is_answered_but_never_right_costs_its_hits_only() -> None:
     assert compute_macro_f1(answers, truth, 3) == pytest.approx((2 / 3 + 1) / 2)
 
 
+def test_macro_f1_at_other_shares_is_that_of_rows_repeated() -> None:
+    answers, truth = np.array([0, 1, 1, 1, 0, 1]), np.array([0, 0, 1, 1, 1, 1])
+    repeats = np.where(truth == 0, 6, 1)  # twelve rows of the first label, four of the second
+    expected = compute_macro_f1(np.repeat(answers, repeats), np.repeat(truth, repeats), 2)
+    assert compute_macro_f1(answers, truth, 2, shares=np.array([3, 1])) == pytest.approx(expected)
+
+
 def test_equalised_macro_f1_is_that_of_rows_repeated_to_equal_numbers() -> None:
     truth = np.array([0] * 12 + [1] * 3)
     answers = np.array([0] * 9 + [1] * 3 + [0, 1, 1])

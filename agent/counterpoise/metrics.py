@@ -10,7 +10,14 @@ from counterpoise.records import Floats, Integers
 METRICS = ("macro_f1", "auroc")
 
 
-def compute_macro_f1(answers: Integers, truth: Integers, n_labels: int, *, equalise: bool = False) -> float:
+def compute_macro_f1(
+    answers: Integers,
+    truth: Integers,
+    n_labels: int,
+    *,
+    equalise: bool = False,
+    shares: Integers | None = None,
+) -> float:
     """Mean over the labels that occur in `truth` of 2 hits / (answers + rows).
 
     Args:
@@ -19,13 +26,15 @@ def compute_macro_f1(answers: Integers, truth: Integers, n_labels: int, *, equal
         n_labels: k.
         equalise: count every label as if it had as many rows as the others. On data that is skew the usual
             macro-F1 rewards ways that suit the skew; the data a repair is for is not skew.
+        shares: (k,) count the labels as if they were as common as this instead, in any unit.
     """
     table = np.bincount(truth * n_labels + answers, minlength=n_labels**2).reshape(n_labels, n_labels)
     table = table.astype(np.float64)
     rows = table.sum(axis=1)
     present = rows > 0
-    if equalise:
-        table[present] /= rows[present, None]
+    if equalise or shares is not None:
+        wanted = np.ones(n_labels) if shares is None else shares.astype(np.float64)
+        table[present] *= (wanted[present] / rows[present])[:, None]
         rows = table.sum(axis=1)
     hits, given = np.diag(table), table.sum(axis=0)
     return float((2 * hits[present] / (given[present] + rows[present])).mean())
