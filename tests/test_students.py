@@ -16,14 +16,17 @@ from counterpoise.scorers import SimilarityScorer
 from counterpoise.students import (
     ARMS,
     LARGEST_OWN_WEIGHT,
+    MIXTURES,
     STUDENTS,
     WRITTEN_WEIGHT,
     ZERO_TOKEN_ARMS,
     Rows,
     balance_weights,
+    list_students,
     log_prior,
     make_rows,
     predict,
+    predict_arms,
     weigh_rows,
 )
 from tests.made_up import ENCODER, as_objects, join_rows, write_sentences
@@ -79,6 +82,16 @@ def test_ways_that_cost_no_token_never_see_an_added_row(arm: str, student: str) 
     with_added = predict(arm, student, ALL, TEST, 2)
     without = predict(arm, student, TRAIN, TEST, 2)
     assert np.array_equal(with_added, without) == (arm in ZERO_TOKEN_ARMS)
+
+
+def test_arms_scored_together_are_what_each_is_alone() -> None:
+    for student in STUDENTS:
+        arms = [arm for arm in (*ARMS, *MIXTURES) if student in list_students(arm)]
+        together = predict_arms(arms, student, ALL, TEST, 2, seed=3)
+        assert list(together) == arms
+        for arm in arms:
+            alone = predict(arm, student, ALL, TEST, 2, seed=3)
+            assert together[arm].tobytes() == alone.tobytes(), (arm, student)
 
 
 @pytest.mark.parametrize("student", STUDENTS)

@@ -18,7 +18,7 @@ from scipy.special import softmax
 from counterpoise.metrics import METRICS, compute_auroc, compute_macro_f1
 from counterpoise.records import Floats, Integers, Objects
 from counterpoise.splits import keyed_hash, sample_by_rank
-from counterpoise.students import STUDENTS, ZERO_TOKEN_ARMS, Rows, list_students, predict
+from counterpoise.students import STUDENTS, ZERO_TOKEN_ARMS, Rows, list_students, predict_arms
 
 N_SEEDS = 5
 KEPT_RATIO = 0.9
@@ -78,30 +78,37 @@ def score_arms(
     Returns:
         One score for every arm and student, in the order of `arms` and `STUDENTS`.
     """
-    scores = []
     own = np.flatnonzero(train.original)
     truth = train.labels[own]
-    for arm in arms:
-        for student in list_students(arm):
-            table = np.zeros((len(train), n_labels))
-            for fold in np.unique(folds[own]):
-                outside = train.original & (folds == fold)
-                inside = ~outside
-                if parents is not None:
-                    inside &= parents[:, fold] == 0
-                table[outside] = predict(
-                    arm, student, train.take(inside), train.take(outside), n_labels, seed=int(fold)
-                )
-            scored = table[own]
-            scores.append(
-                ArmScore(
-                    arm,
-                    student,
-                    compute_macro_f1(scored.argmax(axis=1), truth, n_labels, equalise=True),
-                    compute_auroc(softmax(scored, axis=1) if n_labels > 2 else scored, truth),
-                )
+    tables: dict[tuple[str, str], Floats] = {}
+    for student in STUDENTS:
+        mine = [arm for arm in arms if student in list_students(arm)]
+        for arm in mine:
+            tables[arm, student] = np.zeros((len(train), n_labels))
+        for fold in np.unique(folds[own]) if mine else ():
+            outside = train.original & (folds == fold)
+            inside = ~outside
+            if parents is not None:
+                inside &= parents[:, fold] == 0
+            predicted = predict_arms(
+                mine, student, train.take(inside), train.take(outside), n_labels, seed=int(fold)
             )
-    return scores
+            for arm, scores in predicted.items():
+                tables[arm, student][outside] = scores
+    return [
+        _score_arm(arm, student, tables[arm, student][own], truth, n_labels)
+        for arm in arms
+        for student in list_students(arm)
+    ]
+
+
+def _score_arm(arm: str, student: str, scored: Floats, truth: Integers, n_labels: int) -> ArmScore:
+    return ArmScore(
+        arm,
+        student,
+        compute_macro_f1(scored.argmax(axis=1), truth, n_labels, equalise=True),
+        compute_auroc(softmax(scored, axis=1) if n_labels > 2 else scored, truth),
+    )
 
 
 def draw_rows(ids: Objects, labels: Integers, most: int) -> Integers:
@@ -221,24 +228,46 @@ def score_held_out(
         One row for every arm and student.
     """
     scores: dict[tuple[str, str], Floats] = {}
-    for arm, train in trains.items():
-        hashes = {}
-        for seed in range(n_seeds):
-            limit = int(KEPT_RATIO * 2**64)
-            hashes[seed] = np.fromiter(
-                (keyed_hash(f"seed {seed}", str(group)) < limit for group in groups[arm]),
-                np.bool_,
-                len(train),
-            )
-        for student in list_students(arm):
-            way = (ways or {}).get(arm, {}).get(student, arm)
-            scores[arm, student] = np.stack(
-                [
-                    predict(way, student, train.take(_keep_rare(mask, train)), test, n_labels, seed)
-                    for seed, mask in hashes.items()
-                ]
-            )
+    for arms in _list_sharing(trains, groups):
+        train, names = trains[arms[0]], groups[arms[0]]
+        masks = [_draw_groups(names, seed) for seed in range(n_seeds)]
+        for student in STUDENTS:
+            mine = {
+                arm: (ways or {}).get(arm, {}).get(student, arm)
+                for arm in arms
+                if student in list_students(arm)
+            }
+            drawn = [
+                predict_arms(
+                    dict.fromkeys(mine.values()),
+                    student,
+                    train.take(_keep_rare(mask, train)),
+                    test,
+                    n_labels,
+                    seed,
+                )
+                for seed, mask in enumerate(masks)
+            ]
+            for arm, way in mine.items():
+                scores[arm, student] = np.stack([one[way] for one in drawn])
+    scores = {(arm, student): scores[arm, student] for arm in trains for student in list_students(arm)}
     return _compare(scores, test.labels, n_labels, baseline, n_seeds)
+
+
+def _list_sharing(trains: Mapping[str, Rows], groups: Mapping[str, NDArray[np.object_]]) -> list[list[str]]:
+    """The arms in lists; those of a list have the same training rows, whose features are then made once."""
+    lists: dict[tuple[int, int], list[str]] = {}
+    for arm, train in trains.items():
+        lists.setdefault((id(train), id(groups[arm])), []).append(arm)
+    return list(lists.values())
+
+
+def _draw_groups(groups: NDArray[np.object_], seed: int) -> NDArray[np.bool_]:
+    """(n,) the rows of nine tenths of the groups."""
+    limit = int(KEPT_RATIO * 2**64)
+    return np.fromiter(
+        (keyed_hash(f"seed {seed}", str(group)) < limit for group in groups), np.bool_, len(groups)
+    )
 
 
 def _keep_rare(mask: NDArray[np.bool_], train: Rows) -> NDArray[np.bool_]:

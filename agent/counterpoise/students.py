@@ -10,9 +10,9 @@ All arms give log-scores whose largest entry is the prediction, so one threshold
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,9 +125,9 @@ def make_rows(
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Task:
-    """One arm on one student: features of both sides, and what the arm may draw from."""
+    """One student on one training side: features of both sides, and what an arm may draw from."""
 
     train: Features
     labels: Integers
@@ -139,42 +139,68 @@ class _Task:
     seed: int
     train_zero_shot: Floats
 
+    @cached_property
+    def plain(self) -> Floats:
+        """Log-probabilities of the rows as they are, all of weight 1: three arms begin with them."""
+        return _fit(self, np.ones(len(self.labels)))
+
 
 def predict(arm: str, student: str, train: Rows, test: Rows, n_labels: int, seed: int = 0) -> Floats:
-    """Train `student` in the way of `arm` and score `test`.
+    """Train `student` in the way of one arm and score `test`; see `predict_arms`."""
+    return predict_arms((arm,), student, train, test, n_labels, seed)[arm]
+
+
+def predict_arms(
+    arms: Iterable[str], student: str, train: Rows, test: Rows, n_labels: int, seed: int = 0
+) -> dict[str, Floats]:
+    """Train `student` in the way of each arm and score `test`. What arms have in common is computed once.
 
     Args:
-        arm: a name of `ARMS` or `MIXTURES`.
+        arms: names of `ARMS` or `MIXTURES`.
         student: a name of `STUDENTS`.
         train: training rows; arms that cost no token use the user's own rows only.
         test: rows to score; their labels are not read.
         n_labels: k.
-        seed: of what the arm draws (bags, repeated rows).
+        seed: of what the arms draw (bags, repeated rows).
 
     Returns:
-        (n, k) log-scores; the largest of a row is the prediction, their softmax ranks.
+        For each arm (n, k) log-scores; the largest of a row is the prediction, their softmax ranks.
 
     Raises:
         ValueError: an arm that needs zero-shot scores without them.
     """
-    if arm in MIXTURES:
-        parts = [predict(part, student, train, test, n_labels, seed) for part in MIXTURES[arm]]
-        return np.asarray(np.mean([log_softmax(part, axis=1) for part in parts], axis=0))
-    if arm not in OWN_WAYS:
-        train = train.take(train.original)
-    train_features, test_features = make_features(student, train, test)
-    return ARMS[arm](
-        _Task(
-            train_features,
-            train.labels,
-            train.weights,
-            train.original,
-            test_features,
-            test.zero_shot,
-            n_labels,
-            seed,
-            train.zero_shot,
-        )
+    tasks: dict[bool, _Task] = {}
+    found: dict[str, Floats] = {}
+
+    def score(arm: str) -> Floats:
+        if arm in MIXTURES:
+            return np.asarray(np.mean([log_softmax(look_up(part), axis=1) for part in MIXTURES[arm]], axis=0))
+        uses_added = arm in OWN_WAYS
+        if uses_added not in tasks:
+            rows = train if uses_added or train.original.all() else train.take(train.original)
+            tasks[uses_added] = _make_task(student, rows, test, n_labels, seed)
+        return ARMS[arm](tasks[uses_added])
+
+    def look_up(arm: str) -> Floats:
+        if arm not in found:
+            found[arm] = score(arm)
+        return found[arm]
+
+    return {arm: look_up(arm) for arm in arms}
+
+
+def _make_task(student: str, train: Rows, test: Rows, n_labels: int, seed: int) -> _Task:
+    features, test_features = make_features(student, train, test)
+    return _Task(
+        train=features,
+        labels=train.labels,
+        weights=train.weights,
+        original=train.original,
+        test=test_features,
+        zero_shot=test.zero_shot,
+        n_labels=n_labels,
+        seed=seed,
+        train_zero_shot=train.zero_shot,
     )
 
 
@@ -269,7 +295,7 @@ def _fit(task: _Task, weights: Floats, rows: Integers | None = None) -> Floats:
 
 
 def _do_nothing(task: _Task) -> Floats:
-    return _fit(task, np.ones(len(task.labels)))
+    return task.plain
 
 
 def _weigh_classes(task: _Task) -> Floats:
@@ -302,8 +328,7 @@ def _downsample(task: _Task) -> Floats:
 
 def _adjust_logits(task: _Task) -> Floats:
     """Menon et al. (2021), Long-tail learning via logit adjustment: post hoc, with tau = 1."""
-    ones = np.ones(len(task.labels))
-    return _fit(task, ones) - log_prior(task.labels, ones, task.n_labels)
+    return task.plain - log_prior(task.labels, np.ones(len(task.labels)), task.n_labels)
 
 
 def _bag(task: _Task) -> Floats:

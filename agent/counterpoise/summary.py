@@ -156,13 +156,18 @@ def measure_held_out(
     inputs = shop.inputs
     records = inputs.train.records
     drawn = draw_rows(records.ids, records.labels, MOST_TRAINING_ROWS)
-    trains = dict.fromkeys(ZERO_TOKEN_ARMS, outcome.ours.take(drawn))
+    # Arms that train on the same rows get the same objects: their features are then computed once.
+    own = outcome.ours.take(drawn)
+    trains = dict.fromkeys(ZERO_TOKEN_ARMS, own)
     groups = dict.fromkeys(ZERO_TOKEN_ARMS, outcome.groups["own"][drawn])
-    ours = dict.fromkeys(("counterpoise", "added_rows", "averaged"), outcome.ours)
-    for arm, rows in {**ours, "unverified": outcome.unverified}.items():
-        if has_added:
+    if has_added:
+        for arms, rows in (
+            (("counterpoise", "added_rows", "averaged"), outcome.ours),
+            (("unverified",), outcome.unverified),
+        ):
             picked = np.concatenate([drawn, np.arange(len(records), len(rows))])
-            trains[arm], groups[arm] = rows.take(picked), outcome.groups[arm][picked]
+            trains |= dict.fromkeys(arms, rows.take(picked))
+            groups |= dict.fromkeys(arms, outcome.groups[arms[0]][picked])
     held = inputs.held_out
     test = make_rows(held.records.texts, held.vectors, held.records.labels, zero_shot=held.zero_shot)
     return score_held_out(trains, groups, test, len(held.records.label_names), baseline, ways)
