@@ -55,7 +55,7 @@ def run(settings: Settings) -> Iterator[Result]:
             with counting_server.serve() as url:
                 yield from measure_cached(url, n_repeats, 2_000 if settings.quick else 20_000)
         else:
-            n = 48 if settings.quick else 96 if part == "generate" else 256
+            n = 48 if settings.quick else 64 if part == "generate" else 256
             yield from measure_served(part, settings.engine, n_repeats, n)
 
 
@@ -90,7 +90,7 @@ def measure_served(part: str, url: str, n_repeats: int, n: int) -> Iterator[Resu
     """Tokens a second on a real server; prompts differ in every arm and repetition, so that no cache helps twice."""
     arms = ("bare_loop", "counterpoise")
     measured: dict[str, list[dict[str, float]]] = {arm: [] for arm in arms}
-    run_arm("bare_loop", url, "", part, 64, 64, 999)  # warm
+    run_arm("bare_loop", url, "", part, 8, 8, 999)  # warm
     for repeat in range(n_repeats):
         for arm in arms if repeat % 2 == 0 else arms[::-1]:
             # The same prompts for both but for their first word, which keeps the server's prefix cache out of it.

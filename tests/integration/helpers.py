@@ -109,22 +109,20 @@ def is_scoring(body: Body) -> bool:
     return bool(body.get("logprobs"))
 
 
-def find_request(body: Body) -> ChatRequest:
-    """The request that a server met as this body."""
-    return ChatRequest(
-        messages=tuple(Message(turn["role"], turn["content"]) for turn in body.get("messages", ())),
-        prompt=body.get("prompt", ""),
-        sampling=Sampling(
-            body["temperature"], body["top_p"], body["max_tokens"], tuple(body.get("stop", ()))
-        ),
-        choices=("A", "B") if is_scoring(body) else (),
-        n=body.get("n", 1),
-    )
-
-
 def find_keys(body: Body) -> list[bytes]:
     """The keys under which the replies to a request are stored."""
-    return make_keys(MODEL, find_request(body))
+    return make_keys(
+        MODEL,
+        ChatRequest(
+            messages=tuple(Message(turn["role"], turn["content"]) for turn in body.get("messages", ())),
+            prompt=body.get("prompt", ""),
+            sampling=Sampling(
+                body["temperature"], body["top_p"], body["max_tokens"], tuple(body.get("stop", ()))
+            ),
+            choices=("A", "B") if is_scoring(body) else (),
+            n=body.get("n", 1),
+        ),
+    )
 
 
 def read_stored_keys(cache: Path) -> frozenset[bytes]:

@@ -9,19 +9,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from counterpoise.llm import TokenBudget
 from tests.integration.helpers import (
     HasUrl,
     enlarge_disk,
     find_keys,
-    find_request,
     make_cache,
     make_job,
     make_reviews,
@@ -29,7 +26,7 @@ from tests.integration.helpers import (
     read_stored_keys,
     write_reviews,
 )
-from tests.servers import Body, LocalServer
+from tests.servers import LocalServer
 
 pytestmark = [pytest.mark.assets, pytest.mark.slow]
 
@@ -88,14 +85,14 @@ def without_paid(value: Any) -> Any:
     return [without_paid(item) for item in value] if isinstance(value, list) else value
 
 
-def prepare_folder(folder: Path, server: HasUrl, **keys: Any) -> Path:
+def prepare_folder(folder: Path, server: HasUrl) -> Path:
     """Data, cache and job file of one chain of runs; the file's name is the same for all, as is the job."""
     folder.mkdir()
     write_reviews(folder / "reviews.csv", make_reviews(60, 12))
     write_reviews(folder / "test.csv", make_reviews(20, 20, seed=1))
     make_cache(folder / "cache")
     job_file = folder / "job.yaml"
-    job_file.write_text(make_job(folder, server, "run", **keys).dump(), encoding="utf-8")
+    job_file.write_text(make_job(folder, server, "run").dump(), encoding="utf-8")
     return job_file
 
 
@@ -238,38 +235,6 @@ def test_an_engine_that_is_killed_again_and_again_costs_only_what_was_in_flight(
     finally:
         server.kill()
     print(f"{n_kills} kills of the engine in {n_chains} chains")
-
-
-def count_in_flight(bodies: Sequence[Body]) -> int:
-    """Tokens that so many requests at once reserve at most."""
-    return sum(sorted(TokenBudget().estimate(find_request(body)) for body in bodies)[-CONCURRENCY:])
-
-
-def test_a_budget_holds_over_kills_by_the_count_of_the_server(tmp_path: Path) -> None:
-    """What is in flight at a kill is all that a run may not know of when it goes on."""
-    limit = 9_000
-    source = random.Random(9)
-    with LocalServer(latency_seconds=(0.005, 0.04), faults={"truncate": 0.05, "invalid": 0.05}) as server:
-        job_file = prepare_folder(tmp_path / "job", server, budget=limit)
-        directory = tmp_path / "job" / "run"
-        n_kills = 0
-        for _ in range(3):
-            process = start_or_resume(job_file, directory)
-            goal = len(server.bodies) + source.randint(5, 20)
-            while process.poll() is None and not has_arrived(server, goal):
-                time.sleep(0.001)
-            process.kill()
-            process.communicate()
-            n_kills += process.returncode == -signal.SIGKILL
-            wait_for_quiet(server)
-        finish(start_or_resume(job_file, directory))
-        counted = server.prompt_tokens + server.completion_tokens
-        allowed = limit + n_kills * count_in_flight(server.bodies)
-        spend = read_report(directory)["spend"]
-    assert n_kills >= 1
-    assert 0.3 * limit < counted <= allowed
-    assert 0.3 * limit < spend["paid"] <= limit
-    print(f"{counted} tokens counted by the server, a budget of {limit}, {n_kills} kills, {allowed} allowed")
 
 
 @pytest.mark.parametrize(("what", "size"), [("cache", "100k"), ("run", "64k"), ("run", "260k")])
