@@ -1,9 +1,9 @@
 """Requests and tokens a second, and what they cost the client, against a bare loop on the same prompts.
 
 Parts (`--only`): `fixed`, `lognormal` (a counting server with 256 slots in a process of its own), `cached` (replay
-from the store), `faults` needs none. With `--engine URL` also `label` and `generate` on that server, which is vLLM as
-a rule. Each arm runs in a process of its own and the arms of one repetition stand side by side, so that ratios hold
-on a machine that others use too.
+from the store). With `--engine URL` also `label` and `generate` on that server, which is vLLM as a rule. Each arm
+runs in a process of its own and the arms of one repetition stand side by side, so that ratios hold on a machine that
+others use too.
 
 Arms: `bare_loop` is the openai client with its aiohttp transport and a semaphore, replies kept in a list;
 `raw_aiohttp` posts the same bodies with aiohttp alone, the limit; `counterpoise` has reply store, budget, validation
@@ -55,7 +55,8 @@ def run(settings: Settings) -> Iterator[Result]:
             with counting_server.serve() as url:
                 yield from measure_cached(url, n_repeats, 2_000 if settings.quick else 20_000)
         else:
-            yield from measure_served(part, settings.engine, n_repeats, 48 if settings.quick else 256)
+            n = 48 if settings.quick else 64 if part == "generate" else 256
+            yield from measure_served(part, settings.engine, n_repeats, n)
 
 
 def measure_counting(latency: str, url: str, n_repeats: int, n: int) -> Iterator[Result]:
@@ -75,20 +76,21 @@ def measure_counting(latency: str, url: str, n_repeats: int, n: int) -> Iterator
 
 
 def measure_cached(url: str, n_repeats: int, n: int) -> Iterator[Result]:
-    """Replies a second from the store."""
+    """Replies a second from the store, and what each costs where others use the processor too."""
     counting_server.ask(url, "reset?median=0.0001")
-    rates = []
-    for repeat in range(n_repeats):
-        figures = run_arm("counterpoise", url, "counting", "schema", n, N_CONCURRENT, repeat, replay=True)
-        rates.append(figures["requests_per_second"])
-    yield summarise("cached", "counterpoise", "requests_per_second", rates, "1/s", n)
+    runs = [
+        run_arm("counterpoise", url, "counting", "schema", n, N_CONCURRENT, repeat, replay=True)
+        for repeat in range(n_repeats)
+    ]
+    for metric, unit in (("requests_per_second", "1/s"), ("cpu_seconds_per_request", "s")):
+        yield summarise("cached", "counterpoise", metric, [one[metric] for one in runs], unit, n)
 
 
 def measure_served(part: str, url: str, n_repeats: int, n: int) -> Iterator[Result]:
     """Tokens a second on a real server; prompts differ in every arm and repetition, so that no cache helps twice."""
     arms = ("bare_loop", "counterpoise")
     measured: dict[str, list[dict[str, float]]] = {arm: [] for arm in arms}
-    run_arm("bare_loop", url, "", part, 64, 64, 999)  # warm
+    run_arm("bare_loop", url, "", part, 8, 8, 999)  # warm
     for repeat in range(n_repeats):
         for arm in arms if repeat % 2 == 0 else arms[::-1]:
             # The same prompts for both but for their first word, which keeps the server's prefix cache out of it.

@@ -2,7 +2,8 @@
 
 `make_environment` writes one; its interpreter is the tests' own. The server starts an engine core with a session
 of its own, and this a worker, as vLLM does; it answers while both live. A request that holds `seed` or the word
-POISON kills the engine core. `--made-up WAY` has it fail at the start: see `FAILURES`.
+POISON kills the engine core. `--made-up WAY` has it fail at the start (see `FAILURES`), start slowly (`slow`), or,
+once it has served the completion that shows it is ready, refuse every request (`refuse`) or answer none (`hang`).
 """
 
 from __future__ import annotations
@@ -43,6 +44,9 @@ if way == "slow":
     time.sleep(60)
 
 
+asked = [False]
+
+
 def is_dead():
     return engine.poll() is not None
 
@@ -71,17 +75,22 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         if self.headers["Authorization"] != "Bearer " + os.environ["VLLM_API_KEY"]:
             return self.reply(401, {{"error": {{"message": "wrong key"}}}})
+        print("asked", flush=True)
+        is_first, asked[0] = not asked[0], True
+        if way == "refuse" and not is_first:
+            return self.reply(400, {{"error": {{"message": "as scripted"}}}})
         if "POISON" in body or '"seed"' in body:
             print("(EngineCore pid=7) ERROR 11-23 21:12:10 [core.py:9] " + DEATH, flush=True)
             engine.kill()
-        patience = time.monotonic() + (30 if "SLOW" in body else 0.05)
+        patience = time.monotonic() + (30 if "SLOW" in body or (way == "hang" and not is_first) else 0.05)
         while time.monotonic() < patience and not is_dead():
             time.sleep(0.01)
         if is_dead():
             threading.Thread(target=end_soon).start()
             return self.reply(500, {{"error": {{"message": "EngineCore encountered an issue"}}}})
-        choice = {{"index": 0, "text": "four", "message": {{"content": "four"}}, "finish_reason": "stop"}}
-        self.reply(200, {{"choices": [choice], "usage": {{"prompt_tokens": 3, "completion_tokens": 1}}}})
+        choice = {{"text": "four", "message": {{"content": "four"}}, "finish_reason": "stop"}}
+        choices = [choice | {{"index": index}} for index in range(json.loads(body).get("n", 1))]
+        self.reply(200, {{"choices": choices, "usage": {{"prompt_tokens": 3, "completion_tokens": 1}}}})
 
     def log_message(self, *parts):
         pass

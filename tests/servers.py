@@ -93,6 +93,7 @@ class LocalServer:
         retry_after_seconds: sent with every fault status when positive.
         log: file that gets a line `started HASH NUMBER` and `answered HASH NUMBER` a request.
         metrics: gives the text of /metrics; None where there is none.
+        port: where to listen; 0 for any free one.
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class LocalServer:
         retry_after_seconds: float = 0.0,
         log: Path | None = None,
         metrics: Callable[[], str] | None = None,
+        port: int = 0,
     ) -> None:
         self.reply = reply
         self.metrics = metrics
@@ -127,7 +129,7 @@ class LocalServer:
         self.completion_tokens = 0
         self.in_flight = 0
         self.peak_in_flight = 0
-        self.port = 0
+        self.port = port
         self._log = log.open("a", encoding="utf-8", buffering=1) if log else None
         self._latencies = random.Random(seed)
         self._loop = asyncio.new_event_loop()
@@ -160,22 +162,31 @@ class LocalServer:
         """Answer what is held."""
         self._loop.call_soon_threadsafe(self._open.set)
 
-    def __enter__(self) -> Self:
+    def start(self) -> Self:
+        """Begin to serve."""
         self._thread.start()
-        if not self._ready.wait(10):
+        if not self._ready.wait(60):
             raise RuntimeError("the local server did not start")
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self._loop.call_soon_threadsafe(self._stopped.set)
-        self._thread.join(10)
+    def stop(self) -> None:
+        """Serve no more, and cut what is under way; a second call does nothing."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stopped.set)
+            self._thread.join(60)
         if self._log:
             self._log.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         try:
-            self._loop.run_until_complete(self.serve())
+            self._loop.run_until_complete(self.serve(port=self.port))
         finally:
             self._loop.close()
 

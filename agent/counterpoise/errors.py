@@ -84,6 +84,7 @@ class ServerError(ServiceError):
         retry_after_seconds: how long the server asked to wait, 0 where it did not say.
         maybe_paid: whether the server may have done the work although its answer did not arrive whole.
         is_timeout: whether the server stayed silent for too long.
+        is_unreached: whether there was no server to take the request, which so was not sent.
     """
 
     def __init__(
@@ -97,8 +98,10 @@ class ServerError(ServiceError):
         retry_after_seconds: float = 0.0,
         maybe_paid: bool = False,
         is_timeout: bool = False,
+        is_unreached: bool = False,
     ) -> None:
         super().__init__(message, where=where, hint=hint)
+        self.is_unreached = is_unreached
         self.is_timeout = is_timeout
         self.retryable = retryable
         self.status = status

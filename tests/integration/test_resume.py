@@ -52,7 +52,7 @@ def start_or_resume(job_file: Path, directory: Path) -> subprocess.Popen[bytes]:
 
 
 def finish(process: subprocess.Popen[bytes]) -> None:
-    _, said = process.communicate(timeout=300)
+    _, said = process.communicate(timeout=900)  # seconds of work, on a machine that may have much else to do
     assert process.returncode == 0, said.decode()
 
 
@@ -67,7 +67,7 @@ def is_past(moment: float) -> bool:
 def wait_for_quiet(server: LocalServer) -> None:
     """Until the server knows that its client is gone, requests under way in the kernel included."""
     time.sleep(0.05)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while server.in_flight:
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -151,6 +151,7 @@ def test_a_run_that_is_killed_and_resumed_ends_as_an_undisturbed_one(tmp_path: P
             assert report["settings"]["content_hash"] == expected["settings"]["content_hash"]
             assert without_paid(report) == without_paid(expected)
             assert len(server.started) == n_requests
+            print(f"chain {n_chains}: {n_kills} kills so far, {n_repeated} requests repeated", flush=True)
         n_before = server.n_requests
         finish(start("resume", str(folder / "run")))
         finish(start("run", str(job_file)))
@@ -230,22 +231,34 @@ def test_an_engine_that_is_killed_again_and_again_costs_only_what_was_in_flight(
             assert without_paid(report) == without_paid(expected)
             n_kills += n_killed
             n_chains += 1
+            print(f"chain {n_chains}: {n_kills} kills of the engine so far", flush=True)
     finally:
         server.kill()
     print(f"{n_kills} kills of the engine in {n_chains} chains")
 
 
-def test_a_full_cache_disk_is_exit_code_3_and_the_run_goes_on_once_there_is_space(tmp_path: Path) -> None:
-    with LocalServer() as server, mount_small_disk(tmp_path / "disk", "100k") as disk:
+@pytest.mark.parametrize(("what", "size"), [("cache", "100k"), ("run", "64k"), ("run", "260k")])
+def test_a_full_disk_is_exit_code_3_and_the_run_goes_on_once_there_is_space(
+    what: str, size: str, tmp_path: Path
+) -> None:
+    """The reply store's disk, and the run directory's, early and late."""
+    with LocalServer() as server, mount_small_disk(tmp_path / "disk", size) as disk:
         job_file = prepare_folder(tmp_path / "job", server)
         text = job_file.read_text(encoding="utf-8")
-        cache = make_cache(disk / "cache")
-        job_file.write_text(text.replace(str(tmp_path / "job" / "cache"), str(cache)), encoding="utf-8")
+        if what == "cache":
+            make_cache(disk / "cache")
+        job_file.write_text(text.replace(str(tmp_path / "job" / what), str(disk / what)), encoding="utf-8")
+        directory = (disk if what == "run" else tmp_path / "job") / "run"
         process = start("run", str(job_file))
-        _, said = process.communicate(timeout=300)
+        _, said = process.communicate(timeout=900)
         assert process.returncode == 3, said.decode()
-        assert b"the disk is full" in said and said.count(b"\n") == 1
-        assert not (tmp_path / "job" / "run" / "FINISHED").exists()
+        assert b"disk is full" in said and said.count(b"\n") == 1
+        assert not (directory / "FINISHED").exists()
+        n_answered = server.answered.total()
         enlarge_disk(disk)
-        finish(start_or_resume(job_file, tmp_path / "job" / "run"))
-        assert (tmp_path / "job" / "run" / "FINISHED").is_file()
+        finish(start_or_resume(job_file, directory))
+        assert (directory / "FINISHED").is_file()
+        assert read_report(directory)["verdicts"]["accepted"] >= 50
+        if what == "run":
+            assert server.n_repeated <= CONCURRENCY, "the replies lie on a disk with space"
+        print(f"{what} of {size}: full after {n_answered} of {server.answered.total()} replies")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import sqlite3
+import time
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -103,6 +106,29 @@ def test_what_was_paid_is_counted_over_all_processes_and_the_journal_names_the_r
             used = dict(journal.execute("select key, purpose from replies_used"))
         assert set(used) == read_stored_keys(tmp_path / "cache")
         assert set(used.values()) >= {"generate", "audit"}
+
+
+def test_a_clock_that_is_put_back_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It leaps during a run, and stands a week before the files of the first process when the second goes on."""
+    hashes, real = [], time.time
+    leaps = itertools.cycle([0.0, -86_400.0, 3_600.0, -7_200.0])
+    for name in ("steady", "leaping"):
+        folder = tmp_path / name
+        folder.mkdir()
+        prepare(folder)
+        with LocalServer() as server, monkeypatch.context() as patch:
+            job = make_job(folder, server, "run", rounds=1)
+            if name == "leaping":
+                patch.setattr(time, "time", lambda: real() + next(leaps))
+                with pytest.raises(Stopped):
+                    counterpoise.run(job, listener=stop_after_sixteen)
+                later = real() + 7 * 86_400.0
+                for path in folder.rglob("*"):
+                    if not path.is_symlink():
+                        os.utime(path, (later, later))
+            hashes.append(counterpoise.run(job).content_hash)
+            assert (folder / "run" / "FINISHED").is_file()
+    assert hashes[0] == hashes[1]
 
 
 def test_a_request_that_fails_for_good_is_a_rejected_record_with_a_reason(tmp_path: Path) -> None:

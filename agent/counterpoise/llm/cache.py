@@ -74,7 +74,7 @@ def pack_reply(completion: Completion) -> bytes:
 
 def unpack_reply(packed: bytes) -> Completion:
     """The completion that `pack_reply` stored."""
-    text, logprobs, n_prompt, n_completion, finish_reason = json.loads(packed)
+    text, logprobs, n_prompt, n_completion, finish_reason = json.loads(str(packed, "utf-8"))
     return Completion(
         text=text,
         logprobs=logprobs,

@@ -12,7 +12,6 @@ from time import monotonic
 from types import TracebackType
 from typing import Self
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 from tenacity.wait import wait_random_exponential
 
 from counterpoise.errors import EngineDiedError, ReplyError, ServerError
@@ -22,6 +21,7 @@ from counterpoise.llm.cache import Payment, ReplyStore, make_keys, pack_reply, u
 from counterpoise.llm.chat import ChatRequest, Completion, Engine, Usage
 from counterpoise.llm.lanes import Lane, Lanes
 from counterpoise.llm.quarantine import Quarantine
+from counterpoise.llm.retries import Endurance, make_retrying
 from counterpoise.llm.structured import make_repair, parse_reply
 
 Asked = asyncio.Future[Completion]
@@ -66,6 +66,8 @@ class ChatClient:
         attempts: how often a request is sent at most.
         first_wait_seconds: scale of the wait before the second attempt; it doubles with each further one.
         longest_wait_seconds: no wait is longer, unless a server asks for it.
+        absence_seconds: how long a server that is not there, being started again perhaps, is waited for. Looking
+            for it counts as no attempt.
         run_id: the run that replies are paid for by; what it has paid before and which requests it has quarantined
             is read from the store. "" for none.
         listener: told of attempts that failed (event `warning`).
@@ -90,6 +92,7 @@ class ChatClient:
         attempts: int = 6,
         first_wait_seconds: float = 0.5,
         longest_wait_seconds: float = 30.0,
+        absence_seconds: float = 60.0,
         run_id: str = "",
         listener: Listener = ignore,
     ) -> None:
@@ -115,6 +118,7 @@ class ChatClient:
         self._n_missing = 0
         self._opened = AsyncExitStack()
         self._attempts = attempts
+        self._absence_seconds = absence_seconds
         self._backoff = wait_random_exponential(multiplier=first_wait_seconds, max=longest_wait_seconds)
 
     async def __aenter__(self) -> Self:
@@ -189,7 +193,7 @@ class ChatClient:
 
         Raises:
             BudgetSpent: its estimate does not fit into the budget any more.
-            ServerError: no attempt succeeded, or the server refuses.
+            ServerError: no attempt succeeded, the server refuses, or there was none for `absence_seconds`.
             ReplyError: none of the completions keeps to the schema after one repair each. Where some do, the
                 others say why not in `problem`.
             StorageError: the reply store cannot be written.
@@ -339,15 +343,10 @@ class ChatClient:
                 del self._asked[key]
 
     async def _ask(self, request: ChatRequest, keys: list[bytes], reserved: int) -> list[Completion]:
-        """Send a request until it succeeds or `attempts` are spent; each permit is held until durable."""
+        """Send a request until it succeeds or has failed for good; each permit is held until durable."""
         failed: Lane | None = None
-        async for attempt in AsyncRetrying(
-            retry=retry_if_exception(_is_retryable),
-            stop=stop_after_attempt(self._attempts),
-            wait=self._choose_wait,
-            sleep=self._rest,
-            reraise=True,
-        ):
+        endurance = Endurance(self._attempts, self._absence_seconds)
+        async for attempt in make_retrying(endurance, self._backoff, self._rest):
             with attempt:
                 failed = lane = self._lanes.choose(failed)
                 lane.n_assigned += 1
@@ -494,16 +493,6 @@ class ChatClient:
         self._listener(
             Event("warning", {"message": str(error), "retryable": error.retryable, "purpose": purpose})
         )
-
-    def _choose_wait(self, state: RetryCallState) -> float:
-        """Exponential back-off with full jitter, and never less than the server asked for."""
-        error = state.outcome.exception() if state.outcome else None
-        asked = error.retry_after_seconds if isinstance(error, ServerError) else 0.0
-        return max(asked, self._backoff(state))
-
-
-def _is_retryable(error: BaseException) -> bool:
-    return isinstance(error, ServerError) and error.retryable
 
 
 def _check(request: ChatRequest, completion: Completion) -> Completion:

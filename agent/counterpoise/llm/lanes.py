@@ -53,7 +53,7 @@ class Lane:
         is_silent = error.status == 0 and error.is_timeout
         if error.status in OVERLOADED or error.status in TIMED_OUT or is_silent:
             self.gate.note_refusal(sent_at, error.retry_after_seconds)
-        elif error.status == 0 and not error.maybe_paid:
+        elif error.is_unreached:
             self.n_failed += 1
             rest = FIRST_REST_SECONDS * 2 ** min(self.n_failed - 1, 10)
             self.rests_until = monotonic() + min(rest, LONGEST_REST_SECONDS)

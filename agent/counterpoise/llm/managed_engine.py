@@ -159,7 +159,7 @@ class ManagedEngine:
                     raise
                 why = self._server.explain_end()
                 self._begin_restart(engine)
-                if error.status == 0 and not error.maybe_paid:
+                if error.is_unreached:
                     continue  # the server had never seen it
                 raise EngineDiedError(
                     f"the server ended under the request ({why})",

@@ -272,7 +272,11 @@ class OpenAIEngine:
             isinstance(link, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)) for link in chain
         ):
             return ServerError(
-                f"no connection ({cause})", where=self.url, hint="is the server running?", retryable=True
+                f"no connection ({cause})",
+                where=self.url,
+                hint="is the server running?",
+                retryable=True,
+                is_unreached=True,
             )
         said = str(cause) or type(cause).__name__
         return ServerError(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 
 from counterpoise.errors import EngineDiedError, QuarantinedError, ReplyError, ServerError
 from counterpoise.llm.budget import BudgetSpent
@@ -30,16 +29,18 @@ async def answer_most(chat: ChatClient, requests: Sequence[ChatRequest]) -> Asyn
 
     Raises:
         EngineDiedError: the server is ours and was given up.
-        ServerError: at least four requests (or all of them) failed for a reason that time may heal, and more than
-            were answered.
+        ServerError: there was no server for as long as the client waits for one; or at least four requests (or all
+            of them) failed for a reason that time may heal, and more than were answered.
         StorageError: the reply store cannot be written.
     """
     n_failed = n_answered = 0
     order = sort_by_prefix(requests)
     async with aclosing(chat.generate_many(requests[place] for place in order)) as outcomes:
         async for answered in outcomes:
-            outcome = replace(answered, index=order[answered.index])
+            outcome = Outcome(order[answered.index], answered.request, answered.completions, answered.error)
             if isinstance(outcome.error, EngineDiedError) and not outcome.error.retryable:
+                raise outcome.error
+            if isinstance(outcome.error, ServerError) and outcome.error.is_unreached:
                 raise outcome.error
             if isinstance(outcome.error, ServerError) and outcome.error.retryable:
                 n_failed += 1

@@ -87,7 +87,7 @@ def parse_reply(text: str, schema: Mapping[str, Any]) -> tuple[Any, str]:
     if stripped.startswith("```") and stripped.endswith("```"):
         stripped = stripped[3:-3].removeprefix("json").strip()
     try:
-        value = json.loads(stripped, parse_constant=_refuse_constant)
+        value = _decode(stripped)
     except ValueError as error:
         return None, f"the reply is not JSON: {error}"
     except RecursionError:
@@ -186,3 +186,7 @@ def _show(value: Any) -> str:
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
+
+
+_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
+"""As `json.loads` with `parse_constant`, which makes a decoder at every call."""
