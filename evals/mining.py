@@ -53,6 +53,7 @@ _COUNTERPOISE = (
     + """
 import pyarrow as pa
 from datasets import Dataset
+from datasets.fingerprint import generate_random_fingerprint
 import faiss
 from counterpoise_retrievers.hard_negatives import mine_hard_negatives
 gc.collect()
@@ -65,7 +66,8 @@ kept = np.flatnonzero((mined.indices >= 0).all(axis=1)).tolist()
 columns = {"anchor": pa.array([queries[row] for row in kept]), "positive": pa.array([passages[row] for row in kept])}
 for place in range(n_negatives):
     columns[f"negative_{place + 1}"] = pa.array([passages[row] for row in mined.indices[kept, place].tolist()])
-made = Dataset(pa.table(columns))
+# With a fingerprint of its own: one of the content would hold all of it twice.
+made = Dataset(pa.table(columns), fingerprint=generate_random_fingerprint())
 """
     + _TAIL.replace('"found": found', '"n_rows": len(made)').replace(
         "print(",

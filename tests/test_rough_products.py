@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from counterpoise_retrievers import hard_negatives
 from counterpoise_retrievers.hard_negatives import mine_hard_negatives
 from counterpoise_retrievers.rough_products import RoughProducts
 
@@ -56,7 +57,8 @@ def test_bound_is_worth_something() -> None:
 
 
 @pytest.mark.parametrize("kind", ["normal", "heavy", "outlying", "signs", "sparse", "lengths"])
-def test_mining_is_exact_where_rounding_is_bad(kind: str) -> None:
+def test_mining_is_exact_where_rounding_is_bad(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hard_negatives, "_FEWEST_QUERIES", 1)
     queries, passages = make_rows(kind, 30, 16, 7), make_rows(kind, 9000, 16, 8)
     mined = mine_hard_negatives(queries, passages, [[row] for row in range(30)], n_negatives=12)
     scores = np.array([passages.astype(np.float64) @ query.astype(np.float64) for query in queries])

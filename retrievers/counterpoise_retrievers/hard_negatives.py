@@ -37,6 +37,9 @@ _SPARE = 8
 _ROUNDING = 1e-5
 """Products of float32 vectors of length 1 lie this near to the true ones."""
 
+_FEWEST_QUERIES = 256
+"""Queries of a thread below which rounding the passages costs more than it saves."""
+
 _MOST_HITS = 0.03
 """Share of the products of a block above which multiplying all of them out at once is faster."""
 
@@ -161,20 +164,22 @@ class _Tile:
         self._floors = np.full(len(queries), -np.inf, dtype=np.float32)
         self._ceilings = (limits + slacks).astype(np.float32)
         self._n_above = np.zeros(len(queries), dtype=np.int64)
-        self._rough = RoughProducts(queries)
+        self._rough = RoughProducts(queries) if len(queries) >= _FEWEST_QUERIES else None
         self._n_exact, self._n_waits = 1, 1
 
     def scan(self, passages: Vectors, start: int) -> None:
         """Take in a block of passages that begins at row `start`."""
         first, last = np.searchsorted(self._known.passages, (start, start + len(passages)))
         known = _Pairs(self._known.queries[first:last], self._known.passages[first:last] - start)
-        is_rough = self._n_exact == 0
-        self._n_exact -= not is_rough
-        slack = self._rough.load(passages) if is_rough else None
+        rough = self._rough if self._n_exact == 0 else None
+        slack = np.empty(0, dtype=np.float32) if rough is None else rough.load(passages)
+        self._n_exact = max(0, self._n_exact - 1)
         n_hits = 0
         for cut in self._cuts:
-            if slack is not None:
-                queries, columns, scores = self._find_roughly(cut, passages, known.select(cut), slack[cut])
+            if rough is not None:
+                queries, columns, scores = self._find_roughly(
+                    rough, cut, passages, known.select(cut), slack[cut]
+                )
                 n_hits += len(scores)
             else:
                 queries, columns, scores = self._find(cut, passages, known.select(cut), is_first=start == 0)
@@ -202,13 +207,13 @@ class _Tile:
         return queries + cut.start, columns, scores.ravel()[hits]
 
     def _find_roughly(
-        self, cut: slice, passages: Vectors, known: _Pairs, slack: Vectors
+        self, rough: RoughProducts, cut: slice, passages: Vectors, known: _Pairs, slack: Vectors
     ) -> tuple[Integers, Integers, Vectors]:
         """The same and some more: only what rough products cannot rule out is multiplied out."""
-        rough = self._rough.multiply(cut)
-        rough[known.queries, known.passages] = -np.inf
-        lowest = (self._floors[cut] - slack) / self._rough.get_steps(cut)
-        hits = np.flatnonzero(rough > np.nextafter(lowest, np.float32(-np.inf))[:, None])
+        products = rough.multiply(cut)
+        products[known.queries, known.passages] = -np.inf
+        lowest = (self._floors[cut] - slack) / rough.get_steps(cut)
+        hits = np.flatnonzero(products > np.nextafter(lowest, np.float32(-np.inf))[:, None])
         queries, columns = np.divmod(hits, len(passages))
         queries += cut.start
         scores = np.empty(len(hits), dtype=np.float32)
