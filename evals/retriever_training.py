@@ -10,7 +10,8 @@ else the only one with every third sentence taken out. Then the same retriever i
 - `drop`: what it found is taken out of the negatives;
 - `relabel`: what it found becomes a positive.
 
-The judges of the cascade err at the rates of `scripted_judges`. nDCG@10 on held-out queries, over all judged abstracts
+The judges of the cascade err at the rates of `scripted_judges`; the first draw goes through prompts and replies, the
+others take the same decisions without them. nDCG@10 on held-out queries, over all judged abstracts
 and others up to 2,000. Two retrievers: `adapter`, a square matrix on the frozen vectors of the pinned encoder (20
 seeds), and `minilm`, all weights of all-MiniLM-L6-v2 in full precision (3 seeds; the weights are upstream's, pinned by
 hash). Trained runs are kept in the cache, so an evaluation that was stopped goes on.
@@ -39,7 +40,7 @@ from counterpoise.splits import keyed_rank
 from counterpoise_retrievers.hard_negatives import mine_hard_negatives
 from evals.common import Floats, Result, Settings, interval, resample_means
 from evals.false_negatives import Planted, encode, load_collection, relabel
-from evals.scripted_judges import FIRST, SECOND
+from evals.scripted_judges import FIRST, SECOND, DirectJudges
 
 ARMS = ("clean", "planted", "remove", "drop", "relabel")
 CORPUS_SIZE = 2_000
@@ -204,16 +205,28 @@ def make_arms(data: Set, seed: int, planted_share: float) -> tuple[dict[str, lis
         planted.append(replace(one, negatives=(*map(data.make_passage, extra), *negatives)))
         hidden |= {(name, passage) for passage in extra}
         relevant |= {(query, data.texts[data.passages[passage]]) for passage in (*judged, *extra)}
-    done = relabel(Planted(planted, hidden, relevant), FIRST, SECOND, seed)
+    judges = DirectJudges(FIRST, SECOND, relevant, seed=seed)
+    found = [{one.id for one in case.negatives if judges.relabels(case.query, one)} for case in planted]
+    if seed == 0:
+        # Once through the cascade itself, with prompts and replies: it decides the same.
+        done = relabel(Planted(planted, hidden, relevant), FIRST, SECOND, seed)
+        assert [list_found(done, place) for place in range(len(planted))] == found, done.sentence
     return {
         "clean": clean,
         "planted": planted,
-        "remove": [one for place, one in enumerate(planted) if not list_found(done, place)],
+        "remove": [one for one, names in zip(planted, found, strict=True) if not names],
         "drop": [
-            replace(one, negatives=tuple(p for p in one.negatives if p.id not in list_found(done, place)))
-            for place, one in enumerate(planted)
+            replace(one, negatives=tuple(p for p in one.negatives if p.id not in names))
+            for one, names in zip(planted, found, strict=True)
         ],
-        "relabel": done.after,
+        "relabel": [
+            replace(
+                one,
+                positives=(*one.positives, *(p for p in one.negatives if p.id in names)),
+                negatives=tuple(p for p in one.negatives if p.id not in names),
+            )
+            for one, names in zip(planted, found, strict=True)
+        ],
     }, held_out
 
 

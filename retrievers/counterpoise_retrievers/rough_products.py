@@ -13,7 +13,7 @@ rules out is ruled out for sure. Queries take 7 bits: without the newest instruc
 >>> queries, passages = np.eye(2, 8, dtype=np.float32), np.eye(3, 8, dtype=np.float32)
 >>> rough = RoughProducts(queries)
 >>> slack = rough.load(passages)
->>> rough.multiply(slice(0, 2)).round(3).tolist()
+>>> (rough.multiply(slice(0, 2)) * rough.get_steps(slice(0, 2))[:, None]).round(3).tolist()
 [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
 """
 
