@@ -1,11 +1,13 @@
 """False negatives among mined training negatives: does the cascade find them, and is it honest about what it missed?
 
-Three parts (`--only`):
+Five parts (`--only`):
 
 - `cranfield`: half of each query's known relevant documents are hidden among mined negatives; judges with set error
   rates (and perfect ones) relabel them. Precision and recall are measured, computed from the rates, and compared with
   what the cascade itself estimates from planted positives and a sample of gold.
+- `coverage`: the same without prompts and replies, a thousand times: how often what the cascade says of itself holds.
 - `fiqa`: the recorded verdicts of the published cascade, parsed and decided by our code, against the recorded lists.
+- `model`: a real model, by default the embedded one, as both judges: what it is allowed to change.
 - `scifact`: a retriever trained on clean triples, on triples with planted false negatives, and on these after removing
   the instance, dropping the negative, or relabelling it; nDCG@10 on held-out queries. See `retriever_training`.
 
@@ -30,25 +32,34 @@ from counterpoise.relabel.cascade import Outcome, decide_from_lists
 from counterpoise.relabel.retrieval import CascadeSettings, relabel_instances
 from counterpoise.relabel.retrieval_result import RelabelledInstances
 from counterpoise.relabel.verdicts import Judgement, read_published
+from counterpoise.retrieval_api import relabel_negatives
 from counterpoise.retrieval_io import Collection, Instance, Passage, read_beir
 from counterpoise.splits import keyed_hash, keyed_rank
 from counterpoise_retrievers.encoders import CachedEncoder
 from counterpoise_retrievers.hard_negatives import mine_hard_negatives
-from evals.common import Floats, MissingDataError, Result, Settings, find_file, read_jsonl
+from evals.common import Floats, MissingDataError, Result, Settings, find_file, open_engine, read_jsonl
 from evals.scripted_judges import FIRST, PERFECT, SECOND, Rates, make_judge
 
 N_CANDIDATES = 30
 GOLD_SHARE = 0.10
 N_SEEDS = 5
+N_MODEL_NEGATIVES = 3
+"""Negatives of an instance that a real model reads; its audit needs the positives most of all."""
 
 
 def run(settings: Settings) -> Iterator[Result]:
     """All parts, or those named."""
-    parts = settings.only or ("cranfield", "fiqa", "scifact")
+    parts = settings.only or ("cranfield", "coverage", "fiqa", "model", "scifact")
     if "cranfield" in parts:
         yield from run_cranfield(settings)
+    if "coverage" in parts:
+        from evals.estimate_coverage import run_coverage
+
+        yield from run_coverage(settings)
     if "fiqa" in parts:
         yield from run_fiqa(settings)
+    if "model" in parts:
+        yield from run_model(settings)
     if "scifact" in parts:
         from evals.retriever_training import run_scifact
 
@@ -175,7 +186,7 @@ def run_cranfield(settings: Settings) -> Iterator[Result]:
             counts += mine
             assert done.estimates is not None, done.sentence
             precision, recall = done.estimates.precision, done.estimates.recall
-            ends = {"precision": (precision.low, precision.high), "recall": recall.interval}
+            ends = {"precision": (precision.low, precision.high), "recall": (recall.low, recall.high)}
             truth = {"precision": mine[0] / mine[1], "recall": mine[0] / mine[2]}
             for metric, said in (("precision", precision.value), ("recall", recall.value)):
                 low, high = ends[metric]
@@ -245,6 +256,40 @@ def run_fiqa(settings: Settings) -> Iterator[Result]:
     for metric, (k, n) in counts.items():
         low, high = wilson_interval(k, n)
         yield Result("false_negatives", "fiqa", "recorded_verdicts", metric, k / n, low, high, n)
+
+
+def run_model(settings: Settings) -> Iterator[Result]:
+    """How much a model relabels after its audit; the sentence says why."""
+    rows = read_jsonl(find_file(settings.data / "rlhn_sample", "fiqa.jsonl.gz"))
+    instances = [
+        Instance(
+            row["query_id"],
+            row["query"],
+            *(
+                tuple(Passage(one["id"], one["text"], one["title"]) for one in row[side][:most])
+                for side, most in (("positives", None), ("negatives", N_MODEL_NEGATIVES))
+            ),
+        )
+        for row in rows
+    ]
+    with open_engine(settings.engine) as engine:
+        done = relabel_negatives(instances, model=engine)
+    n_candidates = sum(len(one.negatives) for one in instances)
+    n_relabelled = done.outcomes.get(Outcome.RELABEL, 0)
+    low, high = wilson_interval(n_relabelled, n_candidates)
+    arm = "embedded" if settings.engine == "embedded" else done.audits[0].model
+    told = {"sentence": done.sentence, "audits": [one.sentence for one in done.audits]}
+    yield Result(
+        "false_negatives",
+        "fiqa",
+        arm,
+        "relabelled_ratio",
+        n_relabelled / n_candidates,
+        low,
+        high,
+        n_candidates,
+        extra=told,
+    )
 
 
 def _share(arm: str, metric: str, k: int, n: int, **extra: Any) -> Result:

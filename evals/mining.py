@@ -3,7 +3,8 @@
 Both arms get the same texts and the same embeddings, as files, and give back rows of (anchor, positive, negatives);
 each runs in a process of its own. Seconds and peak memory count from after the imports and the reading of the texts.
 The 95% band holds in both (`relative_margin` 0.05, sentence-transformers' own default for how far it looks), 30
-negatives a query, search exact in both.
+negatives a query, search exact in both. The vectors lie in clusters, or (`isotropic`) in none, where nothing can be
+ruled out by where it lies.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ print(json.dumps({"seconds": seconds, "bytes": n_bytes, "cpu": cpu, "found": fou
 _COUNTERPOISE = (
     _HEAD
     + """
+import pyarrow as pa
 from datasets import Dataset
+from datasets.fingerprint import generate_random_fingerprint
 import faiss
 from counterpoise_retrievers.hard_negatives import mine_hard_negatives
 gc.collect()
@@ -60,10 +63,11 @@ mined = mine_hard_negatives(
     [[row] for row in range(len(queries))], n_negatives=n_negatives, relative_margin=0.05,
 )
 kept = np.flatnonzero((mined.indices >= 0).all(axis=1)).tolist()
-columns = {"anchor": [queries[row] for row in kept], "positive": [passages[row] for row in kept]}
+columns = {"anchor": pa.array([queries[row] for row in kept]), "positive": pa.array([passages[row] for row in kept])}
 for place in range(n_negatives):
-    columns[f"negative_{place + 1}"] = [passages[row] for row in mined.indices[kept, place].tolist()]
-made = Dataset.from_dict(columns)
+    columns[f"negative_{place + 1}"] = pa.array([passages[row] for row in mined.indices[kept, place].tolist()])
+# With a fingerprint of its own: one of the content would hold all of it twice.
+made = Dataset(pa.table(columns), fingerprint=generate_random_fingerprint())
 """
     + _TAIL.replace('"found": found', '"n_rows": len(made)').replace(
         "print(",
@@ -133,20 +137,22 @@ def run(settings: Settings) -> Iterator[Result]:
     """Each arm in a process of its own, one after the other; then the index."""
     if not settings.only or "mining" in settings.only:
         yield from compare(settings)
+    if not settings.only or "isotropic" in settings.only:
+        yield from compare(settings, is_isotropic=True)
     if not settings.only or "index" in settings.only:
         yield from measure_index(settings)
 
 
-def compare(settings: Settings) -> Iterator[Result]:
+def compare(settings: Settings, *, is_isotropic: bool = False) -> Iterator[Result]:
     """The same negatives, how fast, in how much memory."""
     n_queries, n_passages = (500, 20_000) if settings.quick else (5_000, 200_000)
-    data = f"{n_queries} queries, {n_passages} vectors"
+    data = f"{n_queries} queries, {n_passages} {'isotropic ' if is_isotropic else ''}vectors"
     nan = float("nan")
     figures: dict[str, dict[str, float]] = {}
     found: dict[str, dict[str, list[int]]] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_task(folder, n_queries, n_passages)
+        write_task(folder, n_queries, n_passages, is_isotropic=is_isotropic)
         for arm, script in (
             ("sentence_transformers", _SENTENCE_TRANSFORMERS),
             ("counterpoise", _COUNTERPOISE),
@@ -221,22 +227,24 @@ def call(script: str, *arguments: str) -> dict[str, Any]:
     return measured
 
 
-def make_vectors(n_rows: int, seed: int) -> NDArray[np.float32]:
-    """Vectors of length 1 in clusters of clusters, as texts on topics give."""
+def make_vectors(n_rows: int, seed: int, *, is_isotropic: bool = False) -> NDArray[np.float32]:
+    """Vectors of length 1 in clusters of clusters, as texts on topics give, or in no clusters at all."""
     shared = np.random.default_rng(123)
     topics = shared.normal(size=(50, DIMENSION)).astype(np.float32)
     themes = topics[shared.integers(0, 50, 2_000)] + 0.8 * shared.normal(size=(2_000, DIMENSION)).astype(
         np.float32
     )
     generator = np.random.default_rng(seed)
-    rows = themes[generator.integers(0, 2_000, n_rows)]
-    rows += generator.normal(size=(n_rows, DIMENSION)).astype(np.float32)
+    places = generator.integers(0, 2_000, n_rows)
+    rows = generator.normal(size=(n_rows, DIMENSION)).astype(np.float32)
+    if not is_isotropic:
+        rows += themes[places]
     return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
 
 
-def write_task(folder: Path, n_queries: int, n_passages: int) -> None:
+def write_task(folder: Path, n_queries: int, n_passages: int, *, is_isotropic: bool = False) -> None:
     """Texts and embeddings; the first passages are the queries' positives."""
-    passages = make_vectors(n_passages, seed=0)
+    passages = make_vectors(n_passages, seed=0, is_isotropic=is_isotropic)
     noise = np.random.default_rng(1).normal(size=(n_queries, DIMENSION)).astype(np.float32)
     queries = passages[:n_queries] + 0.045 * noise
     np.save(folder / "passages.npy", passages)

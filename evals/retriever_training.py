@@ -1,8 +1,8 @@
 """What relabelling is worth to a retriever that is really trained on the data.
 
-SciFact: claims and the abstracts they were judged by. A quarter of the queries is held out. For 30% of the others an
-unlisted relevant abstract is put among the hard negatives: a judged one where the query has two or more, else the only
-one with every third sentence taken out. Then the same retriever is trained on
+SciFact: claims and the abstracts they were judged by. A quarter of the queries is held out. For 30% of the others, or
+for all, an unlisted relevant abstract is put among the hard negatives: a judged one where the query has two or more,
+else the only one with every third sentence taken out. Then the same retriever is trained on
 
 - `clean`: nothing planted;
 - `planted`: as planted;
@@ -10,7 +10,8 @@ one with every third sentence taken out. Then the same retriever is trained on
 - `drop`: what it found is taken out of the negatives;
 - `relabel`: what it found becomes a positive.
 
-The judges of the cascade err at the rates of `scripted_judges`. nDCG@10 on held-out queries, over all judged abstracts
+The judges of the cascade err at the rates of `scripted_judges`; the first draw goes through prompts and replies, the
+others take the same decisions without them. nDCG@10 on held-out queries, over all judged abstracts
 and others up to 2,000. Two retrievers: `adapter`, a square matrix on the frozen vectors of the pinned encoder (20
 seeds), and `minilm`, all weights of all-MiniLM-L6-v2 in full precision (3 seeds; the weights are upstream's, pinned by
 hash). Trained runs are kept in the cache, so an evaluation that was stopped goes on.
@@ -23,6 +24,7 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,13 +40,16 @@ from counterpoise.splits import keyed_rank
 from counterpoise_retrievers.hard_negatives import mine_hard_negatives
 from evals.common import Floats, Result, Settings, interval, resample_means
 from evals.false_negatives import Planted, encode, load_collection, relabel
-from evals.scripted_judges import FIRST, SECOND
+from evals.scripted_judges import FIRST, SECOND, DirectJudges
 
 ARMS = ("clean", "planted", "remove", "drop", "relabel")
 CORPUS_SIZE = 2_000
 N_NEGATIVES = 10
-HELD_OUT_SHARE, PLANTED_SHARE = 0.25, 0.30
+HELD_OUT_SHARE = 0.25
 N_SEEDS = {"adapter": 20, "minilm": 3}
+PLANTED_SHARES = {"adapter": (0.30, 1.0), "minilm": (1.0,)}
+"""Shares of the training queries that get a false negative."""
+
 _FILES = {
     "model.safetensors": (90_868_376, "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"),
     "tokenizer.json": (466_247, "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"),
@@ -93,12 +98,8 @@ def run_scifact(settings: Settings) -> Iterator[Result]:
     kinds = [kind for kind in N_SEEDS if kind in settings.only] or list(N_SEEDS)
     for kind in kinds:
         n_seeds = settings.seeds or (2 if settings.quick else N_SEEDS[kind])
-        for share in (PLANTED_SHARE, 1.0):
-            scores: dict[str, list[float]] = {arm: [] for arm in ARMS}
-            for seed in range(n_seeds):
-                found = score_arms(data, kind, seed, share)
-                for arm, value in found.items():
-                    scores[arm].append(value)
+        for share in PLANTED_SHARES[kind]:
+            scores = score_arms(data, kind, n_seeds, share)
             yield from report(f"scifact/{kind}" + ("" if share < 1 else "/all_planted"), scores)
 
 
@@ -163,13 +164,14 @@ def shorten(passage: Passage) -> str:
     return " ".join(kept or sentences)
 
 
-def score_arms(data: Set, kind: str, seed: int, planted_share: float) -> dict[str, float]:
-    """nDCG@10 of each arm in one draw."""
-    cache = find_cache_dir() / "evals" / "false_negatives"
-    cache.mkdir(parents=True, exist_ok=True)
-    arms, held_out = make_arms(data, seed, planted_share)
-    np.save(cache / "scifact.npy", data.vectors)
-    return {arm: train(data, kind, seed, instances, held_out, cache) for arm, instances in arms.items()}
+def score_arms(data: Set, kind: str, n_seeds: int, planted_share: float) -> dict[str, list[float]]:
+    """Mean nDCG@10 of each arm in each draw."""
+    specs = []
+    for seed in range(n_seeds):
+        arms, held_out = make_arms(data, seed, planted_share)
+        specs += [specify(data, kind, seed, arms[arm], held_out) for arm in ARMS]
+    scores = train_all(data, kind, specs)
+    return {arm: scores[place :: len(ARMS)] for place, arm in enumerate(ARMS)}
 
 
 def make_arms(data: Set, seed: int, planted_share: float) -> tuple[dict[str, list[Instance]], list[str]]:
@@ -203,16 +205,28 @@ def make_arms(data: Set, seed: int, planted_share: float) -> tuple[dict[str, lis
         planted.append(replace(one, negatives=(*map(data.make_passage, extra), *negatives)))
         hidden |= {(name, passage) for passage in extra}
         relevant |= {(query, data.texts[data.passages[passage]]) for passage in (*judged, *extra)}
-    done = relabel(Planted(planted, hidden, relevant), FIRST, SECOND, seed)
+    judges = DirectJudges(FIRST, SECOND, relevant, seed=seed)
+    found = [{one.id for one in case.negatives if judges.relabels(case.query, one)} for case in planted]
+    if seed == 0:
+        # Once through the cascade itself, with prompts and replies: it decides the same.
+        done = relabel(Planted(planted, hidden, relevant), FIRST, SECOND, seed)
+        assert [list_found(done, place) for place in range(len(planted))] == found, done.sentence
     return {
         "clean": clean,
         "planted": planted,
-        "remove": [one for place, one in enumerate(planted) if not list_found(done, place)],
+        "remove": [one for one, names in zip(planted, found, strict=True) if not names],
         "drop": [
-            replace(one, negatives=tuple(p for p in one.negatives if p.id not in list_found(done, place)))
-            for place, one in enumerate(planted)
+            replace(one, negatives=tuple(p for p in one.negatives if p.id not in names))
+            for one, names in zip(planted, found, strict=True)
         ],
-        "relabel": done.after,
+        "relabel": [
+            replace(
+                one,
+                positives=(*one.positives, *(p for p in one.negatives if p.id in names)),
+                negatives=tuple(p for p in one.negatives if p.id not in names),
+            )
+            for one, names in zip(planted, found, strict=True)
+        ],
     }, held_out
 
 
@@ -223,11 +237,11 @@ def list_found(done: RelabelledInstances, place: int) -> set[str]:
     }
 
 
-def train(
-    data: Set, kind: str, seed: int, instances: Sequence[Instance], held_out: Sequence[str], cache: Path
-) -> float:
-    """Mean nDCG@10 of a retriever trained on the instances; read back where it was trained before."""
-    spec: dict[str, Any] = {
+def specify(
+    data: Set, kind: str, seed: int, instances: Sequence[Instance], held_out: Sequence[str]
+) -> dict[str, Any]:
+    """What the worker is told of one retriever."""
+    return {
         "kind": kind,
         "seed": seed,
         "instances": [
@@ -243,24 +257,41 @@ def train(
             [data.queries[name], [data.passages[one] for one in data.qrels[name]]] for name in held_out
         ],
     }
-    if kind == "minilm":
-        spec |= {"texts": data.texts}
+
+
+def train_all(data: Set, kind: str, specs: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Mean nDCG@10 of each retriever; what was trained before is read back, the others share one process."""
+    cache = find_cache_dir() / "evals" / "false_negatives"
+    cache.mkdir(parents=True, exist_ok=True)
     worker = Path(__file__).with_name("retriever_worker.py")
-    content = json.dumps(spec, sort_keys=True).encode() + worker.read_bytes() + data.vectors.tobytes()
-    path = cache / f"{hashlib.sha256(content).hexdigest()[:24]}.json"
-    if not path.is_file():
-        spec |= {
-            "vectors": str(cache / "scifact.npy"),
-            "model": str(find_weights()) if kind == "minilm" else "",
-        }
-        # torch and FAISS may each bring their own OpenMP; a process of its own keeps them apart.
-        done = subprocess.run(
-            [sys.executable, str(worker)], input=json.dumps(spec), capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            raise RuntimeError(f"training failed: {done.stderr[-2000:]}")
-        path.write_text(done.stdout, encoding="utf-8")
-    return float(np.mean(json.loads(path.read_text(encoding="utf-8"))))
+    shared = hashlib.sha256(worker.read_bytes() + data.vectors.tobytes() + json.dumps(data.texts).encode())
+    paths = []
+    for spec in specs:
+        content = shared.copy()
+        content.update(json.dumps(spec, sort_keys=True).encode())
+        paths.append(cache / f"{content.hexdigest()[:24]}.json")
+    missing = {path: spec for path, spec in zip(paths, specs, strict=True) if not path.is_file()}
+    if missing:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            np.save(folder / "vectors.npy", data.vectors)
+            (folder / "texts.json").write_text(json.dumps(data.texts), encoding="utf-8")
+            inputs = {
+                "vectors": str(folder / "vectors.npy"),
+                "texts": str(folder / "texts.json"),
+                "model": str(find_weights()) if kind == "minilm" else "",
+            }
+            lines = "\n".join(json.dumps({**spec, **inputs}) for spec in missing.values())
+            (folder / "specs.jsonl").write_text(lines, encoding="utf-8")
+            # torch and FAISS may each bring their own OpenMP; a process of its own keeps them apart.
+            command = [sys.executable, str(worker), str(folder / "specs.jsonl")]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+                assert process.stdout is not None
+                for path, line in zip(missing, process.stdout, strict=False):
+                    path.write_text(line, encoding="utf-8")
+        if process.returncode:
+            raise RuntimeError(f"training failed with exit code {process.returncode}")
+    return [float(np.mean(json.loads(path.read_text(encoding="utf-8")))) for path in paths]
 
 
 def find_weights() -> Path:

@@ -1,13 +1,13 @@
-"""Trains one retriever and scores it; a process of its own, because torch and FAISS do not always share one.
+"""Trains retrievers and scores them; a process of its own, because torch and FAISS do not always share one.
 
-Reads a specification (JSON) from standard input and writes nDCG@10 of each held-out query to standard output::
+Reads a file of specifications (a JSON object a line) and prints nDCG@10 of each held-out query, a line for each::
 
     kind       adapter (a square matrix on frozen vectors) or minilm (all weights)
     seed       order of the batches, choice among several positives
     instances  [query, [positives], [negatives]], as places in `texts`
     corpus     places of the passages that are searched
     held_out   [query, [relevant passages]], as places
-    texts      for minilm; `vectors`, a .npy file of the same order, for the adapter
+    texts      a JSON file of all texts; `vectors`, a .npy file of the same order
     model      for minilm: the folder of the weights
 
 Both are trained by the same loss: cross entropy of the positive against the instance's hard negatives and the other
@@ -20,6 +20,7 @@ import json
 import random
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,10 +31,12 @@ MAX_TOKENS = 96
 
 
 def main() -> None:
-    """Train and score what standard input says."""
-    spec = json.load(sys.stdin)
-    scores = train_adapter(spec) if spec["kind"] == "adapter" else train_minilm(spec)
-    json.dump(scores, sys.stdout)
+    """Train and score what the file says, one retriever after the other."""
+    with Path(sys.argv[1]).open(encoding="utf-8") as file:
+        for line in file:
+            spec = json.loads(line)
+            scores = train_adapter(spec) if spec["kind"] == "adapter" else train_minilm(spec)
+            print(json.dumps(scores), flush=True)
 
 
 def iterate_batches(spec: dict[str, Any], how: dict[str, Any]) -> Iterator[list[tuple[int, int, list[int]]]]:
@@ -113,7 +116,7 @@ def train_minilm(spec: dict[str, Any]) -> list[float]:
     how = MINILM | spec.get("how", {})
     model = SentenceTransformer(spec["model"], device="cpu", local_files_only=True)
     model.max_seq_length = MAX_TOKENS
-    texts = spec["texts"]
+    texts = json.loads(Path(spec["texts"]).read_text(encoding="utf-8"))
     optimizer = torch.optim.AdamW(model.parameters(), lr=how["rate"], weight_decay=0.01)
     answers = {one[0]: set(one[1]) for one in spec["instances"]}
 

@@ -54,9 +54,7 @@ def make_judge(
         query = match[1] if match else ""
         verdicts = []
         for number, text in _NUMBERED.findall(content):
-            is_relevant = (query, text) in shown
-            drawn = keyed_hash(f"{stage} {seed}", f"{query}\0{text}") / 2**64
-            says_yes = drawn < (rates.sensitivity if is_relevant else 1 - rates.specificity)
+            says_yes = _says_yes(stage, rates, seed, query, text, is_relevant=(query, text) in shown)
             if stage == "first":
                 verdicts.append({"number": int(number), "relevant": "yes" if says_yes else "no"})
             else:
@@ -67,3 +65,35 @@ def make_judge(
         return json.dumps({"criterion": "as the evaluation knows", "verdicts": verdicts})
 
     return Judge(stage, ChatClient(ScriptedChatClient(reply, name=f"scripted {stage}")), per_call=per_call)
+
+
+class DirectJudges:
+    """What two scripted judges decide together, without prompts and replies; the same decisions, much sooner."""
+
+    def __init__(
+        self, first: Rates, second: Rates, relevant: Collection[tuple[str, str]], *, seed: int
+    ) -> None:
+        self._judges: tuple[tuple[Stage, Rates], ...] = (("first", first), ("second", second))
+        self._relevant = relevant
+        self._seed = seed
+        self._reader = Judge("first", ChatClient(ScriptedChatClient(lambda request, index: "")))
+
+    def relabels(self, query: str, passage: Passage) -> bool:
+        """Whether both call a passage relevant."""
+        is_relevant = (query, passage.full_text) in self._relevant
+        return all(
+            _says_yes(
+                stage,
+                rates,
+                self._seed,
+                quote_data(query),
+                self._reader.show(passage),
+                is_relevant=is_relevant,
+            )
+            for stage, rates in self._judges
+        )
+
+
+def _says_yes(stage: Stage, rates: Rates, seed: int, query: str, text: str, *, is_relevant: bool) -> bool:
+    drawn = keyed_hash(f"{stage} {seed}", f"{query}\0{text}") / 2**64
+    return drawn < (rates.sensitivity if is_relevant else 1 - rates.specificity)

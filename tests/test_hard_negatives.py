@@ -52,6 +52,7 @@ def mine_by_sorting(
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hard_negatives, "_PASSAGES_A_BLOCK", 64)
+    monkeypatch.setattr(hard_negatives, "_FEWEST_QUERIES", 1)
 
 
 CASES: list[tuple[dict[str, Any], Any]] = [

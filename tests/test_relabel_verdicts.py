@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -158,11 +157,8 @@ def test_lists_without_a_second_look_keep_everything_only_where_nothing_is_flagg
 
 
 @pytest.mark.data
-def test_recorded_verdicts_are_parsed_and_decided_as_recorded() -> None:
-    path = Path(os.environ.get("COUNTERPOISE_DATA", "")) / "rlhn_sample" / "fiqa.jsonl.gz"
-    if not path.is_file():
-        pytest.skip(f"no {path}; set COUNTERPOISE_DATA")
-    with gzip.open(path, "rt", encoding="utf-8") as file:
+def test_recorded_verdicts_are_parsed_and_decided_as_recorded(data_dir: Path) -> None:
+    with gzip.open(data_dir / "rlhn_sample" / "fiqa.jsonl.gz", "rt", encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
     n_relabelled = 0
     for row in rows:

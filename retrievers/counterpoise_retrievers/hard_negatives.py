@@ -5,8 +5,9 @@ mined.indices[0]  # rows of passages, nearest first, -1 where there are no more
 
 A passage that scores almost as high as a known positive is more likely an answer that nobody wrote down than a
 negative; the positive-aware margins leave such passages out (Moreira et al. 2024, NV-Retriever: at most 95% of the
-positive's score). The search is exact: blocks of scores are multiplied out and only what can still be among the best
-is kept, so memory grows with queries times negatives, never with queries times passages.
+positive's score). The search is exact: rough products of whole numbers (see `rough_products`) rule out nearly all
+passages of a block, the others are multiplied out, and only what can still be among the best is kept, so memory grows
+with queries times negatives, never with queries times passages.
 """
 
 from __future__ import annotations
@@ -23,16 +24,24 @@ from threadpoolctl import threadpool_limits
 
 from counterpoise_retrievers.arrays import Integers, Vectors, check_vectors
 from counterpoise_retrievers.faiss_index import FaissIndex
+from counterpoise_retrievers.rough_products import RoughProducts
 from counterpoise_retrievers.rows import RowSource, find_longest, multiply_rows, open_rows
 
 Floats = NDArray[np.float64]
 
 _PASSAGES_A_BLOCK = 2048
+_PRODUCTS_AT_ONCE = 1024
 _SPARE = 8
 """Candidates beyond those wanted that are kept, so that rounding cannot push a wanted one out."""
 
 _ROUNDING = 1e-5
 """Products of float32 vectors of length 1 lie this near to the true ones."""
+
+_FEWEST_QUERIES = 256
+"""Queries of a thread below which rounding the passages costs more than it saves."""
+
+_MOST_HITS = 0.03
+"""Share of the products of a block above which multiplying all of them out at once is faster."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,7 @@ def mine_hard_negatives(
     absolute_margin: float | None = None,
     relative_margin: float | None = None,
     max_score: float | None = None,
-    block_queries: int = 1024,
+    block_queries: int = 512,
 ) -> MinedNegatives:
     """Find the hardest passages for each query that are not its positives; exact and deterministic.
 
@@ -106,10 +115,10 @@ def mine_hard_negatives(
     indices = np.full((len(queries), n_negatives), -1, dtype=np.int64)
     scores = np.full((len(queries), n_negatives), -np.inf, dtype=np.float32)
     n_threads = os.cpu_count() or 1
-    parts = _cut(len(queries), n_threads, block_queries)
+    parts = _cut(len(queries), n_threads)
 
     def search(part: slice) -> tuple[Integers, Vectors]:
-        tile = _Tile(queries[part], limits[part], slacks[part], known.select(part), n_kept)
+        tile = _Tile(queries[part], limits[part], slacks[part], known.select(part), n_kept, block_queries)
         for first, block in rows.iterate(_PASSAGES_A_BLOCK):
             tile.scan(block, first)
         return tile.settle(rows, range_min, range_max, n_negatives)
@@ -137,37 +146,81 @@ class _Pairs:
 class _Tile:
     """Some queries and the best passages found for them so far."""
 
-    def __init__(self, queries: Vectors, limits: Floats, slacks: Floats, known: _Pairs, n_kept: int) -> None:
+    def __init__(
+        self, queries: Vectors, limits: Floats, slacks: Floats, known: _Pairs, n_kept: int, block_queries: int
+    ) -> None:
         self._queries = queries
         self._limits = limits
         self._slacks = slacks
         self._known = known
         self._n_kept = n_kept
+        self._cuts = [
+            slice(start, min(start + block_queries, len(queries)))
+            for start in range(0, len(queries), block_queries)
+        ]
         shape = (len(queries), n_kept + _SPARE)
         self._scores = np.full(shape, -np.inf, dtype=np.float32)
         self._positions = np.full(shape, -1, dtype=np.int64)
         self._floors = np.full(len(queries), -np.inf, dtype=np.float32)
         self._ceilings = (limits + slacks).astype(np.float32)
         self._n_above = np.zeros(len(queries), dtype=np.int64)
-        self._buffer = np.empty(len(queries) * _PASSAGES_A_BLOCK, dtype=np.float32)
+        self._rough = RoughProducts(queries) if len(queries) >= _FEWEST_QUERIES else None
+        self._n_exact, self._n_waits = 1, 1
 
     def scan(self, passages: Vectors, start: int) -> None:
         """Take in a block of passages that begins at row `start`."""
-        scores = self._buffer[: len(self._queries) * len(passages)].reshape(len(self._queries), len(passages))
-        np.matmul(self._queries, passages.T, out=scores)
         first, last = np.searchsorted(self._known.passages, (start, start + len(passages)))
-        scores[self._known.queries[first:last], self._known.passages[first:last] - start] = -np.inf
+        known = _Pairs(self._known.queries[first:last], self._known.passages[first:last] - start)
+        rough = self._rough if self._n_exact == 0 else None
+        slack = np.empty(0, dtype=np.float32) if rough is None else rough.load(passages)
+        self._n_exact = max(0, self._n_exact - 1)
+        n_hits = 0
+        for cut in self._cuts:
+            if rough is not None:
+                queries, columns, scores = self._find_roughly(
+                    rough, cut, passages, known.select(cut), slack[cut]
+                )
+                n_hits += len(scores)
+            else:
+                queries, columns, scores = self._find(cut, passages, known.select(cut), is_first=start == 0)
+            is_hit = scores > self._floors[queries]
+            if is_hit.any():
+                self._merge(queries[is_hit], columns[is_hit] + start, scores[is_hit])
+        if n_hits > _MOST_HITS * len(self._queries) * len(passages):
+            # Rounding rules too little out here, or not yet: multiply some blocks out, each time more.
+            self._n_exact, self._n_waits = self._n_waits, 2 * self._n_waits
+
+    def _find(
+        self, cut: slice, passages: Vectors, known: _Pairs, *, is_first: bool
+    ) -> tuple[Integers, Integers, Vectors]:
+        """Queries, columns and scores above the floors, all products multiplied out."""
+        scores = self._queries[cut] @ passages.T
+        scores[known.queries, known.passages] = -np.inf
         width = self._scores.shape[1]
-        if start == 0 and len(passages) > width:
+        if is_first and len(passages) > width:
             # A first floor out of the first scores, so that not every score of the first block is a candidate.
-            first_scores = scores[:, : 8 * width]
-            capped = np.where(first_scores > self._ceilings[:, None], np.float32(-np.inf), first_scores)
+            capped = np.where(scores > self._ceilings[cut, None], np.float32(-np.inf), scores)
             capped.partition(capped.shape[1] - width, axis=1)
-            self._floors = np.nextafter(capped[:, capped.shape[1] - width], np.float32(-np.inf))
-        hits = np.flatnonzero(scores > self._floors[:, None])
-        if len(hits):
-            queries, columns = np.divmod(hits, len(passages))
-            self._merge(queries, columns + start, scores.ravel()[hits])
+            self._floors[cut] = np.nextafter(capped[:, capped.shape[1] - width], np.float32(-np.inf))
+        hits = np.flatnonzero(scores > self._floors[cut, None])
+        queries, columns = np.divmod(hits, len(passages))
+        return queries + cut.start, columns, scores.ravel()[hits]
+
+    def _find_roughly(
+        self, rough: RoughProducts, cut: slice, passages: Vectors, known: _Pairs, slack: Vectors
+    ) -> tuple[Integers, Integers, Vectors]:
+        """The same and some more: only what rough products cannot rule out is multiplied out."""
+        products = rough.multiply(cut)
+        products[known.queries, known.passages] = -np.inf
+        lowest = (self._floors[cut] - slack) / rough.get_steps(cut)
+        hits = np.flatnonzero(products > np.nextafter(lowest, np.float32(-np.inf))[:, None])
+        queries, columns = np.divmod(hits, len(passages))
+        queries += cut.start
+        scores = np.empty(len(hits), dtype=np.float32)
+        for at in range(0, len(hits), _PRODUCTS_AT_ONCE):
+            some = slice(at, at + _PRODUCTS_AT_ONCE)
+            np.einsum("nd,nd->n", self._queries[queries[some]], passages[columns[some]], out=scores[some])
+        return queries, columns, scores
 
     def settle(
         self, rows: RowSource, range_min: int, range_max: int, n_negatives: int
@@ -240,12 +293,9 @@ class _Tile:
         )
 
 
-def _cut(n_queries: int, n_threads: int, most: int) -> list[slice]:
-    """Parts of at most `most` queries, of equal size and, where there are several, as many for each thread."""
-    n_parts = -(-n_queries // most)
-    if n_parts > 1:
-        n_parts = n_threads * -(-n_parts // n_threads)
-    bounds = [n_queries * place // max(1, n_parts) for place in range(n_parts + 1)]
+def _cut(n_queries: int, n_threads: int) -> list[slice]:
+    """Parts of equal size, one for each thread."""
+    bounds = [n_queries * place // n_threads for place in range(n_threads + 1)]
     return [slice(start, stop) for start, stop in pairwise(bounds) if stop > start]
 
 

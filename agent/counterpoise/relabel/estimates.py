@@ -1,8 +1,10 @@
 """How good the relabelling is, estimated from audits alone: recall, precision, and what the first judge misses.
 
-Recall is the share of known relevant passages that both judges together relabel. Precision follows from it, from the
-share of gold negatives that they relabel, and from the share of all candidates that they relabelled (Rogan and Gladen's
-correction); without gold it is unknown, because planted random passages are easier than mined ones.
+Recall is the share of known relevant passages that both judges together relabel. Its interval is for what was found
+among the candidates at hand, not for the judges' rate: a few hundred false negatives are a draw of their own, which a
+rate's interval leaves out (it held the truth 91 times in a hundred). Precision follows from recall, from the share of
+gold negatives that are relabelled, and from the share of all candidates that were (Rogan and Gladen's correction);
+without gold it is unknown, because planted random passages are easier than mined ones.
 
 Paper: Rogan, Gladen (1978) "Estimating prevalence from the results of a screening test".
 
@@ -15,7 +17,7 @@ Paper: Rogan, Gladen (1978) "Estimating prevalence from the results of a screeni
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -55,15 +57,18 @@ class Estimates:
 
     Args:
         recall: share of the false negatives among the candidates that are relabelled.
+        recall_known: the same on passages that are known to be relevant, planted or gold.
         recall_planted: the same on planted positives alone.
         false_alarms: share of wrong candidates that are relabelled, on gold.
         precision: share of the relabelled that are right.
         n_false_negatives: false negatives among the candidates, found or not.
-        first_recall: share of what the second judge confirms that the first one flags.
+        first_recall: share of what the second judge confirms that the first one flags; without gold only its lower
+            end is known.
         missed: of unflagged candidates that the second judge was asked about, those it calls better or equal.
     """
 
-    recall: Rate
+    recall: Estimate
+    recall_known: Rate
     recall_planted: Rate
     false_alarms: Rate
     precision: Estimate
@@ -73,8 +78,10 @@ class Estimates:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
+        known = self.recall_known
+        recall = self.recall.as_dict()
         return {
-            "recall": self.recall.as_dict() or "unknown",
+            "recall": {**recall, "k": known.k, "n": known.n} if recall else "unknown",
             "recall_on_planted": self.recall_planted.as_dict() or "unknown",
             "false_alarm_ratio_on_gold": self.false_alarms.as_dict() or "unknown",
             "precision": self.precision.as_dict() or "unknown",
@@ -111,7 +118,10 @@ def estimate(
     relabelled = Rate(n_relabelled, n_judged)
     prevalence = estimate_prevalence(relabelled, recall, false_alarms)
     return Estimates(
-        recall=recall,
+        recall=_estimate_recall(
+            recall, _count([one for one in relevant if one.kind == "gold"]), relabelled, false_alarms
+        ),
+        recall_known=recall,
         recall_planted=_count(planted),
         false_alarms=false_alarms,
         precision=_estimate_precision(relabelled, recall, false_alarms),
@@ -141,6 +151,25 @@ def estimate_prevalence(found: Rate, sensitivity: Rate, false_alarms: Rate) -> E
     return _summarise(value, _correct(p, se, fa))
 
 
+def _estimate_recall(known: Rate, gold: Rate, found: Rate, false_alarms: Rate) -> Estimate:
+    """The share of the false negatives at hand that was relabelled.
+
+    What gold says of them is counted; the others, as many as there seem to be, are drawn at the rate that the known
+    ones give. Without gold every relabelled passage is taken for right, which makes them as many as they can be.
+    """
+    if not known.n:
+        return UNKNOWN
+    rates = _draw(known, 1)
+    if _is_usable(found, known, false_alarms):
+        shares = _correct(_draw(found, 0), rates, _draw(false_alarms, 2))
+    else:
+        shares = np.clip(found.k / max(found.n, 1) / rates, 0.0, 1.0)
+    n_others = np.maximum(np.rint(shares * found.n).astype(np.int64) - gold.n, 0)
+    n_found = gold.k + np.random.default_rng(6).binomial(n_others, rates)
+    totals = n_others + gold.n
+    return _summarise(known.value, np.where(totals > 0, n_found / np.maximum(totals, 1), rates))
+
+
 def _estimate_precision(found: Rate, sensitivity: Rate, false_alarms: Rate) -> Estimate:
     if not found.k or not _is_usable(found, sensitivity, false_alarms):
         return UNKNOWN
@@ -154,7 +183,8 @@ def _estimate_first_recall(
 ) -> Estimate:
     """Confirmed over confirmed and missed; corrected for the second judge's own errors where gold tells them.
 
-    Without gold its false alarms among the unflagged count as missed, so the figure is a lower bound.
+    Without gold its false alarms among the unflagged count as missed, so that the figure is a lower bound: the interval
+    then reaches up to 1.
     """
     if not missed.n or not n_confirmed + missed.k:
         return UNKNOWN
@@ -165,13 +195,15 @@ def _estimate_first_recall(
     sensitivity = Rate(sum(one.grade is Grade.BETTER_OR_EQUAL for one in relevant), len(relevant))
     false_alarms = Rate(sum(one.grade is Grade.BETTER_OR_EQUAL for one in others), len(others))
     share, draws = missed.value, _draw(missed, 3)
-    if _is_usable(missed, sensitivity, false_alarms):
+    is_corrected = _is_usable(missed, sensitivity, false_alarms)
+    if is_corrected:
         # The same errors stand in both counts: of the confirmed, only what is right is what could be missed.
         share = float(_correct(*(np.array([rate.value]) for rate in (missed, sensitivity, false_alarms)))[0])
         draws = _correct(draws, _draw(sensitivity, 4), _draw(false_alarms, 5)) * _draw(sensitivity, 4)
         share *= sensitivity.value
     right = float(n_confirmed)
-    return _summarise(right / (right + share * n_unflagged), right / (right + draws * n_unflagged))
+    found = _summarise(right / (right + share * n_unflagged), right / (right + draws * n_unflagged))
+    return found if is_corrected else replace(found, high=1.0)
 
 
 def _is_usable(found: Rate, sensitivity: Rate, false_alarms: Rate) -> bool:
