@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.special import softmax
 
 from counterpoise.adopt import find_adoptable, list_candidates, propose_adoptions
 from counterpoise.balance import find_deficits
-from counterpoise.cell_choice import choose_cell_way, score_cell_ways
-from counterpoise.cell_ways import Marks, make_marks, predict_by_cells
+from counterpoise.cell_choice import score_unlabelled
+from counterpoise.cell_ways import Marks, make_marks
 from counterpoise.concepts import fit_concepts
 from counterpoise.records import Action, ConceptColumns, Floats, Integers, PlanItem, Records, State
 from counterpoise.scorers import SimilarityScorer
@@ -92,10 +91,8 @@ def adopt(
     own_records, pool_records = as_records(own, concepts), as_records(pool, pool_concepts)
     folds = assign_folds(own_records, 5, f"seed {seed}:folds")
     rows, marks = as_rows(own, encoder), make_marks(own_records)
-    way = choose_cell_way("minilm_lr", rows, marks, folds, 2).way
-    table = score_cell_ways("minilm_lr", rows, marks, folds, 2, (way,))[way]
-    scores = predict_by_cells([way], "minilm_lr", rows, marks, as_rows(pool, encoder), 2, seed)[way]
-    adoptable = find_adoptable(softmax(table, axis=1), own.labels, softmax(scores, axis=1))
+    _, out_of_fold, scores = score_unlabelled(rows, marks, folds, as_rows(pool, encoder), 2)
+    adoptable = find_adoptable(out_of_fold, own.labels, scores)
     index = FaissIndex(encoder.dimension)
     index.add(pool.vectors)
     taken: dict[str, str] = {}

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
 
 from counterpoise.cell_ways import Marks, find_cells, list_cell_ways, predict_by_cells, weigh_cells
 from counterpoise.records import Floats, Integers
@@ -142,3 +142,27 @@ def is_surely_less(losses: Floats, others: Floats, weights: Floats) -> bool:
     mean = float(np.average(difference, weights=weights))
     error = float(np.sqrt(((weights * (difference - mean)) ** 2).sum()) / weights.sum())
     return mean < -SURE_FROM * error
+
+
+def score_unlabelled(
+    train: Rows, marks: Marks, folds: Integers, unlabelled: Rows, n_labels: int
+) -> tuple[CellChoice, Floats, Floats]:
+    """Label unlabelled rows in the chosen way, on vectors.
+
+    Where a concept goes with the label a plain classifier adopts rows of the wrong label just for the cells that need
+    them: it takes the concept for the label.
+
+    Args:
+        train: the user's own rows.
+        marks: of them.
+        folds: (n,) fold of each row.
+        unlabelled: rows without a label, m of them.
+        n_labels: k.
+
+    Returns:
+        The choice, (n, k) cross-fitted probabilities of the own rows, and (m, k) of the unlabelled ones.
+    """
+    choice = choose_cell_way("minilm_lr", train, marks, folds, n_labels)
+    own = score_cell_ways("minilm_lr", train, marks, folds, n_labels, (choice.way,))[choice.way]
+    scores = predict_by_cells((choice.way,), "minilm_lr", train, marks, unlabelled, n_labels)[choice.way]
+    return choice, np.asarray(softmax(own, axis=1)), np.asarray(softmax(scores, axis=1))

@@ -295,8 +295,9 @@ def mix(tables: Sequence[Floats]) -> Floats:
     """The mean of log-scores, each brought to the same spread of its contrasts between labels."""
     parts = []
     for table in tables:
-        contrasts = table - table.mean(axis=1, keepdims=True)
-        spread = float(np.sqrt((contrasts**2).mean()))
+        seen = table.max(axis=0) > np.log(_FLOOR) + 1  # a label that training lacked has the floor throughout
+        contrasts = table - table[:, seen].mean(axis=1, keepdims=True)
+        spread = float(np.sqrt((contrasts[:, seen] ** 2).mean()))
         parts.append(contrasts / spread if spread > 0 else contrasts)
     return np.asarray(np.mean(parts, axis=0))
 
