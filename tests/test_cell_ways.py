@@ -13,6 +13,7 @@ from counterpoise.cell_choice import (
     count_rarest,
     is_surely_less,
     measure_losses,
+    score_unlabelled,
 )
 from counterpoise.cell_ways import (
     CELL_WAYS,
@@ -213,3 +214,15 @@ def test_with_enough_rows_balanced_subsets_stay_unless_another_way_is_surely_bet
 def test_an_empty_cell_counts_as_the_thinnest() -> None:
     assert count_rarest(np.array([0, 0, 1]), make_states([[1], [0], [0]]), 2) == 0
     assert count_rarest(np.array([0, 1, 1]), Marks((), np.empty((3, 0), np.int8), np.empty((3, 0))), 2) == 3
+
+
+def test_unlabelled_rows_of_a_thin_cell_get_their_label_where_a_classifier_takes_the_mark_for_it() -> None:
+    rows, marks = make_skewed(60, 3)
+    pool, _ = make_skewed(60, 30, seed=2)
+    choice, own, scores = score_unlabelled(rows, marks, np.arange(len(rows)) % 5, pool, 2)
+    assert choice.way == "zero_shot"
+    assert own.shape == (len(rows), 2)
+    assert scores.sum(axis=1) == pytest.approx(np.ones(len(pool)))
+    rare = slice(0, 30)  # label 0 with the mark
+    plain = predict_by_cells(["nothing"], "minilm_lr", rows, marks, pool, 2)["nothing"]
+    assert (scores[rare].argmax(axis=1) == 0).mean() > (plain[rare].argmax(axis=1) == 0).mean() + 0.1
