@@ -69,6 +69,9 @@ from evals.minority_text import open_encoder
 
 N_BAGS = 10
 N_RESAMPLES = 400
+QUICK = (2500, 600)
+"""Training and test texts of the small version."""
+
 METRICS = ("bias_at_c", "acc_at_c", "acc_at_noc", "worst_group_accuracy")
 SIMPLE = ("group_weights", "oversampling", "downsampling", "logit_adjustment", "balanced_bags")
 OURS = ("cell_downsampling", "cell_bags", "raking", "back_door", "cell_mixture", "zero_shot")
@@ -165,20 +168,23 @@ def keep(name: str, train: Texts, marks: Marks, compute: Any) -> dict[str, Right
 def run(settings: Settings) -> Iterator[Result]:
     """The settings, or those named with `--only`; `generate` is the thin one with the model of `--engine`."""
     encoder = open_encoder()
-    train = load_texts(settings.data, ["train_inclusive"], encoder)
-    test = load_texts(settings.data, ["dev", "test"], encoder)
-    n_seeds = settings.seeds or (3 if settings.quick else 20)
+    most = QUICK if settings.quick else (None, None)
+    train = load_texts(settings.data, ["train_inclusive"], encoder, most[0])
+    test = load_texts(settings.data, ["dev", "test"], encoder, most[1])
+    n_seeds = settings.seeds or (2 if settings.quick else 20)
     parts = settings.only or ("wide", "thin", "thin_gold")
     if "wide" in parts:
-        yield from run_wide(settings.data, train, test, encoder, n_seeds)
+        yield from run_wide(None if settings.quick else settings.data, train, test, encoder, n_seeds)
     for part in ("thin", "thin_gold", "generate"):
         if part in parts:
             yield from run_thin(part, train, test, encoder, n_seeds, settings)
 
 
-def run_wide(folder: Path, train: Texts, test: Texts, encoder: Encoder, n_seeds: int) -> Iterator[Result]:
-    """Each concept by itself, the student of FACTS: logistic regression on sentence vectors."""
-    published = load_published(folder, encoder)
+def run_wide(
+    folder: Path | None, train: Texts, test: Texts, encoder: Encoder, n_seeds: int
+) -> Iterator[Result]:
+    """Each concept by itself, logistic regression on sentence vectors; without a folder no published injections."""
+    published = load_published(folder, encoder) if folder else {}
     bench = Bench(test, encoder, "minilm_lr")
     answers: dict[str, Answers] = {}
     for column, concept in enumerate(CONCEPTS):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counterpoise.records import Floats, Integers
+from counterpoise.splits import keyed_rank
 from counterpoise_retrievers.encoders import Encoder
 from evals.common import find_file, read_jsonl
 from evals.edit_cases import CONCEPTS
@@ -58,8 +59,8 @@ class Texts:
         )
 
 
-def load_texts(folder: Path, names: Sequence[str], encoder: Encoder) -> Texts:
-    """All texts of some files of CEBaB with 4-5 or 1-2 stars."""
+def load_texts(folder: Path, names: Sequence[str], encoder: Encoder, most: int | None = None) -> Texts:
+    """The texts of some files of CEBaB with 4-5 or 1-2 stars; at most so many, drawn by hash."""
     binary = {"4": 1, "5": 1, "1": 0, "2": 0}
     known = {"Positive": 1, "Negative": 1, "unknown": 0}
     rows = [
@@ -68,6 +69,8 @@ def load_texts(folder: Path, names: Sequence[str], encoder: Encoder) -> Texts:
         for row in read_jsonl(find_file(folder, f"cebab/{name}.jsonl.gz"))
         if row["review_majority"] in binary
     ]
+    if most is not None:
+        rows = [rows[place] for place in keyed_rank([row["text"] for row in rows], "quick")[:most]]
     texts = [row["text"] for row in rows]
     return Texts(
         np.array(texts, dtype=object),

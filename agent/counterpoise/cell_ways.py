@@ -124,6 +124,12 @@ def weigh_cells(labels: Integers, marks: Marks, n_labels: int) -> Floats:
     return weights / max(1, len(marks.names))
 
 
+def weigh_records(records: Records) -> Floats | None:
+    """(n,) `weigh_cells` of the concepts and attributes of records; None where they have neither."""
+    marks = make_marks(records)
+    return weigh_cells(records.labels, marks, len(records.label_names)) if marks.names else None
+
+
 def rake_cells(labels: Integers, marks: Marks, n_labels: int) -> Floats:
     """(n,) weights under which the cells of every mark are even at once, as far as the largest weight allows.
 

@@ -6,7 +6,7 @@ arrive, so it may be killed at any moment and run again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from counterpoise.adopt import find_adoptable
 from counterpoise.assets import find_cache_dir
 from counterpoise.balance import count_cells
 from counterpoise.cell_choice import score_unlabelled
-from counterpoise.cell_ways import make_marks
+from counterpoise.cell_ways import make_marks, weigh_records
 from counterpoise.edit_desk import EditDesk
 from counterpoise.engines import find_capabilities, open_chat, settle_capabilities
 from counterpoise.events import Event, Listener, ignore
@@ -223,7 +223,13 @@ def open_workshop(job: Job, inputs: Inputs, trust: LabelTrust) -> Workshop:
     """Fit and index what all rounds share."""
     train, pool = inputs.train, inputs.pool
     names = train.records.label_names
-    scorer = ClassifierScorer(inputs.encoder, train.vectors, train.records.labels, len(names))
+    scorer = ClassifierScorer(
+        inputs.encoder,
+        train.vectors,
+        train.records.labels,
+        len(names),
+        weights=weigh_records(train.records),
+    )
     adoptable = None
     index = FaissIndex(inputs.encoder.dimension)
     if len(pool):
@@ -261,7 +267,9 @@ def score_pool(
     """
     train, pool = inputs.train, inputs.pool
     if len(train) > MOST_VALIDATION_ROWS or not find_skewed_cells(job, inputs):
-        return trust.out_of_fold, scorer.score_vectors(pool.vectors)
+        return trust.out_of_fold, replace(scorer, weights=None).score_vectors(
+            pool.vectors
+        )  # as the first were made
     own, others = (
         make_rows(side.records.texts, side.vectors, side.records.labels, zero_shot=side.zero_shot)
         for side in (train, pool)

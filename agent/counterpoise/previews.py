@@ -73,7 +73,9 @@ def _advise_on_cells(job: Job, inputs: Inputs) -> list[str]:
         return []
     rows = make_rows(train.records.texts, train.vectors, train.records.labels, zero_shot=train.zero_shot)
     marks, n_labels = make_marks(train.records), len(train.records.label_names)
-    sentences = [f"{len(skewed)} cells are thin, the one that lacks most being '{skewed[0].cell}'. Without a token:"]
+    sentences = [
+        f"{len(skewed)} cells are thin, the one that lacks most being '{skewed[0].cell}'. Without a token:"
+    ]
     for student in STUDENTS:
         choice = choose_cell_way(student, rows, marks, inputs.folds, n_labels)
         sentences.append(f"{choice.way.replace('_', ' ')} for {student} ({choice.reason}).")
