@@ -4,475 +4,324 @@ CEBaB, 4-5 stars against 1-2; tests are dev and test together. Two settings:
 
 - `wide-CONCEPT`: 1,500 training texts, of which those of label 0 that have one concept are removed but 15.
 - `thin`: 150 training texts, 75 a label, all four concepts skewed at once: of the texts of label 0 at most four have
-  food and four ambiance, of those of label 1 at most four service and four noise.
+  food and four ambiance, of those of label 1 at most four service and four noise. Every arm knows the concepts as the
+  agent predicts them without an answer from anybody; in `thin_gold` every arm knows those that people named.
 
 A concept is present where its majority vote is positive or negative and absent where it is "unknown"; other texts are
 left out for it. `bias_at_c` is (accuracy on label 1 with the concept - without) - (the same of label 0), `acc_at_c`
 and `acc_at_noc` are means over the labels, `worst_group_accuracy` the least of the four (concept, label) accuracies: in
 percent, of each draw, then averaged. `-mean` is the mean over the concepts, for bias of absolute values. Intervals
-resample draws and, because test texts are edits of 534 originals, originals; differences are paired and taken from the
-best arm that costs no token, chosen with hindsight on the test rows.
+resample draws and, because test texts are edits of 534 originals, originals; differences are paired. They are taken
+from the best of the usual ways (`SIMPLE`), `regret` from the best arm of all that cost no token, both chosen with
+hindsight on the test rows.
 
-    python -m evals concept_bias --data DIR [--only wide] [--only thin] [--only generate] [--seeds 20]
+`counterpoise` takes the way that `cell_choice` names for the training rows; `pool` adopts from 1,000 unlabelled texts
+besides, for the cells that lack records, `pool_all` every one whose label is sure; `written` lets the model of
+`--engine` write too. How `cell_choice` decides was settled on draws 100 to 115 out
+of one half of the training texts, scored on the other half; no test text was looked at.
+
+    python -m evals concept_bias --data DIR [--only wide|thin|thin_gold|generate] [--seeds 20]
 """
 
 from __future__ import annotations
 
 import contextlib
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.feature_extraction.text import TfidfVectorizer
 from threadpoolctl import threadpool_limits
 
 from counterpoise.assets import find_cache_dir
-from counterpoise.records import Floats, Integers, Records, State
-from counterpoise.splits import keyed_rank
-from counterpoise.students import STUDENTS, fit_log_probabilities, log_prior
+from counterpoise.cell_choice import choose_cell_way
+from counterpoise.cell_ways import Marks, list_cell_ways, make_marks, predict_by_cells
+from counterpoise.records import Floats, Integers
+from counterpoise.splits import assign_folds
+from counterpoise.students import STUDENTS, Rows, fit_log_probabilities, log_prior, make_features
 from counterpoise_retrievers.encoders import Encoder
-from evals.common import Result, Settings, find_file, interval, open_engine, read_jsonl
-from evals.edit_cases import CONCEPTS, Case, label_by_similarity, load_cebab
+from evals.common import Result, Settings, interval, open_engine
+from evals.concept_agent import (
+    adopt,
+    as_records,
+    as_rows,
+    draw_pool,
+    load_published,
+    predict_concepts,
+    stack_marks,
+    take_gold,
+    write,
+)
+from evals.concept_texts import (
+    Texts,
+    draw_thin,
+    draw_wide,
+    load_texts,
+    repeat_cells,
+    shrink_cells,
+    weigh_cells,
+)
+from evals.edit_cases import CONCEPTS
 from evals.minority_text import open_encoder
 
-N_WIDE, N_KEPT = 1500, 15
-N_THIN, CAP_THIN = 150, 4
-N_POOL = 1000
 N_BAGS = 10
 N_RESAMPLES = 400
-MOST_REPEATS = 20
-SKEW = {("food", 0), ("ambiance", 0), ("service", 1), ("noise", 1)}
-"""In the thin setting: (concept, label) that is made rare."""
+QUICK = (2500, 600)
+"""Training and test texts of the small version."""
 
 METRICS = ("bias_at_c", "acc_at_c", "acc_at_noc", "worst_group_accuracy")
 SIMPLE = ("group_weights", "oversampling", "downsampling", "logit_adjustment", "balanced_bags")
-LABELS = {
-    "negative": "Negative restaurant reviews written by unhappy customers",
-    "positive": "Positive restaurant reviews written by happy customers",
-}
+OURS = ("cell_downsampling", "cell_bags", "raking", "back_door", "cell_mixture", "zero_shot")
+"""Ways of the product that cost no token, beyond the usual ones; label shares are taken out of the subsets."""
 
+_VERSION = 2  # of what is kept in the cache
 
-@dataclass(frozen=True)
-class Texts:
-    """Texts with labels and concepts.
-
-    Args:
-        texts: (n,) strings.
-        labels: (n,) 0 or 1.
-        concepts: (n, 4) 1 present, 0 absent, -1 unknown.
-        originals: (n,) what each is an edit of.
-        vectors: (n, d).
-    """
-
-    texts: NDArray[np.object_]
-    labels: Integers
-    concepts: Integers
-    originals: NDArray[np.object_]
-    vectors: NDArray[np.float32]
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def take(self, rows: Integers) -> Texts:
-        """The texts at `rows`."""
-        return Texts(
-            self.texts[rows], self.labels[rows], self.concepts[rows], self.originals[rows], self.vectors[rows]
-        )
-
-    def join(self, other: Texts) -> Texts:
-        """These and others."""
-        return Texts(
-            *(
-                np.concatenate([getattr(self, name), getattr(other, name)])
-                for name in ("texts", "labels", "concepts", "originals", "vectors")
-            )
-        )
-
-
-def load_texts(folder: Path, names: Sequence[str], encoder: Encoder) -> Texts:
-    """All texts of some files of CEBaB with 4-5 or 1-2 stars."""
-    binary = {"4": 1, "5": 1, "1": 0, "2": 0}
-    known = {"Positive": 1, "Negative": 1, "unknown": 0}
-    rows = [
-        row
-        for name in names
-        for row in read_jsonl(find_file(folder, f"cebab/{name}.jsonl.gz"))
-        if row["review_majority"] in binary
-    ]
-    texts = [row["text"] for row in rows]
-    return Texts(
-        np.array(texts, dtype=object),
-        np.array([binary[row["review_majority"]] for row in rows]),
-        np.array([[known.get(row[concept], -1) for concept in CONCEPTS] for row in rows]),
-        np.array([row["original_id"] for row in rows], dtype=object),
-        encoder.encode(texts),
-    )
-
-
-@dataclass(frozen=True)
-class Draw:
-    """One draw: rows of the training texts.
-
-    Args:
-        original: before anything was removed.
-        biased: what is left.
-        real: `biased` with as many other real texts of the thin cells as were removed.
-        columns: the concepts that are skewed.
-    """
-
-    original: Integers
-    biased: Integers
-    real: Integers
-    columns: tuple[int, ...]
-
-
-def draw_wide(train: Texts, column: int, seed: int) -> Draw:
-    """1,500 texts; those of label 0 with the concept are removed but 15."""
-    valid = np.flatnonzero(train.concepts[:, column] >= 0)
-    order = valid[np.random.default_rng([seed, column]).permutation(len(valid))]
-    original, rest = order[:N_WIDE], order[N_WIDE:]
-    thin = (train.labels == 0) & (train.concepts[:, column] == 1)
-    members = original[thin[original]]
-    biased = np.concatenate([original[~thin[original]], members[:N_KEPT]])
-    more = rest[thin[rest]][: len(members) - N_KEPT]
-    return Draw(original, biased, np.concatenate([biased, more]), (column,))
-
-
-def draw_thin(train: Texts, seed: int) -> Draw:
-    """150 texts, 75 a label, all four concepts skewed; the original draw knows no cap."""
-    valid = np.flatnonzero((train.concepts >= 0).all(axis=1))
-    order = valid[np.random.default_rng([seed, 99]).permutation(len(valid))]
-    half = N_THIN // 2
-    original = np.concatenate([order[train.labels[order] == label][:half] for label in (0, 1)])
-    names = list(CONCEPTS)
-    picked: list[int] = []
-    counts = dict.fromkeys(SKEW, 0)
-    left = {0: half, 1: half}
-    for row in order:
-        label = int(train.labels[row])
-        mine = [key for key in SKEW if key[1] == label and train.concepts[row, names.index(key[0])] == 1]
-        if left[label] and all(counts[key] < CAP_THIN for key in mine):
-            picked.append(int(row))
-            left[label] -= 1
-            for key in mine:
-                counts[key] += 1
-    biased = np.array(picked)
-    rest = np.setdiff1d(order, biased, assume_unique=True)
-    rest = order[np.isin(order, rest)]
-    rare = np.zeros(len(train), dtype=np.bool_)
-    for concept, label in SKEW:
-        rare |= (train.labels == label) & (train.concepts[:, names.index(concept)] == 1)
-    more = rest[rare[rest]]
-    real = [more[train.labels[more] == label][:half] for label in (0, 1)]
-    return Draw(original, biased, np.concatenate([biased, *real]), tuple(range(len(names))))
-
-
-def weigh_cells(labels: Integers, concepts: Integers, columns: Sequence[int]) -> Floats:
-    """(n,) mean over the concepts of weights that give each (concept, label) cell the same total; mean 1."""
-    weights = np.zeros(len(labels))
-    for column in columns:
-        cells = 2 * concepts[:, column] + labels
-        counts = np.bincount(cells, minlength=4)
-        weights += len(labels) / ((counts > 0).sum() * counts[cells])
-    return weights / len(columns)
-
-
-def repeat_cells(labels: Integers, concepts: Integers, columns: Sequence[int]) -> Integers:
-    """Rows with those of thin cells repeated until they are as many as the other label's with the concept."""
-    repeats = np.ones(len(labels), dtype=np.int64)
-    for column in columns:
-        counts = np.bincount(labels[concepts[:, column] == 1], minlength=2)
-        for label in (0, 1):
-            rows = (labels == label) & (concepts[:, column] == 1)
-            ratio = counts[1 - label] / max(1, counts[label])
-            repeats[rows] = np.maximum(repeats[rows], min(MOST_REPEATS, round(ratio)))
-    return np.repeat(np.arange(len(labels)), repeats)
-
-
-def shrink_cells(labels: Integers, concepts: Integers, columns: Sequence[int], order: Integers) -> Integers:
-    """Rows in the given order as far as no label has more texts with a concept than the other label has."""
-    most = {column: np.bincount(labels[concepts[:, column] == 1], minlength=2).min() for column in columns}
-    counts: dict[tuple[int, int], int] = {}
-    kept = []
-    for row in order:
-        keys = [(column, int(labels[row])) for column in columns if concepts[row, column] == 1]
-        if all(counts.get(key, 0) < most[key[0]] for key in keys):
-            kept.append(int(row))
-            for key in keys:
-                counts[key] = counts.get(key, 0) + 1
-    return np.array(kept)
+Right = NDArray[np.bool_]
+Answers = dict[str, list[Right]]
 
 
 class Bench:
     """Trains a student in the way of an arm and gives the answers on the test texts."""
 
-    def __init__(self, test: Texts, student: str) -> None:
+    def __init__(self, test: Texts, encoder: Encoder, student: str) -> None:
         self.test = test
+        self.encoder = encoder
+        self.rows = as_rows(test, encoder)
         self.student = student
 
-    def score(self, train: Texts, weights: Floats | None = None, rows: Integers | None = None) -> Floats:
-        """(n, 2) log-probabilities of the test texts."""
-        part = train if rows is None else train.take(rows)
-        weights = np.ones(len(part)) if weights is None else weights
-        if self.student == "minilm_lr":
-            features, tests = part.vectors, self.test.vectors
-        else:
-            vectoriser = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), dtype=np.float32)
-            features, tests = (
-                vectoriser.fit_transform(part.texts),
-                vectoriser.transform(self.test.texts),
-            )
-        return fit_log_probabilities(features, part.labels, weights, tests, 2)
+    def run_simple(self, train: Texts, marks: Marks, seed: int, arms: Sequence[str]) -> dict[str, Right]:
+        """The answers of the usual ways, which know the marks alone."""
+        columns = list(range(len(marks.names)))
+        labels, states = train.labels, np.maximum(marks.states, 0).astype(np.int64)
+        features, tests = make_features(self.student, as_rows(train, self.encoder), self.rows)
+        generator = np.random.default_rng([seed, 5])
 
-    def run_arms(
-        self, trains: Mapping[str, Texts], columns: Sequence[int], seed: int
-    ) -> dict[str, NDArray[np.bool_]]:
-        """Each arm's answers; kept in the cache, so that a long evaluation can be gone on with."""
-        digest = sha256(f"{self.student} {list(columns)} {seed} {SIMPLE}".encode())
-        for arm in sorted(trains):
-            digest.update(
-                "\0".join([arm, *map(str, trains[arm].texts), str(trains[arm].labels.tolist())]).encode()
-            )
-        path = find_cache_dir() / "evals" / f"concept_bias-{digest.hexdigest()[:20]}.npz"
-        if path.is_file():
-            with np.load(path) as stored:
-                return dict(zip(sorted(trains), stored["right"], strict=True))
-        with threadpool_limits(1):
-            found = {arm: self.run_arm(arm, texts, columns, seed) for arm, texts in trains.items()}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(path, right=np.stack([found[arm] for arm in sorted(found)]))
+        def score(weights: Floats | None = None, rows: Integers | None = None) -> Floats:
+            picked = np.arange(len(labels)) if rows is None else rows
+            given = np.ones(len(picked)) if weights is None else weights
+            return fit_log_probabilities(features[picked], labels[picked], given, tests, 2)
+
+        def shrink() -> Integers:
+            return shrink_cells(labels, states, columns, generator.permutation(len(labels)))
+
+        found = {}
+        for arm in arms:
+            if arm == "group_weights":
+                table = score(weigh_cells(labels, states, columns))
+            elif arm == "oversampling":
+                table = score(rows=repeat_cells(labels, states, columns))
+            elif arm == "downsampling":
+                table = score(rows=shrink())
+            elif arm == "logit_adjustment":
+                table = score() - log_prior(labels, np.ones(len(labels)), 2)
+            elif arm == "balanced_bags":
+                table = np.mean([np.exp(score(rows=shrink())) for _ in range(N_BAGS)], axis=0)
+            else:
+                table = score()
+            found[arm] = self._judge(table)
         return found
 
-    def run_arm(self, arm: str, train: Texts, columns: Sequence[int], seed: int) -> NDArray[np.bool_]:
-        """(n,) whether each test text is answered rightly."""
-        labels, concepts = train.labels, train.concepts
-        generator = np.random.default_rng([seed, 5])
-        if arm == "group_weights":
-            table = self.score(train, weigh_cells(labels, concepts, columns))
-        elif arm == "oversampling":
-            table = self.score(train, rows=repeat_cells(labels, concepts, columns))
-        elif arm == "downsampling":
-            order = generator.permutation(len(labels))
-            table = self.score(train, rows=shrink_cells(labels, concepts, columns, order))
-        elif arm == "logit_adjustment":
-            table = self.score(train) - log_prior(labels, np.ones(len(labels)), 2)
-        elif arm == "balanced_bags":
-            bags = []
-            for _ in range(N_BAGS):
-                order = generator.permutation(len(labels))
-                bags.append(np.exp(self.score(train, rows=shrink_cells(labels, concepts, columns, order))))
-            table = np.mean(bags, axis=0)
-        else:
-            table = self.score(train)
+    def run_ways(self, train: Texts, marks: Marks, seed: int) -> dict[str, Right]:
+        """The answers of the product's ways, and of the one it chooses (`counterpoise`)."""
+        rows = as_rows(train, self.encoder)
+        ways = [way for way in OURS if way in list_cell_ways(self.student, has_zero_shot=True)]
+        chosen = self.choose(train, rows, marks, seed)
+        tables = predict_by_cells([*ways, chosen], self.student, rows, marks, self.rows, 2, seed)
+        found = {way: self._judge(tables[way]) for way in ways}
+        return {**found, "counterpoise": self._judge(tables[chosen])}
+
+    def choose(self, train: Texts, rows: Rows, marks: Marks, seed: int) -> str:
+        """The way that the product chooses."""
+        folds = assign_folds(as_records(train, take_gold(train)), 5, f"seed {seed}:folds")
+        choice = choose_cell_way(self.student, rows, marks, folds, 2)
+        print(f"  {self.student}: {choice.way}, {choice.reason}", file=sys.stderr, flush=True)
+        return choice.way
+
+    def run_way(self, way: str, train: Texts, marks: Marks, seed: int) -> Right:
+        """The answers of one way."""
+        rows = as_rows(train, self.encoder)
+        return self._judge(predict_by_cells([way], self.student, rows, marks, self.rows, 2, seed)[way])
+
+    def _judge(self, table: Floats) -> Right:
         return np.asarray(table.argmax(axis=1) == self.test.labels)
 
 
-Answers = dict[str, list[NDArray[np.bool_]]]
+def keep(name: str, train: Texts, marks: Marks, compute: Any) -> dict[str, Right]:
+    """What `compute()` gives, kept in the cache, so that a long evaluation can be gone on with."""
+    digest = sha256(f"{_VERSION} {name} {SIMPLE} {OURS} {train.labels.tolist()}".encode())
+    digest.update("\0".join(map(str, train.texts)).encode())
+    digest.update(marks.states.tobytes() + np.ascontiguousarray(marks.levels).tobytes())
+    path = find_cache_dir() / "evals" / f"concept_bias-{digest.hexdigest()[:20]}.npz"
+    if path.is_file():
+        with np.load(path) as stored:
+            return {arm: stored[arm] for arm in stored.files}
+    with threadpool_limits(1):
+        found: dict[str, Right] = compute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(path, allow_pickle=False, **found)
+    return found
 
 
 def run(settings: Settings) -> Iterator[Result]:
     """The settings, or those named with `--only`; `generate` is the thin one with the model of `--engine`."""
     encoder = open_encoder()
-    train = load_texts(settings.data, ["train_inclusive"], encoder)
-    test = load_texts(settings.data, ["dev", "test"], encoder)
-    n_seeds = settings.seeds or (3 if settings.quick else 20)
-    parts = settings.only or ("wide", "thin")
+    most = QUICK if settings.quick else (None, None)
+    train = load_texts(settings.data, ["train_inclusive"], encoder, most[0])
+    test = load_texts(settings.data, ["dev", "test"], encoder, most[1])
+    n_seeds = settings.seeds or (2 if settings.quick else 20)
+    parts = settings.only or ("wide", "thin", "thin_gold")
     if "wide" in parts:
-        yield from run_wide(settings.data, train, test, encoder, n_seeds)
-    if "thin" in parts or "generate" in parts:
-        yield from run_thin(train, test, encoder, n_seeds, settings if "generate" in parts else None)
+        yield from run_wide(None if settings.quick else settings.data, train, test, encoder, n_seeds)
+    for part in ("thin", "thin_gold", "generate"):
+        if part in parts:
+            yield from run_thin(part, train, test, encoder, n_seeds, settings)
 
 
-def run_wide(folder: Path, train: Texts, test: Texts, encoder: Encoder, n_seeds: int) -> Iterator[Result]:
-    """Each concept by itself, the student of FACTS: logistic regression on sentence vectors."""
-    published = load_published(folder, encoder)
-    bench = Bench(test, "minilm_lr")
+def run_wide(
+    folder: Path | None, train: Texts, test: Texts, encoder: Encoder, n_seeds: int
+) -> Iterator[Result]:
+    """Each concept by itself, logistic regression on sentence vectors; without a folder no published injections."""
+    published = load_published(folder, encoder) if folder else {}
+    bench = Bench(test, encoder, "minilm_lr")
     answers: dict[str, Answers] = {}
     for column, concept in enumerate(CONCEPTS):
         mine: Answers = {}
         for seed in range(n_seeds):
             draw = draw_wide(train, column, seed)
-            trains = {arm: train.take(draw.biased) for arm in ("biased", *SIMPLE)}
-            trains |= {"original": train.take(draw.original), "real_data": train.take(draw.real)}
-            if concept in published:
-                for arm, added in zip(("published", "published_filtered"), published[concept], strict=True):
-                    trains[arm] = trains["biased"].join(added)
-            for arm, right in bench.run_arms(trains, draw.columns, seed).items():
+            biased = train.take(draw.biased)
+            marks = mark(biased, (column,))
+
+            def compute(biased: Texts = biased, marks: Marks = marks, seed: int = seed) -> dict[str, Right]:
+                return {
+                    **bench.run_simple(biased, marks, seed, ("biased", *SIMPLE)),
+                    **bench.run_ways(biased, marks, seed),
+                }
+
+            found = keep(f"wide {seed}", biased, marks, compute)
+            others = {"original": train.take(draw.original), "real_data": train.take(draw.real)}
+            for arm, added in draw_published(published.get(concept, {}), seed).items():
+                others[arm] = biased.join(added)
+            for arm, texts in others.items():
+                found |= run_added(bench, arm, texts, mark(texts, (column,)), seed)
+            for arm, right in found.items():
                 mine.setdefault(arm, []).append(right)
-        print(f"wide: {concept} done", file=sys.stderr, flush=True)
+            print(f"wide: {concept}, draw {seed + 1} of {n_seeds}", file=sys.stderr, flush=True)
         answers[concept] = mine
     yield from summarise("wide", "minilm_lr", answers, test)
 
 
-def load_published(folder: Path, encoder: Encoder) -> dict[str, tuple[Texts, Texts]]:
-    """ChatGPT injections of label 0 that start from training texts: all, and those that pass our filters."""
-    from counterpoise.edit_filters import CONFIRMED_FROM
-    from evals.counterfactual_quality import make_filter_panel, verify
+def run_added(bench: Bench, arm: str, texts: Texts, marks: Marks, seed: int) -> dict[str, Right]:
+    """Texts as they are; with injections the cells weighed besides, as the product does."""
 
-    reviews = load_cebab(folder)
-    cases = [case for case in reviews.published if case.label == "negative" and case.concept in CONCEPTS]
-    wanted, passing = verify(reviews, cases, make_filter_panel(reviews, encoder), encoder)
-    kept = passing & (wanted >= np.array([CONFIRMED_FROM[case.kind] for case in cases]))
-    found = {}
-    for concept in CONCEPTS:
-        mine = [place for place, case in enumerate(cases) if case.concept == concept]
-        if mine:
-            passed = [place for place in mine if kept[place]]
-            found[concept] = (
-                _as_texts([cases[place] for place in mine], encoder),
-                _as_texts([cases[place] for place in passed], encoder),
-            )
-            print(f"published {concept}: {len(passed)} of {len(mine)} pass", file=sys.stderr, flush=True)
-    return found
+    def compute() -> dict[str, Right]:
+        found = {arm: bench.run_simple(texts, marks, seed, ("biased",))["biased"]}
+        if arm.startswith("published"):
+            found[f"{arm}_weighed"] = bench.run_way("group_weights", texts, marks, seed)
+        return found
+
+    return keep(f"added {bench.student} {arm} {seed}", texts, marks, compute)
 
 
-def _as_texts(cases: Sequence[Case], encoder: Encoder) -> Texts:
-    texts = [case.text for case in cases]
-    states = [[int(name == case.concept) for name in CONCEPTS] for case in cases]
-    return Texts(
-        np.array(texts, dtype=object),
-        np.zeros(len(cases), dtype=np.int64),
-        np.array(states),
-        np.array([case.group for case in cases], dtype=object),
-        encoder.encode(texts),
+def draw_published(published: Mapping[str, Texts], seed: int) -> dict[str, Texts]:
+    """Published injections, and as many of them, drawn by chance, as the filters keep (`published_fewer`)."""
+    if not published:
+        return {}
+    order = np.random.default_rng([seed, 7]).permutation(len(published["published"]))
+    fewer = published["published"].take(order[: len(published["published_filtered"])])
+    return {**published, "published_fewer": fewer}
+
+
+def run_adopted(bench: Bench, arm: str, texts: Texts, marks: Marks, seed: int) -> dict[str, Right]:
+    """Adopted texts beside the own ones: balanced subsamples, with the descriptions for the student that has them."""
+
+    def compute() -> dict[str, Right]:
+        allowed = list_cell_ways(bench.student, has_zero_shot=True)
+        way = "zero_shot_bags" if "zero_shot_bags" in allowed else "cell_bags"
+        return {arm: bench.run_way(way, texts, marks, seed)}
+
+    return keep(f"adopted {bench.student} {arm} {seed}", texts, marks, compute)
+
+
+def mark(texts: Texts, columns: Sequence[int]) -> Marks:
+    """The concepts that people named, as marks; only some of them."""
+    marks = make_marks(as_records(texts, take_gold(texts)))
+    picked = list(columns)
+    return Marks(
+        tuple(marks.names[column] for column in picked), marks.states[:, picked], marks.levels[:, picked]
     )
 
 
 def run_thin(
-    train: Texts, test: Texts, encoder: Encoder, n_seeds: int, settings: Settings | None
+    part: str, train: Texts, test: Texts, encoder: Encoder, n_seeds: int, settings: Settings
 ) -> Iterator[Result]:
-    """All four concepts at once, both students; with `settings` the agent writes too."""
+    """All four concepts at once, both students; in the part `generate` the agent writes too."""
     answers: dict[str, Answers] = {student: {} for student in STUDENTS}
-    benches = {student: Bench(test, student) for student in STUDENTS}
-
-    def record(arm: str, student: str, right: NDArray[np.bool_]) -> None:
-        answers[student].setdefault(arm, []).append(right)
-
-    with open_engine(settings.engine) if settings else contextlib.nullcontext() as llm:
+    benches = {student: Bench(test, encoder, student) for student in STUDENTS}
+    with open_engine(settings.engine) if part == "generate" else contextlib.nullcontext() as llm:
         for seed in range(n_seeds):
             draw = draw_thin(train, seed)
-            adopted = adopt(train, draw, encoder, seed)
-            written = write(train, draw, encoder, seed, llm) if llm else None
+            own, pool = train.take(draw.biased), draw_pool(train, draw, seed)
+            concepts, pool_concepts = predict_concepts(own, pool, encoder)
+            if part == "thin_gold":
+                concepts = take_gold(own)
+            marks = make_marks(as_records(own, concepts))
+            adopted = adopt(own, concepts, pool, pool_concepts, encoder, seed)
+            pool_marks = make_marks(as_records(pool, pool_concepts))
             for student, bench in benches.items():
-                biased = train.take(draw.biased)
-                trains = dict.fromkeys(("biased", *SIMPLE), biased)
-                trains |= {"original": train.take(draw.original), "pool": biased.join(adopted)}
-                trains["real_data"] = train.take(draw.real)
-                for arm, right in bench.run_arms(trains, draw.columns, seed).items():
-                    record(arm, student, right)
-                if written is not None:
-                    texts, weights = written
-                    with threadpool_limits(1):
-                        table = bench.score(texts, weights) - log_prior(texts.labels, weights, 2)
-                    record("counterpoise", student, table.argmax(axis=1) == test.labels)
-            n_written = len(written[0]) - len(draw.biased) if written else 0
-            print(
-                f"thin: draw {seed + 1} of {n_seeds}, adopted {len(adopted)}, written {n_written}",
-                file=sys.stderr,
-                flush=True,
-            )
+
+                def compute(bench: Bench = bench) -> dict[str, Right]:
+                    return {
+                        **bench.run_simple(own, marks, seed, ("biased", *SIMPLE)),  # noqa: B023
+                        **bench.run_ways(own, marks, seed),  # noqa: B023
+                    }
+
+                found = keep(f"thin {student} {seed}", own, marks, compute)
+                for arm, (texts, places) in adopted.items():
+                    both = stack_marks(marks, pool_marks.take(places))
+                    found |= run_adopted(bench, arm, own.join(texts), both, seed)
+                for arm, rows in {"original": draw.original, "real_data": draw.real}.items():
+                    texts = train.take(rows)
+                    found |= run_added(bench, arm, texts, mark(texts, draw.columns), seed)
+                for arm, right in found.items():
+                    answers[student].setdefault(arm, []).append(right)
+            said = {
+                arm: f"{len(texts)}, {(texts.labels == pool.labels[places]).sum()} rightly"
+                for arm, (texts, places) in adopted.items()
+            }
+            print(f"{part}: draw {seed + 1} of {n_seeds}, adopted {said}", file=sys.stderr, flush=True)
+            if llm:
+                texts, weights, written_marks = write(train, draw, encoder, seed, llm)
+                for student, bench in benches.items():
+                    for arm, right in run_written(
+                        bench, texts, weights, written_marks, len(own), seed
+                    ).items():
+                        answers[student].setdefault(arm, []).append(right)
     for student in STUDENTS:
-        each = dict.fromkeys(CONCEPTS, answers[student])
-        yield from summarise("thin", student, each, test)
+        yield from summarise(part, student, dict.fromkeys(CONCEPTS, answers[student]), test)
 
 
-def adopt(train: Texts, draw: Draw, encoder: Encoder, seed: int) -> Texts:
-    """What the agent adopts from 1,000 other texts: labels and concepts as it predicts them, no token spent."""
-    from counterpoise.adopt import find_adoptable, list_candidates, propose_adoptions
-    from counterpoise.balance import find_deficits
-    from counterpoise.records import Action, PlanItem
-    from counterpoise.scorers import ClassifierScorer, cross_fit
-    from counterpoise.splits import assign_folds
-    from counterpoise_retrievers.faiss_index import FaissIndex
-
-    used = set(train.originals[draw.biased])
-    others = [row for row in range(len(train)) if train.originals[row] not in used]
-    ranked = keyed_rank([str(train.texts[row]) for row in others], f"pool {seed}")
-    rows = np.array([others[place] for place in ranked[:N_POOL]])
-    own, pool = train.take(draw.biased), train.take(rows)
-    own_records = _as_records(own, label_by_similarity(own.vectors, encoder, own.vectors))
-    pool_records = _as_records(pool, label_by_similarity(pool.vectors, encoder, own.vectors))
-    folds = assign_folds(own_records, 5, f"seed {seed}:folds")
-    out_of_fold, _ = cross_fit(own.vectors, own.labels, folds, 2)
-    scorer = ClassifierScorer(encoder, own.vectors, own.labels, 2)
-    adoptable = find_adoptable(out_of_fold, own.labels, scorer.score_vectors(pool.vectors))
-    index = FaissIndex(encoder.dimension)
-    index.add(pool.vectors)
-    taken: dict[str, str] = {}
-    for number, deficit in enumerate(find_deficits(own_records, "equal", ["concept"])):
-        thin = own.vectors[own.labels == own_records.label_names.index(deficit.cell.label)]
-        found = list_candidates(deficit.cell, pool_records, adoptable, frozenset(taken), thin, index)
-        item = PlanItem(Action.ADOPT, deficit.cell, deficit.need, 1, number)
-        for proposal in propose_adoptions(item, pool_records, found, f"seed {seed}"):
-            taken[proposal.source_id] = proposal.label
-    places = {str(identity): place for place, identity in enumerate(pool_records.ids)}
-    picked = pool.take(np.array([places[identity] for identity in taken], dtype=np.int64))
-    labels = np.array([own_records.label_names.index(label) for label in taken.values()], dtype=np.int64)
-    return Texts(picked.texts, labels, picked.concepts, picked.originals, picked.vectors)
-
-
-def _as_records(texts: Texts, concepts: Any) -> Records:
-    return Records(
-        ids=np.array([f"row {row:05d}" for row in range(len(texts))], dtype=object),
-        texts=texts.texts,
-        labels=texts.labels,
-        label_names=tuple(LABELS),
-        concepts=concepts,
-    )
-
-
-def write(
-    train: Texts, draw: Draw, encoder: Encoder, seed: int, llm: Mapping[str, Any]
-) -> tuple[Texts, Floats]:
-    """The data set that the agent makes of a draw, through the public API, and its weights."""
-    import counterpoise
-    from counterpoise.job import job_from
-
-    own = train.take(draw.biased)
-    names = tuple(LABELS)
-    held_out = train.take(np.setdiff1d(draw.original, draw.biased)[:40])  # read by the report only
-    with tempfile.TemporaryDirectory() as folder:
-        run_ = counterpoise.run(
-            job_from(
-                data={"text": list(own.texts), "label": [names[label] for label in own.labels]},
-                held_out={"text": list(held_out.texts), "label": [names[label] for label in held_out.labels]},
-                text="text",
-                label="label",
-                labels=dict(LABELS),
-                concepts=dict(CONCEPTS),
-                llm=dict(llm),
-                budget="60k",
-                seed=seed,
-                output=str(Path(folder) / "run"),
-            )
-        )
-        rows = list(run_.dataset["train"])
-        reasons: dict[str, int] = {}
-        for row in run_.rejected:
-            reasons[row["reason"]] = reasons.get(row["reason"], 0) + 1
-        kinds: dict[str, int] = {}
-        for row in rows:
-            kinds[row["provenance"]["kind"]] = kinds.get(row["provenance"]["kind"], 0) + 1
-        print(f"thin: {kinds}, refused {reasons}", file=sys.stderr, flush=True)
-    texts = [row["text"] for row in rows]
-    made = Texts(
-        np.array(texts, dtype=object),
-        np.array([names.index(row["label"]) for row in rows]),
-        np.full((len(rows), len(CONCEPTS)), State.UNKNOWN, dtype=np.int64),
-        np.array([""] * len(rows), dtype=object),
-        encoder.encode(texts),
-    )
-    return made, np.array([float(row["weight"]) for row in rows])
+def run_written(
+    bench: Bench, texts: Texts, weights: Floats, marks: Marks, n_own: int, seed: int
+) -> dict[str, Right]:
+    """The data set that the agent wrote: with its weights and label shares taken out, and in the chosen way."""
+    features, tests = make_features(bench.student, as_rows(texts, bench.encoder), bench.rows)
+    with threadpool_limits(1):
+        table = fit_log_probabilities(features, texts.labels, weights, tests, 2)
+        table -= log_prior(texts.labels, weights, 2)
+        found = {
+            "written": np.asarray(table.argmax(axis=1) == bench.test.labels),
+            "written_mixture": bench.run_way("cell_mixture", texts, marks, seed),
+        }
+    if n_own == len(texts):
+        print(f"  draw {seed + 1}: nothing was written", file=sys.stderr, flush=True)
+    return found
 
 
 def summarise(setting: str, student: str, answers: Mapping[str, Answers], test: Texts) -> Iterator[Result]:
-    """Metrics of each concept and their means, and differences from the best arm without tokens."""
+    """Metrics of each concept and their means, differences from the best usual way, and the regret of the choice."""
     generator = np.random.default_rng(11)
     names, members = np.unique(test.originals, return_inverse=True)
     n_draws = len(next(iter(next(iter(answers.values())).values())))
@@ -517,19 +366,38 @@ def summarise(setting: str, student: str, answers: Mapping[str, Answers], test: 
                 n_draws,
                 {"baseline": best},
             )
-    # The published injections cover three concepts: before against after the filters, on these.
-    some = [concept for concept in answers if ("published", concept) in tables]
-    if some:
-        before, after = (_average(tables, arm, some) for arm in ("published", "published_filtered"))
-        for metric in ("abs_bias_at_c", "worst_group_accuracy"):
-            yield _result(
-                f"{setting}-published/{student}",
-                "published_filtered",
-                f"{metric}_difference",
-                after[metric] - before[metric],
-                n_draws,
-                {"baseline": "published"},
-            )
+    if "counterpoise" in worst:
+        rival = max(
+            (arm for arm in ("biased", *SIMPLE, *OURS) if arm in worst), key=lambda arm: float(worst[arm][0])
+        )
+        yield _result(
+            f"{setting}-mean/{student}",
+            "counterpoise",
+            "regret",
+            worst[rival] - worst["counterpoise"],
+            n_draws,
+            {"baseline": rival},
+        )
+    yield from _compare_published(setting, student, list(answers), tables, n_draws)
+
+
+def _compare_published(
+    setting: str, student: str, concepts: Sequence[str], tables: Mapping[tuple[str, str], Floats], n: int
+) -> Iterator[Result]:
+    """Published injections after the filters against before, on the three concepts they cover."""
+    some = [concept for concept in concepts if ("published", concept) in tables]
+    for suffix in ("", "_weighed") if some else ():
+        before = _average(tables, f"published{suffix}", some)
+        for name in ("published", "published_fewer", "published_filtered", "published_uncontradicted"):
+            arm = f"{name}{suffix}"
+            after = _average(tables, arm, some)
+            for metric in ("abs_bias_at_c", "worst_group_accuracy"):
+                data = f"{setting}-published/{student}"
+                yield _result(data, arm, metric, after[metric], n)
+                if name != "published":
+                    baseline = {"baseline": f"published{suffix}"}
+                    difference = after[metric] - before[metric]
+                    yield _result(data, arm, f"{metric}_difference", difference, n, baseline)
 
 
 def _average(

@@ -7,6 +7,7 @@ import doctest
 import re
 from importlib import import_module
 from pathlib import Path
+from runpy import run_path
 
 import pytest
 
@@ -79,6 +80,31 @@ def test_the_python_in_the_readme_uses_names_that_exist() -> None:
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "run"
     }
     assert run_names <= set(dir(counterpoise.Run)), run_names
+
+
+@needs_checkout
+@pytest.mark.parametrize(
+    ("heading", "said"),
+    [
+        ("A judge", "right in 88%, AUROC at least 0.87, weak: False\n"),
+        ("A generator", "r001-p00-00000 ('a',) I mean: Never again!\n"),
+        (
+            "A check",
+            "r001-p00-00000 False telephone\nr001-p00-00001 True kept\nr001-p00-00002 False refusal\n",
+        ),
+    ],
+)
+def test_the_examples_on_extending_run(
+    heading: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    section = text[text.index(f"\n## {heading}\n") :]
+    match = re.search(r"```python\n(.*?)```", section, re.DOTALL)
+    assert match is not None
+    path = tmp_path / "example.py"
+    path.write_text(match[1], encoding="utf-8")
+    run_path(str(path))
+    assert said in capsys.readouterr().out
 
 
 @needs_checkout

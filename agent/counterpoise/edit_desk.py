@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from counterpoise.adopt import calibrate
+from counterpoise.cell_ways import weigh_records
 from counterpoise.edit_filters import (
     EditEvidence,
     check_edits,
@@ -247,17 +248,23 @@ def score_without_sources(inputs: Inputs, vectors: Vectors, source_rows: Integer
     """(n, k) label probabilities of edits, each from a classifier that never saw the fold of its source.
 
     A classifier that was trained on the source holds its edit for the source's label, which would confirm
-    every injection and refuse good counterfactual edits. Probabilities are calibrated on what the classifiers say
-    of the training rows they did not see: on a hundred rows they are far too timid.
+    every injection and refuse good counterfactual edits. Cells weigh alike, else it would take a concept that goes
+    with a label for the label and refuse what the thin cells need. Probabilities are calibrated on what the
+    classifiers say of the training rows they did not see: on a hundred rows they are far too timid.
     """
     train = inputs.train
     n_labels = len(train.records.label_names)
+    weights = weigh_records(train.records)
     probabilities = np.zeros((len(vectors), n_labels))
     out_of_fold = np.zeros((len(train), n_labels))
     for fold in np.unique(inputs.folds):
         inside, mine = inputs.folds != fold, inputs.folds[source_rows] == fold
         scorer = ClassifierScorer(
-            inputs.encoder, train.vectors[inside], train.records.labels[inside], n_labels
+            inputs.encoder,
+            train.vectors[inside],
+            train.records.labels[inside],
+            n_labels,
+            weights=None if weights is None else weights[inside],
         )
         out_of_fold[~inside] = scorer.score_vectors(train.vectors[~inside])
         if mine.any():

@@ -6,13 +6,15 @@ arrive, so it may be killed at any moment and run again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from counterpoise.adopt import find_adoptable
 from counterpoise.assets import find_cache_dir
 from counterpoise.balance import count_cells
+from counterpoise.cell_choice import score_unlabelled
+from counterpoise.cell_ways import make_marks, weigh_records
 from counterpoise.edit_desk import EditDesk
 from counterpoise.engines import find_capabilities, open_chat, settle_capabilities
 from counterpoise.events import Event, Listener, ignore
@@ -22,10 +24,19 @@ from counterpoise.job import Job
 from counterpoise.llm import BudgetSpent, ChatClient, ReplyStore, Spend, TokenBudget
 from counterpoise.measures import MOST_VALIDATION_ROWS, ArmScore, choose_best, draw_rows, score_arms
 from counterpoise.preparation import Inputs, prepare
-from counterpoise.records import Plan
+from counterpoise.records import Deficit, Floats, Plan
 from counterpoise.report import write_report
 from counterpoise.result import Outcome, write_outcome
-from counterpoise.rounds import Ledger, Workshop, carry_out, count_records, list_deficits, plan_round
+from counterpoise.rounds import (
+    Ledger,
+    Workshop,
+    carry_out,
+    count_records,
+    find_all_deficits,
+    is_short,
+    list_deficits,
+    plan_round,
+)
 from counterpoise.run_directory import RunDirectory
 from counterpoise.scorers import ClassifierScorer
 from counterpoise.students import make_rows
@@ -212,14 +223,19 @@ def open_workshop(job: Job, inputs: Inputs, trust: LabelTrust) -> Workshop:
     """Fit and index what all rounds share."""
     train, pool = inputs.train, inputs.pool
     names = train.records.label_names
-    scorer = ClassifierScorer(inputs.encoder, train.vectors, train.records.labels, len(names))
+    scorer = ClassifierScorer(
+        inputs.encoder,
+        train.vectors,
+        train.records.labels,
+        len(names),
+        weights=weigh_records(train.records),
+    )
     adoptable = None
     index = FaissIndex(inputs.encoder.dimension)
     if len(pool):
         index.add(pool.vectors)
-        adoptable = find_adoptable(
-            trust.out_of_fold, train.records.labels, scorer.score_vectors(pool.vectors)
-        )
+        out_of_fold, scores = score_pool(job, inputs, trust, scorer)
+        adoptable = find_adoptable(out_of_fold, train.records.labels, scores)
     headings = dict(zip(names, inputs.label_texts, strict=True))
     known = {
         "copy_of_data": make_known_texts(map(str, train.records.texts), train.vectors),
@@ -240,6 +256,33 @@ def open_workshop(job: Job, inputs: Inputs, trust: LabelTrust) -> Workshop:
         key=f"seed {job.seed}",
         desk=EditDesk(inputs, headings, f"seed {job.seed}", trust.is_trusted),
     )
+
+
+def score_pool(
+    job: Job, inputs: Inputs, trust: LabelTrust, scorer: ClassifierScorer
+) -> tuple[Floats, Floats]:
+    """Probabilities of the labels: (n, k) of the training rows, cross-fitted, and (m, k) of the pool.
+
+    The classifier gives them, but not where a concept or an attribute goes with the label (`cell_choice`).
+    """
+    train, pool = inputs.train, inputs.pool
+    if len(train) > MOST_VALIDATION_ROWS or not find_skewed_cells(job, inputs):
+        return trust.out_of_fold, replace(scorer, weights=None).score_vectors(
+            pool.vectors
+        )  # as the first were made
+    own, others = (
+        make_rows(side.records.texts, side.vectors, side.records.labels, zero_shot=side.zero_shot)
+        for side in (train, pool)
+    )
+    marks, n_labels = make_marks(train.records), len(train.records.label_names)
+    _, out_of_fold, scores = score_unlabelled(own, marks, inputs.folds, others, n_labels)
+    return out_of_fold, scores
+
+
+def find_skewed_cells(job: Job, inputs: Inputs) -> list[Deficit]:
+    """Cells of concepts and attributes that one label has too few records of."""
+    found = find_all_deficits(inputs.train.records, inputs, job.target, ["concept", "attribute"])
+    return [deficit for deficit in found if is_short(deficit)]
 
 
 def describe_plan(plan: Plan) -> dict[str, Any]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from counterpoise.cell_choice import choose_cell_way
+from counterpoise.cell_ways import make_marks
 from counterpoise.events import Listener
 from counterpoise.job import Job
 from counterpoise.llm import ChatClient, ChatRequest, ScriptedChatClient, TokenBudget
-from counterpoise.loop import measure_simple_ways, open_workshop
-from counterpoise.preparation import prepare
+from counterpoise.loop import find_skewed_cells, measure_simple_ways, open_workshop
+from counterpoise.measures import MOST_VALIDATION_ROWS
+from counterpoise.preparation import Inputs, prepare
 from counterpoise.records import Action, Capabilities
 from counterpoise.rounds import Ledger, choose_demonstrations, list_deficits, plan_round
+from counterpoise.students import STUDENTS, make_rows
 from counterpoise.trust import audit_free_scorers
 
 _MOST_PROMPTS = 2
@@ -40,6 +44,7 @@ async def make_preview(job: Job, listener: Listener) -> dict[str, Any]:
         f"Without a token: {arm.replace('_', ' ')} is the best way for {student}."
         for student, arm in best.items()
     ]
+    advice += _advise_on_cells(job, inputs)
     n_adopted = sum(item.count for item in plan.items if item.action is Action.ADOPT)
     if n_adopted:
         advice.append(f"{n_adopted} records of the pool would be adopted before anything is written.")
@@ -58,6 +63,23 @@ async def make_preview(job: Job, listener: Listener) -> dict[str, Any]:
         "notes": list(inputs.notes),
         "advice": advice,
     }
+
+
+def _advise_on_cells(job: Job, inputs: Inputs) -> list[str]:
+    """Which way to take where a concept or an attribute goes with the label."""
+    train = inputs.train
+    skewed = find_skewed_cells(job, inputs)
+    if not skewed or len(train) > MOST_VALIDATION_ROWS:
+        return []
+    rows = make_rows(train.records.texts, train.vectors, train.records.labels, zero_shot=train.zero_shot)
+    marks, n_labels = make_marks(train.records), len(train.records.label_names)
+    sentences = [
+        f"{len(skewed)} cells are thin, the one that lacks most being '{skewed[0].cell}'. Without a token:"
+    ]
+    for student in STUDENTS:
+        choice = choose_cell_way(student, rows, marks, inputs.folds, n_labels)
+        sentences.append(f"{choice.way.replace('_', ' ')} for {student} ({choice.reason}).")
+    return [" ".join(sentences)]
 
 
 def _refuse(request: ChatRequest, index: int) -> str:

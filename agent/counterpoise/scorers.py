@@ -77,6 +77,8 @@ class ClassifierScorer:
         labels: (n,) their label indices.
         n_labels: k.
         name: as the report calls it.
+        weights: (n,) of the training rows, by default 1. Where a concept goes with the label they even the cells out,
+            else the scorer refuses just what the thin cells need.
     """
 
     encoder: Encoder
@@ -84,6 +86,7 @@ class ClassifierScorer:
     labels: Integers
     n_labels: int
     name: str = "classifier"
+    weights: Floats | None = None
 
     async def score(self, records: Records) -> Floats:
         """(n, k) probabilities. Rows it was trained on are flattered: use `cross_fit` to audit it."""
@@ -91,9 +94,9 @@ class ClassifierScorer:
 
     def score_vectors(self, vectors: NDArray[np.float32]) -> Floats:
         """The same for (n, d) vectors that are already there."""
-        ones = np.ones(len(self.labels))
-        scores = fit_log_probabilities(self.vectors, self.labels, ones, vectors, self.n_labels)
-        return np.asarray(softmax(scores - log_prior(self.labels, ones, self.n_labels), axis=1))
+        weights = np.ones(len(self.labels)) if self.weights is None else self.weights
+        scores = fit_log_probabilities(self.vectors, self.labels, weights, vectors, self.n_labels)
+        return np.asarray(softmax(scores - log_prior(self.labels, weights, self.n_labels), axis=1))
 
 
 @dataclass(frozen=True, slots=True)
