@@ -5,7 +5,8 @@ left out of detection_auprc, change_precision, drop_precision and the promises; 
 clean_test_accuracy are of the whole data, the known rows mended and dropped rows gone, as a user would have it (the
 cleanlab arms mend nothing that cleanlab does not find). Dropped rows are not counted as fixed; drop_precision is the
 share of them whose label was wrong. promise_broken_ratio is of changed labels, drop_promise_broken_ratio of rows that
-were changed or dropped. The test is 2,000 clean texts; the student is logistic regression on MiniLM.
+were dropped, or would have been if they had not been relabelled. The test is 2,000 clean texts; the student is logistic
+regression on MiniLM.
 """
 
 from __future__ import annotations
@@ -207,7 +208,7 @@ def check_promise(
             )
             told = measure(news, decisions, gold, with_student=promised == PROMISES[0])
             broken[promised].append(float(told["change_precision"] < promised))
-            drops[promised].append(float(told["wrong_label_ratio"] < promised))
+            drops[promised].append(float(measure_drops(news, decisions, gold) < promised))
             fixed[promised].append(told["fixed_ratio"])
             if "clean_test_accuracy" in told:
                 accuracy.setdefault(promised, []).append(told["clean_test_accuracy"])
@@ -289,7 +290,6 @@ def measure(
         "dropped_rows": float(dropped.sum()),
         "change_precision": _take_mean(right[unknown]),
         "drop_precision": _take_mean(wrong[dropped]),
-        "wrong_label_ratio": _take_mean(wrong[dropped | unknown]),
         "fixed_ratio": float(right[wrong].mean()),
         "fixed_without_known_ratio": float(right[wrong & (gold == UNKNOWN)].mean()),
         "residual_wrong_ratio": float(1.0 - right[~dropped].mean()),
@@ -297,6 +297,16 @@ def measure(
     if with_student:
         found["clean_test_accuracy"] = news.score_student(labels, ~dropped)
     return found
+
+
+def measure_drops(news: News, decisions: Decisions, gold: Integers) -> float:
+    """Share of wrong labels among the rows that the promise about dropping speaks of; NaN where there are none."""
+    promise, suspects = decisions.drop_promise, decisions.suspects
+    if promise is None or not promise.is_kept:
+        return float("nan")
+    changed = (decisions.outcomes == "relabel") | (decisions.outcomes == "drop")
+    spoken = changed & (gold == UNKNOWN) & (suspects.scores >= promise.threshold)
+    return _take_mean((news.given != news.truth)[spoken])
 
 
 def _take_mean(values: NDArray[np.bool_]) -> float:

@@ -7,13 +7,13 @@ import pytest
 from scipy.special import expit
 
 from counterpoise.filters import CONTRADICTED_FROM
-from counterpoise.records import Action, Cell, Kind, PlanItem, Proposal
+from counterpoise.records import Action, Cell, Floats, Integers, Kind, PlanItem, Proposal
 from counterpoise.writer_audits import MISSED, check_writers, choose_limit, measure_against
 
 NAMES = ("bad", "good")
 
 
-def draw(generator: np.random.Generator, labels: np.ndarray) -> np.ndarray:
+def draw(generator: np.random.Generator, labels: Integers) -> Floats:
     """(n, 2) probabilities of a scorer with an AUROC of about 0.98."""
     good = expit(generator.normal(np.where(labels == 1, 1.5, -1.5), 1.0) * 2)
     return np.column_stack([1 - good, good])
@@ -24,16 +24,16 @@ def propose(n: int, kind: Kind = Kind.MINORITY) -> list[Proposal]:
     return [Proposal(f"{row:04d}", item, f"text {row}", "bad", (), kind) for row in range(n)]
 
 
-@pytest.mark.parametrize(("missing", "is_mild"), [(0.0, True), (0.05, True), (0.5, True), (0.8, False)])
-def test_few_of_what_is_kept_are_wrong(missing: float, is_mild: bool) -> None:
+@pytest.mark.parametrize(("missing", "least"), [(0.0, 0.95), (0.05, 0.95), (0.5, 0.8), (0.8, 0.5)])
+def test_few_of_what_is_kept_are_wrong(missing: float, least: float) -> None:
     generator = np.random.default_rng(3)
     rows = np.repeat([0, 1], [15, 300])
     known = draw(generator, rows)
     written = (generator.random(400) < missing).astype(np.int64)
     verdicts = check_writers(propose(400), [True] * 400, draw(generator, written), known, rows, NAMES)
     kept = np.array([verdict.kept for verdict in verdicts])
-    assert written[kept].mean() <= 0.15
-    assert kept[written == 0].mean() > (0.9 if is_mild else 0.5)
+    assert written[kept].mean() <= 0.1
+    assert kept[written == 0].mean() > least
 
 
 def test_nothing_is_kept_of_a_writer_of_the_opposite() -> None:

@@ -201,7 +201,7 @@ def make_patch(
             "confidence": drops.confidence,
             "n_gold": drops.n_gold,
             "n_gold_wrong_label": drops.n_gold_right,
-            "n_gold_changed_or_dropped": drops.n_gold_changed,
+            "n_gold_dropped": drops.n_gold_changed,
         }
     return Patch(task, source, len(records), tuple(changes), told, decisions.notes)
 

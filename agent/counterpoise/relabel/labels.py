@@ -48,7 +48,7 @@ class Decisions:
         order: rows with an outcome, known ones first, then the most certain.
         suspects: the cheap scorer's view.
         promise: of the labels that change; None where nothing was promised.
-        drop_promise: that rows which change or are dropped had a wrong label; its rows include those of `promise`.
+        drop_promise: that rows which are dropped, or would be if they were not relabelled, had a wrong label.
         judge: what is known of the judge: name, n_asked, n_gold, gained, lost, is_used; empty without one.
         references: row -> rows shown beside it.
         notes: sentences for a person.
@@ -126,23 +126,32 @@ async def decide_labels(
             may_change = in_queue & (suspects.probabilities[rows, final.proposed] >= POSSIBLE_FROM)
     margins = _measure_margins(final, labels)
     margins[~may_change] = -1.0
+    # That the given label is wrong may be sure where no other label is.
+    sureness = np.where(margins > 0, final.scores, -1.0)
     promise = drop_promise = None
     if min_precision is not None and known.sum() >= FEWEST_GOLD:
         tested = known & may_change
         promise = certify(final.proposed[tested] == gold[tested], margins[tested], min_precision, confidence)
         notes.append(_describe_promise(promise, int(known.sum())))
         if may_drop:
-            # In the same order, so that whatever may be relabelled may be dropped, and the two sets are nested.
             was_wrong = labels[tested] != gold[tested]
-            drop_promise = certify(was_wrong, margins[tested], min_precision, confidence)
+            drop_promise = certify(was_wrong, sureness[tested], min_precision, confidence)
             notes.append(_describe_drops(drop_promise))
     elif min_precision is not None:
         notes.append(
             f"No precision is promised and no label changes: {int(known.sum())} labels are known to be right or wrong, "
             f"and {FEWEST_GOLD} drawn at random are needed (200 are good)."
         )
-    decisions = _settle(records, gold, final, margins, (promise, drop_promise), in_queue, unanswered, told)
-    return replace(decisions, judge=told, references=references, notes=tuple(notes), suspects=suspects)
+    drops = sureness >= (drop_promise.threshold if drop_promise else np.inf)
+    decisions = _settle(records, gold, final, margins, promise, drops, in_queue, unanswered, told)
+    return replace(
+        decisions,
+        drop_promise=drop_promise,
+        judge=told,
+        references=references,
+        notes=tuple(notes),
+        suspects=suspects,
+    )
 
 
 def _guess_wrong(suspects: Suspects, labels: Integers) -> float:
@@ -279,7 +288,8 @@ def _settle(
     gold: Integers,
     final: Suspects,
     margins: Floats,
-    promises: tuple[Promise | None, Promise | None],
+    promise: Promise | None,
+    drops: NDArray[np.bool_],
     in_queue: NDArray[np.bool_],
     unanswered: NDArray[np.bool_],
     told: dict[str, Any],
@@ -299,11 +309,11 @@ def _settle(
             LabelOutcome.ABSTAIN,
             f"{told['name']} gave no clear answer",
         )
-    # The laxer decision first: what may be relabelled is not dropped.
-    for promise, outcome in zip(promises[::-1], (LabelOutcome.DROP, LabelOutcome.RELABEL), strict=True):
-        if promise is not None and promise.is_kept:
-            changed = (margins >= max(promise.threshold, 1e-12)) & ~unanswered
-            outcomes[changed], reasons[changed] = outcome, who
+    dropped = drops & (margins > 0) & ~unanswered
+    outcomes[dropped], reasons[dropped] = LabelOutcome.DROP, who
+    if promise is not None and promise.is_kept:
+        changed = (margins >= max(promise.threshold, 1e-12)) & ~unanswered
+        outcomes[changed], reasons[changed] = LabelOutcome.RELABEL, who
     known = gold != UNKNOWN
     outcomes[known], reasons[known] = None, ""
     wrong = known & (gold != labels)
@@ -311,7 +321,7 @@ def _settle(
     after[wrong] = gold[wrong]
     listed = np.flatnonzero(outcomes != None)  # noqa: E711  (an array of objects)
     order = listed[np.lexsort((records.ids[listed].astype(str), -scores[listed]))]
-    return Decisions(outcomes, after, scores, reasons, order, final, *promises)
+    return Decisions(outcomes, after, scores, reasons, order, final, promise)
 
 
 def _describe_promise(promise: Promise, n_known: int) -> str:
@@ -332,9 +342,9 @@ def _describe_drops(promise: Promise) -> str:
     if not promise.is_kept:
         return f"Nor could any rows be shown to have a wrong label in {promise.min_precision:.0%}: none is dropped."
     return (
-        f"Promised: of the rows that change or are dropped, at least {promise.min_precision:.0%} had a wrong label "
-        f"({promise.n_gold_right} of {promise.n_gold_changed} known rows among them), with the same confidence. "
-        "Rows are dropped where the label is wrong and the right one is not sure enough."
+        f"Promised: of the rows that are dropped, or would be if they were not relabelled, at least "
+        f"{promise.min_precision:.0%} had a wrong label ({promise.n_gold_right} of {promise.n_gold_changed} known rows "
+        "among them), with the same confidence."
     )
 
 
