@@ -10,12 +10,13 @@ claim: an *injection* keeps the label and adds a concept, an *edit* changes the 
 - `verification_precision`, `verification_recall`: of what the filters keep, and of what is right, at the thresholds of
   the product; the curve (`curve_precision`, `curve_recall`) varies the threshold for the label.
 
-Gold of human edits is people's votes, a review of three stars being neither good nor bad. Gold of the other arms is a
-classifier on words, trained on people's votes for all other texts (folds by original): another representation than the
-filters' sentence vectors. It shares with them the votes on training texts, and with the lexicon that it looks at
-words. Its own accuracy on human edits is in the table (`gold_accuracy`); texts of which it is not sure (below 0.6) are
-left out of precision and recall, and `gold_sure_ratio` says how many remain. Thresholds: chosen on human edits of
-training texts (`train` rows of the table), by filters that never saw their originals.
+`pooled` are all arms and both corpora together. Gold of human edits is people's votes, a review of three stars being
+neither good nor bad. Gold of the other arms is a classifier on words, trained on people's votes for all other texts
+(folds by original): another representation than the filters' sentence vectors. It shares with them the votes on
+training texts, and with the lexicon that it looks at words. Its own accuracy on human edits is in the table
+(`gold_accuracy`); texts of which it is not sure (below 0.6) are left out of precision and recall, and
+`gold_sure_ratio` says how many remain. Thresholds: chosen on human edits of training texts (`train` rows of the
+table), by filters that never saw their originals.
 
     python -m evals counterfactual_quality --data DIR [--only cebab] [--only human] [--engine URL]
 """
@@ -167,6 +168,7 @@ def run(settings: Settings) -> Iterator[Result]:
     loaders: dict[str, Callable[[Path], Reviews]] = {"cebab": load_cebab, "cad_imdb": load_cad}
     corpora = [name for name in loaders if name in settings.only] or list(loaders)
     arms = [arm for arm in ARMS if arm in settings.only] or list(ARMS)
+    pool: list[tuple[Case, bool]] = []
     for name in corpora:
         reviews = loaders[name](settings.data)
         panel = make_filter_panel(reviews, encoder)
@@ -175,20 +177,30 @@ def run(settings: Settings) -> Iterator[Result]:
         if "human" in arms:
             if reviews.train_cases:
                 train_cases = draw_cases(reviews.train_cases, most, "train")
-                yield from report(reviews, "train", train_cases, panel, encoder)
-            yield from report(reviews, "human", human, panel, encoder)
+                yield from report(reviews, "train", train_cases, panel, encoder, [])
+            yield from report(reviews, "human", human, panel, encoder, pool)
         if arms == ["human"]:
             continue
         gold = make_gold_panel(reviews)
         yield from audit_gold(reviews, human, gold)
         if "lexicon" in arms:
             cases = add_gold(edit_by_lexicon(reviews, settings), gold)
-            yield from report(reviews, "lexicon", cases, panel, encoder)
+            yield from report(reviews, "lexicon", cases, panel, encoder, pool)
         if "published" in arms and reviews.published:
-            yield from report(reviews, "published", add_gold(reviews.published, gold), panel, encoder)
+            yield from report(reviews, "published", add_gold(reviews.published, gold), panel, encoder, pool)
         if "embedded" in arms and name == "cebab":
             cases = add_gold(edit_by_model(reviews, encoder, settings), gold)
-            yield from report(reviews, "embedded", cases, panel, encoder)
+            yield from report(reviews, "embedded", cases, panel, encoder, pool)
+    yield from report_pool(pool)
+
+
+def report_pool(pool: Sequence[tuple[Case, bool]]) -> Iterator[Result]:
+    """All arms and corpora together, and their counterfactual edits alone; training edits are no part of it."""
+    for data, kinds in (("all/both", set(NAMES)), ("all/edit", {Kind.COUNTERFACTUAL_EDIT})):
+        mine = [(case, kept) for case, kept in pool if case.kind in kinds]
+        if mine:
+            cases = [case for case, _ in mine]
+            yield from _score_filters(data, "pooled", cases, np.array([kept for _, kept in mine]))
 
 
 def edit_by_lexicon(reviews: Reviews, settings: Settings) -> list[Case]:
@@ -407,15 +419,21 @@ def verify(
 
 
 def report(
-    reviews: Reviews, arm: str, cases: Sequence[Case], panel: Panel, encoder: Encoder
+    reviews: Reviews,
+    arm: str,
+    cases: Sequence[Case],
+    panel: Panel,
+    encoder: Encoder,
+    pool: list[tuple[Case, bool]],
 ) -> Iterator[Result]:
-    """All metrics of one arm, for each claim."""
+    """All metrics of one arm, for each claim; the cases and what was kept of them are added to `pool`."""
     from counterpoise.edit_filters import CONFIRMED_FROM
 
     if not cases:
         return
     wanted, passing = verify(reviews, cases, panel, encoder)
     kept = passing & (wanted >= np.array([CONFIRMED_FROM[case.kind] for case in cases]))
+    pool += zip(cases, kept.tolist(), strict=True)
     for kind, name in NAMES.items():
         rows = np.array([place for place, case in enumerate(cases) if case.kind is kind], dtype=np.int64)
         if len(rows):

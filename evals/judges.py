@@ -3,10 +3,11 @@
 A seed asks for 40 answers a concept on the training split: half drawn at random, which only audits see, half spread
 over the range of the similarity, which scorers are trained on. Everything is then measured on the test split, which
 nothing was chosen on. `stacked_with_noise` has random numbers in the place of the language model, forced into the
-stack; `stacked_with_scripted` a model that is right nine times of ten. The language model itself is
-asked about a sample of the test texts (zero-shot, two wordings, two orders, contextual calibration); n says how many.
+stack (`auc_difference`: what that costs); `stacked_with_scripted` a model that is right nine times of ten.
+The language model itself is asked about a sample of the test texts (zero-shot, two wordings, two orders, contextual
+calibration); n says how many.
 
-    python -m evals judges --data DIR [--seeds 10] [--engine embedded|URL]
+    python -m evals judges --data DIR [--seeds 10] [--engine embedded|URL] [--only free] [--only llm]
 """
 
 from __future__ import annotations
@@ -54,8 +55,8 @@ N_ASKED = 40
 BUDGET = 2_000_000
 """Tokens of the run that the pilot's share is counted from: the default of a job."""
 
-METRICS = ("auc", "accuracy", "kappa")
 _TEXTS_FOR_MODEL = 60
+_NOTHING = float("nan")
 
 
 class Split:
@@ -102,99 +103,79 @@ def script(truth: Integers, generator: np.random.Generator) -> Floats:
 
 
 def run(settings: Settings) -> Iterator[Result]:
-    """The lines of this evaluation."""
+    """The lines of this evaluation; those of the language model, which take longest, come last."""
     cache_dir = find_cache_dir(None)
     encoder = CachedEncoder(make_encoder("", cache_dir, ignore), cache_dir / "vectors")
     train, test = Split(settings, "train_exclusive", encoder), Split(settings, "test", encoder)
     seeds = list(range(settings.seeds or (2 if settings.quick else 10)))
     gold = {seed: {concept: ask(train, concept, seed) for concept in CONCEPTS} for seed in seeds}
-    with open_engine(settings.engine) as llm:
-        pilots, model_test, tokens = asyncio.run(_ask_model(llm, train, test, gold, cache_dir))
+    if not settings.only or "free" in settings.only:
+        yield from report_free(train, test, gold)
+    if not settings.only or "llm" in settings.only:
+        with open_engine(settings.engine) as llm:
+            asked = asyncio.run(_ask_model(llm, train, test, gold, cache_dir))
+        yield from report_model(test, *asked)
+
+
+def report_free(train: Split, test: Split, gold: Mapping[int, Mapping[str, Gold]]) -> Iterator[Result]:
+    """The scorers that cost no token, their stack, and the stack with two made-up models."""
     found: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     chosen: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for seed in seeds:
+    for seed, answers in gold.items():
         fitted: dict[str, dict[str, list[Candidate]]] = defaultdict(dict)
         for concept in CONCEPTS:
-            _measure(concept, seed, gold[seed][concept], train, test, found, fitted)
+            _measure(concept, seed, answers[concept], train, test, found, fitted)
         _choose(fitted, chosen)
-    for concept in CONCEPTS:
-        known = test.truth[concept] >= 0
-        for (name, arm, metric), values in found.items():
-            if name == concept:
-                low, high = interval(resample_means(values))
-                yield Result(
-                    "judges",
-                    f"cebab/{concept}",
-                    arm,
-                    metric,
-                    float(np.mean(values)),
-                    low,
-                    high,
-                    int(known.sum()),
-                    extra={"seeds": len(values)},
-                )
-        table = model_test[concept]
-        rows = np.flatnonzero(~np.isnan(table[:, 0]) & known)
-        if len(rows) and len(np.unique(test.truth[concept][rows])) == 2:
-            result = audit(table[rows], test.truth[concept][rows])
-            ends = {
-                "auc": (result.auc_low, result.auc_high),
-                "accuracy": (result.low, result.high),
-                "kappa": (result.kappa_low, result.kappa_high),
-            }
-            for metric in METRICS:
-                yield Result(
-                    "judges",
-                    f"cebab/{concept}",
-                    "llm",
-                    metric,
-                    getattr(result, metric),
-                    *ends[metric],
-                    len(rows),
-                )
-        for (name, arm), values in chosen.items():
-            if name == concept:
-                yield Result(
-                    "judges",
-                    f"cebab/{concept}",
-                    arm,
-                    "used_ratio",
-                    float(np.mean(values)),
-                    float("nan"),
-                    float("nan"),
-                    len(values),
-                )
-    refused = [float(not pilot.passes) for pilot in pilots.values()]
-    kappas = [pilot.result.kappa for pilot in pilots.values() if pilot.result]
-    yield Result(
-        "judges",
-        "cebab",
-        "llm",
-        "refused_ratio",
-        float(np.mean(refused)),
-        float("nan"),
-        float("nan"),
-        len(refused),
-    )
-    if kappas:
+    for (concept, arm, metric), values in found.items():
+        low, high = interval(resample_means(values))
+        n, extra = int((test.truth[concept] >= 0).sum()), {"seeds": len(values)}
         yield Result(
-            "judges",
-            "cebab",
-            "llm",
-            "pilot_kappa",
-            float(np.mean(kappas)),
-            min(kappas),
-            max(kappas),
-            len(kappas),
+            "judges", f"cebab/{concept}", arm, metric, float(np.mean(values)), low, high, n, extra=extra
         )
+    for concept in CONCEPTS:
+        full = np.array(found[concept, "stacked", "auc"])
+        falls = [float(value) for value in np.array(found[concept, "stacked_with_noise", "auc"]) - full]
+        low, high = interval(resample_means(falls))
+        value = float(np.mean(falls))
+        yield Result(
+            "judges", f"cebab/{concept}", "stacked_with_noise", "auc_difference", value, low, high, len(falls)
+        )
+    for (concept, arm), values in chosen.items():
+        value = float(np.mean(values))
+        yield Result("judges", f"cebab/{concept}", arm, "used_ratio", value, _NOTHING, _NOTHING, len(values))
+
+
+def report_model(
+    test: Split, pilots: Mapping[int, Pilot], judged: Mapping[str, Floats], tokens: list[float]
+) -> Iterator[Result]:
+    """The language model: its pilots, and what it says of a sample of the test texts."""
+    for concept in CONCEPTS:
+        table, truth = judged[concept], test.truth[concept]
+        rows = np.flatnonzero(~np.isnan(table[:, 0]) & (truth >= 0))
+        if not len(rows) or len(np.unique(truth[rows])) < 2:
+            continue
+        result = audit(table[rows], truth[rows])
+        for metric, value, low, high in (
+            ("auc", result.auc, result.auc_low, result.auc_high),
+            ("accuracy", result.accuracy, result.low, result.high),
+            ("kappa", result.kappa, result.kappa_low, result.kappa_high),
+        ):
+            yield Result("judges", f"cebab/{concept}", "llm", metric, value, low, high, len(rows))
+    refused = [float(not pilot.passes) for pilot in pilots.values()]
+    value = float(np.mean(refused))
+    yield Result("judges", "cebab", "llm", "refused_ratio", value, _NOTHING, _NOTHING, len(refused))
+    kappas = [pilot.result.kappa for pilot in pilots.values() if pilot.result]
+    if kappas:
+        value = float(np.mean(kappas))
+        yield Result("judges", "cebab", "llm", "pilot_kappa", value, min(kappas), max(kappas), len(kappas))
     yield Result(
         "judges",
         "cebab",
         "llm",
         "audit_token_ratio",
         max(tokens) / BUDGET,
-        float("nan"),
-        float("nan"),
+        _NOTHING,
+        _NOTHING,
         len(tokens),
         extra={"tokens": int(max(tokens)), "budget": BUDGET},
     )

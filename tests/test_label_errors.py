@@ -16,7 +16,7 @@ from counterpoise.records import Floats, Integers, Records
 from counterpoise.relabel.label_judges import LLMJudge, Reference
 from counterpoise.relabel.labels import POSSIBLE_FROM, Decisions, decide_labels
 from counterpoise.relabel.promises import certify, list_tests
-from counterpoise.relabel.suspects import UNKNOWN, find_suspects
+from counterpoise.relabel.suspects import UNKNOWN, find_suspects, rank, read_words
 from tests.made_up import make_chat
 from tests.servers import WORDS
 
@@ -112,6 +112,39 @@ async def test_promised_precision_holds_and_labels_are_repaired() -> None:
     assert (found.after[known_wrong] == sample.gold[known_wrong]).all()
     known_right = (sample.gold != UNKNOWN) & (sample.gold == sample.given)
     assert (found.outcomes[known_right] == None).all()  # noqa: E711
+
+
+async def test_rows_are_dropped_where_only_the_old_label_is_surely_wrong() -> None:
+    sample = Sample()
+    wrong = sample.given != sample.truth
+    # Two other labels are as likely, so half of the proposals would be wrong.
+    table = np.full((600, K), 0.45)
+    table[np.arange(600), sample.given] = np.where(wrong, 0.1, 0.8)
+    other = (sample.given + 1 + np.random.default_rng(0).integers(0, 2, 600)) % K
+    table[np.arange(600), other] += 0.01
+    suspects = rank(sample.given, table / table.sum(axis=1, keepdims=True), {})
+    found = await sample.decide(min_precision=0.8, suspects=suspects)
+    kept = await sample.decide(min_precision=0.8, suspects=suspects, may_drop=False)
+    dropped = found.outcomes == LabelOutcome.DROP
+    assert dropped.sum() == (wrong & (sample.gold == UNKNOWN)).sum()
+    assert wrong[dropped].all()
+    assert LabelOutcome.DROP not in kept.outcomes
+    assert found.drop_promise is not None
+    assert found.drop_promise.is_kept
+    assert "dropped" in found.notes[1]
+
+
+def test_words_are_a_view_only_where_they_say_something() -> None:
+    sample = Sample()
+    topics = np.array(
+        [f"{'abc'[label] * 3} {row % 7}" for row, label in enumerate(sample.truth)], dtype=object
+    )
+    names = np.array([f"text {row}" for row in range(len(sample.given))], dtype=object)
+    assert read_words(names, sample.given, sample.folds, K) is None
+    assert read_words(np.full(len(names), "", dtype=object), sample.given, sample.folds, K) is None
+    found = read_words(topics, sample.given, sample.folds, K)
+    assert found is not None
+    assert (found.argmax(axis=1) == sample.truth).mean() > 0.9
 
 
 async def test_nothing_is_promised_or_changed_without_known_labels() -> None:

@@ -57,6 +57,7 @@ def find_label_errors(
     trusted: str = "",
     min_precision: float | None = None,
     confidence: float = DEFAULT_CONFIDENCE,
+    may_drop: bool = True,
     model: str = "",
     judge: Judge | None = None,
     descriptions: dict[str, str] | None = None,
@@ -79,6 +80,7 @@ def find_label_errors(
         min_precision: share of right changes to promise, such as 0.9; None changes nothing but known labels and
             ranks all suspects for review.
         confidence: of the promise.
+        may_drop: whether rows may be dropped whose label is wrong and whose right label is not sure enough.
         model: URL of a model server, or `embedded`, that is asked about the suspects; believed only after its audit.
         judge: any other strong scorer.
         descriptions: a line for each label, for the model.
@@ -120,6 +122,7 @@ def find_label_errors(
             min_precision=min_precision,
             confidence=confidence,
             judge=strong,
+            may_drop=may_drop,
         )
 
     async def ask() -> Decisions:
@@ -190,6 +193,15 @@ def make_patch(
             "n_gold_changed": promise.n_gold_changed,
             "n_gold_right": promise.n_gold_right,
             "low": round(promise.low, 4),
+        }
+    drops = decisions.drop_promise
+    if drops is not None and drops.is_kept:
+        told |= {
+            "min_precision": drops.min_precision,
+            "confidence": drops.confidence,
+            "n_gold": drops.n_gold,
+            "n_gold_wrong_label": drops.n_gold_right,
+            "n_gold_dropped": drops.n_gold_changed,
         }
     return Patch(task, source, len(records), tuple(changes), told, decisions.notes)
 

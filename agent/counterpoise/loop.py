@@ -247,6 +247,7 @@ def open_workshop(job: Job, inputs: Inputs, trust: LabelTrust) -> Workshop:
         inputs=inputs,
         scorer=scorer,
         is_trusted=trust.is_trusted,
+        out_of_fold=trust.out_of_fold,
         adoptable=adoptable,
         pool_index=index,
         generator=MinorityText(headings, f"seed {job.seed}", dict(inputs.concepts)),

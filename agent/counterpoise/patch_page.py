@@ -63,9 +63,16 @@ def write_headline(patch: Patch) -> str:
     if not changed:
         n = counts.get("review", 0)
         return f"{n:,} labels to review, none is changed" if n else "No label is changed"
-    n_rows = f"{changed:,} of {patch.n_rows:,} labels change"
+    n_rows = f"{counts.get('relabel', 0):,} of {patch.n_rows:,} labels change"
+    if counts.get("drop"):
+        n_rows += f", {counts['drop']:,} rows are dropped"
     if not patch.promise:
         return n_rows
+    if "n_gold_changed" not in patch.promise:
+        return (
+            f"{n_rows}; at least {patch.promise['min_precision']:.0%} of the dropped rows have a wrong label, "
+            f"with {patch.promise['confidence']:.0%} confidence"
+        )
     return (
         f"{n_rows}; at least {patch.promise['min_precision']:.0%} of the changes that were not read from known "
         f"labels are right, with {patch.promise['confidence']:.0%} confidence"

@@ -33,6 +33,7 @@ from counterpoise.records import (
     Cell,
     ConceptColumns,
     Deficit,
+    Floats,
     Integers,
     Plan,
     PlanItem,
@@ -43,6 +44,7 @@ from counterpoise.records import (
 )
 from counterpoise.scorers import ClassifierScorer
 from counterpoise.splits import sample_by_rank
+from counterpoise.writer_audits import check_writers
 from counterpoise_retrievers.faiss_index import FaissIndex
 
 MOST_DEMONSTRATIONS = 500
@@ -140,6 +142,7 @@ class Workshop:
         inputs: the data.
         scorer: the label scorer, trained on all training rows.
         is_trusted: whether it passed its audit; if not it neither adopts nor refuses.
+        out_of_fold: (n, k) what it says of the training rows, cross-fitted.
         adoptable: what the pool offers.
         pool_index: of the pool's vectors.
         generator: writes texts.
@@ -153,6 +156,7 @@ class Workshop:
     inputs: Inputs
     scorer: ClassifierScorer
     is_trusted: bool
+    out_of_fold: Floats
     adoptable: Adoptable | None
     pool_index: FaissIndex
     generator: MinorityText
@@ -359,14 +363,11 @@ def judge(proposals: Sequence[Proposal], shop: Workshop, ledger: Ledger) -> Judg
         ]
         concepts = shop.inputs.labeller.label(told, vectors)
     # Copies are looked for among what passed the other filters, so that a refused text cannot shadow a good one.
+    probabilities, names = shop.scorer.score_vectors(vectors), train.records.label_names
     first = combine_verdicts(
         text_verdicts,
-        check_labels(
-            proposals,
-            shop.scorer.score_vectors(vectors),
-            train.records.label_names,
-            is_trusted=shop.is_trusted,
-        ),
+        check_labels(proposals, probabilities, names, is_trusted=shop.is_trusted),
+        *([_audit_writers(proposals, text_verdicts, probabilities, shop)] if shop.is_trusted else []),
         check_concepts(proposals, concepts),
         *([shop.desk.judge(proposals, vectors, concepts)] if shop.desk is not None else []),
     )
@@ -380,6 +381,16 @@ def judge(proposals: Sequence[Proposal], shop: Workshop, ledger: Ledger) -> Judg
     if concepts is not None:
         concepts = mark_injected(proposals, verdicts, concepts)
     return Judged(tuple(proposals), tuple(verdicts), vectors, concepts)
+
+
+def _audit_writers(
+    proposals: Sequence[Proposal], verdicts: Sequence[Verdict], probabilities: Floats, shop: Workshop
+) -> list[Verdict]:
+    passing = [verdict.kept for verdict in verdicts]
+    records = shop.inputs.train.records
+    return check_writers(
+        proposals, passing, probabilities, shop.out_of_fold, records.labels, records.label_names
+    )
 
 
 def choose_demonstrations(shop: Workshop, cell: Cell) -> Demonstrations:

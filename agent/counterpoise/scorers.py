@@ -17,7 +17,7 @@ from scipy.special import softmax
 from counterpoise.llm import ChatClient, ChatRequest, answer_most
 from counterpoise.prompting import Prompt, load_prompt
 from counterpoise.records import Floats, Integers, Records
-from counterpoise.students import fit_log_probabilities, log_prior
+from counterpoise.students import Features, fit_log_probabilities, log_prior
 from counterpoise_retrievers.encoders import Encoder
 
 LETTERS = "ABCDEFGHIJKLMNOPQRST"
@@ -39,13 +39,11 @@ class Scorer(Protocol):
         ...
 
 
-def cross_fit(
-    vectors: NDArray[np.float32], labels: Integers, folds: Integers, n_labels: int
-) -> tuple[Floats, Floats]:
+def cross_fit(vectors: Features, labels: Integers, folds: Integers, n_labels: int) -> tuple[Floats, Floats]:
     """Probabilities from classifiers that never saw the row they score.
 
     Args:
-        vectors: (n, d) sentence vectors.
+        vectors: (n, d) sentence vectors, or other features.
         labels: (n,) label indices.
         folds: (n,) fold numbers; near-duplicates share one.
         n_labels: k.

@@ -24,6 +24,10 @@ def label_errors(
         float | None, typer.Option(help="Share of right changes to promise; needs known labels.")
     ] = None,
     confidence: Annotated[float, typer.Option(help="Confidence of the promise.")] = 0.8,
+    drop: Annotated[
+        bool,
+        typer.Option("--drop/--no-drop", help="Drop rows whose label is wrong and the right one unsure."),
+    ] = True,
     model: Annotated[str, typer.Option(metavar="URL|embedded", help="Model to ask about suspects.")] = "",
     output: Annotated[Path, typer.Option("--output", "-o", help="The patch to write.")] = Path("patch.jsonl"),
     page: Annotated[Path | None, typer.Option(help="Write the patch as a page (HTML) too.")] = None,
@@ -45,6 +49,7 @@ def label_errors(
             trusted=trusted,
             min_precision=min_precision,
             confidence=confidence,
+            may_drop=drop,
             model=model,
             listener=listener,
         )

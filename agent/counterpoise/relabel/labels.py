@@ -1,9 +1,9 @@
 """Wrong labels: a cheap scorer over all rows, a strong one over the suspects, and a promise before a label changes.
 
-Outcomes: `relabel` where the promised precision was shown on known rows; `keep` where the judge confirmed the label;
-`abstain` where it gave no answer;
-`review` for all other suspects. Without known rows nothing is promised and nothing changes: all suspects are for
-review, the likeliest wrong first.
+Outcomes: `relabel` where known rows show that the new labels are right as often as promised; `drop` where they show as
+much of the old labels being wrong, but not of the new ones being right; `keep` where the judge confirmed the label;
+`abstain` where it gave no answer; `review` for all other suspects. Without known rows nothing is promised and nothing
+changes: all suspects are for review, the likeliest wrong first.
 
 A judge is believed only where, on known suspects, the answers with it are right more often than those without it
 (one-sided sign test); otherwise the outcome is the same as if nobody had been asked. And it is never enough that a
@@ -47,7 +47,8 @@ class Decisions:
         reasons: (n,) who decided.
         order: rows with an outcome, known ones first, then the most certain.
         suspects: the cheap scorer's view.
-        promise: None where nothing was promised.
+        promise: of the labels that change; None where nothing was promised.
+        drop_promise: that rows which are dropped, or would be if they were not relabelled, had a wrong label.
         judge: what is known of the judge: name, n_asked, n_gold, gained, lost, is_used; empty without one.
         references: row -> rows shown beside it.
         notes: sentences for a person.
@@ -60,6 +61,7 @@ class Decisions:
     order: Integers
     suspects: Suspects
     promise: Promise | None
+    drop_promise: Promise | None = None
     judge: dict[str, Any] = field(default_factory=dict)
     references: dict[int, Integers] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -78,6 +80,7 @@ async def decide_labels(
     min_precision: float | None = None,
     confidence: float = DEFAULT_CONFIDENCE,
     judge: Judge | None = None,
+    may_drop: bool = True,
     queue_ratio: float = QUEUE_RATIO,
     suspects: Suspects | None = None,
 ) -> Decisions:
@@ -89,16 +92,20 @@ async def decide_labels(
         folds: (n,) folds; near-duplicates share one.
         gold: (n,) right label indices, `UNKNOWN` where nobody knows. They must be a random draw of the rows for the
             promise to hold.
-        min_precision: share of right changes to promise; None promises and changes nothing.
+        min_precision: share of right changes to promise, and of wrong labels among dropped rows; None promises and
+            changes nothing.
         confidence: of the promise.
         judge: the strong scorer, asked about suspects only.
+        may_drop: whether rows may be dropped.
         queue_ratio: suspects to look at, in multiples of the number of labels thought wrong.
         suspects: what `find_suspects` gave, if it was computed before.
     """
     labels, n_labels = records.labels, len(records.label_names)
     gold = np.full(len(labels), UNKNOWN) if gold is None else gold
     known = gold != UNKNOWN
-    suspects = suspects or find_suspects(vectors, labels, records.groups, folds, n_labels, gold)
+    suspects = suspects or find_suspects(
+        vectors, labels, records.groups, folds, n_labels, gold, texts=records.texts
+    )
     n_wrong = float(suspects.scores.sum()) if known.sum() >= FEWEST_GOLD else _guess_wrong(suspects, labels)
     size = min(len(labels), max(1, round(queue_ratio * n_wrong)))
     in_queue = np.zeros(len(labels), dtype=np.bool_)
@@ -119,18 +126,32 @@ async def decide_labels(
             may_change = in_queue & (suspects.probabilities[rows, final.proposed] >= POSSIBLE_FROM)
     margins = _measure_margins(final, labels)
     margins[~may_change] = -1.0
-    promise = None
+    # That the given label is wrong may be sure where no other label is.
+    sureness = np.where(margins > 0, final.scores, -1.0)
+    promise = drop_promise = None
     if min_precision is not None and known.sum() >= FEWEST_GOLD:
         tested = known & may_change
         promise = certify(final.proposed[tested] == gold[tested], margins[tested], min_precision, confidence)
         notes.append(_describe_promise(promise, int(known.sum())))
+        if may_drop:
+            was_wrong = labels[tested] != gold[tested]
+            drop_promise = certify(was_wrong, sureness[tested], min_precision, confidence)
+            notes.append(_describe_drops(drop_promise))
     elif min_precision is not None:
         notes.append(
             f"No precision is promised and no label changes: {int(known.sum())} labels are known to be right or wrong, "
             f"and {FEWEST_GOLD} drawn at random are needed (200 are good)."
         )
-    decisions = _settle(records, gold, final, margins, promise, in_queue, unanswered, told)
-    return replace(decisions, judge=told, references=references, notes=tuple(notes), suspects=suspects)
+    drops = sureness >= (drop_promise.threshold if drop_promise else np.inf)
+    decisions = _settle(records, gold, final, margins, promise, drops, in_queue, unanswered, told)
+    return replace(
+        decisions,
+        drop_promise=drop_promise,
+        judge=told,
+        references=references,
+        notes=tuple(notes),
+        suspects=suspects,
+    )
 
 
 def _guess_wrong(suspects: Suspects, labels: Integers) -> float:
@@ -268,6 +289,7 @@ def _settle(
     final: Suspects,
     margins: Floats,
     promise: Promise | None,
+    drops: NDArray[np.bool_],
     in_queue: NDArray[np.bool_],
     unanswered: NDArray[np.bool_],
     told: dict[str, Any],
@@ -287,6 +309,8 @@ def _settle(
             LabelOutcome.ABSTAIN,
             f"{told['name']} gave no clear answer",
         )
+    dropped = drops & (margins > 0) & ~unanswered
+    outcomes[dropped], reasons[dropped] = LabelOutcome.DROP, who
     if promise is not None and promise.is_kept:
         changed = (margins >= max(promise.threshold, 1e-12)) & ~unanswered
         outcomes[changed], reasons[changed] = LabelOutcome.RELABEL, who
@@ -311,6 +335,16 @@ def _describe_promise(promise: Promise, n_known: int) -> str:
         f"No set of changes could be shown to be right in at least {promise.min_precision:.0%} with "
         f"{promise.confidence:.0%} confidence on {n_known} known labels, so only known labels change. More known "
         "labels or a stronger judge would help; a lower min_precision asks for less."
+    )
+
+
+def _describe_drops(promise: Promise) -> str:
+    if not promise.is_kept:
+        return f"Nor could any rows be shown to have a wrong label in {promise.min_precision:.0%}: none is dropped."
+    return (
+        f"Promised: of the rows that are dropped, or would be if they were not relabelled, at least "
+        f"{promise.min_precision:.0%} had a wrong label ({promise.n_gold_right} of {promise.n_gold_changed} known rows "
+        "among them), with the same confidence."
     )
 
 

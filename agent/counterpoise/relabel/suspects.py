@@ -1,12 +1,12 @@
 """Which labels may be wrong, and what they should be: several views of every row, none of which was shown its label.
 
-The views: a classifier trained on the given labels (cross-fitted), the vote of the nearest rows, and, where some
-labels are known to be right, a classifier trained on these alone. Without known labels the views are compared with
-the given label by cleanlab's scores (Northcutt, Jiang and Chuang 2021, Confident learning) and averaged. With known
-labels a second classifier learns from them how far each view is to be believed and which labels people confuse: its
-inputs are the views and the given label itself, its answer the right label. Rows are divided into folds, known and
-unknown ones alike, and whatever scores a fold was trained outside it; so the known rows of a fold are a random sample
-of what is scored there, and can be counted to audit it.
+The views: classifiers trained on the given labels (cross-fitted), one on sentence vectors and one on words, the vote
+of the nearest rows, and, where some labels are known to be right, a classifier trained on these alone. Without known
+labels the views are compared with the given label by cleanlab's scores (Northcutt, Jiang and Chuang 2021, Confident
+learning) and averaged. With known labels a second classifier learns from them how far each view is to be believed and
+which labels people confuse: its inputs are the views and the given label itself, its answer the right label. Rows are
+divided into folds, known and unknown ones alike, and whatever scores a fold was trained outside it; so the known rows
+of a fold are a random sample of what is scored there, and can be counted to audit it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from counterpoise.records import Floats, Integers, Objects
@@ -29,6 +30,7 @@ FEWEST_GOLD = 40
 _STACK_REGULARISATION = 0.1
 _GIVEN_WEIGHT = 2.0
 _FLOOR = 1e-3
+_MOST_WORDS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ def find_suspects(
     n_labels: int,
     gold: Integers | None = None,
     *,
+    texts: Objects | None = None,
     views: Mapping[str, Floats] | None = None,
 ) -> Suspects:
     """Score every row's label.
@@ -69,13 +72,16 @@ def find_suspects(
         folds: (n,) fold numbers; near-duplicates share one.
         n_labels: k.
         gold: (n,) right label indices, `UNKNOWN` where nobody knows; used from 40 known rows on.
+        texts: (n,) the texts; without them there is no view of their words.
         views: the views that need no known labels, if they were computed before.
     """
     views = dict(views or {})
-    if "classifier" not in views:
+    if not views:
         views["classifier"], _ = cross_fit(vectors, labels, folds, n_labels)
-    if "neighbours" not in views:
         views["neighbours"] = vote(vectors, labels, groups, n_labels)
+        words = None if texts is None else read_words(texts, labels, folds, n_labels)
+        if words is not None:
+            views["words"] = words
     if gold is None or (gold != UNKNOWN).sum() < FEWEST_GOLD:
         probabilities = np.mean(list(views.values()), axis=0)
         scores = np.mean([1.0 - score_labels(labels, view) for view in views.values()], axis=0)
@@ -126,6 +132,18 @@ def vote(
     for label in range(n_labels):
         votes[:, label] += (weights * (labels[places] == label)).sum(axis=1)
     return np.asarray(votes / votes.sum(axis=1, keepdims=True))
+
+
+def read_words(texts: Objects, labels: Integers, folds: Integers, n_labels: int) -> Floats | None:
+    """(n, k) of a classifier on words, cross-fitted; None where words say nothing about the given labels."""
+    vectoriser = TfidfVectorizer(sublinear_tf=True, min_df=2, max_features=_MOST_WORDS, dtype=np.float32)
+    try:
+        features = vectoriser.fit_transform([str(text) for text in texts])
+    except ValueError:  # no word stands in two texts
+        return None
+    probabilities, _ = cross_fit(features, labels, folds, n_labels)
+    agreed = (probabilities.argmax(axis=1) == labels).mean()
+    return probabilities if agreed > np.bincount(labels).max() / len(labels) else None
 
 
 def stack(views: Sequence[Floats], labels: Integers, gold: Integers, folds: Integers) -> Floats:
