@@ -165,7 +165,7 @@ def make_bodies(job: dict[str, Any]) -> list[dict[str, Any]]:
                 "temperature": 0.9,
                 "stop": ["\n"],
             }
-            body |= {"n": 8, "max_tokens": 48}
+            body |= {"n": 8, "max_tokens": 16}
         else:
             body["messages"] = [
                 {"role": "system", "content": f"{INSTRUCTION} {tag}"},
