@@ -60,7 +60,7 @@ class Knowledge:
         match = _TEXT.search(prompt)
         label = self.truth.get(match[1], "") if match else ""
         options = {meaning: letter for letter, meaning in _OPTION.findall(prompt)}
-        return options.get(self.headings.get(label, ""), "A")
+        return str(options.get(self.headings.get(label, ""), "A"))
 
 
 @dataclass(frozen=True)
