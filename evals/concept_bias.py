@@ -186,10 +186,9 @@ def run_wide(
     """Each concept by itself, logistic regression on sentence vectors; without a folder no published injections."""
     published = load_published(folder, encoder) if folder else {}
     bench = Bench(test, encoder, "minilm_lr")
-    answers: dict[str, Answers] = {}
-    for column, concept in enumerate(CONCEPTS):
-        mine: Answers = {}
-        for seed in range(n_seeds):
+    answers: dict[str, Answers] = {concept: {} for concept in CONCEPTS}
+    for seed in range(n_seeds):
+        for column, concept in enumerate(CONCEPTS):
             draw = draw_wide(train, column, seed)
             biased = train.take(draw.biased)
             marks = mark(biased, (column,))
@@ -207,9 +206,8 @@ def run_wide(
             for arm, texts in others.items():
                 found |= run_added(bench, arm, texts, mark(texts, (column,)), seed)
             for arm, right in found.items():
-                mine.setdefault(arm, []).append(right)
-            print(f"wide: {concept}, draw {seed + 1} of {n_seeds}", file=sys.stderr, flush=True)
-        answers[concept] = mine
+                answers[concept].setdefault(arm, []).append(right)
+        print(f"wide: draw {seed + 1} of {n_seeds}", file=sys.stderr, flush=True)
     yield from summarise("wide", "minilm_lr", answers, test)
 
 

@@ -268,9 +268,8 @@ def score_pool(
     """
     train, pool = inputs.train, inputs.pool
     if len(train) > MOST_VALIDATION_ROWS or not find_skewed_cells(job, inputs):
-        return trust.out_of_fold, replace(scorer, weights=None).score_vectors(
-            pool.vectors
-        )  # as the first were made
+        plain = replace(scorer, weights=None)  # as those that gave `out_of_fold`
+        return trust.out_of_fold, plain.score_vectors(pool.vectors)
     own, others = (
         make_rows(side.records.texts, side.vectors, side.records.labels, zero_shot=side.zero_shot)
         for side in (train, pool)
