@@ -258,6 +258,10 @@ def run_fiqa(settings: Settings) -> Iterator[Result]:
         yield Result("false_negatives", "fiqa", "recorded_verdicts", metric, k / n, low, high, n)
 
 
+def _read_passages(rows: Sequence[Mapping[str, str]]) -> tuple[Passage, ...]:
+    return tuple(Passage(one["id"], one["text"], one["title"]) for one in rows)
+
+
 def run_model(settings: Settings) -> Iterator[Result]:
     """How much a model relabels after its audit; the sentence says why."""
     rows = read_jsonl(find_file(settings.data / "rlhn_sample", "fiqa.jsonl.gz"))
@@ -265,10 +269,8 @@ def run_model(settings: Settings) -> Iterator[Result]:
         Instance(
             row["query_id"],
             row["query"],
-            *(
-                tuple(Passage(one["id"], one["text"], one["title"]) for one in row[side][:most])
-                for side, most in (("positives", None), ("negatives", N_MODEL_NEGATIVES))
-            ),
+            _read_passages(row["positives"]),
+            _read_passages(row["negatives"][:N_MODEL_NEGATIVES]),
         )
         for row in rows
     ]
