@@ -243,7 +243,7 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_patch(tmp_path / "patch.jsonl", make_patch(source, relabelled=[0], dropped=[3]))
     page, new, back = tmp_path / "page.html", tmp_path / "b.csv", tmp_path / "c.csv"
     assert cli.execute(["diff", str(tmp_path / "patch.jsonl"), "--page", str(page)]) == 0
-    assert "2 of 4 labels change" in capsys.readouterr().out
+    assert "1 of 4 labels change, 1 row is dropped" in capsys.readouterr().out
     assert (
         cli.execute(["apply", str(tmp_path / "patch.jsonl"), str(source), "--output", str(new), "--json"])
         == 0

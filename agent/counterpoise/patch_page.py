@@ -65,7 +65,7 @@ def write_headline(patch: Patch) -> str:
         return f"{n:,} labels to review, none is changed" if n else "No label is changed"
     n_rows = f"{counts.get('relabel', 0):,} of {patch.n_rows:,} labels change"
     if counts.get("drop"):
-        n_rows += f", {counts['drop']:,} rows are dropped"
+        n_rows += f", {counts['drop']:,} {'row is' if counts['drop'] == 1 else 'rows are'} dropped"
     if not patch.promise:
         return n_rows
     if "n_gold_changed" not in patch.promise:

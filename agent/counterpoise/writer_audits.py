@@ -25,6 +25,8 @@ LIMITS = (CONTRADICTED_FROM, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02)
 
 MISSED = "writer_misses_label"
 _FEWEST_TEXTS = 20
+_LEAST_YOUDEN = 0.3
+"""Pass rates of right and wrong rows that differ by less say nothing about a writer."""
 
 
 def check_writers(
@@ -89,23 +91,28 @@ def choose_limit(against: Floats, known: Floats, labels: Integers, label: int) -
     unseen = 1.0 / (sum(map(len, others)) + 1)
     for limit in LIMITS:
         n_kept = int((against < limit).sum())
-        if n_kept and n_missed * (_measure_slips(others, limit) + unseen) <= MOST_WRONG * n_kept:
+        if n_kept and n_missed * min(1.0, _measure_slips(others, limit) + unseen) <= MOST_WRONG * n_kept:
             return limit
-    return 0.0
+    return 0.0 if n_missed else CONTRADICTED_FROM
 
 
 def estimate_missed(against: Floats, own: Floats, others: Sequence[Floats]) -> float:
-    """How many of a writer's texts have another label than was asked for.
+    """How many of a writer's texts have another label than was asked for; 0 where the scorer cannot tell.
 
-    Rows of the label are reckoned to pass as often as the upper end of their interval says: a writer is not thought
-    good because the user's own rows are hard.
+    It is counted at the threshold that tells the user's own rows apart best. Rows of the label are reckoned to pass
+    there as often as the upper end of their interval says: a writer is not thought good because they are hard.
     """
-    passed = float((against < CONTRADICTED_FROM).mean())
-    right = float(wilson_interval(int((own < CONTRADICTED_FROM).sum()), len(own))[1])
-    slips = _measure_slips(others, CONTRADICTED_FROM)
-    if right <= slips:
-        return float(len(against))
-    return len(against) * float(np.clip((right - passed) / (right - slips), 0.0, 1.0))
+
+    def tell_apart(limit: float) -> float:
+        return float((own < limit).mean()) - _measure_slips(others, limit)
+
+    limit = max(LIMITS, key=tell_apart)
+    if tell_apart(limit) < _LEAST_YOUDEN:
+        return 0.0
+    right = float(wilson_interval(int((own < limit).sum()), len(own))[1])
+    slips = _measure_slips(others, limit)
+    missed = (right - float((against < limit).mean())) / (right - slips)
+    return len(against) * float(np.clip(missed, 0.0, 1.0))
 
 
 def _measure_slips(others: Sequence[Floats], limit: float) -> float:
