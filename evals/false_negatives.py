@@ -265,12 +265,13 @@ def _read_passages(rows: Sequence[Mapping[str, str]]) -> tuple[Passage, ...]:
 def run_model(settings: Settings) -> Iterator[Result]:
     """How much a model relabels after its audit; the sentence says why."""
     rows = read_jsonl(find_file(settings.data / "rlhn_sample", "fiqa.jsonl.gz"))
+
+    def read(passages: Sequence[Mapping[str, str]]) -> tuple[Passage, ...]:
+        return tuple(Passage(one["id"], one["text"], one["title"]) for one in passages)
+
     instances = [
         Instance(
-            row["query_id"],
-            row["query"],
-            _read_passages(row["positives"]),
-            _read_passages(row["negatives"][:N_MODEL_NEGATIVES]),
+            row["query_id"], row["query"], read(row["positives"]), read(row["negatives"][:N_MODEL_NEGATIVES])
         )
         for row in rows
     ]

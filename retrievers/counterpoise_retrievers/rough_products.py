@@ -91,7 +91,8 @@ def _round_rows(rows: Vectors, most: int) -> tuple[Vectors, Vectors, Vectors]:
 
 
 def _measure_rows(rows: Vectors) -> Vectors:
-    return np.asarray(np.sqrt(np.einsum("nd,nd->n", rows, rows)))
+    lengths: Vectors = np.sqrt(np.einsum("nd,nd->n", rows, rows))
+    return lengths
 
 
 @cache
