@@ -258,10 +258,6 @@ def run_fiqa(settings: Settings) -> Iterator[Result]:
         yield Result("false_negatives", "fiqa", "recorded_verdicts", metric, k / n, low, high, n)
 
 
-def _read_passages(rows: Sequence[Mapping[str, str]]) -> tuple[Passage, ...]:
-    return tuple(Passage(one["id"], one["text"], one["title"]) for one in rows)
-
-
 def run_model(settings: Settings) -> Iterator[Result]:
     """How much a model relabels after its audit; the sentence says why."""
     rows = read_jsonl(find_file(settings.data / "rlhn_sample", "fiqa.jsonl.gz"))
