@@ -18,7 +18,8 @@ hindsight on the test rows.
 `counterpoise` takes the way that `cell_choice` names for the training rows; `pool` adopts from 1,000 unlabelled texts
 besides, for the cells that lack records, `pool_all` every one whose label is sure; `written` lets the model of
 `--engine` write too. How `cell_choice` decides was settled on draws 100 to 115 out
-of one half of the training texts, scored on the other half; no test text was looked at.
+of one half of the training texts, scored on the other half; it was not
+changed after its own results on test texts, but those of the simple arms had been seen.
 
     python -m evals concept_bias --data DIR [--only wide|thin|thin_gold|generate] [--seeds 20]
 """

@@ -3,7 +3,7 @@
 The pilot asks about rows whose answer is known, at most 100 of them and at most a tenth of the budget. The answers to
 all concepts are judged together, because a dozen rows of one concept say little: where the lower end of the interval
 of kappa is below 0.4 the model does not label the rest. Where nothing is known, the model's agreement with itself over
-two wordings and two orders of the options can refuse it, but never approve it (METHODS 9.1).
+two wordings and two orders of the options can refuse it, but never approve it.
 """
 
 from __future__ import annotations

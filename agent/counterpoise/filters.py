@@ -32,7 +32,7 @@ EDITS = frozenset({Kind.CONCEPT_INJECTION, Kind.COUNTERFACTUAL_EDIT})
 NEAR_DATA = 0.95
 NEAR_PROPOSAL = 0.90
 NEAR_SOURCE = 0.995
-"""Cosines from which a text is a near-copy: of the data, of another proposal (METHODS 6), and for an edit, which is
+"""Cosines from which a text is a near-copy: of the data, of another proposal, and for an edit, which is
 meant to be near its source, of the data."""
 
 CONTRADICTED_FROM = 0.73

@@ -106,7 +106,7 @@ def make_plan(
 
     Adopting takes what a cell lacks, as far as the pool offers it. What is then missing is written: the round
     may spend the remaining budget divided by the rounds left; cells are served by need per expected token, the
-    largest first (METHODS 8.1 with the fall of the deficit as utility).
+    largest first (utility: the fall of the deficit).
 
     Args:
         deficits: cells that lack records.

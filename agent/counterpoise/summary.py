@@ -296,7 +296,7 @@ def _describe_balance(shop: Workshop, before: Records, after: Records) -> dict[s
 
 
 def _score_imbalance(records: Records) -> float | None:
-    """Hinge sum of the label x concept and label x attribute residuals (METHODS 3.2); None without either."""
+    """Hinge sum of the label x concept and label x attribute residuals; None without either."""
     n_labels = len(records.label_names)
     present, known = [], []
     if records.concepts is not None:

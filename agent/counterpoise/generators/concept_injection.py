@@ -1,4 +1,4 @@
-"""Concept injection: a record keeps its label and gains a remark on a concept (METHODS 5.1).
+"""Concept injection: a record keeps its label and gains a remark on a concept.
 
 For cells where a concept goes with one label only. After Zhou, Xu, Liu, An, Ai, Huang (2024), Explore Spurious
 Correlations at the Concept Level in Language Models for Text Classification. Their rewrites name the concept in 86 to

@@ -1,4 +1,4 @@
-"""Counterfactual edits: the smallest change that gives a record another label and keeps its concepts (METHODS 5.2).
+"""Counterfactual edits: the smallest change that gives a record another label and keeps its concepts.
 
 For words that stand for a label when they should not, and for cells of which no record exists. After Kaushik, Hovy,
 Lipton (2020), Learning the Difference that Makes a Difference with Counterfactually-Augmented Data, where people edit.

@@ -4,7 +4,7 @@ A model that cannot follow instructions still continues a list in its style; one
 record (which of the two is measured, not read off its name). Each request shows other real records, chosen to be
 unlike each other, and asks for several completions, which share the cost of reading the prompt.
 
-The demonstrations are real rows only, never held-out ones and never generated ones (METHODS 5).
+The demonstrations are real rows only, never held-out ones and never generated ones.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the two editing generators share: the records they start from, examples, pairs, and asking.
 
 An edit starts from one real record, its source, which comes first among its parents. Sources are drawn by keyed hash of
-their ids; none is used more than twice (METHODS 5.1). Each request asks for one text.
+their ids; none is used more than twice. Each request asks for one text.
 """
 
 from __future__ import annotations
