@@ -15,6 +15,7 @@ from counterpoise.measures import (
     choose_own_ways,
     draw_rows,
     estimate_auroc_error,
+    estimate_f1_error,
     recommend,
     score_arms,
     score_held_out,
@@ -221,14 +222,15 @@ def test_the_mixture_is_recommended_unless_it_evidently_ranks_worse_than_a_simpl
 
 def test_the_zero_shot_prior_is_used_unless_it_evidently_harms_without_added_rows() -> None:
     scores = [ArmScore("logit_adjustment", student, 0.8, 0.9) for student in STUDENTS]
-    error = estimate_auroc_error(0.9, COUNTS)
-    fine = ArmScore("zero_shot_prior", "minilm_lr", 0.1, 0.901 - error)
+    error, f1_error = estimate_auroc_error(0.9, COUNTS), estimate_f1_error(0.8, COUNTS)
+    assert f1_error == pytest.approx(np.sqrt(0.16 / 15 + 0.16 / 300) / 2)
+    fine = ArmScore("zero_shot_prior", "minilm_lr", 0.801 - f1_error, 0.901 - error)
     assert choose_own_ways([*scores, fine], COUNTS) == {
         "minilm_lr": "added_rows_prior",
         "tfidf_lr": "added_rows",
     }
-    harms = ArmScore("zero_shot_prior", "minilm_lr", 0.9, 0.899 - error)
-    assert choose_own_ways([*scores, harms], COUNTS) == dict.fromkeys(STUDENTS, "added_rows")
+    for harm in (replace(fine, auroc=0.899 - error), replace(fine, macro_f1=0.799 - f1_error)):
+        assert choose_own_ways([*scores, harm], COUNTS) == dict.fromkeys(STUDENTS, "added_rows")
 
 
 def test_a_mixture_is_the_mean_of_its_parts_and_trains_one_of_them_on_own_rows_alone() -> None:

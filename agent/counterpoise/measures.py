@@ -160,22 +160,38 @@ def estimate_auroc_error(auroc: float, counts: Integers) -> float:
     return float(np.sqrt(variances.sum()) / len(own))
 
 
+def estimate_f1_error(macro_f1: float, counts: Integers) -> float:
+    """Standard error of a macro-F1 with the labels equalised, as if each label's F1 were a share of its rows.
+
+    Args:
+        macro_f1: 0 to 1.
+        counts: (k,) rows of each label.
+    """
+    present = counts[counts > 0]
+    return float(np.sqrt((macro_f1 * (1 - macro_f1) / present).sum()) / len(present))
+
+
 def choose_own_ways(scores: Sequence[ArmScore], counts: Integers) -> dict[str, str]:
     """For each student how it uses added rows: with the zero-shot prior unless that evidently harms.
 
-    Chosen on inner validation, by what the prior does to the AUROC of logit adjustment without added rows:
-    descriptions such as `0` and `1` say nothing and only add noise. A dozen rows of a label cannot tell a small
-    harm from chance, so the prior goes where it costs more than one standard error.
+    Chosen on inner validation, by what the prior does to logit adjustment without added rows: descriptions such as
+    `0` and `1` say nothing and only add noise. A dozen rows of a label cannot tell a small harm from chance, so the
+    prior goes where it costs more than one standard error, in AUROC or in macro-F1 (with many labels nearly every
+    AUROC is close to 1, and it is macro-F1 that shows the harm).
 
     Args:
         scores: the simple ways on inner validation.
         counts: (k,) rows of each label.
     """
-    value = {(score.arm, score.student): score.auroc for score in scores}
+    by_name = {(score.arm, score.student): score for score in scores}
     chosen = {}
     for student in STUDENTS:
-        plain, prior = value["logit_adjustment", student], value.get(("zero_shot_prior", student))
-        helps = prior is not None and prior >= plain - estimate_auroc_error(plain, counts)
+        plain, prior = by_name["logit_adjustment", student], by_name.get(("zero_shot_prior", student))
+        helps = (
+            prior is not None
+            and prior.auroc >= plain.auroc - estimate_auroc_error(plain.auroc, counts)
+            and prior.macro_f1 >= plain.macro_f1 - estimate_f1_error(plain.macro_f1, counts)
+        )
         chosen[student] = "added_rows_prior" if helps else "added_rows"
     return chosen
 
