@@ -178,8 +178,11 @@ def test_row_weights_anchor_the_thin_label_and_even_out_the_contrast() -> None:
     labels = np.array([1] * 90 + [0] * 10 + [0] * 60 + [1] * 20)
     written = np.arange(180) >= 100
     weights = weigh_rows(labels, written, 2)
-    assert (weights[:90] == 1).all() and weights[90:100] == pytest.approx(3.0)
+    # Of 80 missing rows 60 were written, so three quarters of the way from 1 to 3.
+    assert (weights[:90] == 1).all() and weights[90:100] == pytest.approx(2.5)
     assert weights[100:160] == pytest.approx(0.2) and weights[160:] == pytest.approx(0.6)
     assert weights[100:160].sum() == pytest.approx(weights[160:].sum())
+    handful = weigh_rows(labels[:102], written[:102], 2)
+    assert handful[90:100] == pytest.approx(1.05)
     fewer = weigh_rows(labels[:162], written[:162], 2)
     assert fewer[160:] == pytest.approx(1.0), "no written row is worth more than a real one"

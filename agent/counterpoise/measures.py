@@ -204,7 +204,8 @@ def recommend(
     Whether rows carry information is asked of the AUROC, which needs no threshold: macro-F1 on a dozen rows of a
     label is mostly noise of the threshold. The mixture is judged on fewer of the added rows than there are (those
     made from a fold cannot judge it), and half of it is a simple way; so it is given the benefit of one standard
-    error (the rule of Breiman et al., 1984, Classification and regression trees). Among simple ways `metric` decides.
+    error (the rule of Breiman et al., 1984, Classification and regression trees). Among simple ways `metric` decides,
+    by the same rule: logit adjustment unless another is better by more than one standard error.
 
     Args:
         scores: the simple ways on inner validation.
@@ -213,6 +214,12 @@ def recommend(
         counts: (k,) rows of each label.
     """
     chosen = choose_best(scores, metric)
+    value = {(score.arm, score.student): getattr(score, metric) for score in scores}
+    estimate_error = estimate_f1_error if metric == "macro_f1" else estimate_auroc_error
+    for student, arm in chosen.items():
+        plain = value["logit_adjustment", student]
+        if value[arm, student] <= plain + estimate_error(plain, counts):
+            chosen[student] = "logit_adjustment"
     for score in mine:
         best = max(other.auroc for other in scores if other.student == score.student)
         if score.auroc >= best - estimate_auroc_error(best, counts):

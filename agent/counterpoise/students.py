@@ -262,7 +262,8 @@ def weigh_rows(labels: Integers, is_written: NDArray[np.bool_], n_labels: int) -
 
     A generated row is worth less than a real one, and the few real rows of a thin label more than their number
     says: they anchor what the generated ones only spread. A written row weighs 0.2; a real row of a label with
-    n real rows, where the largest label has N, weighs min(3, sqrt(N / n)). Contrast rows, written for the largest
+    n real rows, where the largest label has N, weighs up to min(3, sqrt(N / n)), in proportion to how much of the
+    gap N - n was written: a handful of written rows changes next to nothing. Contrast rows, written for the largest
     label, together weigh as much as the rows written for the label that got most. The values were chosen on
     trial draws of CEBaB's reviews, a set that `evals/minority_text.py` reports on too: there they flatter.
     Without written rows every weight is 1.
@@ -279,7 +280,9 @@ def weigh_rows(labels: Integers, is_written: NDArray[np.bool_], n_labels: int) -
         return np.ones(len(labels))
     real = np.bincount(labels[~is_written], minlength=n_labels)
     written = np.bincount(labels[is_written], minlength=n_labels)
-    own = np.minimum(LARGEST_OWN_WEIGHT, np.sqrt(real.max() / np.maximum(real, 1)))
+    anchor = np.minimum(LARGEST_OWN_WEIGHT, np.sqrt(real.max() / np.maximum(real, 1)))
+    filled = np.minimum(1.0, written / np.maximum(real.max() - real, 1))
+    own = 1.0 + (anchor - 1.0) * filled
     of_written = np.full(n_labels, WRITTEN_WEIGHT)
     largest = int(real.argmax())
     if written[largest]:

@@ -72,7 +72,7 @@ def make_report(
     counts = np.bincount(records.labels, minlength=n_labels)
     own = choose_own_ways(scores, counts)
     mixed = {student: find_mixture(own[student]) for student in STUDENTS}
-    chosen = dict(best)
+    chosen = recommend(scores, [], job.metric, counts)
     if accepted:
         drawn = draw_rows(records.ids, records.labels, MOST_VALIDATION_ROWS)
         drawn = np.concatenate([drawn, np.arange(len(records), len(outcome.ours))])
