@@ -228,7 +228,10 @@ def advise(
         )
         advice.append(f"Use the result for {' and '.join(better)} only; else {simple}.")
     else:
-        headline = f"{n_accepted} added records made no measurable difference in {name}: {_say(best[STUDENTS[0]])} is as good"
+        headline = (
+            f"{n_accepted} added records made no measurable difference in {name}: "
+            f"{_say(best[STUDENTS[0]])} is as good"
+        )
         advice.append(f"Use instead: {simple}. They cost no token.")
     if not n_pool:
         advice.append(
