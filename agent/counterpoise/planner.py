@@ -207,6 +207,8 @@ def _write(
         n_contrast = _round_up(n_requests * CONTRAST_RATIO) if contrast and n_requests else 0
     if not n_requests:
         return [], left
+    # Where the tokens do not reach for all that is wanted, the plan says what they do reach for.
+    wanted = min(wanted, n_requests * COMPLETIONS_PER_REQUEST * ratio)
     items = [
         PlanItem(Action.MINORITY, cell, round(wanted), round_number, index, n_requests, n_requests * price)
     ]
