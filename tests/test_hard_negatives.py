@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
@@ -127,9 +128,13 @@ def test_positives_and_their_band_never_come_back() -> None:
         assert (mined.scores[row][: len(found)] <= lowest - 0.05 * abs(lowest)).all()
 
 
-def test_memory_grows_with_what_is_kept_not_with_the_corpus(tmp_path: Path) -> None:
+def test_memory_grows_with_what_is_kept_not_with_the_corpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One thread: whether the peaks of several meet is chance.
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
     peaks = []
-    for n_passages in (20_000, 80_000):
+    for n_passages in (20_000, 200_000):
         make_vectors(n_passages, 16).tofile(tmp_path / "rows")
         mapped = np.memmap(tmp_path / "rows", np.float32, "r", shape=(n_passages, 16))
         queries = make_vectors(200, 16, seed=8)
@@ -137,8 +142,8 @@ def test_memory_grows_with_what_is_kept_not_with_the_corpus(tmp_path: Path) -> N
         mine_hard_negatives(queries, mapped, [[row] for row in range(200)], n_negatives=10)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    # The scores alone of 200 x 80,000 are 64 MB; the corpus 5 MB.
-    assert peaks[1] < 1.1 * peaks[0]
+    # Ten times the corpus: 13 MB, and 160 MB for all its scores.
+    assert peaks[1] < 1.5 * peaks[0]
 
 
 @pytest.mark.parametrize(
