@@ -83,6 +83,7 @@ class Preview:
         deficits: cells that lack records.
         plan: the first round.
         prompts: at most two, as they would be sent.
+        forecasts: what the records of a whole run are expected to add to logit adjustment (see `forecasts`).
         estimated_tokens: upper estimate of the first round.
         notes: what is odd about the data.
         advice: what to do first.
@@ -93,6 +94,7 @@ class Preview:
     deficits: list[Deficit]
     plan: list[PlanItem]
     prompts: list[str]
+    forecasts: list[dict[str, Any]]
     estimated_tokens: int
     notes: list[str]
     advice: list[str]

@@ -241,6 +241,7 @@ def preview(session: Session, job: Job) -> None:
                 for item in found.plan
             ],
             prompts=found.prompts,
+            forecasts=found.forecasts,
             estimated_tokens=found.estimated_tokens,
             notes=found.notes,
             advice=found.advice,

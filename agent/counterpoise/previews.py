@@ -7,13 +7,21 @@ from typing import Any
 from counterpoise.cell_choice import choose_cell_way
 from counterpoise.cell_ways import make_marks
 from counterpoise.events import Listener
+from counterpoise.forecasts import Forecast, forecast_gains
 from counterpoise.job import Job
 from counterpoise.llm import ChatClient, ChatRequest, ScriptedChatClient, TokenBudget
 from counterpoise.loop import find_skewed_cells, measure_simple_ways, open_workshop
 from counterpoise.measures import MOST_VALIDATION_ROWS
 from counterpoise.preparation import Inputs, prepare
 from counterpoise.records import Action, Capabilities
-from counterpoise.rounds import Ledger, choose_demonstrations, list_deficits, plan_round
+from counterpoise.rounds import (
+    Ledger,
+    Workshop,
+    choose_demonstrations,
+    foresee_records,
+    list_deficits,
+    plan_round,
+)
 from counterpoise.students import STUDENTS, make_rows
 from counterpoise.trust import audit_free_scorers
 
@@ -40,6 +48,7 @@ async def make_preview(job: Job, listener: Listener) -> dict[str, Any]:
         if item.action is Action.MINORITY and len(prompts) < _MOST_PROMPTS:
             shown = choose_demonstrations(shop, item.cell)
             prompts.append(shop.generator.make_requests(item, shown, capabilities)[0].prompt)
+    forecasts = make_forecasts(shop, chat, capabilities, job.budget.tokens)
     advice = [
         f"Without a token: {arm.replace('_', ' ')} is the best way for {student}."
         for student, arm in best.items()
@@ -59,10 +68,32 @@ async def make_preview(job: Job, listener: Listener) -> dict[str, Any]:
         "deficits": list_deficits(shop, ledger),
         "plan": list(plan.items),
         "prompts": prompts,
+        "forecasts": [
+            {
+                "action": str(one.action),
+                "student": one.student,
+                "records": one.n_records,
+                "macro_f1": one.macro_f1,
+                "auroc": one.auroc,
+            }
+            for one in forecasts
+        ],
         "estimated_tokens": sum(item.reserved_tokens for item in plan.items),
         "notes": list(inputs.notes),
         "advice": advice,
     }
+
+
+def make_forecasts(
+    shop: Workshop, chat: ChatClient, capabilities: Capabilities, limit: int | None
+) -> list[Forecast]:
+    """What the records of a whole run are expected to be worth; none on data too large to be measured."""
+    train = shop.inputs.train
+    if len(train) > MOST_VALIDATION_ROWS:
+        return []
+    rows = make_rows(train.records.texts, train.vectors, train.records.labels, zero_shot=train.zero_shot)
+    counts = foresee_records(shop, chat, capabilities, limit)
+    return forecast_gains(rows, train.records.ids, shop.inputs.folds, len(train.records.label_names), counts)
 
 
 def _advise_on_cells(job: Job, inputs: Inputs) -> list[str]:

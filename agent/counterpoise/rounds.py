@@ -263,6 +263,27 @@ def plan_round(
         limit: tokens of the budget, None without.
     """
     deficits = list_deficits(shop, ledger)
+    offers = _make_offers(deficits, shop, ledger, chat, capabilities)
+    remaining = None if limit is None else max(0, limit - chat.budget.used)
+    return make_plan(
+        deficits,
+        offers,
+        ledger.costs,
+        round_number=round_number,
+        n_rounds=n_rounds,
+        remaining_tokens=remaining,
+        exhausted=ledger.find_exhausted(),
+    )
+
+
+def _make_offers(
+    deficits: Sequence[Deficit],
+    shop: Workshop,
+    ledger: Ledger,
+    chat: ChatClient,
+    capabilities: Capabilities,
+) -> dict[Cell, Offer]:
+    """What each short cell, and the contrast cell of a label that is short alone, has to offer."""
     counts = count_cells(count_records(shop, ledger))
     offers: dict[Cell, Offer] = {}
     for deficit in deficits:
@@ -280,16 +301,45 @@ def plan_round(
             offers[contrast] = _make_offer(shop, ledger, contrast, chat, capabilities)
         if offers[contrast].n_demonstrations:
             offers[deficit.cell] = replace(offers[deficit.cell], contrast=contrast)
-    remaining = None if limit is None else max(0, limit - chat.budget.used)
-    return make_plan(
-        deficits,
-        offers,
-        ledger.costs,
-        round_number=round_number,
-        n_rounds=n_rounds,
-        remaining_tokens=remaining,
-        exhausted=ledger.find_exhausted(),
+    return offers
+
+
+def foresee_records(
+    shop: Workshop, chat: ChatClient, capabilities: Capabilities, limit: int | None
+) -> dict[Action, dict[int, int]]:
+    """How many records the labels that are short would get, the whole budget spent at once.
+
+    Args:
+        shop: the data; nothing of it was repaired yet.
+        chat: for estimates of requests.
+        capabilities: of the model.
+        limit: tokens of the budget, None without.
+
+    Returns:
+        Action -> label index -> records, for adopting and for minority text.
+    """
+    ledger = Ledger()
+    deficits = [deficit for deficit in list_deficits(shop, ledger) if _is_label(deficit.cell)]
+    offers = _make_offers(deficits, shop, ledger, chat, capabilities)
+    adopted = {deficit.cell: min(deficit.need, offers[deficit.cell].n_adoptable) for deficit in deficits}
+    plan = make_plan(
+        [replace(deficit, have=deficit.have + adopted[deficit.cell]) for deficit in deficits],
+        {cell: replace(offer, n_adoptable=0) for cell, offer in offers.items()},
+        {},
+        round_number=1,
+        n_rounds=1,
+        remaining_tokens=limit,
     )
+    written = {item.cell: item.count for item in plan.items if item.cell in adopted}
+    names = shop.inputs.train.records.label_names
+    return {
+        action: {names.index(cell.label): count for cell, count in counts.items()}
+        for action, counts in ((Action.ADOPT, adopted), (Action.MINORITY, written))
+    }
+
+
+def _is_label(cell: Cell) -> bool:
+    return not cell.concept and not cell.attribute
 
 
 async def carry_out(

@@ -101,6 +101,21 @@ def list_preview_tables(preview: Preview) -> Iterator[RenderableType]:
             for item in preview.plan
         ],
     )
+    if preview.forecasts:
+        yield _make_table(
+            "Forecast of a whole run, in points beyond logit adjustment",
+            ("action", "student", ">records", ">macro-F1", ">AUROC"),
+            [
+                (
+                    format_name(one["action"]),
+                    one["student"],
+                    format_count(one["records"]),
+                    f"+{100 * one['macro_f1']:.1f}",
+                    f"+{100 * one['auroc']:.1f}",
+                )
+                for one in preview.forecasts
+            ],
+        )
     for number, prompt in enumerate(preview.prompts, 1):
         yield Text(f"\nPrompt {number}", style="bold")
         # Line by line: a prompt is read for its layout, which a single line would lose.

@@ -1,0 +1,85 @@
+"""What more records are expected to be worth, told before a token is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from counterpoise.forecasts import BASELINE, WORTH, Forecast, compute_factor, forecast_gains
+from counterpoise.measures import score_arms
+from counterpoise.records import Action
+from counterpoise.students import STUDENTS, Rows, make_rows
+from tests.made_up import ENCODER, as_objects
+
+N_FOLDS = 5
+
+
+def make_skewed(n_thin: int, n_large: int, seed: int = 0) -> Rows:
+    """Texts of two labels that share most words: a few more rows of the thin one tell more of its own words."""
+    generator = np.random.default_rng(seed)
+    texts, labels = [], []
+    for label, count in enumerate((n_thin, n_large)):
+        for row in range(count):
+            own = [f"label{label}word{number}" for number in generator.integers(0, 40, 3)]
+            shared = [f"shared{number}" for number in generator.integers(0, 20, 6)]
+            texts.append(" ".join([*own, *shared, f"row{label}x{row}"]))
+            labels.append(label)
+    return make_rows(as_objects(texts), ENCODER.encode(texts), np.array(labels))
+
+
+def forecast(rows: Rows, counts: Mapping[Action, Mapping[int, int]]) -> list[Forecast]:
+    ids = as_objects([f"id{row}" for row in range(len(rows))])
+    return forecast_gains(rows, ids, np.arange(len(rows)) % N_FOLDS, 2, counts)
+
+
+def test_more_records_are_worth_more_and_adopted_ones_most() -> None:
+    rows = make_skewed(24, 120)
+    few = forecast(rows, {Action.MINORITY: {0: 20}})
+    many = forecast(rows, {Action.MINORITY: {0: 80}})
+    adopted = forecast(rows, {Action.ADOPT: {0: 80}})
+    assert [one.student for one in few] == list(STUDENTS)
+    for less, more, most in zip(few, many, adopted, strict=True):
+        assert less.auroc <= more.auroc <= most.auroc
+    assert few[1].auroc < many[1].auroc < adopted[1].auroc, "words gain from rows here"
+    assert (few[1].n_records, many[1].n_records) == (20, 80)
+
+
+def test_what_is_written_counts_what_was_adopted_before_it() -> None:
+    rows = make_skewed(24, 120)
+    both = forecast(rows, {Action.ADOPT: {0: 30}, Action.MINORITY: {0: 60}})
+    assert [(one.action, one.n_records) for one in both] == [
+        (Action.ADOPT, 30),
+        (Action.ADOPT, 30),
+        (Action.MINORITY, 90),
+        (Action.MINORITY, 90),
+    ]
+    assert both[3].auroc > both[1].auroc
+    alone = forecast(rows, {Action.MINORITY: {0: 60}})
+    more = WORTH[Action.ADOPT] * 30 + WORTH[Action.MINORITY] * 60
+    ratio = compute_factor(24, more) / compute_factor(24, WORTH[Action.MINORITY] * 60)
+    assert both[3].auroc == pytest.approx(alone[1].auroc * ratio)
+
+
+def test_the_loss_is_what_half_of_the_thin_rows_cost() -> None:
+    """A doubling is worth 0.71 of what the halving cost, by the root law."""
+    rows = make_skewed(24, 120)
+    (_, words) = forecast(rows, {Action.ADOPT: {0: round(24 / WORTH[Action.ADOPT])}})
+    folds = np.arange(len(rows)) % N_FOLDS
+    full = next(score for score in score_arms(rows, folds, 2, [BASELINE]) if score.student == "tfidf_lr")
+    # As rough as a forecast is: within the range of halves that chance draws.
+    halves = []
+    for seed in range(8):
+        dropped = np.random.default_rng(seed).permutation(24)[:12]
+        left_out = np.zeros((len(rows), N_FOLDS))
+        left_out[dropped] = 1
+        scores = score_arms(rows, folds, 2, [BASELINE], left_out)
+        halves.append(next(score.auroc for score in scores if score.student == "tfidf_lr"))
+    losses = [full.auroc - half for half in halves]
+    assert 0.707 * min(losses) < words.auroc < 0.708 * max(losses)
+
+
+def test_nothing_is_said_of_labels_that_cannot_be_halved() -> None:
+    assert forecast(make_skewed(3, 60), {Action.MINORITY: {0: 50}}) == []
+    assert forecast(make_skewed(24, 60), {Action.ADOPT: {}, Action.MINORITY: {0: 0}}) == []
