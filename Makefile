@@ -55,7 +55,7 @@ wheel-test: $(VENV)/bin/python
 	"$$work/venv/bin/python" -c 'import counterpoise, sys; assert counterpoise.__file__.startswith(sys.prefix)'; \
 	"$$work/venv/bin/python" -m pytest -m "not browser and not data and not slow and not vllm"
 
-evals: $(VENV)/.dev
+evals: $(VENV)/.eval
 	$(BIN)/python -m evals $(EVAL) $(ARGS)
 
 $(VENV)/bin/python:
@@ -72,3 +72,9 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	@echo "Installing into $(VENV); the first time this takes some minutes."
 	$(PIP) install --quiet -e ".[dev]"
 	@touch $@ $(VENV)/.demo
+
+# torch among it, for what is trained and for sentence-transformers beside us.
+$(VENV)/.eval: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing into $(VENV); the first time this takes some minutes."
+	$(PIP) install --quiet -e ".[dev,eval]"
+	@touch $@ $(VENV)/.dev $(VENV)/.demo

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from evals import suite
-from evals.common import MissingDataError, Result, Settings
+from evals.common import MissingDataError, MissingPackageError, Result, Settings
 from evals.tables import read_results, render_markdown
 
 EVALS = {
@@ -69,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
                 print(result.as_line(), flush=True)
         else:
             show(run(settings))
-    except MissingDataError as error:
+    except (MissingDataError, MissingPackageError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,10 @@ Floats = NDArray[np.float64]
 
 class MissingDataError(Exception):
     """A data set that is not there; its message is one clear line."""
+
+
+class MissingPackageError(Exception):
+    """Packages of the `eval` extra that are not there; its message is one clear line."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,17 @@ class Settings:
     seeds: int | None = None
     quick: bool = False
     only: tuple[str, ...] = ()
+
+
+def need_packages(*names: str) -> None:
+    """Say in one line what has to be installed.
+
+    Raises:
+        MissingPackageError: one of the packages is absent.
+    """
+    absent = [name for name in names if find_spec(name) is None]
+    if absent:
+        raise MissingPackageError(f"absent: {', '.join(absent)}; the extra has it: pip install -e '.[eval]'")
 
 
 def find_file(folder: Path, *names: str) -> Path:

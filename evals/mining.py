@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evals.common import Result, Settings
+from evals.common import Result, Settings, need_packages
 
 DIMENSION = 384
 N_NEGATIVES = 30
@@ -145,6 +145,7 @@ def run(settings: Settings) -> Iterator[Result]:
 
 def compare(settings: Settings, *, is_isotropic: bool = False) -> Iterator[Result]:
     """The same negatives, how fast, in how much memory."""
+    need_packages("sentence_transformers", "torch")
     n_queries, n_passages = (500, 20_000) if settings.quick else (5_000, 200_000)
     data = f"{n_queries} queries, {n_passages} {'isotropic ' if is_isotropic else ''}vectors"
     nan = float("nan")

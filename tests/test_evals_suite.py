@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from evals import suite
-from evals.__main__ import EVALS
+import pytest
+
+from evals import common, suite
+from evals.__main__ import EVALS, main
 
 
 def write_line(folder: Path, name: str, **fields: object) -> None:
@@ -35,6 +37,15 @@ def test_an_evaluation_without_its_data_leaves_no_results(tmp_path: Path) -> Non
     )
     assert n_failed == 1
     assert not (tmp_path / "minority_text.jsonl").exists()
+
+
+def test_an_extra_that_is_absent_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(common, "find_spec", lambda name: None)
+    assert main(["mining", "--quick"]) == 2
+    said = capsys.readouterr().err
+    assert said == "error: absent: sentence_transformers, torch; the extra has it: pip install -e '.[eval]'\n"
 
 
 def test_the_page_holds_figures_notes_and_gaps(tmp_path: Path) -> None:
