@@ -73,6 +73,9 @@ SIMPLE_ARMS = (
     "smote",
     "easy_augmentation",
 )
+RIVAL_WAYS = {"": "nothing", "_adjusted": "logit_adjustment"}
+"""How rows that others made are used, where there are any (`peers`): ending of the arm's name -> way."""
+
 OUR_ARMS = ("unverified", "added_rows", "averaged", "counterpoise")
 N_RARE = 15
 METRICS = ("macro_f1", "macro_f1_natural", "auroc")
@@ -280,9 +283,24 @@ def run_corpus(
 
 
 def run_draw(
-    corpus: Corpus, llm: Mapping[str, Any], encoder: Encoder, seed: int, *, with_pool: bool
+    corpus: Corpus,
+    llm: Mapping[str, Any],
+    encoder: Encoder,
+    seed: int,
+    *,
+    with_pool: bool,
+    rival: Callable[[int], Mapping[str, Sequence[tuple[str, str]]]] | None = None,
 ) -> dict[str, Any]:
-    """One draw: make the data skew, run the agent, train and score every arm."""
+    """One draw: make the data skew, run the agent, train and score every arm.
+
+    Args:
+        corpus: the data.
+        llm: the `llm` key of a job.
+        encoder: of the texts.
+        seed: of the draw.
+        with_pool: whether there is a pool of unlabelled texts.
+        rival: from the tokens that the agent used to the rows that each of some others made with as many.
+    """
     names = sorted(corpus.labels)
     train, extra, rest = divide_draw(corpus, seed)
     pool = draw_pool(corpus, rest, seed) if with_pool else []
@@ -346,6 +364,10 @@ def run_draw(
     trains |= {arm: (arm, trains["counterpoise"][1]) for arm in ("added_rows", "averaged")}
     trains["unverified"] = ("added_rows", rows_of(train, [*added, *refused]))
     trains["real_data"] = ("nothing", rows_of([*train, *extra]))
+    if rival is not None:
+        for who, made in rival(int(spend["used"])).items():
+            rows = rows_of([*train, *made])
+            trains |= {f"{who}{ending}": (way, rows) for ending, way in RIVAL_WAYS.items()}
     scores = {}
     with threadpool_limits(1):
         for arm, (way, rows) in trains.items():
