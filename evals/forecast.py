@@ -6,10 +6,11 @@ nothing, which for the simple ways a preview shows before a token is spent; for 
 when they are there. `over the best simple way` is the harder question whether added rows are worth using: both
 differences are taken from the simple way that inner validation puts first.
 
-Of what adding rows will bring *before* they are there a run says nothing. Two candidates for that are tried here, both
-without a token: `headroom` (one less the best simple AUROC of inner validation) and `learning_curve`, which halves the
-rows of the rare labels, takes the fall of 1 - AUROC per doubling of them as a power law (Hestness et al., 2017, Deep
-learning scaling is predictable, empirically) and follows it to as many rows as the largest label has.
+Of what adding rows will bring *before* they are there a run says nothing. Three candidates for that are tried here, all
+without a token: `headroom` (one less the best simple AUROC of inner validation); `last doubling`, how much lower the
+AUROC of logit adjustment is with half of the rows of the rare labels; and `learning curve`, which takes the fall of
+1 - AUROC per doubling as a power law (Hestness et al., 2017, Deep learning scaling is predictable, empirically) and
+follows it to as many rows as the largest label has.
 
 Rank correlations are Spearman's; their intervals resample whole parts (data set, size, pool), since draws of a part
 are alike.
@@ -99,11 +100,11 @@ def run(settings: Settings) -> Iterator[Result]:
     headroom = [replace(point, forecast=find_headroom(table, point)) for point in mine]
     yield from correlate("before, by headroom", "auroc", headroom)
     if not settings.quick:
-        curves = forecast_by_curves(settings, mine)
-        yield from correlate("before, by learning curve", "auroc", curves)
-        for pool, title in ((False, "written"), (True, "adopted")):
-            chosen = [point for point in curves if point.part.endswith("+pool") == pool]
-            yield from correlate(f"before, by learning curve, {title} rows", "auroc", chosen)
+        for name, curves in forecast_by_curves(settings, mine).items():
+            yield from correlate(f"before, by {name}", "auroc", curves)
+            for kind in ("written", "adopted"):
+                chosen = select(curves, "auroc", (kind,))
+                yield from correlate(f"before, by {name}, {kind} rows", "auroc", chosen)
 
 
 def read_table(lines: Iterable[Mapping[str, Any]]) -> Table:
@@ -191,12 +192,12 @@ def _measure(pairs: Floats) -> tuple[float, float]:
     return float(spearmanr(forecast, realised).statistic), float(same.mean())
 
 
-def forecast_by_curves(settings: Settings, points: Sequence[Point]) -> list[Point]:
-    """The same points with the gain that the learning curve of the draw's own rows foretells."""
+def forecast_by_curves(settings: Settings, points: Sequence[Point]) -> dict[str, list[Point]]:
+    """The same points with the gain that the learning curve of the draw's own rows foretells, by either reading."""
     encoder = open_encoder()
     corpora: dict[str, Corpus] = {}
-    known: dict[tuple[str, str, int], float] = {}
-    found = []
+    known: dict[tuple[str, str, int], tuple[float, float]] = {}
+    found: dict[str, list[Point]] = {"last doubling": [], "learning curve": []}
     for point in points:
         name, _, size = point.part.removesuffix("+pool").partition("@")
         if name not in corpora:
@@ -205,13 +206,14 @@ def forecast_by_curves(settings: Settings, points: Sequence[Point]) -> list[Poin
         if key not in known:
             corpus = replace(corpora[name], n_rare=int(size or N_RARE))
             known[key] = follow_curve(corpus, encoder, point.student, point.seed)
-            print(f"learning curve of {key}: {known[key]:.4f}", file=sys.stderr, flush=True)
-        found.append(replace(point, forecast=known[key]))
+            print(f"learning curve of {key}: {known[key]}", file=sys.stderr, flush=True)
+        for gain, curve in zip(known[key], found.values(), strict=True):
+            curve.append(replace(point, forecast=gain))
     return found
 
 
-def follow_curve(corpus: Corpus, encoder: Encoder, student: str, seed: int) -> float:
-    """The gain in AUROC that as many real rows of the rare labels as of the others would bring, by the curve."""
+def follow_curve(corpus: Corpus, encoder: Encoder, student: str, seed: int) -> tuple[float, float]:
+    """The gain in AUROC of the last doubling of rare rows, and that of as many of them as the largest label has."""
     names = sorted(corpus.labels)
     train, _, _ = divide_draw(corpus, seed)
     texts = np.array([text for text, _ in train], dtype=object)
@@ -231,8 +233,9 @@ def follow_curve(corpus: Corpus, encoder: Encoder, student: str, seed: int) -> f
             order = members[keyed_rank(texts[members], f"half {turn}")]
             kept[order[: (len(order) + 1) // 2]] = True
         halves.append(measure_error(student, rows, folds, kept, len(names)))
-    ratio = min(1.0, whole / max(float(np.mean(halves)), 1e-9))
-    return float(whole * (1 - ratio ** np.log2(corpus.full / corpus.n_rare)))
+    half = float(np.mean(halves))
+    ratio = min(1.0, whole / max(half, 1e-9))
+    return half - whole, float(whole * (1 - ratio ** np.log2(corpus.full / corpus.n_rare)))
 
 
 def measure_error(student: str, rows: Rows, folds: Integers, kept: NDArray[np.bool_], n_labels: int) -> float:
