@@ -73,7 +73,7 @@ SIMPLE_ARMS = (
     "smote",
     "easy_augmentation",
 )
-RIVAL_WAYS = {"": "nothing", "_adjusted": "logit_adjustment"}
+RIVAL_WAYS = {"": "nothing", "_adjusted": "logit_adjustment", "_our_way": "added_rows"}
 """How rows that others made are used, where there are any (`peers`): ending of the arm's name -> way."""
 
 OUR_ARMS = ("unverified", "added_rows", "averaged", "counterpoise")
@@ -367,7 +367,9 @@ def run_draw(
     if rival is not None:
         for who, made in rival(int(spend["used"])).items():
             rows = rows_of([*train, *made])
-            trains |= {f"{who}{ending}": (way, rows) for ending, way in RIVAL_WAYS.items()}
+            weighed = rows_of(train, [{"text": text, "label": label, "kind": who} for text, label in made])
+            for ending, way in RIVAL_WAYS.items():
+                trains[f"{who}{ending}"] = (way, weighed if way == "added_rows" else rows)
     scores = {}
     with threadpool_limits(1):
         for arm, (way, rows) in trains.items():

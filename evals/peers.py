@@ -8,7 +8,8 @@ as the agent did (requests that are under way then are used too); `distilabel` i
 has `distilabel[openai]` and `requests`, or where its texts are kept from an earlier time.
 
 All their texts are added with weight 1 and trained on as they are; `..._adjusted` adjusts the logits by the label
-shares besides, which the script's author would have to think of. Differences are paired over draws.
+shares besides, which the script's author would have to think of; `..._our_way` weighs the rows and uses the prior as
+our arm `added_rows` does, so that only the rows differ. Differences are paired over draws, to the best of these uses.
 
     python -m evals peers --data DIR --engine URL [--only cebab] [--seeds 3]
 """

@@ -82,13 +82,13 @@ def test_budget_curve_says_what_a_point_costs_only_where_there_is_one() -> None:
 
 
 def test_peers_are_compared_with_the_better_use_of_their_rows() -> None:
-    scores = make_scores(counterpoise=0.7, script=0.5, script_adjusted=0.65)
+    scores = make_scores(counterpoise=0.7, script=0.5, script_adjusted=0.65, script_our_way=0.5)
     spent = {("counterpoise", "rows"): [9.0] * 3, ("script", "rows"): [5.0] * 3}
     lines = list(peers.describe("made", scores, spent))
     gains = {line.metric: line.value for line in lines if line.arm == "counterpoise" and "/" in line.data}
     assert gains["gain over the better script"] == pytest.approx(0.05)
     assert gains["gain over the best zero-token arm"] == pytest.approx(0.1)
-    assert set(RIVAL_WAYS) == {"", "_adjusted"}
+    assert set(RIVAL_WAYS) == {"", "_adjusted", "_our_way"}
 
 
 def test_a_peer_shows_other_examples_each_time_and_drops_copies() -> None:
