@@ -6,6 +6,8 @@ from the best arm that costs no token, chosen with hindsight on the test rows: t
 `gap_closed_ratio` is (ours - best zero-token) / (real data - best zero-token) in macro-F1, `auroc_gap_closed_ratio`
 the same in AUROC; their intervals resample draws. With `_beyond_usual_arms` the zero-shot prior, which is ours, is no
 baseline. `macro_f1_natural` is the macro-F1 that the same answers have where labels are as common as in the whole set.
+Lines of macro-F1 and AUROC carry the value of every draw (`draws`) and, where inner validation measured the arm, what
+it said of it before the test rows were scored (`validation`): what the evaluation `forecast` compares.
 
 Rare labels have 15 rows; the parts `NAME@5` and `NAME@50` (`+pool`: with a pool of unlabelled rows) have
 another number of them.
@@ -36,6 +38,7 @@ from counterpoise.preparation import make_encoder
 from counterpoise.scorers import SimilarityScorer
 from counterpoise.splits import keyed_rank
 from counterpoise.students import (
+    MIXTURES,
     STUDENTS,
     Rows,
     find_mixture,
@@ -56,6 +59,7 @@ from evals.common import (
     read_jsonl,
     resample_means,
 )
+from evals.easy_augmentation import fill_labels
 
 SIMPLE_ARMS = (
     "nothing",
@@ -67,7 +71,11 @@ SIMPLE_ARMS = (
     "embedding_zero_shot",
     "zero_shot_prior",
     "smote",
+    "easy_augmentation",
 )
+RIVAL_WAYS = {"": "nothing", "_adjusted": "logit_adjustment", "_our_way": "added_rows"}
+"""How rows that others made are used, where there are any (`peers`): ending of the arm's name -> way."""
+
 OUR_ARMS = ("unverified", "added_rows", "averaged", "counterpoise")
 N_RARE = 15
 METRICS = ("macro_f1", "macro_f1_natural", "auroc")
@@ -252,6 +260,7 @@ def run_corpus(
     """All draws of one data set."""
     n_seeds = settings.seeds or (2 if settings.quick else corpus.seeds)
     scores: dict[tuple[str, str, str], list[float]] = {}
+    validation: dict[tuple[str, str, str], list[float]] = {}
     tokens: list[float] = []
     facts: list[dict[str, Any]] = []
     for seed in range(n_seeds):
@@ -259,6 +268,7 @@ def run_corpus(
         drawn = run_draw(corpus, llm, encoder, seed, with_pool=with_pool)
         for key, value in drawn["scores"].items():
             scores.setdefault(key, []).append(value)
+            validation.setdefault(key, []).append(drawn["validation"].get(key, float("nan")))
         tokens.append(drawn["tokens_per_accepted"])
         facts.append(drawn["facts"])
         print(
@@ -269,13 +279,28 @@ def run_corpus(
         )
     data = corpus.name + (f"@{corpus.n_rare}" if corpus.n_rare != N_RARE else "")
     data += "+pool" if with_pool else ""
-    yield from summarise(data, scores, tokens, facts)
+    yield from summarise(data, scores, validation, tokens, facts)
 
 
 def run_draw(
-    corpus: Corpus, llm: Mapping[str, Any], encoder: Encoder, seed: int, *, with_pool: bool
+    corpus: Corpus,
+    llm: Mapping[str, Any],
+    encoder: Encoder,
+    seed: int,
+    *,
+    with_pool: bool,
+    rival: Callable[[int], Mapping[str, Sequence[tuple[str, str]]]] | None = None,
 ) -> dict[str, Any]:
-    """One draw: make the data skew, run the agent, train and score every arm."""
+    """One draw: make the data skew, run the agent, train and score every arm.
+
+    Args:
+        corpus: the data.
+        llm: the `llm` key of a job.
+        encoder: of the texts.
+        seed: of the draw.
+        with_pool: whether there is a pool of unlabelled texts.
+        rival: from the tokens that the agent used to the rows that each of some others made with as many.
+    """
     names = sorted(corpus.labels)
     train, extra, rest = divide_draw(corpus, seed)
     pool = draw_pool(corpus, rest, seed) if with_pool else []
@@ -301,6 +326,7 @@ def run_draw(
         settings = run_.report_data["settings"]
         own_ways = {student: str(settings[f"added rows for {student}"]) for student in STUDENTS}
         chosen = {student: str(settings[f"chosen for {student}"]) for student in STUDENTS}
+        validation = read_validation(run_.report_data["validation"]["rows"], chosen)
     mixed = {student: find_mixture(way) for student, way in own_ways.items()}
     truth_of_pool = dict(pool)
     adopted = [row for row in added if row["provenance"]["kind"] == "adopted"]
@@ -333,10 +359,17 @@ def run_draw(
         [names.index(label) for _, label in dict.fromkeys(corpus.rows)], minlength=len(names)
     )
     trains = {arm: ("nothing" if arm == "smote" else arm, own) for arm in SIMPLE_ARMS}
+    trains["easy_augmentation"] = ("nothing", rows_of([*train, *fill_labels(train, seed)]))
     trains["counterpoise"] = ("counterpoise", rows_of(train, added))
     trains |= {arm: (arm, trains["counterpoise"][1]) for arm in ("added_rows", "averaged")}
     trains["unverified"] = ("added_rows", rows_of(train, [*added, *refused]))
     trains["real_data"] = ("nothing", rows_of([*train, *extra]))
+    if rival is not None:
+        for who, made in rival(int(spend["used"])).items():
+            rows = rows_of([*train, *made])
+            weighed = rows_of(train, [{"text": text, "label": label, "kind": who} for text, label in made])
+            for ending, way in RIVAL_WAYS.items():
+                trains[f"{who}{ending}"] = (way, weighed if way == "added_rows" else rows)
     scores = {}
     with threadpool_limits(1):
         for arm, (way, rows) in trains.items():
@@ -359,6 +392,7 @@ def run_draw(
                 scores[arm, student, "auroc"] = compute_auroc(ranks, test.labels)
     return {
         "scores": scores,
+        "validation": validation,
         "tokens_per_accepted": spend["tokens_per_accepted"] or float("nan"),
         "facts": {
             "added": len(added),
@@ -369,6 +403,26 @@ def run_draw(
             "chosen": list(chosen.values()),
         },
     }
+
+
+def read_validation(
+    rows: Sequence[Mapping[str, Any]], chosen: Mapping[str, str]
+) -> dict[tuple[str, str, str], float]:
+    """What a run's inner validation said of each arm: (arm, student, metric) -> value.
+
+    Args:
+        rows: `validation` of the report.
+        chosen: student -> the way that the run chose; what was said of it is said of the arm `counterpoise`.
+    """
+    said: dict[tuple[str, str, str], float] = {}
+    for row in rows:
+        for metric in GAPS:
+            said[row["arm"], row["student"], metric] = row[metric]
+    for student, way in chosen.items():
+        arm = "averaged" if way in MIXTURES else way
+        for metric in GAPS:
+            said["counterpoise", student, metric] = said[arm, student, metric]
+    return said
 
 
 def _as_columns(pairs: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
@@ -420,6 +474,7 @@ def predict_smote(student: str, train: Rows, test: Rows, n_labels: int, seed: in
 def summarise(
     data: str,
     scores: Mapping[tuple[str, str, str], Sequence[float]],
+    validation: Mapping[tuple[str, str, str], Sequence[float]],
     tokens: Sequence[float],
     facts: Sequence[Mapping[str, Any]],
 ) -> Iterator[Result]:
@@ -434,8 +489,22 @@ def summarise(
             }
             for arm, values in mine.items():
                 low, high = interval(resample_means(values))
+                said = validation.get((arm, student, metric), [])
+                extra: dict[str, Any] = {}
+                if metric in GAPS:
+                    extra["draws"] = [round(value, 5) for value in values]
+                if any(value == value for value in said):
+                    extra["validation"] = [round(value, 5) if value == value else None for value in said]
                 yield Result(
-                    "minority_text", name, arm, metric, float(np.mean(values)), low, high, len(values)
+                    "minority_text",
+                    name,
+                    arm,
+                    metric,
+                    float(np.mean(values)),
+                    low,
+                    high,
+                    len(values),
+                    extra=extra,
                 )
             if metric not in GAPS:
                 continue
