@@ -17,6 +17,7 @@ from evals.tables import read_results, render_markdown
 
 EVALS = {
     "concept_bias": "concepts that stand for a label: what the simple ways, injections, a pool and the agent do",
+    "fine_tuned": "concept bias of a student whose weights are all trained, next to published figures",
     "counterfactual_quality": "edits of texts: do they do what they claim, and can the filters tell",
     "minority_text": "skewed texts: what adding written or adopted records is worth beyond the simple ways",
     "mining": "hard negatives and a million vectors: speed, memory, the same negatives as sentence-transformers",
