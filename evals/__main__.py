@@ -19,6 +19,7 @@ EVALS = {
     "concept_bias": "concepts that stand for a label: what the simple ways, injections, a pool and the agent do",
     "fine_tuned": "concept bias of a student whose weights are all trained, next to published figures",
     "counterfactual_quality": "edits of texts: do they do what they claim, and can the filters tell",
+    "counterfactual_training": "what counterfactuals do downstream, by hand, by lexicon, published; filtered and not",
     "minority_text": "skewed texts: what adding written or adopted records is worth beyond the simple ways",
     "mining": "hard negatives and a million vectors: speed, memory, the same negatives as sentence-transformers",
     "surfaced": "natural false negatives of Cranfield among 30 candidates, dense, BM25 and fused",
