@@ -1,23 +1,23 @@
 """Concept bias of a student whose weights are all trained: all-MiniLM-L6-v2 with a head, as in `concept_bias`.
 
 `wide-CONCEPT` (1,500 texts, one concept skewed) and `thin` (150 texts, all four skewed, concepts as the agent predicts
-them) are the draws, metrics and intervals of `concept_bias`; see there. Of the test texts 1,200 are scored, drawn by
+them) are the draws, metrics and intervals of `concept_bias`; see there. Of the test texts 800 are scored, drawn by
 hash. For comparison `minilm_lr`, the linear student on frozen vectors, has the same rows and the same test texts.
 
 - `biased`, `original`: the draw with and without the skew;
 - `published_added`: biased, with all published ChatGPT injections for the thin cell (Zhou et al. 2024; wide only);
 - `logit_adjustment`: biased, label shares taken out;
 - `downsampling`: one subset in which no label has more texts of a concept than the other;
-- `counterpoise`: `cell_bags`, what the product chooses for the linear student on most wide draws, of three subsets
-  rather than ten: mean of the probabilities, label shares taken out. In the thin setting its choice for the linear
-  student is `zero_shot`, which trains nothing; the row is `cell_bags` there too, and
+- `counterpoise`: `cell_downsampling`, the product's way for a student that it does not know: the same subset, label
+  shares taken out. (For the linear student it chooses the mean of ten such subsets in the wide setting, `cell_bags`,
+  and nearness to the descriptions of the labels, which trains nothing, in the thin one.)
 - `pool_all` (thin) is the data that the product makes: texts out of 1,000 unlabelled ones whose label its chosen way
   is sure of, added; trained on all of it as it is.
 
-Rates of learning were compared on draws 100 and 101 out of one half of the training texts, scored on the other half
+Rates of learning were compared on original draws of 150 out of one half of the training texts, scored on the other half
 (`--only tune`). Training runs are kept in the cache, so that a stopped evaluation goes on. Needs torch (extra `eval`).
 
-    python -m evals fine_tuned --data DIR [--only wide-food|wide-service|...|thin|tune] [--seeds 5]
+    python -m evals fine_tuned --data DIR [--only wide-food|wide-service|...|thin|tune] [--only ARM] [--seeds 5]
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from time import monotonic
 from typing import Any
 
 import numpy as np
-from scipy.special import log_softmax, softmax
+from scipy.special import log_softmax
 
 from counterpoise.assets import find_cache_dir
 from counterpoise.cell_ways import Marks, make_marks, shrink_cells
-from counterpoise.records import Floats, Integers
+from counterpoise.records import Floats
 from counterpoise.students import fit_log_probabilities, log_prior
 from counterpoise_retrievers.encoders import Encoder
 from evals.common import Result, Settings, interval, resample_means
@@ -50,8 +50,7 @@ from evals.minority_text import open_encoder
 from evals.retriever_training import find_weights
 
 N_SEEDS = 5
-N_TEST = 1200
-N_BAGS = 3
+N_TEST = 800
 PARTS = ("thin", "wide-food", "wide-service")
 RATES = (3e-5, 5e-5)
 QUICK_HOW = {"fewest_updates": 12, "epochs": 1}
@@ -86,14 +85,14 @@ class Training:
 
 @dataclass(frozen=True)
 class Arm:
-    """What is trained for an arm of a draw: several trainings are averaged.
+    """What an arm of a draw is.
 
     Args:
-        rows: training rows of each training.
+        rows: training rows.
         is_balanced: label shares are taken out.
     """
 
-    rows: tuple[Texts, ...]
+    rows: Texts
     is_balanced: bool = False
 
 
@@ -112,8 +111,10 @@ def run(settings: Settings) -> Iterator[Result]:
     for part in parts:
         published = None if part == "thin" else load_injections(settings.data, part[5:], encoder)
         draws = [draw_arms(part, train, encoder, seed, published) for seed in range(n_seeds)]
-        if settings.quick:
-            draws = [{name: arms[name] for name in ("biased", "downsampling")} for arms in draws]
+        names = [name for name in settings.only if name in draws[0]]
+        if names or settings.quick:
+            kept = {"biased", "downsampling", *names}
+            draws = [{name: arm for name, arm in arms.items() if name in kept} for arms in draws]
         concepts = list(CONCEPTS) if part == "thin" else [part[5:]]
         setting = "thin" if part == "thin" else "wide"
         for student, found in (
@@ -144,22 +145,21 @@ def draw_arms(
         own = train.take(draw.biased)
         marks = mark(own, (column,))
         more = {"published_added": own.join(injections)} if injections else {}
-    bags = [own.take(rows) for rows in draw_bags(own.labels, marks, seed)]
+    subset = shrink(own, marks, seed)
     return {
-        "biased": Arm((own,)),
-        "logit_adjustment": Arm((own,), is_balanced=True),
-        "downsampling": Arm((bags[0],)),
-        "counterpoise": Arm(tuple(bags), is_balanced=True),
-        **{name: Arm((texts,)) for name, texts in more.items()},
-        "original": Arm((train.take(draw.original),)),
+        "biased": Arm(own),
+        "logit_adjustment": Arm(own, is_balanced=True),
+        "downsampling": Arm(subset),
+        "counterpoise": Arm(subset, is_balanced=True),
+        **{name: Arm(texts) for name, texts in more.items()},
+        "original": Arm(train.take(draw.original)),
     }
 
 
-def draw_bags(labels: Integers, marks: Marks, seed: int) -> Iterator[Integers]:
-    """Rows of the subsets that the product's `cell_bags` begins with."""
-    for draw in range(N_BAGS):
-        order = np.random.default_rng([seed, draw]).permutation(len(labels))
-        yield shrink_cells(labels, marks, 2, order)
+def shrink(own: Texts, marks: Marks, seed: int) -> Texts:
+    """The subset that the product's `cell_downsampling` takes."""
+    order = np.random.default_rng([seed, 0]).permutation(len(own))
+    return own.take(shrink_cells(own.labels, marks, 2, order))
 
 
 def load_injections(folder: Path, concept: str, encoder: Encoder) -> Texts:
@@ -181,44 +181,37 @@ def fit_linear(draws: Sequence[Mapping[str, Arm]], test: Texts) -> Answers:
     found: Answers = {}
     for arms in draws:
         for name, arm in arms.items():
-            tables = [
-                fit_log_probabilities(rows.vectors, rows.labels, np.ones(len(rows)), test.vectors, 2)
-                for rows in arm.rows
-            ]
-            found.setdefault(name, []).append(judge(tables, arm, test))
+            rows = arm.rows
+            table = fit_log_probabilities(rows.vectors, rows.labels, np.ones(len(rows)), test.vectors, 2)
+            found.setdefault(name, []).append(judge(table, arm, test))
     return found
 
 
 def fine_tune(draws: Sequence[Mapping[str, Arm]], test: Texts, how: Mapping[str, Any]) -> Answers:
     """The answers of the fine-tuned student."""
     trainings = [
-        Training(rows, test, seed, how)
-        for seed, arms in enumerate(draws)
-        for arm in arms.values()
-        for rows in arm.rows
+        Training(arm.rows, test, seed, how) for seed, arms in enumerate(draws) for arm in arms.values()
     ]
     logits = iter(train_all(trainings))
     found: Answers = {}
     for arms in draws:
         for name, arm in arms.items():
-            tables = [next(logits) for _ in arm.rows]
-            found.setdefault(name, []).append(judge(tables, arm, test))
+            found.setdefault(name, []).append(judge(next(logits), arm, test))
     return found
 
 
-def judge(tables: Sequence[Floats], arm: Arm, test: Texts) -> Right:
-    """(n,) whether the mean of some trainings answers each test text rightly.
+def judge(table: Floats, arm: Arm, test: Texts) -> Right:
+    """(n,) whether each test text is answered rightly.
 
     Args:
-        tables: (n, 2) logits or log-probabilities of each training.
-        arm: what they were trained on.
+        table: (n, 2) logits or log-probabilities.
+        arm: what was trained.
         test: the test texts.
     """
-    parts = []
-    for scores, rows in zip(tables, arm.rows, strict=True):
-        prior = log_prior(rows.labels, np.ones(len(rows)), 2) if arm.is_balanced else 0.0
-        parts.append(softmax(log_softmax(scores, axis=1) - prior, axis=1))
-    return np.asarray(np.mean(parts, axis=0).argmax(axis=1) == test.labels)
+    scores = log_softmax(table, axis=1)
+    if arm.is_balanced:
+        scores = scores - log_prior(arm.rows.labels, np.ones(len(arm.rows)), 2)
+    return np.asarray(scores.argmax(axis=1) == test.labels)
 
 
 def train_all(trainings: Sequence[Training]) -> list[Floats]:
@@ -285,26 +278,10 @@ def tune(train: Texts, encoder: Encoder) -> Iterator[Result]:
     inside = np.array([name in half for name in train.originals])
     own, others = train.take(np.flatnonzero(inside)), train.take(np.flatnonzero(~inside))
     scored = others.take(np.random.default_rng(6).permutation(len(others))[:500])
-    kinds: dict[str, list[Arm]] = {"thin": [], "wide-food": []}
-    for seed in (100, 101):
-        draw = draw_thin(own, seed)
-        kinds["thin"].append(Arm((own.take(draw.original),)))
-        biased = own.take(draw_wide(own, 0, seed).biased)
-        bag = next(draw_bags(biased.labels, mark(biased, (0,)), seed))
-        kinds["wide-food"].append(Arm((biased.take(bag),)))
-    for kind, arms in kinds.items():
-        for rate in RATES:
-            found = fine_tune([{"arm": arm} for arm in arms], scored, {"rate": rate})["arm"]
-            means = [100.0 * float(right.mean()) for right in found]
-            low, high = interval(resample_means(means))
-            yield Result(
-                "fine_tuned",
-                f"tune-{kind}",
-                f"{rate}",
-                "accuracy",
-                float(np.mean(means)),
-                low,
-                high,
-                2,
-                "percent",
-            )
+    arms = [Arm(own.take(draw_thin(own, seed).original)) for seed in (100, 101)]
+    for rate in RATES:
+        found = fine_tune([{"arm": arm} for arm in arms], scored, {"rate": rate})["arm"]
+        means = [100.0 * float(right.mean()) for right in found]
+        low, high = interval(resample_means(means))
+        mean = float(np.mean(means))
+        yield Result("fine_tuned", "tune", f"rate_{rate}", "accuracy", mean, low, high, 2, "percent")

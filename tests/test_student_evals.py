@@ -41,8 +41,8 @@ def test_label_shares_are_taken_out_of_a_balanced_arm() -> None:
     test = make_texts(4)
     rows = replace(make_texts(4), labels=np.array([1, 1, 1, 0]))
     undecided = np.tile([0.0, 1.0], (4, 1))  # as the label shares say
-    plain = fine_tuned.judge([undecided], fine_tuned.Arm((rows,)), test)
-    balanced = fine_tuned.judge([undecided], fine_tuned.Arm((rows,), is_balanced=True), test)
+    plain = fine_tuned.judge(undecided, fine_tuned.Arm(rows), test)
+    balanced = fine_tuned.judge(undecided, fine_tuned.Arm(rows, is_balanced=True), test)
     assert plain.tolist() == [False, True, False, True]
     assert balanced.tolist() == [True, False, True, False]
 
