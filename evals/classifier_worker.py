@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 HOW: dict[str, Any] = {
-    "rate": 5e-5,
+    "rate": 3e-5,
     "epochs": 3,
     "fewest_updates": 94,
     "batch": 16,
@@ -83,7 +83,7 @@ def train_and_score(spec: dict[str, Any]) -> list[list[float]]:
     torch.nn.init.normal_(head.weight, std=model.config.initializer_range)
     torch.nn.init.zeros_(head.bias)
     weights = [*model.parameters(), *head.parameters()]
-    optimizer = torch.optim.AdamW(weights, lr=how["rate"], weight_decay=how["decay"])
+    optimizer = torch.optim.AdamW(weights, lr=how["rate"], weight_decay=how["decay"], fused=True)
     n_updates = count_updates(len(spec["train"]), how)
     n_warm = max(1, round(how["warm_up"] * n_updates))
     schedule = torch.optim.lr_scheduler.LambdaLR(

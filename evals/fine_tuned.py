@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -232,7 +233,9 @@ def train_all(trainings: Sequence[Training]) -> list[Floats]:
             specs = write_specs(list(missing.values()), Path(name))
             started = monotonic()
             command = [sys.executable, str(worker), str(specs)]
-            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            # Without this every update gives its memory back and pays for getting it again.
+            environment = {**os.environ, "MALLOC_TRIM_THRESHOLD_": "-1", "MALLOC_MMAP_MAX_": "0"}
+            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
                 assert process.stdout is not None
                 for place, (path, line) in enumerate(zip(missing, process.stdout, strict=False), start=1):
                     path.write_text(line, encoding="utf-8")
