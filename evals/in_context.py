@@ -4,8 +4,9 @@ After Zhou et al. (2024): eight labelled reviews of CEBaB, four of each label, t
 For each concept
 
 - `biased`: the four positive examples have the concept, the four negative ones have not;
-- `balanced`: of each label half have it;
-- `balanced_again`: balanced, with other examples: what lies between two prompts that are both fair is noise.
+- `balanced`: of each label half have it.
+
+What lies between two draws of the balanced prompt is noise: `noise` is the mean absolute difference between two draws.
 
 The model continues the text, and what counts is the probability of `+` against `-` after the last review. Signs were
 chosen on training texts: letters for the labels gave an AUROC of 0.6 to 0.8, signs and words 0.9 (two draws of 30
@@ -14,7 +15,7 @@ leans to one label whatever it reads, so there are two readings: `plain`, the li
 that is likelier than at the median of all texts scored with that prompt, which needs no label.
 
 Metrics as in `concept_bias`, in percent; a model that always says the same has a bias of 0, so read the accuracies too.
-`..._less_balanced` are paired differences. Intervals resample draws, and originals with their edits.
+`..._less_balanced` is a paired difference. Intervals resample draws, and originals with their edits.
 
     python -m evals in_context --data DIR [--only food] [--engine URL] [--seeds 3]
 """
@@ -40,7 +41,7 @@ from evals.edit_cases import CONCEPTS
 from evals.minority_text import open_encoder
 
 SIGNS = ("-", "+")
-PROMPTS = ("biased", "balanced", "balanced_again")
+PROMPTS = ("biased", "balanced")
 READINGS = ("plain", "centred")
 N_SEEDS = 3
 N_EACH = 2
@@ -74,12 +75,16 @@ def run(settings: Settings) -> Iterator[Result]:
             print(f"in context: {concept}", file=sys.stderr, flush=True)
     for reading in READINGS:
         for concept in concepts:
-            found = {prompt: tables[concept, prompt, reading] for prompt in PROMPTS}
+            found = {
+                name: table
+                for (about, name, how), table in tables.items()
+                if (about, how) == (concept, reading)
+            }
             yield from report(f"{concept}/{reading}", found, n_seeds)
         if len(concepts) > 1:
             means = {}
-            for prompt in PROMPTS:
-                means[prompt] = np.mean([tables[concept, prompt, reading] for concept in concepts], axis=0)
+            for name in found:
+                means[name] = np.mean([tables[concept, name, reading] for concept in concepts], axis=0)
             yield from report(f"mean/{reading}", means, n_seeds)
 
 
@@ -95,7 +100,7 @@ def draw_test(test: Texts, column: int, n_cell: int) -> Texts:
 
 
 def draw_examples(train: Texts, column: int, seed: int) -> dict[str, list[tuple[str, int]]]:
-    """Eight examples (text, label) for each prompt, labels in the same order in all three."""
+    """Eight examples (text, label) for each prompt, labels in the same order in both."""
     generator = np.random.default_rng([seed, column, 32])
     order = generator.permutation(len(train))
     cells: dict[tuple[int, int], list[str]] = {}
@@ -106,10 +111,6 @@ def draw_examples(train: Texts, column: int, seed: int) -> dict[str, list[tuple[
     each = {
         "biased": {1: cells[1, 1][: 2 * N_EACH], 0: cells[0, 0][: 2 * N_EACH]},
         "balanced": {label: cells[1, label][:N_EACH] + cells[0, label][:N_EACH] for label in (0, 1)},
-        "balanced_again": {
-            label: cells[1, label][2 * N_EACH : 3 * N_EACH] + cells[0, label][2 * N_EACH : 3 * N_EACH]
-            for label in (0, 1)
-        },
     }
     places = generator.permutation(4 * N_EACH)
     return {
@@ -181,19 +182,34 @@ def summarise(odds: Mapping[str, Floats], asked: Texts, column: int) -> dict[tup
             right = np.asarray((table > centre) == asked.labels.astype(np.bool_))
             with np.errstate(invalid="ignore"):  # a resample of few texts may lack a cell
                 tables[name, reading] = np.array([measure(right, asked, column, *pick) for pick in picks])
+                if name == "balanced" and n_draws > 1:
+                    single = np.arange(n_draws)[:, None]
+                    each = [
+                        [measure(right, asked, column, draw, weights)[0] for draw in single]
+                        for _, weights in picks
+                    ]
+                    tables["noise", reading] = compare_draws(np.array(each))
     return tables
+
+
+def compare_draws(biases: Floats) -> Floats:
+    """(r, 1) mean absolute difference between two draws.
+
+    Args:
+        biases: (r, d) of each draw under each resample of the texts.
+    """
+    one, other = np.triu_indices(biases.shape[1], k=1)
+    return np.asarray(np.abs(biases[:, one] - biases[:, other]).mean(axis=1, keepdims=True))
 
 
 def report(data: str, tables: Mapping[str, Floats], n: int) -> Iterator[Result]:
     """Metrics of each prompt, and differences from the balanced one."""
     for name, table in tables.items():
-        for place, metric in enumerate(METRICS):
+        for place, metric in enumerate(METRICS[: table.shape[1]]):
             yield _result(data, name, metric, table[:, place], n)
-    for name in tables:
-        if name != "balanced":
-            for place, metric in enumerate(METRICS[:3]):
-                difference = tables[name][:, place] - tables["balanced"][:, place]
-                yield _result(data, name, f"{metric}_less_balanced", difference, n)
+    for place, metric in enumerate(METRICS[:3]):
+        difference = tables["biased"][:, place] - tables["balanced"][:, place]
+        yield _result(data, "biased", f"{metric}_less_balanced", difference, n)
 
 
 def _result(data: str, arm: str, metric: str, values: Floats, n: int) -> Result:

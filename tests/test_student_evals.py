@@ -63,8 +63,7 @@ def test_a_biased_prompt_has_one_concept_per_label_and_a_balanced_one_both() -> 
         for name, examples in drawn.items()
     }
     assert cells["biased"] == {(1, 1): 4, (0, 0): 4}
-    assert cells["balanced"] == cells["balanced_again"] == dict.fromkeys([(0, 0), (0, 1), (1, 0), (1, 1)], 2)
-    assert not {text for text, _ in drawn["balanced"]} & {text for text, _ in drawn["balanced_again"]}
+    assert cells["balanced"] == dict.fromkeys([(0, 0), (0, 1), (1, 0), (1, 1)], 2)
     prompt = in_context.make_prompt(drawn["biased"], "Nice.")
     assert prompt.count("Sentiment: ") == 8
     assert prompt.endswith("Review: Nice.\nSentiment:")
@@ -82,6 +81,10 @@ def test_a_model_that_takes_the_concept_for_the_label_is_biased_by_200_points() 
     assert tables["biased", "plain"][0].tolist() == [200.0, 50.0, 50.0, 0.0]
     assert tables["balanced", "plain"][0, 0] == 0.0  # it always says the same
     assert tables["balanced", "centred"][0].tolist() == [0.0, 100.0, 100.0, 100.0]
+
+
+def test_noise_is_what_lies_between_two_draws() -> None:
+    assert in_context.compare_draws(np.array([[0.0, 3.0, 6.0], [2.0, 2.0, 2.0]])).tolist() == [[4.0], [0.0]]
 
 
 def test_counterfactuals_are_scored_by_pairs() -> None:
