@@ -6,7 +6,8 @@ For each concept
 - `biased`: the four positive examples have the concept, the four negative ones have not;
 - `balanced`: of each label half have it.
 
-What lies between two draws of the balanced prompt is noise: `noise` is the mean absolute difference between two draws.
+What lies between two draws of the balanced prompt is noise: `draw_noise` is the mean absolute difference between two
+draws (without an interval: a resample adds noise of its own to an absolute value).
 
 The model continues the text, and what counts is the probability of `+` against `-` after the last review. Signs were
 chosen on training texts: letters for the labels gave an AUROC of 0.6 to 0.8, signs and words 0.9 (two draws of 30
@@ -188,7 +189,7 @@ def summarise(odds: Mapping[str, Floats], asked: Texts, column: int) -> dict[tup
                         [measure(right, asked, column, draw, weights)[0] for draw in single]
                         for _, weights in picks
                     ]
-                    tables["noise", reading] = compare_draws(np.array(each))
+                    tables["draw_noise", reading] = compare_draws(np.array(each))
     return tables
 
 
@@ -213,5 +214,5 @@ def report(data: str, tables: Mapping[str, Floats], n: int) -> Iterator[Result]:
 
 
 def _result(data: str, arm: str, metric: str, values: Floats, n: int) -> Result:
-    low, high = interval(values[1:])
+    low, high = interval(values[1:]) if arm != "draw_noise" else (float("nan"), float("nan"))
     return Result("in_context", data, arm, metric, float(values[0]), low, high, n, "percent")
