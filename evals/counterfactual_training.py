@@ -10,14 +10,15 @@ label; n is 100 or 300. Arms:
 - `published` (CEBaB): as many ChatGPT injections as originals, which keep the label and add a concept (Zhou et al.
   2024), of any training review; as many of each label as there are;
 - `..._filtered`: what the product's filters keep, which learned from the n originals alone; `..._fewer`: as many,
-  drawn by chance: what is lost by number and not by choice.
+  drawn by chance: what is lost by number and not by choice; `..._uncontradicted`: what they would keep if a label
+  needed no confirmation, only no contradiction (probability from 0.2, as in `concept_agent`).
 
 Students: logistic regression on sentence vectors (`minilm_lr`) and on words (`tfidf_lr`), label shares taken out.
 Tests: `originals` and `edited` (human edits of them: contrast-like) of the corpus' test part, `both` is the share of
 such pairs of which both are right, `elsewhere` are originals of the other corpus. Accuracy in percent. Intervals
-resample draws, and originals with their edits; differences are paired.
+resample draws, and originals with their edits; differences are paired, in tables of their own.
 
-    python -m evals counterfactual_training --data DIR [--only cad_imdb|cebab] [--seeds 5]
+    python -m evals counterfactual_training --data DIR [--only cad_imdb|cebab] [--only 100|300] [--seeds 5]
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from counterpoise.splits import keyed_rank
 from counterpoise.students import STUDENTS, Rows, make_rows, predict
 from counterpoise_retrievers.encoders import Encoder
 from evals.common import Result, Settings, find_file, interval, read_csv, read_jsonl
+from evals.concept_agent import UNCONTRADICTED_FROM
 from evals.counterfactual_quality import make_filter_panel, verify
 from evals.edit_cases import CONCEPTS, Case, Reviews, Row, load_cebab
 from evals.minority_text import open_encoder
@@ -149,28 +151,30 @@ def load_reviews(folder: Path) -> Corpus:
 
 
 def run(settings: Settings) -> Iterator[Result]:
-    """Both corpora, or those named with `--only`."""
+    """Both corpora and sizes, or those named with `--only`."""
     encoder = open_encoder()
     corpora = {"cad_imdb": load_cad(settings.data), "cebab": load_reviews(settings.data)}
+    sizes = [size for size in SIZES if str(size) in settings.only] or SIZES
+    named = [name for name in corpora if name in settings.only]
     for name, corpus in corpora.items():
-        if settings.only and name not in settings.only:
+        if named and name not in named:
             continue
         other = next(one for key, one in corpora.items() if key != name)
         tests = make_tests(corpus, other, encoder, settings.quick)
-        for size in (QUICK_SIZE,) if settings.quick else SIZES:
+        for size in (QUICK_SIZE,) if settings.quick else sizes:
             n_seeds = settings.seeds or (2 if settings.quick else N_SEEDS)
             answers: dict[str, dict[str, list[Right]]] = {student: {} for student in STUDENTS}
-            sizes: dict[str, list[int]] = {}
+            added: dict[str, list[int]] = {}
             for seed in range(n_seeds):
                 arms = draw_arms(corpus, size, seed, encoder)
                 for arm, rows in arms.items():
-                    sizes.setdefault(arm, []).append(len(rows) - size)
+                    added.setdefault(arm, []).append(len(rows) - size)
                     for student in STUDENTS:
                         scores = predict("logit_adjustment", student, rows, tests.rows, 2)
                         right = np.asarray(scores.argmax(axis=1) == tests.rows.labels)
                         answers[student].setdefault(arm, []).append(right)
                 print(f"{name}, {size}: draw {seed + 1} of {n_seeds}", file=sys.stderr, flush=True)
-            means = {arm: float(np.mean(values)) for arm, values in sizes.items()}
+            means = {arm: float(np.mean(values)) for arm, values in added.items()}
             for student, found in answers.items():
                 yield from summarise(f"{name}-{size}/{student}", found, means, tests)
 
@@ -242,6 +246,7 @@ def draw_arms(corpus: Corpus, size: int, seed: int, encoder: Encoder) -> dict[st
             ("", np.arange(len(cases))),
             ("_filtered", np.flatnonzero(kept)),
             ("_fewer", chance),
+            ("_uncontradicted", np.flatnonzero(passing & (wanted >= UNCONTRADICTED_FROM))),
         ):
             found[name + suffix] = base + [(cases[row].text, LABELS.index(cases[row].label)) for row in rows]
     return {
@@ -290,15 +295,17 @@ def summarise(
             for metric in ("edited", "elsewhere"):
                 difference = table[metric] - tables[baseline][metric]
                 compared = {"baseline": baseline}
-                yield _result(data, arm, f"{metric}_less_{name}", difference, n_draws, compared)
+                yield _result(f"{data}/{metric}", arm, f"less_{name}", difference, n_draws, compared)
 
 
 def name_baselines(arm: str) -> dict[str, str]:
     """What an arm is compared with: name of the comparison -> arm."""
     found = {name: name for name in ("nothing", "more_originals") if arm not in ("nothing", name)}
+    before = arm.removesuffix("_filtered").removesuffix("_uncontradicted")
+    if before != arm:
+        found["before"] = before
     if arm.endswith("_filtered"):
-        before = arm.removesuffix("_filtered")
-        found |= {"before": before, "fewer": f"{before}_fewer"}
+        found["fewer"] = f"{before}_fewer"
     return found
 
 
