@@ -142,7 +142,7 @@ async def ask_all(
     with ReplyStore(cache_dir / "replies.sqlite") as store:
         async with open_chat(
             engine=llm["engine"],
-            urls=llm["url"],
+            urls=[llm["url"]],
             model="",
             api_key_env=llm.get("api_key_env", ""),
             concurrency=llm.get("concurrency", 16),
