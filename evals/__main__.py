@@ -17,7 +17,10 @@ from evals.tables import read_results, render_markdown
 
 EVALS = {
     "concept_bias": "concepts that stand for a label: what the simple ways, injections, a pool and the agent do",
+    "fine_tuned": "concept bias of a student whose weights are all trained, next to published figures",
+    "in_context": "concept bias of a model that is shown eight examples, skewed and balanced ones",
     "counterfactual_quality": "edits of texts: do they do what they claim, and can the filters tell",
+    "counterfactual_training": "what counterfactuals do downstream, by hand, by lexicon, published; filtered and not",
     "minority_text": "skewed texts: what adding written or adopted records is worth beyond the simple ways",
     "budget_curve": "what written records gain, and what that costs, as the budget grows",
     "peers": "the same model at equal tokens in the hands of a plain script and of distilabel",
