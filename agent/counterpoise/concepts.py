@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.mixture import GaussianMixture
 
-from counterpoise.audits import Audit, audit, describe_audit
+from counterpoise.audits import WEAK_AUROC, Audit, audit, describe_audit, measure_auroc
 from counterpoise.concept_scorers import (
     FREE_SCORERS,
     Calibration,
@@ -26,6 +26,7 @@ from counterpoise.concept_scorers import (
     calibrate,
     can_train,
     cross_fit_ranker,
+    cross_fit_stack,
     fit_ranker,
     fit_student,
     make_anchors,
@@ -58,6 +59,9 @@ class Candidate:
         result: its audit on rows drawn at random; None without answers.
         losses: (a,) squared error of the probability on each audited row.
         price: tokens for 1,000 records.
+        auc_low: lower end of its AUROC over the audited and the training rows together, the latter cross-fitted: no
+            answer is judged by what was trained on it, and twenty rows alone hold too few texts that lack a common
+            concept. Over the audited rows alone where the others are too few.
     """
 
     name: str
@@ -65,6 +69,12 @@ class Candidate:
     result: Audit | None
     losses: Floats
     price: float = 0.0
+    auc_low: float = float("nan")
+
+    @property
+    def is_weak(self) -> bool:
+        """Whether it may not decide: its AUROC is not surely above 0.6."""
+        return not self.auc_low > WEAK_AUROC
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,10 +266,8 @@ def fit_candidates(
         if not np.isnan(llm).any():
             given["llm"] = standardise_model(llm)
             shown["llm"] = given["llm"][rows]
-        extra = "llm" if given else "student"
-        if extra in shown:
-            names = [name for name in shown if name in (*FREE_SCORERS, extra)]
-            mixes.append(weigh_scorers({name: shown[name] for name in names}, truth))
+        if not set(shown) <= set(FREE_SCORERS):
+            mixes.append(weigh_scorers(shown, truth))
     singles = [{name: 1.0} for name in shown]
     candidates = []
     for weights in [*singles, *mixes]:
@@ -274,7 +282,12 @@ def fit_candidates(
         result = audit(probabilities, gold.audit_truth, names=("absent", "present"))
         losses = (probabilities[:, 1] - gold.audit_truth) ** 2
         asked = 0.0 if llm is None else 1.0 - float(np.isnan(llm).mean())
-        candidates.append(Candidate(name, stack, result, losses, price * asked if paid else 0.0))
+        low = result.auc_low
+        spread = cross_fit_stack({key: shown[key] for key in weights}, truth)
+        if spread is not None:
+            both = np.concatenate([probabilities, np.column_stack([1.0 - spread, spread])])
+            low = measure_auroc(both, np.concatenate([gold.audit_truth, truth]))[1]
+        candidates.append(Candidate(name, stack, result, losses, price * asked if paid else 0.0, low))
     return candidates
 
 
@@ -304,23 +317,21 @@ def choose_scorer(
 
     Best is the smallest squared error of the probability. Another cannot be told from it where the mean difference on
     the same rows is within one standard error; of several at the price of the best the best stays. Where a model
-    was found to be worth its price over all concepts, its stack comes first among these: a dozen rows of one concept
-    are no reason to do without it.
+    was found to be worth its price over all concepts, its stack decides unless the stack without it is surely better
+    here: the luckiest of a dozen scorers on twenty rows of one concept is no reason to do without it.
     """
+    by_name = {candidate.name: candidate for candidate in candidates}
     best = min(candidates, key=lambda candidate: float(candidate.losses.mean()))
     tied = [candidate for candidate in candidates if is_tied(candidate.losses, best.losses)]
-    chosen = min(
-        tied,
-        key=lambda candidate: (
-            not candidate.name.startswith("stacked_with_") if is_paid_worthwhile else candidate.price,
-            float(candidate.losses.mean()),
-        ),
-    )
-    result = chosen.result
-    if result is None or result.is_weak:
-        n = 0 if result is None else result.n
+    chosen = min(tied, key=lambda candidate: (candidate.price, float(candidate.losses.mean())))
+    paid = by_name.get("stacked_with_llm") or by_name.get("stacked_with_student")
+    if is_paid_worthwhile and paid and is_tied(paid.losses, by_name["stacked"].losses):
+        chosen = paid
+    if chosen.is_weak:
+        n = 0 if chosen.result is None else chosen.result.n
         note = (
-            f"No scorer passes its audit on {n} rows for '{name}' (the best has an AUROC interval that touches 0.6), "
+            f"No scorer passes its audit on {n} rows for '{name}' (the best has an AUROC interval that touches 0.6, "
+            "with the cross-fitted training rows too), "
             "so its cells are left alone: 20 answers more (counterpoise label --ask 40) or a clearer definition "
             "would help."
         )
