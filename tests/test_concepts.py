@@ -18,6 +18,7 @@ from counterpoise.concepts import (
     choose_scorer,
     fit_concepts,
     is_tied,
+    is_worth_its_price,
 )
 from counterpoise.gold import Gold
 from counterpoise.llm import ChatRequest
@@ -158,6 +159,17 @@ def test_a_model_worth_its_price_decides_unless_the_stack_without_it_is_surely_b
         assert chosen is not None and chosen.name == decides
     chosen = choose_scorer("food", anchors, candidates, is_paid_worthwhile=False).chosen
     assert chosen is not None and chosen.name == "taught"
+
+
+def test_a_model_that_changes_next_to_nothing_is_not_worth_its_price() -> None:
+    free = [0.2, 0.3] * 20
+    for gain, pays in ((0.001, False), (0.1, True), (-0.1, False)):
+        with_model = [loss - gain for loss in free]
+        concepts = [
+            [make_candidate("stacked", free, 0.0), make_candidate("stacked_with_llm", with_model, 9.0)]
+        ]
+        assert is_worth_its_price(concepts) is pays
+    assert not is_worth_its_price([[make_candidate("stacked", free, 0.0)]])
 
 
 def test_a_common_concept_is_audited_by_all_its_answers_each_by_what_was_not_shown_it() -> None:

@@ -45,6 +45,8 @@ ABSENT_UP_TO = 0.3
 MOST_REFERENCE_TEXTS = 5_000
 """Texts that scorers are scaled on and taught by; answered ones besides."""
 
+_ONE_SIDED = 1.645  # standard errors of a one-sided test at 0.05
+_LEAST_GAIN = 0.02
 _FEWEST_TEXTS = 20
 _BLOCK = 10_000
 
@@ -294,7 +296,9 @@ def fit_candidates(
 def is_worth_its_price(concepts: Sequence[Sequence[Candidate]]) -> bool:
     """Whether a language model in the stack is better than the stack without it, over the answers to all concepts.
 
-    Twenty answers of one concept cannot tell; those of all concepts together often can.
+    Twenty answers of one concept cannot tell; those of all concepts together often can. Better is a squared error that
+    is less at a level of 0.05 (one-sided, paired) and by a fiftieth: noise in a stack changes next to nothing, and
+    chance decides the sign.
     """
     paid, free = [], []
     for candidates in concepts:
@@ -303,7 +307,11 @@ def is_worth_its_price(concepts: Sequence[Sequence[Candidate]]) -> bool:
         if with_model is not None and "stacked" in by_name:
             paid.append(with_model.losses)
             free.append(by_name["stacked"].losses)
-    return bool(paid) and not is_tied(np.concatenate(free), np.concatenate(paid))
+    if not paid:
+        return False
+    losses, others = np.concatenate(paid), np.concatenate(free)
+    gain = float((others - losses).mean())
+    return gain > _LEAST_GAIN * float(others.mean()) and not is_tied(others, losses, _ONE_SIDED)
 
 
 def choose_scorer(
@@ -339,12 +347,12 @@ def choose_scorer(
     return ConceptScorer(name, anchors, chosen, tuple(candidates), None, "")
 
 
-def is_tied(losses: Floats, best: Floats) -> bool:
-    """Whether a scorer cannot be told from the best one: by one standard error of the paired difference."""
+def is_tied(losses: Floats, best: Floats, n_errors: float = 1.0) -> bool:
+    """Whether a scorer cannot be told from the best one: by so many standard errors of the paired difference."""
     difference = losses - best
     if len(difference) < 2:
         return True
-    return float(difference.mean()) <= float(difference.std(ddof=1) / np.sqrt(len(difference)))
+    return float(difference.mean()) <= n_errors * float(difference.std(ddof=1) / np.sqrt(len(difference)))
 
 
 def standardise_model(probabilities: Floats) -> Floats:
