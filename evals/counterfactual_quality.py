@@ -252,7 +252,7 @@ async def _ask_model(
     with ReplyStore(cache_dir / "replies.sqlite") as store:
         async with open_chat(
             engine=llm["engine"],
-            urls=llm["url"],
+            urls=(llm["url"],),
             model="",
             api_key_env=llm.get("api_key_env", ""),
             concurrency=llm.get("concurrency", 16),

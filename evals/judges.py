@@ -4,8 +4,15 @@ A seed asks for 40 answers a concept on the training split: half drawn at random
 over the range of the similarity, which scorers are trained on. Everything is then measured on the test split, which
 nothing was chosen on. `stacked_with_noise` has random numbers in the place of the language model, forced into the
 stack (`auc_difference`: what that costs); `stacked_with_scripted` a model that is right nine times of ten.
+
+`chosen` is the scorer that the audits let decide (AUROC 0.5 where none may), `chosen_with_...` beside one of the two
+models: `auc_regret` is what the best of the scorers it was chosen from has more, `used_ratio` how often what the model
+said decides, directly or by the student it taught, `would_have_helped_ratio` in how many of the other cases that would
+have been better. Rules of choice were tried on other draws of the answers (seeds 100 and up).
+
 The language model itself is asked about a sample of the test texts (zero-shot, two wordings, two orders, contextual
-calibration); n says how many.
+calibration); n says how many. `stacked_with_embedded` is the stack with it forced in although its pilot refuses it,
+measured on the same texts (`auc_difference`: with it less without).
 
     python -m evals judges --data DIR [--seeds 10] [--engine embedded|URL] [--only free] [--only llm]
 """
@@ -17,6 +24,7 @@ import os
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +32,17 @@ import numpy as np
 from counterpoise.assets import find_cache_dir
 from counterpoise.audits import audit, measure_kappa
 from counterpoise.concept_model import Pilot, make_concept_scorer, run_pilot
-from counterpoise.concept_scorers import FREE_SCORERS, Views, make_anchors, make_views, take_views
+from counterpoise.concept_scorers import (
+    FREE_SCORERS,
+    Stack,
+    Views,
+    cross_fit_ranker,
+    fit_ranker,
+    make_anchors,
+    make_views,
+    take_views,
+    weigh_scorers,
+)
 from counterpoise.concepts import (
     Candidate,
     choose_scorer,
@@ -114,15 +132,16 @@ def run(settings: Settings) -> Iterator[Result]:
     if not settings.only or "llm" in settings.only:
         with open_engine(settings.engine) as llm:
             asked = asyncio.run(_ask_model(llm, train, test, gold, cache_dir))
-        yield from report_model(test, *asked)
+        yield from report_model(test, *asked[:3])
+        yield from report_forced(train, test, gold, asked[1], asked[3])
 
 
 def report_free(train: Split, test: Split, gold: Mapping[int, Mapping[str, Gold]]) -> Iterator[Result]:
     """The scorers that cost no token, their stack, and the stack with two made-up models."""
     found: dict[tuple[str, str, str], list[float]] = defaultdict(list)
-    chosen: dict[tuple[str, str], list[float]] = defaultdict(list)
+    chosen: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for seed, answers in gold.items():
-        fitted: dict[str, dict[str, list[Candidate]]] = defaultdict(dict)
+        fitted: dict[str, dict[str, list[tuple[Candidate, float]]]] = defaultdict(dict)
         for concept in CONCEPTS:
             _measure(concept, seed, answers[concept], train, test, found, fitted)
         _choose(fitted, chosen)
@@ -140,9 +159,11 @@ def report_free(train: Split, test: Split, gold: Mapping[int, Mapping[str, Gold]
         yield Result(
             "judges", f"cebab/{concept}", "stacked_with_noise", "auc_difference", value, low, high, len(falls)
         )
-    for (concept, arm), values in chosen.items():
-        value = float(np.mean(values))
-        yield Result("judges", f"cebab/{concept}", arm, "used_ratio", value, _NOTHING, _NOTHING, len(values))
+    for (concept, arm, metric), values in chosen.items():
+        low, high = interval(resample_means(values)) if metric.startswith("auc") else (_NOTHING, _NOTHING)
+        yield Result(
+            "judges", f"cebab/{concept}", arm, metric, float(np.mean(values)), low, high, len(values)
+        )
 
 
 def report_model(
@@ -181,6 +202,70 @@ def report_model(
     )
 
 
+def report_forced(
+    train: Split,
+    test: Split,
+    gold: Mapping[int, Mapping[str, Gold]],
+    judged: Mapping[str, Floats],
+    said: Mapping[tuple[int, str], Floats],
+) -> Iterator[Result]:
+    """The stack with the language model forced into it, pilot or not: what that costs on the sample of test texts.
+
+    Args:
+        train: the split of the answers.
+        test: the other.
+        gold: by seed and concept the answers.
+        judged: by concept (n, 2) the model's probabilities for test texts, NaN where it was not asked.
+        said: by seed and concept (t,) its probabilities of yes for the training rows.
+    """
+    for concept in CONCEPTS:
+        truth = test.truth[concept]
+        rows = np.flatnonzero(~np.isnan(judged[concept][:, 0]) & (truth >= 0))
+        if len(np.unique(truth[rows])) < 2:
+            continue
+        views, found = take_views(test.views[concept], rows), []
+        for seed, answers in gold.items():
+            own = answers[concept]
+            good = ~np.isnan(said[seed, concept])
+            asked = replace(
+                own, training_rows=own.training_rows[good], training_truth=own.training_truth[good]
+            )
+            pair = force_model(
+                train.views[concept], asked, said[seed, concept][good], views, judged[concept][rows, 1]
+            )
+            found.append([compute_auroc(np.column_stack([-one, one]), truth[rows]) for one in pair])
+        table = np.array(found)
+        for metric, values in (("auc", table[:, 1]), ("auc_difference", table[:, 1] - table[:, 0])):
+            low, high = interval(resample_means(values.tolist()))
+            extra = {"seeds": len(values)}
+            arm, mean = "stacked_with_embedded", float(values.mean())
+            yield Result("judges", f"cebab/{concept}", arm, metric, mean, low, high, len(rows), extra=extra)
+
+
+def force_model(
+    reference: Views, gold: Gold, said: Floats, views: Views, judged: Floats
+) -> tuple[Floats, Floats]:
+    """(n,) scores of the stack of free scorers, and of the same with a model in it, weighed by the same answers.
+
+    Args:
+        reference: texts that scorers are scaled on.
+        gold: answers; the training half is read.
+        said: (t,) the model's probabilities for that half.
+        views: of n texts to score.
+        judged: (n,) the model's probabilities for these.
+    """
+    rows, truth = gold.training_rows, gold.training_truth
+    fitted = {name: fit_ranker(name, reference, rows, truth) for name in FREE_SCORERS}
+    rankers = {name: ranker for name, ranker in fitted.items() if ranker is not None}
+    crossed = {name: cross_fit_ranker(name, reference, rows, truth) for name in rankers}
+    shown = {name: column for name, column in crossed.items() if column is not None}
+    scaled = standardise_model(np.concatenate([said, judged]))
+    mine, others = scaled[: len(said)], {"llm": scaled[len(said) :]}
+    without = Stack(rankers, weigh_scorers(shown, truth))
+    with_model = Stack(rankers, weigh_scorers({**shown, "llm": mine}, truth))
+    return without.score(views), with_model.score(views, others)
+
+
 def _measure(
     concept: str,
     seed: int,
@@ -188,7 +273,7 @@ def _measure(
     train: Split,
     test: Split,
     found: dict[tuple[str, str, str], list[float]],
-    fitted: dict[str, dict[str, list[Candidate]]],
+    fitted: dict[str, dict[str, list[tuple[Candidate, float]]]],
 ) -> None:
     known = np.flatnonzero(test.truth[concept] >= 0)
     views, truth = take_views(test.views[concept], known), test.truth[concept][known]
@@ -205,43 +290,55 @@ def _measure(
         ),
     }
     for kind, (candidates, given) in sets.items():
+        fitted[kind][concept] = []
         for candidate in candidates:
-            arm = (
-                candidate.name
-                if not kind
-                else {"stacked_with_llm": f"stacked_with_{kind}", "llm": kind}.get(candidate.name, "")
-            )
+            probabilities = candidate.stack.predict(views, given)
+            auc = compute_auroc(probabilities, truth)
+            fitted[kind][concept].append((candidate, auc))
+            named = {"stacked_with_llm": f"stacked_with_{kind}", "llm": kind}
+            arm = named.get(candidate.name, "") if kind else candidate.name
             if not arm:
                 continue
-            probabilities = candidate.stack.predict(views, given)
             answers = probabilities.argmax(axis=1)
-            found[concept, arm, "auc"].append(compute_auroc(probabilities, truth))
+            found[concept, arm, "auc"].append(auc)
             found[concept, arm, "accuracy"].append(float((answers == truth).mean()))
             found[concept, arm, "kappa"].append(measure_kappa(answers, truth)[0])
-        fitted[kind][concept] = candidates
 
 
 def _choose(
-    fitted: Mapping[str, Mapping[str, list[Candidate]]], chosen: dict[tuple[str, str], list[float]]
+    fitted: Mapping[str, Mapping[str, list[tuple[Candidate, float]]]],
+    chosen: dict[tuple[str, str, str], list[float]],
 ) -> None:
-    """Which scorer decides in each concept, with no model and with each of the two."""
+    """Which scorer decides in each concept, with no model and with each of the two, and what a better choice gains."""
     for kind, concepts in fitted.items():
-        pays = is_worth_its_price(list(concepts.values()))
-        for concept, candidates in concepts.items():
+        pays = is_worth_its_price([[candidate for candidate, _ in pairs] for pairs in concepts.values()])
+        for concept, pairs in concepts.items():
             nowhere = np.empty((0, 0), np.float32)
+            candidates = [candidate for candidate, _ in pairs]
             decided = choose_scorer(concept, nowhere, candidates, is_paid_worthwhile=pays).chosen
-            if kind:
-                chosen[concept, kind].append(float(decided is not None and "llm" in decided.stack.weights))
+            worth = {id(candidate): auc for candidate, auc in pairs}
+            auc = worth[id(decided)] if decided else 0.5
+            arm = f"chosen_with_{kind}" if kind else "chosen"
+            chosen[concept, arm, "auc"].append(auc)
+            chosen[concept, arm, "auc_regret"].append(max(worth.values()) - auc)
+            chosen[concept, arm, "decided_ratio"].append(float(decided is not None))
+            if not kind:
+                for name in (*FREE_SCORERS, "stacked"):
+                    is_it = decided is not None and decided.name == name
+                    chosen[concept, name, "used_ratio"].append(float(is_it))
                 continue
-            for name in (*FREE_SCORERS, "stacked"):
-                chosen[concept, name].append(float(decided is not None and decided.name == name))
+            is_used = decided is not None and bool({"llm", "student"} & set(decided.stack.weights))
+            chosen[concept, kind, "used_ratio"].append(float(is_used))
+            if not is_used:
+                best = max(worth[id(candidate)] for candidate in candidates if candidate.price)
+                chosen[concept, kind, "would_have_helped_ratio"].append(float(best > auc))
 
 
 async def _ask_model(
     llm: Mapping[str, Any], train: Split, test: Split, gold: Mapping[int, Mapping[str, Gold]], cache_dir: Any
-) -> tuple[dict[int, Pilot], dict[str, Floats], list[float]]:
-    """The pilots of all seeds, the model's answers about a sample of the test texts, and what each pilot cost."""
-    pilots, tokens = {}, []
+) -> tuple[dict[int, Pilot], dict[str, Floats], list[float], dict[tuple[int, str], Floats]]:
+    """The pilots, the answers about a sample of test texts, what each pilot cost, the answers about training rows."""
+    pilots, tokens, said = {}, [], {}
     judged = {concept: np.full((len(test.records), 2), np.nan) for concept in CONCEPTS}
 
     def open_chat(store: ReplyStore, limit: int | None) -> ChatClient:
@@ -260,4 +357,7 @@ async def _ask_model(
                 rows = known[sample_by_rank(test.records.ids[known], _TEXTS_FOR_MODEL, "judges")]
                 scorer = make_concept_scorer(chat, concept, meaning)
                 judged[concept][rows] = await scorer.score(test.records.take(rows))
-    return pilots, judged, tokens
+                for seed, answers in gold.items():
+                    asked = train.records.take(answers[concept].training_rows)
+                    said[seed, concept] = (await scorer.score(asked))[:, 1]
+    return pilots, judged, tokens, said

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from counterpoise.concept_model import Pilot, ask_model, make_concept_scorer, run_pilot
+from counterpoise.concept_scorers import cross_fit_stack
 from counterpoise.concepts import (
     Candidate,
     ConceptLabeller,
@@ -17,6 +18,7 @@ from counterpoise.concepts import (
     choose_scorer,
     fit_concepts,
     is_tied,
+    is_worth_its_price,
 )
 from counterpoise.gold import Gold
 from counterpoise.llm import ChatRequest
@@ -133,7 +135,7 @@ def test_where_no_scorer_passes_the_concept_is_left_alone_and_the_report_says_wh
 
 def make_candidate(name: str, losses: list[float], price: float) -> Candidate:
     found = fit(TEXTS, {"food": CONCEPTS["food"]}, {"food": give_answers()}).scorers[0].candidates[-1]
-    return Candidate(name, found.stack, found.result, np.array(losses), price)
+    return Candidate(name, found.stack, found.result, np.array(losses), price, found.auc_low)
 
 
 def test_the_cheapest_of_those_that_cannot_be_told_from_the_best_wins() -> None:
@@ -145,6 +147,50 @@ def test_the_cheapest_of_those_that_cannot_be_told_from_the_best_wins() -> None:
     assert chosen is not None and chosen.name == "stacked"
     chosen = choose_scorer("food", anchors, [paid, make_candidate("stacked", far, 0.0)]).chosen
     assert chosen is not None and chosen.name == "stacked_with_llm"
+
+
+def test_a_model_worth_its_price_decides_unless_the_stack_without_it_is_surely_better_here() -> None:
+    anchors = np.empty((0, 0), np.float32)
+    lucky = make_candidate("taught", [0.0, 0.1] * 10, 0.0)
+    paid = make_candidate("stacked_with_llm", [0.1, 0.2] * 10, 900.0)
+    for losses, decides in (([0.2, 0.1] * 10, "stacked_with_llm"), ([0.0, 0.1] * 10, "taught")):
+        candidates = [lucky, make_candidate("stacked", losses, 0.0), paid]
+        chosen = choose_scorer("food", anchors, candidates, is_paid_worthwhile=True).chosen
+        assert chosen is not None and chosen.name == decides
+    chosen = choose_scorer("food", anchors, candidates, is_paid_worthwhile=False).chosen
+    assert chosen is not None and chosen.name == "taught"
+
+
+def test_a_model_that_changes_next_to_nothing_is_not_worth_its_price() -> None:
+    free = [0.2, 0.3] * 20
+    for gain, pays in ((0.001, False), (0.1, True), (-0.1, False)):
+        with_model = [loss - gain for loss in free]
+        concepts = [
+            [make_candidate("stacked", free, 0.0), make_candidate("stacked_with_llm", with_model, 9.0)]
+        ]
+        assert is_worth_its_price(concepts) is pays
+    assert not is_worth_its_price([[make_candidate("stacked", free, 0.0)]])
+
+
+def test_a_common_concept_is_audited_by_all_its_answers_each_by_what_was_not_shown_it() -> None:
+    rows = np.concatenate([np.arange(60), np.arange(60, 100)])
+    audited = np.array([*range(18), 60, 61])  # two texts without it: their interval alone says nothing
+    trained = np.setdiff1d(rows, audited)[::3]
+    common = Gold(audited, TRUTH[audited], trained, TRUTH[trained])
+    scorer = fit(TEXTS, {"food": CONCEPTS["food"]}, {"food": common}).scorers[0]
+    assert scorer.chosen is not None and scorer.chosen.result is not None
+    assert scorer.chosen.result.is_weak and scorer.chosen.result.n == 20 and not scorer.chosen.is_weak
+
+
+def test_a_cross_fitted_stack_is_shown_no_answer() -> None:
+    truth = np.arange(20) % 2
+    luck = np.random.default_rng(3).normal(size=20)
+    flipped = np.where(np.arange(20) == 7, 1 - truth, truth)
+    given = {"sure": 2.0 * truth - 1.0, "luck": luck}
+    told, others = cross_fit_stack(given, truth), cross_fit_stack(given, flipped)
+    assert told is not None and others is not None
+    assert ((told > 0.5) == (truth == 1)).all() and (others[7] > 0.5) == (truth[7] == 1)
+    assert cross_fit_stack(given, np.zeros(20, dtype=np.int64)) is None
 
 
 RECORDS = make_records(TEXTS, TRUTH.tolist())

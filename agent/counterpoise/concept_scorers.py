@@ -155,11 +155,7 @@ def cross_fit_ranker(name: str, reference: Views, rows: Integers, truth: Integer
         ranker = fit_ranker(name, reference, rows, truth)
         return None if ranker is None else ranker.standardise(take_views(reference, rows))
     scores = np.zeros(len(rows))
-    # Folds by turns within each answer, so that every part has both kinds.
-    folds = np.empty(len(rows), dtype=np.int64)
-    for answer in (0, 1):
-        mine = np.flatnonzero(truth == answer)
-        folds[mine] = np.arange(len(mine)) % _N_FOLDS
+    folds = _divide(truth)
     for fold in range(_N_FOLDS):
         inside, outside = folds != fold, np.flatnonzero(folds == fold)
         if not len(outside):
@@ -170,6 +166,36 @@ def cross_fit_ranker(name: str, reference: Views, rows: Integers, truth: Integer
         assert ranker is not None  # noqa: S101 (there are answers enough)
         scores[outside] = ranker.standardise(take_views(reference, rows[outside]))
     return scores
+
+
+def _divide(truth: Integers) -> Integers:
+    """(m,) folds, by turns within each answer, so that every part has both kinds."""
+    folds = np.empty(len(truth), dtype=np.int64)
+    for answer in (0, 1):
+        mine = np.flatnonzero(truth == answer)
+        folds[mine] = np.arange(len(mine)) % _N_FOLDS
+    return folds
+
+
+def cross_fit_stack(scores: Mapping[str, Floats], truth: Integers) -> Floats | None:
+    """(m,) probabilities of present, each from weights and a curve that were not shown its answer.
+
+    Args:
+        scores: by name (m,) cross-fitted scores of answered texts.
+        truth: (m,) their answers.
+
+    Returns:
+        None where the answers are too few.
+    """
+    present, folds = np.zeros(len(truth)), _divide(truth)
+    for fold in np.unique(folds):
+        inside, outside = folds != fold, folds == fold
+        if not can_train(truth[inside]):
+            return None
+        weights = weigh_scorers({name: column[inside] for name, column in scores.items()}, truth[inside])
+        total = np.sum([weight * scores[name] for name, weight in weights.items()], axis=0)
+        present[outside] = calibrate(total[inside], truth[inside])(total[outside])[:, 1]
+    return present
 
 
 def weigh_scorers(scores: Mapping[str, Floats], truth: Integers) -> dict[str, float]:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.mixture import GaussianMixture
 
-from counterpoise.audits import Audit, audit, describe_audit
+from counterpoise.audits import WEAK_AUROC, Audit, audit, describe_audit, measure_auroc
 from counterpoise.concept_scorers import (
     FREE_SCORERS,
     Calibration,
@@ -26,6 +26,7 @@ from counterpoise.concept_scorers import (
     calibrate,
     can_train,
     cross_fit_ranker,
+    cross_fit_stack,
     fit_ranker,
     fit_student,
     make_anchors,
@@ -44,6 +45,8 @@ ABSENT_UP_TO = 0.3
 MOST_REFERENCE_TEXTS = 5_000
 """Texts that scorers are scaled on and taught by; answered ones besides."""
 
+_ONE_SIDED = 1.645  # standard errors of a one-sided test at 0.05
+_LEAST_GAIN = 0.02
 _FEWEST_TEXTS = 20
 _BLOCK = 10_000
 
@@ -58,6 +61,9 @@ class Candidate:
         result: its audit on rows drawn at random; None without answers.
         losses: (a,) squared error of the probability on each audited row.
         price: tokens for 1,000 records.
+        auc_low: lower end of its AUROC over the audited and the training rows together, the latter cross-fitted: no
+            answer is judged by what was trained on it, and twenty rows alone hold too few texts that lack a common
+            concept. Over the audited rows alone where the others are too few.
     """
 
     name: str
@@ -65,6 +71,12 @@ class Candidate:
     result: Audit | None
     losses: Floats
     price: float = 0.0
+    auc_low: float = float("nan")
+
+    @property
+    def is_weak(self) -> bool:
+        """Whether it may not decide: its AUROC is not surely above 0.6."""
+        return not self.auc_low > WEAK_AUROC
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,10 +268,8 @@ def fit_candidates(
         if not np.isnan(llm).any():
             given["llm"] = standardise_model(llm)
             shown["llm"] = given["llm"][rows]
-        extra = "llm" if given else "student"
-        if extra in shown:
-            names = [name for name in shown if name in (*FREE_SCORERS, extra)]
-            mixes.append(weigh_scorers({name: shown[name] for name in names}, truth))
+        if not set(shown) <= set(FREE_SCORERS):
+            mixes.append(weigh_scorers(shown, truth))
     singles = [{name: 1.0} for name in shown]
     candidates = []
     for weights in [*singles, *mixes]:
@@ -274,14 +284,21 @@ def fit_candidates(
         result = audit(probabilities, gold.audit_truth, names=("absent", "present"))
         losses = (probabilities[:, 1] - gold.audit_truth) ** 2
         asked = 0.0 if llm is None else 1.0 - float(np.isnan(llm).mean())
-        candidates.append(Candidate(name, stack, result, losses, price * asked if paid else 0.0))
+        low = result.auc_low
+        spread = cross_fit_stack({key: shown[key] for key in weights}, truth)
+        if spread is not None:
+            both = np.concatenate([probabilities, np.column_stack([1.0 - spread, spread])])
+            low = measure_auroc(both, np.concatenate([gold.audit_truth, truth]))[1]
+        candidates.append(Candidate(name, stack, result, losses, price * asked if paid else 0.0, low))
     return candidates
 
 
 def is_worth_its_price(concepts: Sequence[Sequence[Candidate]]) -> bool:
     """Whether a language model in the stack is better than the stack without it, over the answers to all concepts.
 
-    Twenty answers of one concept cannot tell; those of all concepts together often can.
+    Twenty answers of one concept cannot tell; those of all concepts together often can. Better is a squared error that
+    is less at a level of 0.05 (one-sided, paired) and by a fiftieth: noise in a stack changes next to nothing, and
+    chance decides the sign.
     """
     paid, free = [], []
     for candidates in concepts:
@@ -290,7 +307,11 @@ def is_worth_its_price(concepts: Sequence[Sequence[Candidate]]) -> bool:
         if with_model is not None and "stacked" in by_name:
             paid.append(with_model.losses)
             free.append(by_name["stacked"].losses)
-    return bool(paid) and not is_tied(np.concatenate(free), np.concatenate(paid))
+    if not paid:
+        return False
+    losses, others = np.concatenate(paid), np.concatenate(free)
+    gain = float((others - losses).mean())
+    return gain > _LEAST_GAIN * float(others.mean()) and not is_tied(others, losses, _ONE_SIDED)
 
 
 def choose_scorer(
@@ -304,23 +325,21 @@ def choose_scorer(
 
     Best is the smallest squared error of the probability. Another cannot be told from it where the mean difference on
     the same rows is within one standard error; of several at the price of the best the best stays. Where a model
-    was found to be worth its price over all concepts, its stack comes first among these: a dozen rows of one concept
-    are no reason to do without it.
+    was found to be worth its price over all concepts, its stack decides unless the stack without it is surely better
+    here: the luckiest of a dozen scorers on twenty rows of one concept is no reason to do without it.
     """
+    by_name = {candidate.name: candidate for candidate in candidates}
     best = min(candidates, key=lambda candidate: float(candidate.losses.mean()))
     tied = [candidate for candidate in candidates if is_tied(candidate.losses, best.losses)]
-    chosen = min(
-        tied,
-        key=lambda candidate: (
-            not candidate.name.startswith("stacked_with_") if is_paid_worthwhile else candidate.price,
-            float(candidate.losses.mean()),
-        ),
-    )
-    result = chosen.result
-    if result is None or result.is_weak:
-        n = 0 if result is None else result.n
+    chosen = min(tied, key=lambda candidate: (candidate.price, float(candidate.losses.mean())))
+    paid = by_name.get("stacked_with_llm") or by_name.get("stacked_with_student")
+    if is_paid_worthwhile and paid and is_tied(paid.losses, by_name["stacked"].losses):
+        chosen = paid
+    if chosen.is_weak:
+        n = 0 if chosen.result is None else chosen.result.n
         note = (
-            f"No scorer passes its audit on {n} rows for '{name}' (the best has an AUROC interval that touches 0.6), "
+            f"No scorer passes its audit on {n} rows for '{name}' (the best has an AUROC interval that touches 0.6, "
+            "with the cross-fitted training rows too), "
             "so its cells are left alone: 20 answers more (counterpoise label --ask 40) or a clearer definition "
             "would help."
         )
@@ -328,12 +347,12 @@ def choose_scorer(
     return ConceptScorer(name, anchors, chosen, tuple(candidates), None, "")
 
 
-def is_tied(losses: Floats, best: Floats) -> bool:
-    """Whether a scorer cannot be told from the best one: by one standard error of the paired difference."""
+def is_tied(losses: Floats, best: Floats, n_errors: float = 1.0) -> bool:
+    """Whether a scorer cannot be told from the best one: by so many standard errors of the paired difference."""
     difference = losses - best
     if len(difference) < 2:
         return True
-    return float(difference.mean()) <= float(difference.std(ddof=1) / np.sqrt(len(difference)))
+    return float(difference.mean()) <= n_errors * float(difference.std(ddof=1) / np.sqrt(len(difference)))
 
 
 def standardise_model(probabilities: Floats) -> Floats:
