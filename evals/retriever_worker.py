@@ -2,10 +2,10 @@
 
 Reads a file of specifications (a JSON object a line) and prints nDCG@10 of each held-out query, a line for each::
 
-    kind       adapter (a square matrix on frozen vectors) or minilm (all weights)
+    kind       adapter (a square matrix on frozen vectors) or minilm (its last layers; see `minilm_worker`)
     seed       order of the batches, choice among several positives
-    how        epochs, batch, rate, negatives (hard ones a row), temperature, tokens (minilm: of a passage, at most),
-               rows (what becomes of several positives; see `iterate_batches`)
+    how        epochs, batch, rate, negatives (hard ones a row), temperature, rows (what becomes of several positives;
+               see `iterate_batches`); minilm: layers that are trained, tokens of a text that are read
     instances  [query, [positives], [negatives]], as places in `texts`
     corpus     places of the passages that are searched
     held_out   [query, [relevant passages]], as places
@@ -33,7 +33,12 @@ def main() -> None:
     with Path(sys.argv[1]).open(encoding="utf-8") as file:
         for line in file:
             spec = json.loads(line)
-            scores = train_adapter(spec) if spec["kind"] == "adapter" else train_minilm(spec)
+            if spec["kind"] == "adapter":
+                scores = train_adapter(spec)
+            else:
+                from evals.minilm_worker import train_minilm
+
+                scores = train_minilm(spec)
             print(json.dumps(scores), flush=True)
 
 
@@ -112,46 +117,6 @@ def train_adapter(spec: dict[str, Any]) -> list[float]:
         corpus = encode(spec["corpus"]).numpy()
         queries = encode([one[0] for one in spec["held_out"]]).numpy()
     return score(queries @ corpus.T, spec)
-
-
-def train_minilm(spec: dict[str, Any]) -> list[float]:
-    """All weights of the sentence transformer."""
-    import torch
-    from sentence_transformers import SentenceTransformer
-
-    torch.manual_seed(spec["seed"])
-    how = spec["how"]
-    model = SentenceTransformer(spec["model"], device="cpu", local_files_only=True)
-    model.max_seq_length = how["tokens"]
-    texts = json.loads(Path(spec["texts"]).read_text(encoding="utf-8"))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=how["rate"], weight_decay=0.01)
-    answers = {one[0]: set(one[1]) for one in spec["instances"]}
-
-    def encode(places: Sequence[int]) -> Any:
-        features = model.preprocess([texts[place] for place in places])
-        return torch.nn.functional.normalize(model(features)["sentence_embedding"], dim=-1)
-
-    model.train()
-    for batch in iterate_batches(spec):
-        negatives = encode([place for one in batch for place in one[2]])
-        loss = compute_loss(
-            torch,
-            encode([one[0] for one in batch]),
-            encode([one[1] for one in batch]),
-            negatives.reshape(len(batch), how["negatives"], -1),
-            find_same(torch, batch, answers),
-            how["temperature"],
-        )
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-    model.eval()
-    corpus = model.encode(
-        [texts[place] for place in spec["corpus"]], batch_size=32, normalize_embeddings=True
-    )
-    queries = model.encode([texts[one[0]] for one in spec["held_out"]], normalize_embeddings=True)
-    return score(np.asarray(queries) @ np.asarray(corpus).T, spec)
 
 
 def score(similarities: Any, spec: dict[str, Any]) -> list[float]:

@@ -50,6 +50,30 @@ def test_arms_differ_only_in_what_was_planted_and_found(
         assert (planted in arms["remove"]) == (not found)
 
 
+def test_what_is_taken_apart_is_clean_data_with_one_thing_more(made_up: retriever_training.Set) -> None:
+    arms, held_out = retriever_training.make_arms(made_up, 1, 1.0)
+    apart, same = retriever_training.take_apart(arms, held_out)
+    assert apart["clean"] == arms["clean"] and same == held_out
+    n_judged = 0
+    for clean, planted, twice, every, judged in zip(
+        arms["clean"],
+        arms["planted"],
+        apart["positive_twice"],
+        apart["all_relabelled"],
+        apart["judged_relabelled"],
+        strict=True,
+    ):
+        assert twice.positives == clean.positives * 2 and twice.negatives == clean.negatives
+        assert every.positives == (*clean.positives, planted.negatives[0])
+        n_judged += len(judged.positives) - 1
+    assert n_judged == sum(len(made_up.qrels[one.query_id]) == 2 for one in arms["clean"])
+    assert all(
+        one in relabelled.positives
+        for alarms, relabelled in zip(apart["false_alarms"], arms["relabel"], strict=True)
+        for one in alarms.positives
+    )
+
+
 def test_rows_are_of_pairs_or_of_queries() -> None:
     instances = [[0, [10, 11], [20, 21]], [1, [12], [22, 23]], [2, [13], [24]]]
     how = {"epochs": 1, "batch": 8, "negatives": 2, "rows": "pairs"}
