@@ -6,11 +6,11 @@ nothing, which for the simple ways a preview shows before a token is spent; for 
 when they are there. `over the best simple way` is the harder question whether added rows are worth using: both
 differences are taken from the simple way that inner validation puts first.
 
-Of what adding rows will bring *before* they are there a run says nothing. Three candidates for that are tried here, all
-without a token: `headroom` (one less the best simple AUROC of inner validation); `last doubling`, how much lower the
-AUROC of logit adjustment is with half of the rows of the rare labels; and `learning curve`, which takes the fall of
-1 - AUROC per doubling as a power law (Hestness et al., 2017, Deep learning scaling is predictable, empirically) and
-follows it to as many rows as the largest label has.
+`before a token` is what `counterpoise preview` knows: inner validation of the simple ways, and of records the forecast
+of `counterpoise.forecasts` (what half of the rare rows are worth, followed to as many records as the run would add),
+here for the first three draws of each part. It is compared with `added_rows` less logit adjustment, which it is counted
+from, and with the simple ways in one list, all over doing nothing. `headroom` (one less the best simple AUROC of inner
+validation) stands beside it as the plainest forecast there is.
 
 Rank correlations are Spearman's; their intervals resample whole parts (data set, size, pool), since draws of a part
 are alike.
@@ -22,30 +22,29 @@ are alike.
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import softmax
 from scipy.stats import spearmanr
 
-from counterpoise.metrics import compute_auroc
-from counterpoise.records import Integers
-from counterpoise.splits import keyed_rank
-from counterpoise.students import Rows, make_rows, predict
-from counterpoise_retrievers.encoders import Encoder
+import counterpoise
+from counterpoise.forecasts import BASELINE
 from evals.common import Floats, Result, Settings, interval
-from evals.minority_text import CORPORA, GAPS, N_RARE, SIMPLE_ARMS, Corpus, divide_draw, open_encoder
+from evals.minority_text import CORPORA, GAPS, N_RARE, SIMPLE_ARMS, divide_draw, draw_pool, make_job
 from evals.tables import read_results
 
 LINES = Path(__file__).parent / "results" / "minority_text.jsonl"
 ADDED_ARMS = ("added_rows", "averaged")
-N_FOLDS = 5
-N_HALVES = 3
+N_SEEDS = 3
+"""Draws of a part that are previewed."""
+
+NO_SERVER = {"engine": "server", "url": "http://127.0.0.1:9/v1"}  # a preview asks none
 N_RESAMPLES = 1000
+EVERY_ACTION = "before a token, every action over nothing"
 
 
 @dataclass(frozen=True)
@@ -81,9 +80,12 @@ class Point:
 Table = Mapping[tuple[str, str, str, str], tuple[Sequence[float | None], Sequence[float]]]
 """(part, student, metric, arm) -> inner validation and test value of every draw."""
 
+Foreseen = Mapping[tuple[str, str, str, int], float]
+"""(part, student, metric, seed) -> gain over logit adjustment that a preview forecasts for its records."""
+
 
 def run(settings: Settings) -> Iterator[Result]:
-    """The table; with `quick` without the learning curve."""
+    """The table."""
     table = read_table(read_results(LINES))
     over_nothing, over_best = list_points(table, "nothing"), list_points(table, "", ADDED_ARMS)
     for metric in GAPS:
@@ -98,13 +100,23 @@ def run(settings: Settings) -> Iterator[Result]:
             yield from correlate(title, metric, select(points, metric, kinds))
     mine = [point for point in over_best if point.metric == "auroc" and point.arm == "added_rows"]
     headroom = [replace(point, forecast=find_headroom(table, point)) for point in mine]
-    yield from correlate("before, by headroom", "auroc", headroom)
-    if not settings.quick:
-        for name, curves in forecast_by_curves(settings, mine).items():
-            yield from correlate(f"before, by {name}", "auroc", curves)
-            for kind in ("written", "adopted"):
-                chosen = select(curves, "auroc", (kind,))
-                yield from correlate(f"before, by {name}, {kind} rows", "auroc", chosen)
+    yield from correlate("before a token, by headroom", "auroc", headroom)
+    known = foresee(settings, table, N_SEEDS)
+    for metric in GAPS:
+        records = list_foreseen(table, known, metric, BASELINE)
+        for title, points in (
+            ("before a token, records over logit adjustment", records),
+            ("before a token, written rows", select(records, metric, ("written",))),
+            ("before a token, adopted rows", select(records, metric, ("adopted",))),
+            (
+                EVERY_ACTION,
+                [
+                    *list_foreseen(table, known, metric, "nothing"),
+                    *(point for point in select(over_nothing, metric, ("simple",)) if point.seed < N_SEEDS),
+                ],
+            ),
+        ):
+            yield from correlate(title, metric, points, keeps_points=title == EVERY_ACTION)
 
 
 def read_table(lines: Iterable[Mapping[str, Any]]) -> Table:
@@ -162,8 +174,10 @@ def select(points: Sequence[Point], metric: str, kinds: Sequence[str]) -> list[P
     return [point for point in points if point.metric == metric and point.kind in kinds]
 
 
-def correlate(title: str, metric: str, points: Sequence[Point]) -> Iterator[Result]:
-    """Rank correlation, and the share of points whose sign was foretold."""
+def correlate(
+    title: str, metric: str, points: Sequence[Point], *, keeps_points: bool = False
+) -> Iterator[Result]:
+    """Rank correlation, and the share of points whose sign was foretold; the points too, for the picture."""
     parts = sorted({point.part for point in points})
     if len(parts) < 3:
         return
@@ -179,9 +193,12 @@ def correlate(title: str, metric: str, points: Sequence[Point]) -> Iterator[Resu
     whole = _measure(np.concatenate(list(pairs.values())))
     for place, name in enumerate(("rank_correlation", "sign_foretold_ratio")):
         low, high = interval(np.array([values[place] for values in drawn]))
-        yield Result(
-            "forecast", metric, title, name, whole[place], low, high, len(points), extra={"parts": len(parts)}
-        )
+        extra: dict[str, Any] = {"parts": len(parts)}
+        if keeps_points and not place:
+            extra["points"] = [
+                [point.kind, round(point.forecast, 4), round(point.realised, 4)] for point in points
+            ]
+        yield Result("forecast", metric, title, name, whole[place], low, high, len(points), extra=extra)
 
 
 def _measure(pairs: Floats) -> tuple[float, float]:
@@ -192,58 +209,45 @@ def _measure(pairs: Floats) -> tuple[float, float]:
     return float(spearmanr(forecast, realised).statistic), float(same.mean())
 
 
-def forecast_by_curves(settings: Settings, points: Sequence[Point]) -> dict[str, list[Point]]:
-    """The same points with the gain that the learning curve of the draw's own rows foretells, by either reading."""
-    encoder = open_encoder()
-    corpora: dict[str, Corpus] = {}
-    known: dict[tuple[str, str, int], tuple[float, float]] = {}
-    found: dict[str, list[Point]] = {"last doubling": [], "learning curve": []}
-    for point in points:
-        name, _, size = point.part.removesuffix("+pool").partition("@")
-        if name not in corpora:
-            corpora[name] = CORPORA[name](settings.data)
-        key = (point.part.removesuffix("+pool"), point.student, point.seed)
-        if key not in known:
-            corpus = replace(corpora[name], n_rare=int(size or N_RARE))
-            known[key] = follow_curve(corpus, encoder, point.student, point.seed)
-            print(f"learning curve of {key}: {known[key]}", file=sys.stderr, flush=True)
-        for gain, curve in zip(known[key], found.values(), strict=True):
-            curve.append(replace(point, forecast=gain))
+def foresee(settings: Settings, table: Table, n_seeds: int) -> Foreseen:
+    """What previews of the first draws of every part say; with `quick` of the first draw of the first two parts."""
+    parts = list(dict.fromkeys(part for part, *_ in table))
+    if settings.quick:
+        parts, n_seeds = parts[:2], 1
+    found: dict[tuple[str, str, str, int], float] = {}
+    for part in parts:
+        name, _, size = part.removesuffix("+pool").partition("@")
+        corpus = replace(CORPORA[name](settings.data), n_rare=int(size or N_RARE))
+        for seed in range(min(n_seeds, count_draws(table, part))):
+            train, _, rest = divide_draw(corpus, seed)
+            pool = draw_pool(corpus, rest, seed) if part.endswith("+pool") else []
+            with tempfile.TemporaryDirectory() as folder:
+                preview = counterpoise.preview(make_job(corpus, train, pool, NO_SERVER, seed, folder))
+            # The last action of a student counts what the earlier ones add.
+            for forecast in preview.forecasts:
+                for metric in GAPS:
+                    found[part, forecast["student"], metric, seed] = forecast[metric]
+        print(f"preview of {part}", file=sys.stderr, flush=True)
     return found
 
 
-def follow_curve(corpus: Corpus, encoder: Encoder, student: str, seed: int) -> tuple[float, float]:
-    """The gain in AUROC of the last doubling of rare rows, and that of as many of them as the largest label has."""
-    names = sorted(corpus.labels)
-    train, _, _ = divide_draw(corpus, seed)
-    texts = np.array([text for text, _ in train], dtype=object)
-    labels = np.array([names.index(label) for _, label in train])
-    rows = make_rows(texts, encoder.encode(list(texts)), labels)
-    rare = np.array([label in corpus.rare for _, label in train])
-    folds = np.empty(len(train), dtype=np.int64)
-    for label in range(len(names)):
-        members = np.flatnonzero(labels == label)
-        folds[members[keyed_rank(texts[members], "folds")]] = np.arange(len(members)) % N_FOLDS
-    whole = measure_error(student, rows, folds, np.ones(len(train), dtype=np.bool_), len(names))
-    halves = []
-    for turn in range(N_HALVES):
-        kept = ~rare
-        for label in np.unique(labels[rare]):
-            members = np.flatnonzero(labels == label)
-            order = members[keyed_rank(texts[members], f"half {turn}")]
-            kept[order[: (len(order) + 1) // 2]] = True
-        halves.append(measure_error(student, rows, folds, kept, len(names)))
-    half = float(np.mean(halves))
-    ratio = min(1.0, whole / max(half, 1e-9))
-    return half - whole, float(whole * (1 - ratio ** np.log2(corpus.full / corpus.n_rare)))
+def count_draws(table: Table, part: str) -> int:
+    """Draws of a part in the lines."""
+    return max(len(came) for (name, *_), (_, came) in table.items() if name == part)
 
 
-def measure_error(student: str, rows: Rows, folds: Integers, kept: NDArray[np.bool_], n_labels: int) -> float:
-    """1 - AUROC of logit adjustment by cross-validation over all rows, trained on those that are `kept`."""
-    table = np.zeros((len(rows), n_labels))
-    for fold in range(N_FOLDS):
-        outside = folds == fold
-        table[outside] = predict(
-            "logit_adjustment", student, rows.take(~outside & kept), rows.take(outside), n_labels
+def list_foreseen(table: Table, known: Foreseen, metric: str, base: str) -> list[Point]:
+    """Forecasts of records, made before a token was spent, over logit adjustment or over `base`."""
+    points = []
+    for (part, student, what, seed), gain in known.items():
+        if what != metric:
+            continue
+        said = {arm: table[part, student, metric, arm][0][seed] for arm in {BASELINE, base}}
+        before, other = said[BASELINE], said[base]
+        if before is None or other is None:
+            continue
+        realised = (
+            table[part, student, metric, "added_rows"][1][seed] - table[part, student, metric, base][1][seed]
         )
-    return 1 - compute_auroc(softmax(table, axis=1) if n_labels > 2 else table, rows.labels)
+        points.append(Point(part, student, metric, "added_rows", seed, before - other + gain, realised))
+    return points

@@ -1,4 +1,4 @@
-"""The picture of `forecast`: what inner validation said of every action, and what the test rows say.
+"""The picture of `forecast`: what was said of every action before a token was spent, and what the test rows say.
 
 python -m evals.forecast_picture docs/forecast.svg
 """
@@ -9,17 +9,20 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from evals.forecast import ADDED_ARMS, LINES, Point, list_points, read_table
+from evals.forecast import ADDED_ARMS, LINES, list_points, read_table
 from evals.minority_text import GAPS
 from evals.tables import HEADINGS, read_results
 
 SIDE = 300
 GAP = 70
 COLOURS = {"simple": "#8a8f98", "written": "#1f6feb", "adopted": "#d9730d"}
-TITLES = {"nothing": "gain over doing nothing", "": "gain over the best simple way"}
+FORECASTS = LINES.with_name("forecast.jsonl")
+
+Points = Sequence[tuple[str, float, float]]
+"""Kind of action, forecast, outcome."""
 
 
-def draw(panels: Sequence[tuple[str, Sequence[Point]]]) -> str:
+def draw(panels: Sequence[tuple[str, Points]]) -> str:
     """An SVG of two columns: forecast across, outcome upwards, in points of 100, with the diagonal."""
     n_rows = (len(panels) + 1) // 2
     width, height = 2 * SIDE + 3 * GAP, n_rows * (SIDE + GAP) + GAP
@@ -42,8 +45,8 @@ def draw(panels: Sequence[tuple[str, Sequence[Point]]]) -> str:
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def _draw_panel(title: str, points: Sequence[Point]) -> Iterator[str]:
-    values = [100 * value for point in points for value in (point.forecast, point.realised)]
+def _draw_panel(title: str, points: Points) -> Iterator[str]:
+    values = [100 * value for _, *pair in points for value in pair]
     low, high = min([*values, 0.0]), max([*values, 1.0])
     step = next(step for step in (1, 2, 5, 10, 20, 50, 100) if (high - low) / step <= 8)
 
@@ -61,22 +64,27 @@ def _draw_panel(title: str, points: Sequence[Point]) -> Iterator[str]:
         yield f'<text x="{x:.1f}" y="{SIDE + 15}" text-anchor="middle">{tick}</text>'
         yield f'<text x="-6" y="{y + 4:.1f}" text-anchor="end">{tick}</text>'
     yield f'<path d="M0 {SIDE}L{SIDE} 0" stroke="#888" stroke-dasharray="4 4"/>'
-    for point in sorted(points, key=lambda point: list(COLOURS).index(point.kind)):
-        x, y = go(100 * point.forecast), SIDE - go(100 * point.realised)
-        yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="{COLOURS[point.kind]}" fill-opacity="0.6"/>'
-    yield f'<text x="{SIDE / 2}" y="{SIDE + 33}" text-anchor="middle">inner validation, points</text>'
+    for kind, forecast, realised in sorted(points, key=lambda point: list(COLOURS).index(point[0])):
+        x, y = go(100 * forecast), SIDE - go(100 * realised)
+        yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="{COLOURS[kind]}" fill-opacity="0.6"/>'
+    yield f'<text x="{SIDE / 2}" y="{SIDE + 33}" text-anchor="middle">forecast, points</text>'
     yield f'<text transform="translate(-38 {SIDE / 2}) rotate(-90)" text-anchor="middle">test rows, points</text>'
 
 
 def main(path: Path) -> None:
-    """Write the picture."""
+    """Write the picture: before a token over doing nothing, and with the rows at hand over the best simple way."""
+    told = {line["data"]: line["points"] for line in read_results(FORECASTS) if "points" in line}
     table = read_table(read_results(LINES))
-    panels = []
+    panels: list[tuple[str, Points]] = [
+        (f"{HEADINGS[metric]}, before a token, over doing nothing", told[metric]) for metric in GAPS
+    ]
     for metric in GAPS:
-        for base, title in TITLES.items():
-            points = list_points(table, base, ADDED_ARMS) if not base else list_points(table, base)
-            mine = [point for point in points if point.metric == metric]
-            panels.append((f"{HEADINGS[metric]}, {title}", mine))
+        mine = [
+            (point.kind, point.forecast, point.realised)
+            for point in list_points(table, "", ADDED_ARMS)
+            if point.metric == metric
+        ]
+        panels.append((f"{HEADINGS[metric]}, with the rows at hand, over the best simple way", mine))
     path.write_text(draw(panels), encoding="utf-8")
 
 

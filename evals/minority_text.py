@@ -32,7 +32,7 @@ from threadpoolctl import threadpool_limits
 import counterpoise
 from counterpoise.assets import find_cache_dir
 from counterpoise.events import ignore
-from counterpoise.job import job_from
+from counterpoise.job import Job, job_from
 from counterpoise.metrics import compute_auroc, compute_macro_f1
 from counterpoise.preparation import make_encoder
 from counterpoise.scorers import SimilarityScorer
@@ -78,6 +78,7 @@ RIVAL_WAYS = {"": "nothing", "_adjusted": "logit_adjustment", "_our_way": "added
 
 OUR_ARMS = ("unverified", "added_rows", "averaged", "counterpoise")
 N_RARE = 15
+QUICK_BUDGET = "2k"
 METRICS = ("macro_f1", "macro_f1_natural", "auroc")
 GAPS = {"macro_f1": "gap_closed_ratio", "auroc": "auroc_gap_closed_ratio"}
 
@@ -227,6 +228,8 @@ def run(settings: Settings) -> Iterator[Result]:
     with open_engine(settings.engine) as llm:
         for name, n_rare, with_pool in list_parts(settings.only, quick=settings.quick):
             corpus = replace(CORPORA[name](settings.data), n_rare=n_rare)
+            if settings.quick:
+                corpus = replace(corpus, budget=QUICK_BUDGET, seeds=1)
             yield from run_corpus(corpus, llm, encoder, settings, with_pool=with_pool)
 
 
@@ -238,7 +241,8 @@ def list_parts(only: Sequence[str], *, quick: bool) -> list[tuple[str, int, bool
     """
     if not only:
         sizes = (N_RARE,) if quick else (N_RARE, 5, 50)
-        return [(name, size, pool) for size in sizes for name in CORPORA for pool in (False, True)]
+        names = ("cebab", "sms_spam") if quick else tuple(CORPORA)
+        return [(name, size, pool) for size in sizes for name in names for pool in (False, True)]
     parts = []
     for wanted in only:
         name, _, size = wanted.removesuffix("+pool").partition("@")
@@ -258,7 +262,7 @@ def run_corpus(
     corpus: Corpus, llm: Mapping[str, Any], encoder: Encoder, settings: Settings, *, with_pool: bool
 ) -> Iterator[Result]:
     """All draws of one data set."""
-    n_seeds = settings.seeds or (2 if settings.quick else corpus.seeds)
+    n_seeds = settings.seeds or corpus.seeds
     scores: dict[tuple[str, str, str], list[float]] = {}
     validation: dict[tuple[str, str, str], list[float]] = {}
     tokens: list[float] = []
@@ -305,21 +309,7 @@ def run_draw(
     train, extra, rest = divide_draw(corpus, seed)
     pool = draw_pool(corpus, rest, seed) if with_pool else []
     with tempfile.TemporaryDirectory() as folder:
-        job: dict[str, Any] = {"pool": {"text": [text for text, _ in pool]}} if pool else {}
-        run_ = counterpoise.run(
-            job_from(
-                data=_as_columns(train),
-                held_out=_as_columns(corpus.test),
-                text="text",
-                label="label",
-                labels=dict(corpus.labels),
-                llm=dict(llm),
-                budget=corpus.budget,
-                seed=seed,
-                output=str(Path(folder) / "run"),
-                **job,
-            )
-        )
+        run_ = counterpoise.run(make_job(corpus, train, pool, llm, seed, folder))
         added = [row for row in run_.dataset["train"] if row["provenance"]["kind"] != "original"]
         refused = [row for row in run_.rejected if row["reason"] not in ("empty", "refusal", "prompt_echo")]
         spend = run_.report_data["spend"]
@@ -423,6 +413,29 @@ def read_validation(
         for metric in GAPS:
             said["counterpoise", student, metric] = said[arm, student, metric]
     return said
+
+
+def make_job(
+    corpus: Corpus,
+    train: Sequence[tuple[str, str]],
+    pool: Sequence[tuple[str, str]],
+    llm: Mapping[str, Any],
+    seed: int,
+    folder: str,
+) -> Job:
+    """The job of a draw; its run directory lies in `folder`."""
+    return job_from(
+        data=_as_columns(train),
+        held_out=_as_columns(corpus.test),
+        text="text",
+        label="label",
+        labels=dict(corpus.labels),
+        llm=dict(llm),
+        budget=corpus.budget,
+        seed=seed,
+        output=str(Path(folder) / "run"),
+        **({"pool": {"text": [text for text, _ in pool]}} if pool else {}),
+    )
 
 
 def _as_columns(pairs: Sequence[tuple[str, str]]) -> dict[str, list[str]]:

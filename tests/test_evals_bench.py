@@ -122,4 +122,15 @@ def test_forecast_ranks_actions_and_is_drawn() -> None:
     over_best = forecast.list_points(table, "", forecast.ADDED_ARMS)
     assert over_best[0].forecast == pytest.approx(0.2)
     assert forecast.find_headroom(table, over_best[0]) == pytest.approx(0.4)
-    ElementTree.fromstring(draw([("AUROC", points), ("none", [])]))
+    drawn = [(point.kind, point.forecast, point.realised) for point in points]
+    ElementTree.fromstring(draw([("AUROC", drawn), ("none", [])]))
+
+
+def test_what_a_preview_foresees_is_compared_with_what_records_brought() -> None:
+    said = {"nothing": ([0.5], [0.4]), "logit_adjustment": ([0.7], [0.6]), "added_rows": ([0.9], [0.85])}
+    table = {("set", "tfidf_lr", "auroc", arm): pair for arm, pair in said.items()}
+    known = {("set", "tfidf_lr", "auroc", 0): 0.1, ("set", "tfidf_lr", "macro_f1", 0): 0.3}
+    (point,) = forecast.list_foreseen(table, known, "auroc", "logit_adjustment")
+    assert point.forecast == pytest.approx(0.1) and point.realised == pytest.approx(0.25)
+    (point,) = forecast.list_foreseen(table, known, "auroc", "nothing")
+    assert point.forecast == pytest.approx(0.3) and point.realised == pytest.approx(0.45)
