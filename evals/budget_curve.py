@@ -20,7 +20,7 @@ import numpy as np
 
 from counterpoise.students import STUDENTS
 from evals.common import Result, Settings, interval, open_engine, resample_means
-from evals.minority_text import CORPORA, GAPS, SIMPLE_ARMS, open_encoder, run_draw
+from evals.minority_text import CORPORA, GAPS, QUICK_BUDGET, SIMPLE_ARMS, open_encoder, run_draw
 
 BUDGETS = ("5k", "15k", "40k", "120k")
 DATA = ("cebab", "sms_spam")
@@ -37,7 +37,7 @@ def run(settings: Settings) -> Iterator[Result]:
     budgets: Sequence[str] = BUDGETS
     n_seeds = settings.seeds or 3
     if settings.quick:
-        names, budgets, n_seeds = names[:1], BUDGETS[:1], 2
+        names, budgets, n_seeds = names[:1], (QUICK_BUDGET,), 1
     with open_engine(settings.engine) as llm:
         for name in names:
             corpus = CORPORA[name](settings.data)

@@ -35,7 +35,16 @@ from openai import AsyncOpenAI
 from counterpoise.assets import find_cache_dir
 from counterpoise.students import STUDENTS
 from evals.common import Result, Settings, interval, open_engine, resample_means
-from evals.minority_text import CORPORA, GAPS, RIVAL_WAYS, SIMPLE_ARMS, divide_draw, open_encoder, run_draw
+from evals.minority_text import (
+    CORPORA,
+    GAPS,
+    QUICK_BUDGET,
+    RIVAL_WAYS,
+    SIMPLE_ARMS,
+    divide_draw,
+    open_encoder,
+    run_draw,
+)
 
 N_SHOWN = 3
 N_AT_ONCE = 16
@@ -102,12 +111,12 @@ def run(settings: Settings) -> Iterator[Result]:
     """All data sets, or those named with `--only`."""
     encoder = open_encoder()
     names = [name for name in ASKS if not settings.only or name in settings.only]
-    n_seeds = settings.seeds or (2 if settings.quick else 3)
+    n_seeds = settings.seeds or (1 if settings.quick else 3)
     with open_engine(settings.engine) as llm:
         for name in names[:1] if settings.quick else names:
             corpus = CORPORA[name](settings.data)
             if settings.quick:
-                corpus = replace(corpus, budget="5k")
+                corpus = replace(corpus, budget=QUICK_BUDGET)
             (rare,) = corpus.rare
             scores: dict[tuple[str, str, str], list[float]] = {}
             spent: dict[tuple[str, str], list[float]] = {}
