@@ -186,7 +186,7 @@ def test_a_cross_fitted_stack_is_shown_no_answer() -> None:
     truth = np.arange(20) % 2
     luck = np.random.default_rng(3).normal(size=20)
     flipped = np.where(np.arange(20) == 7, 1 - truth, truth)
-    given: dict[str, Floats] = {"sure": np.asarray(2.0 * truth - 1.0, dtype=np.float64), "luck": luck}
+    given: dict[str, Floats] = {"sure": (2.0 * truth - 1.0).astype(np.float64), "luck": luck}
     told, others = cross_fit_stack(given, truth), cross_fit_stack(given, flipped)
     assert told is not None and others is not None
     assert ((told > 0.5) == (truth == 1)).all() and (others[7] > 0.5) == (truth[7] == 1)
