@@ -102,12 +102,12 @@ def run(settings: Settings) -> Iterator[Result]:
     """All data sets, or those named with `--only`."""
     encoder = open_encoder()
     names = [name for name in ASKS if not settings.only or name in settings.only]
-    n_seeds = settings.seeds or (2 if settings.quick else 3)
+    n_seeds = settings.seeds or (1 if settings.quick else 3)
     with open_engine(settings.engine) as llm:
         for name in names[:1] if settings.quick else names:
             corpus = CORPORA[name](settings.data)
             if settings.quick:
-                corpus = replace(corpus, budget="5k")
+                corpus = replace(corpus, budget="2k")
             (rare,) = corpus.rare
             scores: dict[tuple[str, str, str], list[float]] = {}
             spent: dict[tuple[str, str], list[float]] = {}
