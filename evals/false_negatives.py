@@ -1,6 +1,6 @@
 """False negatives among mined training negatives: does the cascade find them, and is it honest about what it missed?
 
-Five parts (`--only`):
+Seven parts (`--only`):
 
 - `cranfield`: half of each query's known relevant documents are hidden among mined negatives; judges with set error
   rates (and perfect ones) relabel them. Precision and recall are measured, computed from the rates, and compared with
@@ -10,6 +10,8 @@ Five parts (`--only`):
 - `model`: a real model, by default the embedded one, as both judges: what it is allowed to change.
 - `scifact`: a retriever trained on clean triples, on triples with planted false negatives, and on these after removing
   the instance, dropping the negative, or relabelling it; nDCG@10 on held-out queries. See `retriever_training`.
+- `scifact_why`: what in relabelling costs or pays there, one thing at a time.
+- `cranfield_training`: the same where half of each query's relevant documents are hidden among what is mined.
 
     python -m evals false_negatives --data DIR [--only cranfield] [--seeds N]
 """
@@ -49,7 +51,15 @@ N_MODEL_NEGATIVES = 3
 
 def run(settings: Settings) -> Iterator[Result]:
     """All parts, or those named."""
-    parts = settings.only or ("cranfield", "coverage", "fiqa", "model", "scifact")
+    parts = settings.only or (
+        "cranfield",
+        "coverage",
+        "fiqa",
+        "model",
+        "scifact",
+        "scifact_why",
+        "cranfield_training",
+    )
     if "cranfield" in parts:
         yield from run_cranfield(settings)
     if "coverage" in parts:
@@ -64,6 +74,14 @@ def run(settings: Settings) -> Iterator[Result]:
         from evals.retriever_training import run_scifact
 
         yield from run_scifact(settings)
+    if "scifact_why" in parts:
+        from evals.retriever_training import run_why
+
+        yield from run_why(settings)
+    if "cranfield_training" in parts:
+        from evals.retriever_training import run_cranfield_training
+
+        yield from run_cranfield_training(settings)
 
 
 def encode(texts: Sequence[str]) -> Floats:

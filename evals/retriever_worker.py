@@ -2,8 +2,10 @@
 
 Reads a file of specifications (a JSON object a line) and prints nDCG@10 of each held-out query, a line for each::
 
-    kind       adapter (a square matrix on frozen vectors) or minilm (all weights)
+    kind       adapter (a square matrix on frozen vectors) or minilm (its last layers; see `minilm_worker`)
     seed       order of the batches, choice among several positives
+    how        epochs, batch, rate, negatives (hard ones a row), temperature, rows (what becomes of several positives;
+               see `iterate_batches`); minilm: layers that are trained, tokens of a text that are read
     instances  [query, [positives], [negatives]], as places in `texts`
     corpus     places of the passages that are searched
     held_out   [query, [relevant passages]], as places
@@ -25,30 +27,41 @@ from typing import Any
 
 import numpy as np
 
-ADAPTER = {"epochs": 12, "batch": 32, "rate": 1e-3, "negatives": 7, "temperature": 0.05}
-MINILM = {"epochs": 1, "batch": 16, "rate": 3e-5, "negatives": 3, "temperature": 0.05}
-MAX_TOKENS = 96
-
 
 def main() -> None:
     """Train and score what the file says, one retriever after the other."""
     with Path(sys.argv[1]).open(encoding="utf-8") as file:
         for line in file:
             spec = json.loads(line)
-            scores = train_adapter(spec) if spec["kind"] == "adapter" else train_minilm(spec)
+            if spec["kind"] == "adapter":
+                scores = train_adapter(spec)
+            else:
+                from evals.minilm_worker import train_minilm
+
+                scores = train_minilm(spec)
             print(json.dumps(scores), flush=True)
 
 
-def iterate_batches(spec: dict[str, Any], how: dict[str, Any]) -> Iterator[list[tuple[int, int, list[int]]]]:
-    """Query, one of its positives, its first hard negatives; every instance once an epoch."""
-    source = random.Random(spec["seed"])
+def iterate_batches(spec: dict[str, Any]) -> Iterator[list[tuple[int, int, list[int]]]]:
+    """Rows of a query, one of its positives, and its first hard negatives, in batches.
+
+    With rows of `pairs` an epoch has a row for every query and positive; with rows of `queries` it has one for every
+    query, with a positive chosen anew.
+    """
+    # Two sources, so that what has one positive a query is trained the same either way.
+    orders, choices = random.Random(f"order {spec['seed']}"), random.Random(f"positive {spec['seed']}")
+    how = spec["how"]
     n_negatives = how["negatives"]
     usable = [one for one in spec["instances"] if one[1] and len(one[2]) >= n_negatives]
+    if how["rows"] == "pairs":
+        usable = [
+            (query, [positive], negatives) for query, positives, negatives in usable for positive in positives
+        ]
     for _ in range(how["epochs"]):
-        order = source.sample(usable, len(usable))
+        order = orders.sample(usable, len(usable))
         for start in range(0, len(order) - 1, how["batch"]):
             yield [
-                (query, source.choice(positives), negatives[:n_negatives])
+                (query, choices.choice(positives), negatives[:n_negatives])
                 for query, positives, negatives in order[start : start + how["batch"]]
             ]
 
@@ -78,7 +91,7 @@ def train_adapter(spec: dict[str, Any]) -> list[float]:
 
     torch.manual_seed(spec["seed"])
     torch.set_num_threads(1)
-    how = ADAPTER | spec.get("how", {})
+    how = spec["how"]
     vectors = torch.from_numpy(np.load(spec["vectors"]).astype(np.float32))
     adapter = torch.nn.Linear(vectors.shape[1], vectors.shape[1], bias=False)
     torch.nn.init.eye_(adapter.weight)
@@ -88,7 +101,7 @@ def train_adapter(spec: dict[str, Any]) -> list[float]:
     def encode(places: Any) -> Any:
         return torch.nn.functional.normalize(adapter(vectors[torch.as_tensor(places)]), dim=-1)
 
-    for batch in iterate_batches(spec, how):
+    for batch in iterate_batches(spec):
         loss = compute_loss(
             torch,
             encode([one[0] for one in batch]),
@@ -104,47 +117,6 @@ def train_adapter(spec: dict[str, Any]) -> list[float]:
         corpus = encode(spec["corpus"]).numpy()
         queries = encode([one[0] for one in spec["held_out"]]).numpy()
     return score(queries @ corpus.T, spec)
-
-
-def train_minilm(spec: dict[str, Any]) -> list[float]:
-    """All weights of the sentence transformer."""
-    import torch
-    from sentence_transformers import SentenceTransformer
-
-    torch.manual_seed(spec["seed"])
-    torch.set_num_threads(2)
-    how = MINILM | spec.get("how", {})
-    model = SentenceTransformer(spec["model"], device="cpu", local_files_only=True)
-    model.max_seq_length = MAX_TOKENS
-    texts = json.loads(Path(spec["texts"]).read_text(encoding="utf-8"))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=how["rate"], weight_decay=0.01)
-    answers = {one[0]: set(one[1]) for one in spec["instances"]}
-
-    def encode(places: Sequence[int]) -> Any:
-        features = model.preprocess([texts[place] for place in places])
-        return torch.nn.functional.normalize(model(features)["sentence_embedding"], dim=-1)
-
-    model.train()
-    for batch in iterate_batches(spec, how):
-        negatives = encode([place for one in batch for place in one[2]])
-        loss = compute_loss(
-            torch,
-            encode([one[0] for one in batch]),
-            encode([one[1] for one in batch]),
-            negatives.reshape(len(batch), how["negatives"], -1),
-            find_same(torch, batch, answers),
-            how["temperature"],
-        )
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-    model.eval()
-    corpus = model.encode(
-        [texts[place] for place in spec["corpus"]], batch_size=32, normalize_embeddings=True
-    )
-    queries = model.encode([texts[one[0]] for one in spec["held_out"]], normalize_embeddings=True)
-    return score(np.asarray(queries) @ np.asarray(corpus).T, spec)
 
 
 def score(similarities: Any, spec: dict[str, Any]) -> list[float]:

@@ -87,6 +87,12 @@ def test_people_see_the_audits_and_the_sentence(
     [
         (["--model", "gpt"], "--model: found 'gpt'; write embedded or a URL"),
         (["--output", "{triples}"], "--output: is the given file; name another one"),
+        (["--output", "{triples}.folder/out.jsonl"], "its folder is not there; make it first"),
+        (
+            ["--gold", "{triples}"],
+            "line 2: is no judgement; a line has a query id, a passage id and a number",
+        ),
+        (["--gold", "{empty}"], "holds no judgements; a line has a query id"),
         (["--form", "csv"], "key 'form'"),
         (["--most-relabels", "-1"], "key 'most_relabels'"),
     ],
@@ -94,7 +100,9 @@ def test_people_see_the_audits_and_the_sentence(
 def test_mistakes_are_one_line(
     triples: Path, arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = [part.format(triples=triples) for part in arguments]
+    empty = triples.with_name("gold.csv")
+    empty.write_text("query,passage\n", encoding="utf-8")
+    given = [part.format(triples=triples, empty=empty) for part in arguments]
     assert cli.execute(["relabel", str(triples), *given]) == 2
     said = capsys.readouterr().err
     assert line in said and len(said.splitlines()) == 1

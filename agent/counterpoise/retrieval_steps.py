@@ -51,9 +51,10 @@ def load_gold(source: str) -> Gold:
     """Known answers: query id, passage id, score a line (tab-separated, or a CSV); above 0 is relevant.
 
     Raises:
-        DataError: the file cannot be read, or a line is no judgement.
+        DataError: the file cannot be read, holds nothing, or a line is no judgement.
     """
     path = Path(source)
+    hint = "a line has a query id, a passage id and a number"
     gold: dict[tuple[str, str], bool] = {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -64,12 +65,17 @@ def load_gold(source: str) -> Gold:
                     gold[query_id, passage_id] = float(score) > 0
                 except ValueError:
                     if number > 1:
-                        hint = "a line has a query id, a passage id and a number"
                         raise DataError(
                             "is no judgement", where=f"{path}: line {number}", hint=hint
                         ) from None
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})", where=str(path)) from error
+    except UnicodeDecodeError as error:
+        raise DataError("is not UTF-8", where=str(path), hint="save it as UTF-8") from error
+    except csv.Error as error:
+        raise DataError(f"is no table ({error})", where=str(path), hint=hint) from error
+    if not gold:
+        raise DataError("holds no judgements", where=str(path), hint=hint)
     return gold
 
 

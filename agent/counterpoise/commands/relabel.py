@@ -74,6 +74,9 @@ def relabel(
     target = Path(output) if output else _name_output(Path(data))
     if target.absolute() == Path(data).absolute():
         raise JobError("is the given file", where="--output", hint="name another one; yours stays as it is")
+    if output and not target.absolute().parent.is_dir():
+        # Told before tokens are spent, not when the result is to be written.
+        raise JobError("its folder is not there", where=f"--output {target}", hint="make it first")
     with session.open_screen() as listener:
         done = relabel_negatives(data, listener=listener, **keys)
     written = write_relabelled(done, Path(data), target, form)
