@@ -54,7 +54,7 @@ N_SEEDS = 5
 N_TEST = 800
 PARTS = ("thin", "wide-food", "wide-service")
 RATES = (3e-5, 5e-5)
-QUICK_HOW = {"fewest_updates": 12, "epochs": 1}
+QUICK_HOW = {"fewest_updates": 1, "epochs": 1}
 
 
 @dataclass(frozen=True)

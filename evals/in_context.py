@@ -69,7 +69,7 @@ def run(settings: Settings) -> Iterator[Result]:
     with open_engine(settings.engine) as llm:
         for concept in concepts:
             column = list(CONCEPTS).index(concept)
-            asked = draw_test(test, column, 4 if settings.quick else N_TEST_CELL)
+            asked = draw_test(test, column, 2 if settings.quick else N_TEST_CELL)
             odds = asyncio.run(ask_all(train, asked, column, n_seeds, llm))
             for (prompt, reading), table in summarise(odds, asked, column).items():
                 tables[concept, prompt, reading] = table
