@@ -15,10 +15,10 @@ neither good nor bad. Gold of the other arms is a classifier on words, trained o
 (folds by original): another representation than the filters' sentence vectors. It shares with them the votes on
 training texts, and with the lexicon that it looks at words. Its own accuracy on human edits is in the table
 (`gold_accuracy`); texts of which it is not sure (below 0.6) are left out of precision and recall, and
-`gold_sure_ratio` says how many remain. Thresholds: those of size and concept on human edits of training texts (`train`
-rows of the table), by filters that never saw their originals; the two for the label on half of the pooled cases, by keyed
-hash of the original: the highest recall at a precision of 0.91. Either half chose the same two, so each half of the
-cases (`pooled_half_0`, `pooled_half_1`) is measured at thresholds that the other chose.
+`gold_sure_ratio` says how many remain. Thresholds: those of size and concept on human edits of training texts
+(`train` rows of the table), by filters that never saw their originals; the two for the label on half of the pooled
+cases, by keyed hash of the original: the highest recall at a precision of 0.91. Either half chose the same two, so each
+half of the cases (`pooled_half_0`, `pooled_half_1`) is measured at thresholds that the other chose.
 
     python -m evals counterfactual_quality --data DIR [--only cebab] [--only human] [--engine URL]
 """
