@@ -7,8 +7,8 @@ stack (`auc_difference`: what that costs); `stacked_with_scripted` a model that 
 
 `chosen` is the scorer that the audits let decide (AUROC 0.5 where none may), `chosen_with_...` beside one of the two
 models: `auc_regret` is what the best of the scorers it was chosen from has more, `used_ratio` how often what the model
-said decides, directly or by the student it taught, `would_have_helped_ratio` in how many of the other cases that would
-have been better. Rules of choice were tried on other draws of the answers (seeds 100 and up).
+said decides, directly or by the student it taught. Rules of choice were tried on other draws of the answers (seeds 100
+and up).
 
 The language model itself is asked about a sample of the test texts (zero-shot, two wordings, two orders, contextual
 calibration); n says how many. `stacked_with_embedded` is the stack with it forced in although its pilot refuses it,
@@ -329,9 +329,6 @@ def _choose(
                 continue
             is_used = decided is not None and bool({"llm", "student"} & set(decided.stack.weights))
             chosen[concept, kind, "used_ratio"].append(float(is_used))
-            if not is_used:
-                best = max(worth[id(candidate)] for candidate in candidates if candidate.price)
-                chosen[concept, kind, "would_have_helped_ratio"].append(float(best > auc))
 
 
 async def _ask_model(

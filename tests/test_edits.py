@@ -222,7 +222,9 @@ def make_evidence(
     ("kind", "evidence", "reason"),
     [
         (Kind.CONCEPT_INJECTION, make_evidence(0.99, 0.9), KEPT),
-        (Kind.CONCEPT_INJECTION, make_evidence(0.55, 0.9), "label_not_confirmed"),
+        (Kind.CONCEPT_INJECTION, make_evidence(0.5, 0.9), "label_not_confirmed"),
+        (Kind.CONCEPT_INJECTION, make_evidence(0.6, 0.9), KEPT),
+        (Kind.COUNTERFACTUAL_EDIT, make_evidence(0.7, 0.0), "label_not_confirmed"),
         (Kind.CONCEPT_INJECTION, make_evidence(0.99, 0.9, is_trusted=False), "label_not_confirmed"),
         (Kind.CONCEPT_INJECTION, make_evidence(0.99, 0.0), "concept_missing"),
         (Kind.COUNTERFACTUAL_EDIT, make_evidence(0.99, 0.0, (State.PRESENT, State.PRESENT)), KEPT),

@@ -11,8 +11,8 @@
 The label scorer is blind: it sees the text alone, neither the wanted label nor the source. Fresh proposals need only
 not be contradicted (`filters.check_labels`); an edit has to be confirmed, because a failed edit looks like its source.
 Whether a concept was added is read off the change: how much nearer to the concept's definition the text has
-come, and how near to it the new words are. Thresholds were chosen on training rows only (see
-`evals/counterfactual_quality.py`).
+come, and how near to it the new words are. How thresholds were chosen stands in
+`evals/counterfactual_quality.py`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from counterpoise.filters import EDITS, KEPT
 from counterpoise.records import ConceptColumns, Floats, Integers, Kind, Proposal, Records, State, Verdict
 
-CONFIRMED_FROM = {Kind.CONCEPT_INJECTION: 0.6, Kind.COUNTERFACTUAL_EDIT: 0.8}
+CONFIRMED_FROM = {Kind.CONCEPT_INJECTION: 0.55, Kind.COUNTERFACTUAL_EDIT: 0.75}
 """Probability of the wanted label, of equally likely ones, from which a blind scorer confirms an edit. A kept label is
 the usual case and a changed one is not, so the second needs more."""
 
