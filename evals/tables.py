@@ -68,7 +68,9 @@ def _name_unit(row: dict[str, Any]) -> str:
 
 
 def write(row: dict[str, Any]) -> str:
-    """A value with its interval, rounded as far as the interval means anything."""
+    """A value with its interval, rounded as far as the interval means anything; nothing where it is not a number."""
+    if row["value"] is None:
+        return ""
     digits = 2 if "ratio" in row["metric"] else 1 if row["unit"] == "tokens" else 3
     if row["low"] is None:
         return f"{row['value']:.{digits}f}"
