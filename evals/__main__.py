@@ -24,7 +24,7 @@ EVALS = {
     "minority_text": "skewed texts: what adding written or adopted records is worth beyond the simple ways",
     "budget_curve": "what written records gain, and what that costs, as the budget grows",
     "peers": "the same model at equal tokens in the hands of a plain script and of distilabel",
-    "forecast": "what inner validation says of an action beforehand against what came out",
+    "forecast": "what a preview and inner validation say of an action, against what came out",
     "mining": "hard negatives and a million vectors: speed, memory, the same negatives as sentence-transformers",
     "surfaced": "natural false negatives of Cranfield among 30 candidates, dense, BM25 and fused",
     "throughput": "requests and tokens a second, and what they cost the client, against a bare loop",

@@ -18,6 +18,8 @@ from evals.tables import read_results, render_markdown
 
 RESULTS = Path(__file__).parent / "results"
 PAGE = Path(__file__).parent / "RESULTS.md"
+LONGEST_OPEN = 40
+"""Lines of tables that are shown without a fold."""
 
 
 def run_all(names: Sequence[str], options: Sequence[str], folder: Path) -> int:
@@ -60,7 +62,10 @@ def render_page(purposes: Mapping[str, str], folder: Path) -> Iterator[str]:
     yield ""
     yield "Made by `python -m evals page` from the lines in `evals/results`; no figure here was typed. Values are means"
     yield "with 95% intervals. How each is measured stands in the head of its module; `python -m evals NAME --data DIR`"
-    yield "makes it anew."
+    yield "makes it anew. Long tables are folded; what a figure misses is said above them."
+    yield ""
+    for name, purpose in purposes.items():
+        yield f"- [{name}](#{name}): {purpose}"
     yield ""
     for name, purpose in purposes.items():
         path, note = folder / f"{name}.jsonl", folder / f"{name}.md"
@@ -72,7 +77,10 @@ def render_page(purposes: Mapping[str, str], folder: Path) -> Iterator[str]:
             yield from note.read_text(encoding="utf-8").splitlines()
             yield ""
         if path.is_file():
-            yield from render_markdown(read_results(path))
+            tables = list(render_markdown(read_results(path)))
+            if len(tables) > LONGEST_OPEN:
+                tables = ["<details>", "<summary>Tables</summary>", "", *tables, "</details>", ""]
+            yield from tables
         else:
             yield "Not measured yet."
             yield ""
