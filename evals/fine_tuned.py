@@ -42,7 +42,7 @@ from counterpoise.cell_ways import Marks, make_marks, shrink_cells
 from counterpoise.records import Floats
 from counterpoise.students import fit_log_probabilities, log_prior
 from counterpoise_retrievers.encoders import Encoder
-from evals.common import Result, Settings, interval, resample_means
+from evals.common import Result, Settings, interval, need_packages, resample_means
 from evals.concept_agent import adopt, as_records, draw_pool, predict_concepts
 from evals.concept_bias import QUICK, Answers, Right, mark, summarise
 from evals.concept_texts import Texts, draw_thin, draw_wide, load_texts
@@ -99,6 +99,7 @@ class Arm:
 
 def run(settings: Settings) -> Iterator[Result]:
     """The settings, or those named with `--only`."""
+    need_packages("torch", "transformers")
     encoder = open_encoder()
     train = load_texts(settings.data, ["train_inclusive"], encoder, QUICK[0] if settings.quick else None)
     if "tune" in settings.only:

@@ -83,7 +83,7 @@ class Split:
     def __init__(self, settings: Settings, name: str, encoder: CachedEncoder) -> None:
         rows = read_jsonl(find_file(settings.data, f"cebab/{name}.jsonl.gz"))
         if settings.quick:
-            rows = rows[: 300 if name.startswith("train") else 60]
+            rows = rows[: 300 if name.startswith("train") else 30]
         texts = [str(row["text"]) for row in rows]
         passages = make_passages(texts, encoder.encode(texts), encoder)
         self.views: dict[str, Views] = {

@@ -52,7 +52,7 @@ from counterpoise.relabel.retrieval_result import RelabelledInstances
 from counterpoise.retrieval_io import Collection, Instance, Passage
 from counterpoise.splits import keyed_rank
 from counterpoise_retrievers.hard_negatives import mine_hard_negatives
-from evals.common import Floats, Result, Settings, interval, resample_means
+from evals.common import Floats, Result, Settings, interval, need_packages, resample_means
 from evals.false_negatives import Planted, encode, load_collection, plant_cranfield, relabel
 from evals.scripted_judges import FIRST, SECOND, DirectJudges
 
@@ -120,9 +120,12 @@ class Set:
 
 
 def run_scifact(settings: Settings) -> Iterator[Result]:
-    """Both retrievers, or with `--only adapter` (or `minilm`) one."""
+    """Both retrievers, or with `--only adapter` (or `minilm`) one; with `quick` the adapter."""
+    need_packages("torch", "sentence_transformers")
     data = load_set(load_collection(settings.data, "scifact"))
-    kinds = [kind for kind in N_SEEDS if kind in settings.only] or list(N_SEEDS)
+    kinds = [kind for kind in N_SEEDS if kind in settings.only] or list(N_SEEDS)[
+        : 1 if settings.quick else None
+    ]
     for kind in kinds:
         n_seeds = settings.seeds or (2 if settings.quick else N_SEEDS[kind])
         for rows in ROWS[kind]:

@@ -57,6 +57,13 @@ def test_the_page_holds_figures_notes_and_gaps(tmp_path: Path) -> None:
     assert page.endswith("Not measured yet.\n")
 
 
+def test_what_is_not_a_number_leaves_its_cell_empty(tmp_path: Path) -> None:
+    write_line(tmp_path, "startup", metric="seconds", value=None)
+    assert "- check, counterpoise: seconds  s" in "\n".join(
+        suite.render_page({"startup": "seconds"}, tmp_path)
+    )
+
+
 def test_the_committed_page_is_up_to_date() -> None:
     assert (
         suite.PAGE.read_text(encoding="utf-8")
