@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from counterpoise.planner import COMPLETIONS_PER_REQUEST, Costs, Offer, expect_tokens_per_accepted, make_plan
@@ -130,6 +130,15 @@ def test_acceptance_is_smoothed_so_that_one_failure_does_not_close_a_cell() -> N
 CELLS = st.sampled_from([A, B, C])
 
 
+@example(  # one more request of which less than half a record is expected
+    needs={B: 3},
+    prices=dict.fromkeys((A, B, C, MOST), 1),
+    adoptable={},
+    contrasted=set(),
+    tried={B: (10, 0, 0)},
+    remaining=1,
+    round_number=4,
+)
 @settings(deadline=None, max_examples=200)
 @given(
     needs=st.dictionaries(CELLS, st.integers(0, 5000), max_size=3),

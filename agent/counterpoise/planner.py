@@ -207,8 +207,8 @@ def _write(
         n_contrast = _round_up(n_requests * CONTRAST_RATIO) if contrast and n_requests else 0
     if not n_requests:
         return [], left
-    # Where the tokens do not reach for all that is wanted, the plan says what they do reach for.
-    wanted = min(wanted, n_requests * COMPLETIONS_PER_REQUEST * ratio)
+    # Where the tokens do not reach for all that is wanted, the plan says what they do reach for, one record at least.
+    wanted = max(1.0, min(wanted, n_requests * COMPLETIONS_PER_REQUEST * ratio))
     items = [
         PlanItem(Action.MINORITY, cell, round(wanted), round_number, index, n_requests, n_requests * price)
     ]
@@ -217,7 +217,7 @@ def _write(
             PlanItem(
                 Action.MINORITY,
                 contrast,
-                round(wanted * CONTRAST_RATIO),
+                max(1, round(wanted * CONTRAST_RATIO)),
                 round_number,
                 index + 1,
                 n_contrast,
