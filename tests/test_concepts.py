@@ -159,6 +159,11 @@ def test_a_model_worth_its_price_decides_unless_the_stack_without_it_is_surely_b
         assert chosen is not None and chosen.name == decides
     chosen = choose_scorer("food", anchors, candidates, is_paid_worthwhile=False).chosen
     assert chosen is not None and chosen.name == "taught"
+    # Where one free scorer alone could be fitted there is no stack of them; the best stands for it.
+    for losses, decides in (([0.2, 0.1] * 10, "stacked_with_llm"), ([0.0, 0.1] * 10, "similarity")):
+        alone = make_candidate("similarity", losses, 0.0)
+        chosen = choose_scorer("food", anchors, [alone, paid], is_paid_worthwhile=True).chosen
+        assert chosen is not None and chosen.name == decides
 
 
 def test_a_model_that_changes_next_to_nothing_is_not_worth_its_price() -> None:

@@ -333,7 +333,7 @@ def choose_scorer(
     tied = [candidate for candidate in candidates if is_tied(candidate.losses, best.losses)]
     chosen = min(tied, key=lambda candidate: (candidate.price, float(candidate.losses.mean())))
     paid = by_name.get("stacked_with_llm") or by_name.get("stacked_with_student")
-    if is_paid_worthwhile and paid and is_tied(paid.losses, by_name["stacked"].losses):
+    if is_paid_worthwhile and paid and is_tied(paid.losses, by_name.get("stacked", best).losses):
         chosen = paid
     if chosen.is_weak:
         n = 0 if chosen.result is None else chosen.result.n
