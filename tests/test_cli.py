@@ -315,10 +315,17 @@ def test_a_run_from_preview_to_report(reviews: Path, own_cache: Path, capfd: Cap
         assert cli.execute(["preview", *run]) == 0
         shown = capfd.readouterr().out
         assert "Ways that cost no token" in shown and "lovely" in shown and "Estimated tokens: " in shown
+        assert "Forecast of a whole run" in shown
         assert cli.execute(["preview", *run, "--json"]) == 0
         last = json.loads(capfd.readouterr().out.splitlines()[-1])
         assert last["event"] == "preview" and last["deficits"][0]["cell"] == "negative"
         assert last["plan"] and len(last["prompts"]) <= 2 and last["estimated_tokens"] <= 20_000
+        assert [(one["action"], one["student"]) for one in last["forecasts"]] == [
+            ("minority", "minilm_lr"),
+            ("minority", "tfidf_lr"),
+        ]
+        n_written = {item["cell"]: item["count"] for item in last["plan"]}["negative"]
+        assert all(one["records"] >= n_written and one["macro_f1"] >= 0 for one in last["forecasts"])
         assert server.n_requests == 0, "a preview spends nothing"
 
         assert cli.execute(["run", *run, "--json"]) == 0

@@ -31,7 +31,8 @@ def make_skewed(n_thin: int, n_large: int, seed: int = 0) -> Rows:
 
 def forecast(rows: Rows, counts: Mapping[Action, Mapping[int, int]]) -> list[Forecast]:
     ids = as_objects([f"id{row}" for row in range(len(rows))])
-    return forecast_gains(rows, ids, np.arange(len(rows)) % N_FOLDS, 2, counts)
+    folds = np.arange(len(rows)) % N_FOLDS
+    return forecast_gains(rows, ids, folds, 2, score_arms(rows, folds, 2, [BASELINE]), counts)
 
 
 def test_more_records_are_worth_more_and_adopted_ones_most() -> None:

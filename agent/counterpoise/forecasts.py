@@ -11,12 +11,12 @@ Ten rows make a rough forecast. It says in which data sets more records are wort
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from counterpoise.measures import score_arms
+from counterpoise.measures import ArmScore, score_arms
 from counterpoise.metrics import METRICS
 from counterpoise.records import Action, Integers, Objects
 from counterpoise.splits import sample_by_rank
@@ -53,6 +53,7 @@ def forecast_gains(
     ids: Objects,
     folds: Integers,
     n_labels: int,
+    simple: Sequence[ArmScore],
     counts: Mapping[Action, Mapping[int, int]],
 ) -> list[Forecast]:
     """Forecast what records are worth.
@@ -62,6 +63,7 @@ def forecast_gains(
         ids: (n,) their ids; halves are drawn by them.
         folds: (n,) their folds.
         n_labels: k.
+        simple: what the ways that cost no token have on the same rows and folds, logit adjustment among them.
         counts: action -> label index -> records that it would add, in the order in which they are carried out.
 
     Returns:
@@ -72,7 +74,7 @@ def forecast_gains(
     have = np.bincount(rows.labels, minlength=n_labels)
     if not thin or have[thin].min() < _FEWEST_ROWS:
         return []
-    loss = _measure_loss(rows, ids, folds, n_labels, thin)
+    loss = _measure_loss(rows, ids, folds, n_labels, simple, thin)
     effective = np.zeros(n_labels)
     n_records = 0
     forecasts = []
@@ -107,22 +109,21 @@ def compute_factor(n_rows: int, n_more: float) -> float:
 
 
 def _measure_loss(
-    rows: Rows, ids: Objects, folds: Integers, n_labels: int, thin: list[int]
+    rows: Rows, ids: Objects, folds: Integers, n_labels: int, simple: Sequence[ArmScore], thin: Sequence[int]
 ) -> dict[tuple[str, str], float]:
     """What logit adjustment loses when half of the rows of the thin labels are taken from its training rows."""
-    n_folds = int(folds.max()) + 1
-    tables = []
-    for draw in (None, *range(N_HALVES)):
+    whole = {score.student: score for score in simple if score.arm == BASELINE}
+    halves = []
+    for draw in range(N_HALVES):
         # A row that is left out everywhere is still scored in its own fold, so both sides answer the same rows.
-        left_out = np.zeros((len(rows), n_folds))
-        for label in thin if draw is not None else ():
+        left_out = np.zeros((len(rows), int(folds.max()) + 1))
+        for label in thin:
             members = np.flatnonzero(rows.labels == label)
-            dropped = members[sample_by_rank(ids[members], len(members) // 2, f"half {draw}")]
-            left_out[dropped] = 1
-        tables.append(score_arms(rows, folds, n_labels, [BASELINE], left_out))
-    full, *halves = ({score.student: score for score in table} for table in tables)
+            left_out[members[sample_by_rank(ids[members], len(members) // 2, f"half {draw}")]] = 1
+        scores = score_arms(rows, folds, n_labels, [BASELINE], left_out)
+        halves.append({score.student: score for score in scores})
     return {
-        (student, metric): getattr(full[student], metric)
+        (student, metric): getattr(whole[student], metric)
         - float(np.mean([getattr(half[student], metric) for half in halves]))
         for student in STUDENTS
         for metric in METRICS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from counterpoise.cell_choice import choose_cell_way
@@ -11,7 +12,7 @@ from counterpoise.forecasts import Forecast, forecast_gains
 from counterpoise.job import Job
 from counterpoise.llm import ChatClient, ChatRequest, ScriptedChatClient, TokenBudget
 from counterpoise.loop import find_skewed_cells, measure_simple_ways, open_workshop
-from counterpoise.measures import MOST_VALIDATION_ROWS
+from counterpoise.measures import MOST_VALIDATION_ROWS, ArmScore
 from counterpoise.preparation import Inputs, prepare
 from counterpoise.records import Action, Capabilities
 from counterpoise.rounds import (
@@ -48,7 +49,7 @@ async def make_preview(job: Job, listener: Listener) -> dict[str, Any]:
         if item.action is Action.MINORITY and len(prompts) < _MOST_PROMPTS:
             shown = choose_demonstrations(shop, item.cell)
             prompts.append(shop.generator.make_requests(item, shown, capabilities)[0].prompt)
-    forecasts = make_forecasts(shop, chat, capabilities, job.budget.tokens)
+    forecasts = _make_forecasts(shop, scores, chat, capabilities, job.budget.tokens)
     advice = [
         f"Without a token: {arm.replace('_', ' ')} is the best way for {student}."
         for student, arm in best.items()
@@ -84,8 +85,12 @@ async def make_preview(job: Job, listener: Listener) -> dict[str, Any]:
     }
 
 
-def make_forecasts(
-    shop: Workshop, chat: ChatClient, capabilities: Capabilities, limit: int | None
+def _make_forecasts(
+    shop: Workshop,
+    simple: Sequence[ArmScore],
+    chat: ChatClient,
+    capabilities: Capabilities,
+    limit: int | None,
 ) -> list[Forecast]:
     """What the records of a whole run are expected to be worth; none on data too large to be measured."""
     train = shop.inputs.train
@@ -93,7 +98,8 @@ def make_forecasts(
         return []
     rows = make_rows(train.records.texts, train.vectors, train.records.labels, zero_shot=train.zero_shot)
     counts = foresee_records(shop, chat, capabilities, limit)
-    return forecast_gains(rows, train.records.ids, shop.inputs.folds, len(train.records.label_names), counts)
+    n_labels = len(train.records.label_names)
+    return forecast_gains(rows, train.records.ids, shop.inputs.folds, n_labels, simple, counts)
 
 
 def _advise_on_cells(job: Job, inputs: Inputs) -> list[str]:

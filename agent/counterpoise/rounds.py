@@ -319,7 +319,8 @@ def foresee_records(
         Action -> label index -> records, for adopting and for minority text.
     """
     ledger = Ledger()
-    deficits = [deficit for deficit in list_deficits(shop, ledger) if _is_label(deficit.cell)]
+    found = find_all_deficits(shop.inputs.train.records, shop.inputs, shop.target, ["label"])
+    deficits = [deficit for deficit in found if is_short(deficit)]
     offers = _make_offers(deficits, shop, ledger, chat, capabilities)
     adopted = {deficit.cell: min(deficit.need, offers[deficit.cell].n_adoptable) for deficit in deficits}
     plan = make_plan(
@@ -336,10 +337,6 @@ def foresee_records(
         action: {names.index(cell.label): count for cell, count in counts.items()}
         for action, counts in ((Action.ADOPT, adopted), (Action.MINORITY, written))
     }
-
-
-def _is_label(cell: Cell) -> bool:
-    return not cell.concept and not cell.attribute
 
 
 async def carry_out(
