@@ -7,15 +7,20 @@ import csv
 import gzip
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from counterpoise.assets import find_cache_dir
+
+if TYPE_CHECKING:
+    from counterpoise.llm import ChatClient
 
 Floats = NDArray[np.float64]
 
@@ -138,3 +143,30 @@ def open_engine(engine: str) -> Iterator[dict[str, Any]]:
             "api_key_env": "COUNTERPOISE_EVAL_KEY",
             "concurrency": N_SLOTS,
         }
+
+
+@contextlib.asynccontextmanager
+async def open_model(llm: Mapping[str, Any]) -> AsyncIterator[ChatClient]:
+    """A client of what `open_engine` gave, without a budget, with the product's store of replies.
+
+    Args:
+        llm: `engine`, `url`, and where there are `api_key_env` and `concurrency`.
+    """
+    from counterpoise.engines import open_chat
+    from counterpoise.events import ignore
+    from counterpoise.llm import ReplyStore, TokenBudget
+
+    cache_dir = find_cache_dir()
+    with ReplyStore(cache_dir / "replies.sqlite") as store:
+        async with open_chat(
+            engine=llm["engine"],
+            urls=(llm["url"],),
+            model="",
+            api_key_env=llm.get("api_key_env", ""),
+            concurrency=llm.get("concurrency", 16),
+            store=store,
+            budget=TokenBudget(None),
+            cache_dir=cache_dir,
+            listener=ignore,
+        ) as chat:
+            yield chat

@@ -55,7 +55,7 @@ from counterpoise.records import Action, Cell, ConceptColumns, Floats, Kind, Pla
 from counterpoise.splits import keyed_hash, keyed_rank
 from counterpoise.students import fit_log_probabilities, log_prior
 from counterpoise_retrievers.encoders import Encoder
-from evals.common import Result, Settings, interval, open_engine
+from evals.common import Result, Settings, interval, open_engine, open_model
 from evals.edit_cases import (
     CONCEPTS,
     Case,
@@ -251,32 +251,17 @@ def edit_by_model(reviews: Reviews, encoder: Encoder, settings: Settings) -> lis
 async def _ask_model(
     reviews: Reviews, cases: Sequence[Case], encoder: Encoder, llm: Mapping[str, Any]
 ) -> list[Case]:
-    from counterpoise.assets import find_cache_dir
-    from counterpoise.engines import find_capabilities, open_chat
-    from counterpoise.events import ignore
-    from counterpoise.llm import ReplyStore, TokenBudget
+    from counterpoise.engines import find_capabilities
 
     made: list[Case] = []
-    cache_dir = find_cache_dir()
-    with ReplyStore(cache_dir / "replies.sqlite") as store:
-        async with open_chat(
-            engine=llm["engine"],
-            urls=(llm["url"],),
-            model="",
-            api_key_env=llm.get("api_key_env", ""),
-            concurrency=llm.get("concurrency", 16),
-            store=store,
-            budget=TokenBudget(None),
-            cache_dir=cache_dir,
-            listener=ignore,
-        ) as chat:
-            capabilities = await find_capabilities(chat)
-            for batch in _batch(cases):
-                item, material, editor = _prepare(reviews, batch, encoder)
-                by_source = {f"case {place}": case for place, case in enumerate(batch)}
-                async for proposal in editor.propose(item, material, chat, capabilities):
-                    case = by_source[proposal.parents[0]]
-                    made.append(replace(case, text=proposal.text, has_label=None, has_concepts=None))
+    async with open_model(llm) as chat:
+        capabilities = await find_capabilities(chat)
+        for batch in _batch(cases):
+            item, material, editor = _prepare(reviews, batch, encoder)
+            by_source = {f"case {place}": case for place, case in enumerate(batch)}
+            async for proposal in editor.propose(item, material, chat, capabilities):
+                case = by_source[proposal.parents[0]]
+                made.append(replace(case, text=proposal.text, has_label=None, has_concepts=None))
     order = {(case.source, case.kind): place for place, case in enumerate(cases)}
     return sorted(made, key=lambda case: order[case.source, case.kind])
 

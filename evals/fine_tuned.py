@@ -24,14 +24,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -47,8 +43,9 @@ from evals.concept_agent import adopt, as_records, draw_pool, predict_concepts
 from evals.concept_bias import QUICK, Answers, Right, mark, summarise
 from evals.concept_texts import Texts, draw_thin, draw_wide, load_texts
 from evals.edit_cases import CONCEPTS, load_cebab
+from evals.minilm_weights import find_weights
 from evals.minority_text import open_encoder
-from evals.retriever_training import find_weights
+from evals.trained_runs import train_missing
 
 N_SEEDS = 5
 N_TEST = 800
@@ -232,18 +229,7 @@ def train_all(trainings: Sequence[Training]) -> list[Floats]:
     if missing:
         with tempfile.TemporaryDirectory() as name:
             specs = write_specs(list(missing.values()), Path(name))
-            started = monotonic()
-            command = [sys.executable, str(worker), str(specs)]
-            # Without this every update gives its memory back and pays for getting it again.
-            environment = {**os.environ, "MALLOC_TRIM_THRESHOLD_": "-1", "MALLOC_MMAP_MAX_": "0"}
-            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
-                assert process.stdout is not None
-                for place, (path, line) in enumerate(zip(missing, process.stdout, strict=False), start=1):
-                    path.write_text(line, encoding="utf-8")
-                    said = f"{len(missing[path].train)} rows, {monotonic() - started:.0f} s"
-                    print(f"trained {place} of {len(missing)}: {said}", file=sys.stderr, flush=True)
-        if process.returncode:
-            raise RuntimeError(f"training failed with exit code {process.returncode}")
+            train_missing("classifier_worker", specs, list(missing))
     return [np.array(json.loads(path.read_text(encoding="utf-8"))) for path in paths]
 
 

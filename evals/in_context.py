@@ -30,12 +30,9 @@ from typing import Any
 
 import numpy as np
 
-from counterpoise.assets import find_cache_dir
-from counterpoise.engines import open_chat
-from counterpoise.events import ignore
-from counterpoise.llm import ChatClient, ChatRequest, ReplyStore, TokenBudget, answer_most
+from counterpoise.llm import ChatClient, ChatRequest, answer_most
 from counterpoise.records import Floats, Integers
-from evals.common import Result, Settings, interval, open_engine
+from evals.common import Result, Settings, interval, open_engine, open_model
 from evals.concept_bias import METRICS, measure
 from evals.concept_texts import Texts, load_texts
 from evals.edit_cases import CONCEPTS
@@ -138,20 +135,8 @@ async def ask_all(
                 keys.append((name, seed, row))
                 prompt = make_prompt(examples, str(text))
                 requests.append(ChatRequest(prompt=prompt, choices=SIGNS, purpose="in_context"))
-    cache_dir = find_cache_dir()
-    with ReplyStore(cache_dir / "replies.sqlite") as store:
-        async with open_chat(
-            engine=llm["engine"],
-            urls=[llm["url"]],
-            model="",
-            api_key_env=llm.get("api_key_env", ""),
-            concurrency=llm.get("concurrency", 16),
-            store=store,
-            budget=TokenBudget(None),
-            cache_dir=cache_dir,
-            listener=ignore,
-        ) as chat:
-            await _fill(chat, keys, requests, found)
+    async with open_model(llm) as chat:
+        await _fill(chat, keys, requests, found)
     return found
 
 

