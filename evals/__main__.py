@@ -51,6 +51,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument("--out", type=Path, default=None, help="with all: folder of the results")
+    parser.add_argument(
+        "--lines", type=Path, default=suite.RESULTS, help="where `forecast` finds other lines"
+    )
+    parser.add_argument("--jobs", type=int, default=2, help="with all: evaluations at a time")
     given = parser.parse_args(arguments)
     if given.name == "list":
         for name, purpose in EVALS.items():
@@ -68,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: there is no evaluation '{given.name}'; there are {', '.join(EVALS)}", file=sys.stderr)
         return 2
     run: Callable[[Settings], Iterator[Result]] = import_module(f"evals.{given.name}").run
-    settings = Settings(given.data, given.engine, given.seeds, given.quick, tuple(given.only))
+    settings = Settings(given.data, given.engine, given.seeds, given.quick, tuple(given.only), given.lines)
     try:
         if given.json:
             for result in run(settings):
@@ -86,7 +90,8 @@ def _run_all(given: argparse.Namespace) -> int:
     options += ["--quick"] if given.quick else []
     options += ["--seeds", str(given.seeds)] if given.seeds else []
     folder = given.out or Path("evals-quick" if given.quick else "evals-results")
-    n_failed = suite.run_all(list(EVALS), options, folder)
+    options += [] if given.quick else ["--lines", str(folder)]
+    n_failed = suite.run_all(list(EVALS), options, folder, max(1, given.jobs))
     for name in EVALS:
         if (folder / f"{name}.jsonl").is_file():
             print("\n".join([f"## {name}", "", *render_markdown(read_results(folder / f"{name}.jsonl"))]))

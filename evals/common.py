@@ -69,6 +69,7 @@ class Settings:
         seeds: draws; None for the evaluation's own number.
         quick: a small version of everything.
         only: names of data sets or parts to run, all where empty.
+        lines: folder with the lines of other evaluations.
     """
 
     data: Path
@@ -76,6 +77,7 @@ class Settings:
     seeds: int | None = None
     quick: bool = False
     only: tuple[str, ...] = ()
+    lines: Path = Path(__file__).parent / "results"
 
 
 def need_packages(*names: str) -> None:

@@ -49,7 +49,7 @@ from evals.trained_runs import train_missing
 
 N_SEEDS = 5
 N_TEST = 800
-PARTS = ("thin", "wide-food", "wide-service")
+PARTS = ("thin", "wide-food")
 RATES = (3e-5, 5e-5)
 QUICK_HOW = {"fewest_updates": 1, "epochs": 1}
 

@@ -25,7 +25,6 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,11 +32,11 @@ from scipy.stats import spearmanr
 
 import counterpoise
 from counterpoise.forecasts import BASELINE
-from evals.common import Floats, Result, Settings, interval
+from evals.common import Floats, MissingDataError, Result, Settings, interval
 from evals.minority_text import CORPORA, GAPS, N_RARE, SIMPLE_ARMS, divide_draw, draw_pool, make_job
 from evals.tables import read_results
 
-LINES = Path(__file__).parent / "results" / "minority_text.jsonl"
+LINES = "minority_text.jsonl"
 ADDED_ARMS = ("added_rows", "averaged")
 N_SEEDS = 3
 """Draws of a part that are previewed."""
@@ -86,7 +85,11 @@ Foreseen = Mapping[tuple[str, str, str, int], float]
 
 def run(settings: Settings) -> Iterator[Result]:
     """The table."""
-    table = read_table(read_results(LINES))
+    if not (settings.lines / LINES).is_file():
+        raise MissingDataError(
+            f"lines absent: {settings.lines / LINES}; run minority_text with --json into it"
+        )
+    table = read_table(read_results(settings.lines / LINES))
     over_nothing, over_best = list_points(table, "nothing"), list_points(table, "", ADDED_ARMS)
     for metric in GAPS:
         for title, points, kinds in (

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from evals.forecast import ADDED_ARMS, LINES, list_points, read_table
 from evals.minority_text import GAPS
+from evals.suite import RESULTS
 from evals.tables import HEADINGS, read_results
 
 SIDE = 300
 GAP = 70
 COLOURS = {"simple": "#8a8f98", "written": "#1f6feb", "adopted": "#d9730d"}
-FORECASTS = LINES.with_name("forecast.jsonl")
 
 Points = Sequence[tuple[str, float, float]]
 """Kind of action, forecast, outcome."""
@@ -73,8 +73,10 @@ def _draw_panel(title: str, points: Points) -> Iterator[str]:
 
 def main(path: Path) -> None:
     """Write the picture: before a token over doing nothing, and with the rows at hand over the best simple way."""
-    told = {line["data"]: line["points"] for line in read_results(FORECASTS) if "points" in line}
-    table = read_table(read_results(LINES))
+    told = {
+        line["data"]: line["points"] for line in read_results(RESULTS / "forecast.jsonl") if "points" in line
+    }
+    table = read_table(read_results(RESULTS / LINES))
     panels: list[tuple[str, Points]] = [
         (f"{HEADINGS[metric]}, before a token, over doing nothing", told[metric]) for metric in GAPS
     ]

@@ -10,7 +10,7 @@ Lines of macro-F1 and AUROC carry the value of every draw (`draws`) and, where i
 it said of it before the test rows were scored (`validation`): what the evaluation `forecast` compares.
 
 Rare labels have 15 rows; the parts `NAME@5` and `NAME@50` (`+pool`: with a pool of unlabelled rows) have
-another number of them.
+another number of them, and fewer draws.
 
     python -m evals minority_text --data DIR [--only cebab@15] [--only cebab@5+pool] [--seeds 10]
 """
@@ -79,6 +79,8 @@ RIVAL_WAYS = {"": "nothing", "_adjusted": "logit_adjustment", "_our_way": "added
 OUR_ARMS = ("unverified", "added_rows", "averaged", "counterpoise")
 N_RARE = 15
 QUICK_BUDGET = "2k"
+N_OTHER_SEEDS = 3
+"""Draws with another number of rare rows."""
 METRICS = ("macro_f1", "macro_f1_natural", "auroc")
 GAPS = {"macro_f1": "gap_closed_ratio", "auroc": "auroc_gap_closed_ratio"}
 
@@ -107,7 +109,7 @@ class Corpus:
     full: int
     labels: Mapping[str, str]
     seeds: int
-    budget: str = "120k"
+    budget: str = "40k"
     n_rare: int = N_RARE
 
 
@@ -228,6 +230,8 @@ def run(settings: Settings) -> Iterator[Result]:
     with open_engine(settings.engine) as llm:
         for name, n_rare, with_pool in list_parts(settings.only, quick=settings.quick):
             corpus = replace(CORPORA[name](settings.data), n_rare=n_rare)
+            if n_rare != N_RARE:
+                corpus = replace(corpus, seeds=N_OTHER_SEEDS)
             if settings.quick:
                 corpus = replace(corpus, budget=QUICK_BUDGET, seeds=1)
             yield from run_corpus(corpus, llm, encoder, settings, with_pool=with_pool)

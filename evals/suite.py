@@ -1,16 +1,20 @@
 """All evaluations one after the other, resumable, and the page that shows what came out.
 
 `python -m evals all` runs each evaluation in a process of its own and writes its lines to `FOLDER/NAME.jsonl` when it
-has ended, in one rename: what is there is not run again. `python -m evals page` writes `RESULTS.md` from these lines.
+has ended, in one rename: what is there is not run again. Two run at once, each on one core, but for those that measure
+time or memory and those that read the lines of another. What each took is kept in `FOLDER/seconds.txt`.
+`python -m evals page` writes `RESULTS.md` from these lines.
 What a person has to say about a figure that misses its aim stands in `FOLDER/NAME.md` and is taken over as it is; no
 figure is typed.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic
 
@@ -21,39 +25,66 @@ PAGE = Path(__file__).parent / "RESULTS.md"
 LONGEST_OPEN = 40
 """Lines of tables that are shown without a fold."""
 
+LONGEST = ("minority_text", "fine_tuned", "in_context", "false_negatives", "concept_bias")
+"""Started first, so that none of them is left over when everything else has ended."""
 
-def run_all(names: Sequence[str], options: Sequence[str], folder: Path) -> int:
+ALONE = ("mining", "throughput", "startup", "scaling")
+"""What they measure is speed or memory."""
+
+READERS = ("forecast",)
+"""Those that read the lines of another evaluation."""
+
+
+def run_all(names: Sequence[str], options: Sequence[str], folder: Path, n_at_once: int = 1) -> int:
     """Run the evaluations that have no results in `folder` yet.
 
     Args:
         names: names of evaluations.
         options: further words of the command line: `--data DIR`, `--quick`, ...
         folder: where the results go.
+        n_at_once: evaluations at a time.
 
     Returns:
         Number of evaluations that failed or had no data.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    n_failed = 0
-    for place, name in enumerate(names, start=1):
-        path = folder / f"{name}.jsonl"
-        if path.is_file():
-            print(f"[{place}/{len(names)}] {name}: there already ({path})", file=sys.stderr)
-            continue
-        print(f"[{place}/{len(names)}] {name} ...", file=sys.stderr, flush=True)
-        started = monotonic()
-        unfinished = path.with_suffix(".part")
-        with unfinished.open("w", encoding="utf-8") as file:
-            done = subprocess.run(
-                [sys.executable, "-m", "evals", name, "--json", *options], stdout=file, check=False
-            )
-        said = "done" if done.returncode == 0 else f"failed with exit code {done.returncode}"
-        print(f"[{place}/{len(names)}] {name}: {said} in {monotonic() - started:.0f} s", file=sys.stderr)
-        if done.returncode == 0:
-            unfinished.replace(path)
-        else:
-            n_failed += 1
-    return n_failed
+    for name in names:
+        if (folder / f"{name}.jsonl").is_file():
+            print(f"{name}: there already ({folder / f'{name}.jsonl'})", file=sys.stderr)
+    waiting = [name for name in names if not (folder / f"{name}.jsonl").is_file()]
+    beside = sorted(
+        (name for name in waiting if name not in (*ALONE, *READERS)),
+        key=lambda name: LONGEST.index(name) if name in LONGEST else len(LONGEST),
+    )
+    one_core = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    with ThreadPoolExecutor(n_at_once) as pool:
+        done = list(
+            pool.map(lambda name: _run_one(name, options, folder, one_core if n_at_once > 1 else {}), beside)
+        )
+    done += [_run_one(name, options, folder, {}) for name in waiting if name in (*READERS, *ALONE)]
+    return done.count(False)
+
+
+def _run_one(name: str, options: Sequence[str], folder: Path, variables: Mapping[str, str]) -> bool:
+    """One evaluation in a process of its own; whether it ended well."""
+    print(f"{name} ...", file=sys.stderr, flush=True)
+    started = monotonic()
+    unfinished = folder / f"{name}.part"
+    with unfinished.open("w", encoding="utf-8") as file:
+        done = subprocess.run(
+            [sys.executable, "-m", "evals", name, "--json", *options],
+            stdout=file,
+            check=False,
+            env={**os.environ, **variables},
+        )
+    said = "done" if done.returncode == 0 else f"failed with exit code {done.returncode}"
+    line = f"{name}: {said} in {monotonic() - started:.0f} s"
+    print(line, file=sys.stderr, flush=True)
+    with (folder / "seconds.txt").open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+    if done.returncode == 0:
+        unfinished.replace(folder / f"{name}.jsonl")
+    return done.returncode == 0
 
 
 def render_page(purposes: Mapping[str, str], folder: Path) -> Iterator[str]:
