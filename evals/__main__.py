@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from evals import suite
+from evals import readme_tables, suite
 from evals.common import MissingDataError, MissingPackageError, Result, Settings
 from evals.tables import read_results, render_markdown
 
@@ -65,6 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if given.name == "page":
         suite.write_page(EVALS)
+        readme_tables.write_tables(suite.RESULTS)
         return 0
     if given.name == "all":
         return _run_all(given)

@@ -61,7 +61,7 @@ def run_all(names: Sequence[str], options: Sequence[str], folder: Path, n_at_onc
         done = list(
             pool.map(lambda name: _run_one(name, options, folder, one_core if n_at_once > 1 else {}), beside)
         )
-    done += [_run_one(name, options, folder, {}) for name in waiting if name in (*READERS, *ALONE)]
+    done += [_run_one(name, options, folder, {}) for name in (*READERS, *ALONE) if name in waiting]
     return done.count(False)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from evals import common, suite
+from evals import common, readme_tables, suite
 from evals.__main__ import EVALS, main
 
 
@@ -29,6 +31,28 @@ def test_what_is_there_is_not_run_again(tmp_path: Path) -> None:
     before = (tmp_path / "startup.jsonl").read_bytes()
     assert suite.run_all(["startup"], [], tmp_path) == 0
     assert (tmp_path / "startup.jsonl").read_bytes() == before
+
+
+def test_those_that_measure_speed_come_last_and_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str | None]] = []
+
+    def run(command: list[str], **keys: Any) -> subprocess.CompletedProcess[bytes]:
+        asked.append((command[3], keys["env"].get("OMP_NUM_THREADS")))
+        return subprocess.CompletedProcess(command, 2 if command[3] == "judges" else 0)
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("evals.suite.subprocess.run", run)
+    names = ["startup", "forecast", "judges", "minority_text", "surfaced"]
+    assert suite.run_all(names, [], tmp_path, 2) == 1
+    beside = {name: threads for name, threads in asked if threads}
+    assert set(beside) == {"judges", "minority_text", "surfaced"}
+    assert asked[-2:] == [("forecast", None), ("startup", None)]
+    assert sorted(path.stem for path in tmp_path.glob("*.jsonl")) == sorted(set(names) - {"judges"})
+    took = (tmp_path / "seconds.txt").read_text(encoding="utf-8")
+    assert "judges: failed with exit code 2 in 0 s" in took
+    assert took.count("done in") == 4
 
 
 def test_an_evaluation_without_its_data_leaves_no_results(tmp_path: Path) -> None:
@@ -69,3 +93,13 @@ def test_the_committed_page_is_up_to_date() -> None:
         suite.PAGE.read_text(encoding="utf-8")
         == "\n".join(suite.render_page(EVALS, suite.RESULTS)).rstrip() + "\n"
     )
+
+
+@pytest.mark.skipif(
+    not readme_tables.README.is_file(), reason="the README is not beside the tests (wheel test)"
+)
+def test_the_tables_of_the_readme_are_those_of_the_lines() -> None:
+    text = readme_tables.README.read_text(encoding="utf-8")
+    assert text == readme_tables.fill_tables(text, suite.RESULTS)
+    changed = text.replace("| biased |", "| byassed |")
+    assert changed != text == readme_tables.fill_tables(changed, suite.RESULTS)

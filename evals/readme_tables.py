@@ -1,0 +1,151 @@
+"""The tables of the README, made from the lines in `evals/results`: `python -m evals page` writes them, too.
+
+Each stands between `<!-- NAME -->` and `<!-- /NAME -->`. What is said around them is typed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from evals.minority_text import N_RARE
+from evals.tables import read_results
+
+README = Path(__file__).parents[1] / "README.md"
+STUDENTS = {"minilm_lr": "sentence vectors", "tfidf_lr": "words"}
+HEADLINE_ARMS = (
+    "nothing",
+    "class_weights",
+    "logit_adjustment",
+    "balanced_bags",
+    "embedding_zero_shot",
+    "zero_shot_prior",
+    "unverified",
+    "added_rows",
+    "counterpoise",
+)
+NOT_MEASURED = "not measured here"
+
+Lines = Mapping[tuple[str, str, str], Mapping[str, Any]]
+"""(data, arm, metric) -> line."""
+
+
+def make_headline(lines: Lines) -> Iterator[str]:
+    """CEBaB with 15 rows of the rare label: arms down, both measures and what of the gap they close across."""
+    yield "| student | arm | macro-F1 | gap closed | AUROC | gap closed |"
+    yield "|---|---|---|---|---|---|"
+    columns = {"macro_f1": 3, "gap_closed_ratio": 2, "auroc": 3, "auroc_gap_closed_ratio": 2}
+    for student, name in STUDENTS.items():
+        shown = [("cebab", arm, arm.replace("_", " ")) for arm in HEADLINE_ARMS]
+        shown[-1] = ("cebab", "counterpoise", "**counterpoise**")
+        shown.append(("cebab+pool", "counterpoise", "**counterpoise, with a pool of 1,000**"))
+        for data, arm, title in shown:
+            key = f"{data}/{student}"
+            if (key, arm, "macro_f1") in lines:
+                cells = [_say(lines.get((key, arm, metric)), places) for metric, places in columns.items()]
+                yield f"| {name} | {title} | {' | '.join(cells)} |"
+        real = [_say(lines[f"cebab/{student}", "real_data", metric], 3) for metric in ("macro_f1", "auroc")]
+        yield f"| {name} | 285 real reviews added | {real[0]} | 1 | {real[1]} | 1 |"
+        yield f"| {name} | counterpoise, a 7B model | {NOT_MEASURED} | | | |"
+
+
+def make_sizes(lines: Lines) -> Iterator[str]:
+    """Every set and size: what `counterpoise` has over the best zero-token arm, in points of macro-F1."""
+    yield "| rare rows | set | draws | vectors | vectors, pool | words | words, pool |"
+    yield "|---|---|---|---|---|---|---|"
+    for size in (5, N_RARE, 50):
+        for name in ("cebab", "sms_spam", "clinc150", "davidson_hate"):
+            data = name if size == N_RARE else f"{name}@{size}"
+            found = [
+                lines.get((f"{data}{pool}/{student}", "counterpoise", "macro_f1_difference"))
+                for student in STUDENTS
+                for pool in ("", "+pool")
+            ]
+            draws = dict.fromkeys(str(line["n"]) for line in found if line)
+            if draws:
+                cells = [_say_points(line) for line in found]
+                yield f"| {size} | {name} | {'/'.join(draws)} | {' | '.join(cells)} |"
+
+
+def make_wide(lines: Lines) -> Iterator[str]:
+    """Concept bias in the wide setting, least worst accuracy first."""
+    data = "wide-mean/minilm_lr"
+    arms = {
+        "biased": "biased",
+        "oversampling": "oversampling",
+        "logit_adjustment": "logit adjustment",
+        "group_weights": "group weights",
+        "counterpoise": "counterpoise",
+        "downsampling": "downsampling",
+        "balanced_bags": "balanced bags",
+        "real_data": "real texts added",
+    }
+    yield "| arm | mean absolute bias | worst accuracy |"
+    yield "|---|---|---|"
+    order = sorted(arms, key=lambda arm: float(lines[data, arm, "worst_group_accuracy"]["value"]))
+    for arm in order:
+        bias, worst = (lines[data, arm, metric] for metric in ("abs_bias_at_c", "worst_group_accuracy"))
+        yield f"| {arms[arm]} | {_say(bias, 1)} | {_say(worst, 1)} |"
+
+
+def make_thin(lines: Lines) -> Iterator[str]:
+    """Concept bias in the thin setting: worst accuracy of both students."""
+    arms = {
+        "biased": "biased",
+        "oversampling": "oversampling, the best of the usual ways",
+        "counterpoise": "counterpoise, without a pool",
+        "pool": "1,000 unlabelled texts, those for thin cells adopted",
+        "pool_all": "every one of them adopted whose label is sure",
+        "real_data": "real texts added",
+    }
+    yield "| arm | sentence vectors | words |"
+    yield "|---|---|---|"
+    for arm, title in arms.items():
+        found = [lines[f"thin-mean/{student}", arm, "worst_group_accuracy"] for student in STUDENTS]
+        yield f"| {title} | {' | '.join(_say(line, 1) for line in found)} |"
+    yield f"| counterpoise, a 7B model that writes | {NOT_MEASURED} | |"
+
+
+TABLES: dict[str, tuple[str, Callable[[Lines], Iterator[str]]]] = {
+    "headline": ("minority_text", make_headline),
+    "sizes": ("minority_text", make_sizes),
+    "wide": ("concept_bias", make_wide),
+    "thin": ("concept_bias", make_thin),
+}
+
+
+def fill_tables(text: str, folder: Path) -> str:
+    """The README with its tables as the lines in `folder` have them."""
+    for name, (source, make) in TABLES.items():
+        lines = index_lines(read_results(folder / f"{source}.jsonl"))
+        table = "\n".join(make(lines))
+        before, start, rest = text.partition(f"<!-- {name} -->\n")
+        _, end, after = rest.partition(f"\n<!-- /{name} -->")
+        assert end, f"the README has no place for the table {name}"
+        text = before + start + table + end + after
+    return text
+
+
+def write_tables(folder: Path) -> None:
+    """Write the tables into the README."""
+    README.write_text(fill_tables(README.read_text(encoding="utf-8"), folder), encoding="utf-8")
+
+
+def index_lines(rows: Sequence[Mapping[str, Any]]) -> Lines:
+    """Lines by data, arm and metric."""
+    return {(row["data"], row["arm"], row["metric"]): row for row in rows}
+
+
+def _say(line: Mapping[str, Any] | None, places: int) -> str:
+    if line is None:
+        return ""
+    value, low, high = (f"{line[key]:.{places}f}" for key in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
+
+
+def _say_points(line: Mapping[str, Any] | None) -> str:
+    if line is None:
+        return ""
+    value, low, high = (f"{100 * line[key]:+.1f}" for key in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
