@@ -109,7 +109,7 @@ class Corpus:
     full: int
     labels: Mapping[str, str]
     seeds: int
-    budget: str = "40k"
+    budget: str = "120k"
     n_rare: int = N_RARE
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from counterpoise.forecasts import BASELINE, WORTH, Forecast, compute_factor, forecast_gains
-from counterpoise.measures import score_arms
+from counterpoise.measures import ArmScore, score_arms
+from counterpoise.previews import advise_on_records
 from counterpoise.records import Action
 from counterpoise.students import STUDENTS, Rows, make_rows
 from tests.made_up import ENCODER, as_objects
@@ -84,3 +85,22 @@ def test_the_loss_is_what_half_of_the_thin_rows_cost() -> None:
 def test_nothing_is_said_of_labels_that_cannot_be_halved() -> None:
     assert forecast(make_skewed(3, 60), {Action.MINORITY: {0: 50}}) == []
     assert forecast(make_skewed(24, 60), {Action.ADOPT: {}, Action.MINORITY: {0: 0}}) == []
+
+
+def advise(*values: float) -> list[str]:
+    """The advice where the best ways of the students are so good and another way is worse."""
+    scores = [
+        ArmScore(arm, student, value, 0.9)
+        for student, best in zip(STUDENTS, values, strict=True)
+        for arm, value in ((BASELINE, 0.8), ("oversampling", best))
+    ]
+    return advise_on_records(scores, dict.fromkeys(STUDENTS, "oversampling"), "macro_f1")
+
+
+def test_a_preview_says_where_there_is_nothing_to_gain() -> None:
+    assert advise(0.998, 1.0) == [
+        "Do not generate: the best way without tokens leaves less than half a point to gain."
+    ]
+    (one,) = advise(0.994, 0.996)
+    assert one.startswith("Do not generate for tfidf_lr: ")
+    assert advise(0.9, 0.8) == []
