@@ -185,6 +185,10 @@ def test_losses_do_not_care_how_sure_scores_are_of_themselves() -> None:
     )
     assert is_surely_less(np.zeros(40), np.ones(40) + 0.01 * generator.normal(size=40), weights)
     assert not is_surely_less(scores[:, 0], scores[:, 0], weights)
+    one = np.array([0.0, 1.0])  # a mean of 0.5 with a standard error of 0.35: 1.4 of them below 1
+    assert is_surely_less(one, np.ones(2), np.ones(2), 1.4) and not is_surely_less(
+        one, np.ones(2), np.ones(2), 1.5
+    )
 
 
 def choose(rows: Rows, marks: Marks, student: str = "minilm_lr") -> str:
