@@ -20,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -297,6 +298,9 @@ def serve_embedded() -> None:
     parameters.model_alias = {settings.alias}
     parameters.n_parallel = settings.n_slots
     parameters.n_ctx = settings.n_slots * settings.slot_tokens  # the total, shared out among the slots
+    n_threads = read_thread_limit(os.environ)
+    if n_threads:
+        parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = n_threads
     parameters.cache_ram_mib = 0  # else it keeps old prompts, up to 8 GiB of them, and copies each one there
     parameters.hostnames = ["127.0.0.1"]
     parameters.port = 0
@@ -305,6 +309,18 @@ def serve_embedded() -> None:
     server = xllamacpp.Server(parameters)
     _announce(port=int(server.listening_address.rsplit(":", 1)[1]))
     threading.Event().wait()
+
+
+def read_thread_limit(variables: Mapping[str, str]) -> int:
+    """Threads that the user allows a program by OMP_NUM_THREADS, 0 where that says nothing.
+
+    llama.cpp takes all cores otherwise, and where something else has one of them it falls to a tenth of its speed.
+
+    >>> [read_thread_limit({"OMP_NUM_THREADS": value}) for value in ("1", "2,1", "all", "")]
+    [1, 2, 0, 0]
+    """
+    first = variables.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(first) if first.isascii() and first.isdigit() else 0
 
 
 def _announce(**said: Any) -> None:
