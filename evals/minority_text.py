@@ -197,7 +197,7 @@ def load_clinc(folder: Path) -> Corpus:
         frozenset(names[::3]),
         100,
         {name: f"Requests to a bank's assistant about: {name.replace('_', ' ')}" for name in names},
-        5,
+        3,
     )
 
 
@@ -213,7 +213,7 @@ def _divide(
     test = []
     for label in sorted(labels):
         test += [rows[row] for row in order[:n_test] if rows[row][1] == label][:150]
-    return Corpus(name, [rows[row] for row in order[n_test:]], test, [], rare, 300, labels, 5)
+    return Corpus(name, [rows[row] for row in order[n_test:]], test, [], rare, 300, labels, 3)
 
 
 CORPORA: dict[str, Callable[[Path], Corpus]] = {
