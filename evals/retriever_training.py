@@ -56,7 +56,15 @@ from counterpoise.retrieval_io import Collection, Instance, Passage
 from counterpoise.splits import keyed_rank
 from counterpoise_retrievers.hard_negatives import mine_hard_negatives
 from evals.common import Floats, Result, Settings, interval, need_packages, resample_means
-from evals.false_negatives import Planted, encode, load_collection, plant_cranfield, relabel
+from evals.false_negatives import (
+    Planted,
+    encode,
+    is_confirmed,
+    is_repeat,
+    load_collection,
+    plant_cranfield,
+    relabel,
+)
 from evals.minilm_weights import find_weights
 from evals.scripted_judges import FIRST, SECOND, DirectJudges
 from evals.trained_runs import train_missing
@@ -392,7 +400,7 @@ def treat(clean: list[Instance], case: Planted, seed: int, held_out: list[str]) 
     done = relabel(case, FIRST, SECOND, seed)
     decided = [done.decisions.get(place, ()) for place in range(len(planted))]
     proposed = [list_names(some, is_confirmed) for some in decided]
-    repeats = [list_names(some, lambda one: one.first is None) for some in decided]
+    repeats = [list_names(some, is_repeat) for some in decided]
     # Prompts and replies, and the same without them.
     assert proposed == [one - other for one, other in zip(found, repeats, strict=True)], done.sentence
     changed = [
@@ -425,12 +433,6 @@ def drop(instances: Sequence[Instance], names: Sequence[set[str]]) -> list[Insta
 def list_names(decisions: Sequence[Decision], is_wanted: Callable[[Decision], bool]) -> set[str]:
     """Ids of the candidates of some decisions."""
     return {one.candidate.passage.id for one in decisions if is_wanted(one)}
-
-
-def is_confirmed(decision: Decision) -> bool:
-    """Whether both judges call a candidate relevant."""
-    first, second = decision.first, decision.second
-    return bool(first and first.is_flag and second and second.is_flag)
 
 
 def list_facts(done: RelabelledInstances, case: Planted, proposed: Sequence[set[str]]) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,19 @@ import counterpoise
 from counterpoise import cli
 from counterpoise.assets import ensure_asset, find_cache_dir
 from counterpoise.errors import JobError
-from counterpoise.retrieval_balance import classify_query, count_positives, count_suspects, find_topics
-from counterpoise.retrieval_io import format_instance, read_instances
+from counterpoise.retrieval_balance import (
+    RetrievalBalance,
+    classify_query,
+    count_positives,
+    count_suspects,
+    find_topics,
+)
+from counterpoise.retrieval_io import Passage, format_instance, read_instances
 from counterpoise.retrieval_job import RetrievalJob, load_any_job
-from counterpoise.retrieval_run import render_retrieval_report
+from counterpoise.retrieval_run import make_retrieval_report, render_retrieval_report
 from tests.retrieval_judges import reply_first, reply_second
 from tests.servers import Body, LocalServer
-from tests.test_relabel_retrieval import INSTANCES, N
+from tests.test_relabel_retrieval import INSTANCES, N, make_judges, relabel
 
 
 def reply(body: Body, index: int) -> str:
@@ -231,6 +238,19 @@ def test_text_of_the_data_cannot_become_part_of_the_page() -> None:
     }
     page = render_retrieval_report(report)
     assert "<script>" not in page and "<img" not in page and "&lt;img src=x&gt;" in page
+
+
+def test_the_report_of_a_judge_that_failed_shows_the_repeats_that_were_dropped() -> None:
+    again = Passage("again", INSTANCES[0].positives[0].text)
+    given = [replace(INSTANCES[0], negatives=(*INSTANCES[0].negatives, again)), *INSTANCES[1:]]
+    done = relabel(given, make_judges(first=lambda request, index: reply_first(request, index, always="yes")))
+    nothing = RetrievalBalance({}, (), (), 0)
+    report = make_retrieval_report(RetrievalJob(data="triples.jsonl"), done, nothing, nothing)
+    assert report["stopped"] == "a judge failed its audit." and report["summary"]["outcomes"]["drop"] == 1
+    page = render_retrieval_report(report)
+    assert (
+        "Nothing was relabelled." in page and "repeats a known positive" in page and "min_precision" in page
+    )
 
 
 @pytest.mark.parametrize(
