@@ -1,6 +1,6 @@
 """False negatives among mined training negatives: does the cascade find them, and is it honest about what it missed?
 
-Seven parts (`--only`):
+Eight parts (`--only`):
 
 - `cranfield`: half of each query's known relevant documents are hidden among mined negatives; judges with set error
   rates (and perfect ones) relabel them. Precision and recall are measured, computed from the rates, and compared with
@@ -11,6 +11,7 @@ Seven parts (`--only`):
 - `scifact`: a retriever trained on clean triples, on triples with planted false negatives, and on these after removing
   the instance, dropping the negative, relabelling it, or what the product does; nDCG@10 on held-out queries. See
   `retriever_training`.
+- `scifact_other_draws`: the same with the adapter on draws that had no part in making the product's rules.
 - `scifact_why`: what in relabelling costs or pays there, one thing at a time.
 - `cranfield_training`: the same where half of each query's relevant documents are hidden among what is mined.
 
@@ -58,6 +59,7 @@ def run(settings: Settings) -> Iterator[Result]:
         "fiqa",
         "model",
         "scifact",
+        "scifact_other_draws",
         "scifact_why",
         "cranfield_training",
     )
@@ -75,6 +77,10 @@ def run(settings: Settings) -> Iterator[Result]:
         from evals.retriever_training import run_scifact
 
         yield from run_scifact(settings)
+    if "scifact_other_draws" in parts:
+        from evals.retriever_training import run_other_draws
+
+        yield from run_other_draws(settings)
     if "scifact_why" in parts:
         from evals.retriever_training import run_why
 
