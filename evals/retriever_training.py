@@ -12,9 +12,10 @@ else the only one with every third sentence taken out. Then the same retriever i
 - `relabel_all`: what they found becomes a positive;
 - `relabel`: as the product does it: near copies of a known positive are dropped without a judge, and what the judges
   find becomes a positive only where gold, a tenth of the candidates, says that it is surely more right than wrong;
+- `relabel_without_gold`: the same where there is no gold, so that all that the judges find becomes a positive;
 - `drop_all`: everything that the product relabelled or dropped is taken out of the negatives.
 
-The first three of these are the cascade as it was published. The judges err at the rates of `scripted_judges`; every
+The first three of the treatments are the cascade as it was published. The judges err at the rates of `scripted_judges`; every
 draw goes through prompts and replies, and what they find is checked against the same decisions without them. nDCG@10 on
 held-out queries, over all judged abstracts and others up to 2,000. Two retrievers: `adapter`, a square matrix on the
 frozen vectors of the pinned encoder (20 seeds), and `minilm`, the last layer of all-MiniLM-L6-v2 in full precision (3
@@ -88,6 +89,7 @@ HOW: dict[str, dict[str, Any]] = {
     },
 }
 OTHER_DRAWS = range(20, 40)
+KEPT_ARMS = ("clean", "planted", "remove", "drop", "relabel_without_gold", "relabel")
 ROWS = {"adapter": ("pairs", "queries"), "minilm": ("pairs",)}
 """Of what an epoch has a row: of every query and positive, or of every query."""
 PLANTED_SHARES = {"adapter": (0.30, 1.0), "minilm": (1.0,)}
@@ -172,7 +174,7 @@ def run_other_draws(settings: Settings) -> Iterator[Result]:
     draws = []
     for seed in seeds:
         draw = make_arms(data, seed, 1.0)
-        arms = {arm: draw.arms[arm] for arm in ("clean", "planted", "remove", "drop", "relabel")}
+        arms = {arm: draw.arms[arm] for arm in KEPT_ARMS}
         draws.append(replace(draw, arms=arms))
     scores, facts = score_arms(data, "adapter", draws, "pairs", first_seed=seeds[0])
     yield from report("scifact/adapter/all_planted/other_draws", scores, facts)
@@ -244,7 +246,7 @@ def report(
     low, high = interval(resample_means(loss.tolist()))
     yield Result("false_negatives", data, "planted", "ndcg@10_loss", float(loss.mean()), low, high, n)
     is_lost = low > 0  # a share of nothing is noise
-    for arm in ("remove", "drop", "relabel_all", "drop_all", "relabel"):
+    for arm in ("remove", "drop", "relabel_all", "drop_all", "relabel_without_gold", "relabel"):
         if arm not in table:
             continue
         gain = table[arm] - table["planted"]
@@ -430,11 +432,9 @@ def treat(clean: list[Instance], case: Planted, seed: int, held_out: list[str]) 
         "planted": planted,
         "remove": [one for one, names in zip(planted, found, strict=True) if not names],
         "drop": drop(planted, found),
-        "relabel_all": [
-            replace(one, positives=(*one.positives, *(p for p in before.negatives if p.id in names)))
-            for before, one, names in zip(planted, drop(planted, found), found, strict=True)
-        ],
+        "relabel_all": make_positive(planted, found, found),
         "drop_all": drop(planted, changed),
+        "relabel_without_gold": make_positive(planted, changed, proposed),
         "relabel": done.after,
     }
     return Draw(arms, held_out, list_facts(done, case, proposed))
@@ -445,6 +445,16 @@ def drop(instances: Sequence[Instance], names: Sequence[set[str]]) -> list[Insta
     return [
         replace(one, negatives=tuple(p for p in one.negatives if p.id not in some))
         for one, some in zip(instances, names, strict=True)
+    ]
+
+
+def make_positive(
+    instances: Sequence[Instance], gone: Sequence[set[str]], names: Sequence[set[str]]
+) -> list[Instance]:
+    """Instances without the negatives of the ids in `gone`, of which those in `names` are positives now."""
+    return [
+        replace(one, positives=(*one.positives, *(p for p in before.negatives if p.id in some)))
+        for before, one, some in zip(instances, drop(instances, gone), names, strict=True)
     ]
 
 

@@ -57,6 +57,12 @@ def test_arms_differ_only_in_what_was_planted_and_found(
     facts = drawn.facts
     assert facts["near_copies"] == sum(one.id.endswith("~") for one in hidden) > 0
     n_changed = n_relabelled = 0
+    for drop, relabel in zip(arms["drop_all"], arms["relabel_without_gold"], strict=True):
+        assert relabel.negatives == drop.negatives
+    n_positives = [
+        sum(len(one.positives) for one in arms[arm]) for arm in ("planted", "relabel_without_gold")
+    ]
+    assert n_positives[1] - n_positives[0] == facts["relabelled"] + facts["dropped"]
     for planted, drop, relabel in zip(arms["planted"], arms["drop_all"], arms["relabel"], strict=True):
         assert relabel.negatives == drop.negatives and drop.positives == planted.positives
         assert not any(one.id.endswith("~") for one in (*relabel.negatives, *relabel.positives))
