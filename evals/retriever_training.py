@@ -15,12 +15,12 @@ else the only one with every third sentence taken out. Then the same retriever i
 - `relabel_without_gold`: the same where there is no gold, so that all that the judges find becomes a positive;
 - `drop_all`: everything that the product relabelled or dropped is taken out of the negatives.
 
-The first three of the treatments are the cascade as it was published. The judges err at the rates of `scripted_judges`; every
-draw goes through prompts and replies, and what they find is checked against the same decisions without them. nDCG@10 on
-held-out queries, over all judged abstracts and others up to 2,000. Two retrievers: `adapter`, a square matrix on the
-frozen vectors of the pinned encoder (20 seeds), and `minilm`, the last layer of all-MiniLM-L6-v2 in full precision (3
-seeds; the weights are upstream's, pinned by hash). Trained runs are kept in the cache, so an evaluation that was
-stopped goes on.
+The first three of the treatments are the cascade as it was published. The judges err at the rates of `scripted_judges`;
+every draw goes through prompts and replies, and what they find is checked against the same decisions without them.
+nDCG@10 on held-out queries, over all judged abstracts and others up to 2,000. Two retrievers: `adapter`, a square
+matrix on the frozen vectors of the pinned encoder (20 seeds), and `minilm`, the last layer of all-MiniLM-L6-v2 in full
+precision (3 seeds; the weights are upstream's, pinned by hash). Trained runs are kept in the cache, so an evaluation
+that was stopped goes on.
 
 Several positives become rows in one of two ways, the same for every arm. `pairs`: an epoch has a row for each query and
 positive, as sentence-transformers trains and as our files in its form are written; relabelling adds rows, and so steps.
