@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,19 @@ import counterpoise
 from counterpoise import cli
 from counterpoise.assets import ensure_asset, find_cache_dir
 from counterpoise.errors import JobError
-from counterpoise.retrieval_balance import classify_query, count_positives, count_suspects, find_topics
-from counterpoise.retrieval_io import format_instance, read_instances
+from counterpoise.retrieval_balance import (
+    RetrievalBalance,
+    classify_query,
+    count_positives,
+    count_suspects,
+    find_topics,
+)
+from counterpoise.retrieval_io import Passage, format_instance, read_instances
 from counterpoise.retrieval_job import RetrievalJob, load_any_job
-from counterpoise.retrieval_run import render_retrieval_report
+from counterpoise.retrieval_run import make_retrieval_report, render_retrieval_report
 from tests.retrieval_judges import reply_first, reply_second
 from tests.servers import Body, LocalServer
-from tests.test_relabel_retrieval import INSTANCES, N
+from tests.test_relabel_retrieval import INSTANCES, N, make_judges, relabel
 
 
 def reply(body: Body, index: int) -> str:
@@ -71,6 +78,51 @@ def test_the_command_writes_the_repaired_file_in_its_form_with_decisions_and_a_s
     assert cli.execute(arguments) == 0 and len(server.bodies) == n_requests
 
 
+def test_gold_and_min_precision_decide_whether_anything_is_relabelled(
+    server: LocalServer, triples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gold = tmp_path / "gold.tsv"
+    # As if only every third of what the judges find were right.
+    lines = [
+        f"{one.query_id}\t{passage.id}\t{int(passage.id[0] == 'h' and place % 3 == 0)}\n"
+        for place, one in enumerate(read_instances(triples))
+        for passage in one.negatives
+    ]
+    gold.write_text("".join(lines), encoding="utf-8")
+    arguments = ["relabel", str(triples), "--model", server.url, "--gold", str(gold), "--json"]
+    arguments += ["--cache-dir", str(tmp_path / "cache")]
+    found = {}
+    for least in ("0.5", "0"):
+        assert cli.execute([*arguments, "--min-precision", least]) == 0
+        said = [json.loads(line) for line in capsys.readouterr().out.splitlines()][-1]
+        found[least] = (
+            said["outcomes"]["relabel"],
+            len(next(iter(read_instances(Path(said["repaired"])))).positives),
+        )
+        assert ("below what min_precision = 0.5 asks surely" in said["sentence"]) == (least == "0.5")
+    assert found == {"0.5": (0, 2), "0": (N, 3)}
+
+
+def test_repeats_are_dropped_from_the_file_though_the_judge_fails(
+    triples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [json.loads(line) for line in triples.read_text(encoding="utf-8").splitlines()]
+    rows[0]["negative_passages"].append({**rows[0]["positive_passages"][0], "docid": "again"})
+    triples.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    with LocalServer(
+        lambda body, index: reply_first(body["messages"][1]["content"], index, always="yes")
+    ) as opened:
+        arguments = ["relabel", str(triples), "--model", opened.url, "--cache-dir", str(tmp_path / "cache")]
+        assert cli.execute(arguments) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Nothing was relabelled. The first judge" in said
+    assert "1 negatives that repeat a known positive are dropped." in said
+    before, after = (
+        list(read_instances(path)) for path in (triples, triples.with_name("triples.relabelled.jsonl"))
+    )
+    assert after[0].negatives == before[0].negatives[:-1] and after[1:] == before[1:]
+
+
 def test_people_see_the_audits_and_the_sentence(
     server: LocalServer, triples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -95,6 +147,7 @@ def test_people_see_the_audits_and_the_sentence(
         (["--gold", "{empty}"], "holds no judgements; a line has a query id"),
         (["--form", "csv"], "key 'form'"),
         (["--most-relabels", "-1"], "key 'most_relabels'"),
+        (["--min-precision", "1.5"], "key 'min_precision'"),
     ],
 )
 def test_mistakes_are_one_line(
@@ -185,6 +238,19 @@ def test_text_of_the_data_cannot_become_part_of_the_page() -> None:
     }
     page = render_retrieval_report(report)
     assert "<script>" not in page and "<img" not in page and "&lt;img src=x&gt;" in page
+
+
+def test_the_report_of_a_judge_that_failed_shows_the_repeats_that_were_dropped() -> None:
+    again = Passage("again", INSTANCES[0].positives[0].text)
+    given = [replace(INSTANCES[0], negatives=(*INSTANCES[0].negatives, again)), *INSTANCES[1:]]
+    done = relabel(given, make_judges(first=lambda request, index: reply_first(request, index, always="yes")))
+    nothing = RetrievalBalance({}, (), (), 0)
+    report = make_retrieval_report(RetrievalJob(data="triples.jsonl"), done, nothing, nothing)
+    assert report["stopped"] == "a judge failed its audit." and report["summary"]["outcomes"]["drop"] == 1
+    page = render_retrieval_report(report)
+    assert (
+        "Nothing was relabelled." in page and "repeats a known positive" in page and "min_precision" in page
+    )
 
 
 @pytest.mark.parametrize(

@@ -188,6 +188,151 @@ def test_mined_candidates_enter_as_positives_only_and_repeats_of_a_positive_go_f
     assert reason == "repeats a known positive"
 
 
+def tell(number: int, start: int = 0, n: int = 30) -> str:
+    """Words about a topic; another start tells something else."""
+    return " ".join([f"topic{number:03d}", *(f"n{number}x{one}" for one in range(start, start + n))])
+
+
+def add_copies(one: Instance, *texts: str) -> Instance:
+    """With a longer positive, and more negatives."""
+    number = int(one.query_id[1:])
+    copies = [Passage(f"c{number}-{place}", text) for place, text in enumerate(texts)]
+    return replace(
+        one,
+        positives=(*one.positives, Passage(f"long{number}", tell(number))),
+        negatives=(*one.negatives, *copies),
+    )
+
+
+def shorten_and_lengthen(number: int) -> tuple[str, str]:
+    """Near copies of `tell(number)`: a part of it, and more than it."""
+    return tell(number, n=20).upper(), f"In the news of the day: {tell(number)}; and more to come."
+
+
+def count_requests(judge: Judge) -> int:
+    return judge.chat.budget.by_purpose[f"{judge.stage} judge"].requests
+
+
+def test_near_copies_of_a_positive_are_dropped_and_nobody_is_asked_about_them() -> None:
+    plain = [add_copies(one) for one in INSTANCES]
+    given = [add_copies(one, *shorten_and_lengthen(number)) for number, one in enumerate(INSTANCES)]
+    judges, others = make_judges(), make_judges()
+    done = relabel(given, judges, mined={0: [Passage("m", tell(0, n=25))]})
+    relabel(plain, others)
+    assert [count_requests(one) for one in judges] == [count_requests(one) for one in others]
+    assert done.outcomes == {"relabel": N, "drop": 3 * N, "keep": 4 * N} and done.n_repeats == 2 * N
+    copies = [one for one in done.list_decisions() if one["passage_id"].startswith("c")]
+    assert len(copies) == 2 * N and all(one["reason"] == "nearly repeats a known positive" for one in copies)
+    assert not any(one["first"] or one["second"] for one in copies)
+    assert "m" not in {one["passage_id"] for one in done.list_decisions()}
+    assert all(one.id[0] == "n" for after in done.after for one in after.negatives)
+    assert "90 dropped (60 of them repeat a known positive), in 30 of 30" in done.sentence
+    assert done.summary()["repeats_dropped"] == 2 * N
+    assert sum((meter.outcomes for meter in done.meters), start=type(done.outcomes)()) == done.outcomes
+
+
+def test_shared_boilerplate_and_short_texts_are_judged() -> None:
+    given = [
+        add_copies(one, f"{tell(number, n=14)} {tell(number, 50, 16)}", f"{one.positives[0].text} indeed")
+        for number, one in enumerate(INSTANCES)
+    ]
+    done = relabel(given)
+    # They name the topic, so the judges take them for answers.
+    assert done.outcomes["relabel"] == 3 * N and not done.n_repeats
+
+
+def test_repeats_are_dropped_even_where_a_judge_fails_its_audit() -> None:
+    given = [add_copies(one, tell(number, n=20)) for number, one in enumerate(INSTANCES)]
+    failing = make_judges(first=lambda request, index: reply_first(request, index, always="yes"))
+    done = relabel(given, failing)
+    assert done.outcomes == {"drop": N} and done.estimates is None and done.n_changed == N
+    assert done.sentence.startswith("Nothing was relabelled. The first judge (first) failed its audit")
+    assert done.sentence.endswith(" 30 negatives that repeat a known positive are dropped.")
+    assert done.meters[0].outcomes == {"drop": N} and not done.meters[0].tokens
+    for before, after in zip(given, done.after, strict=True):
+        assert after.positives == before.positives and after.negatives == before.negatives[:-1]
+    # One that gold shows to be no better than guessing, after everything was judged, leaves no other decision.
+    wrong = {(one.query_id, p.id): p.id[0] != "h" for one in given for p in one.negatives}
+    late = relabel(given, gold=wrong)
+    assert late.failed_audits and late.outcomes == {"drop": N} == late.meters[0].outcomes
+    alone = relabel([add_copies(replace(one, negatives=()), tell(0, n=20)) for one in INSTANCES[:1]])
+    assert alone.sentence == (
+        "Nothing was judged: there are no candidates. 1 negatives that repeat a known positive are dropped."
+    )
+    assert not alone.after[0].negatives
+
+
+def make_careless_judges() -> tuple[Judge, Judge]:
+    """Both also call a fair day an answer: half of what they find is wrong."""
+
+    def err(reply: str, request: ChatRequest) -> str:
+        said = json.loads(reply)
+        for verdict, (_, text) in zip(said["verdicts"], read_prompt(request)[1], strict=True):
+            if text.endswith(" 0 was fine"):
+                verdict |= (
+                    {"relevant": "yes"}
+                    if "relevant" in verdict
+                    else {"grade": "better_or_equal", "evidence": text}
+                )
+        return json.dumps(said)
+
+    return make_judges(
+        lambda request, index: err(reply_first(request, index), request),
+        lambda request, index: err(reply_second(request, index), request),
+    )
+
+
+def make_gold(instances: list[Instance]) -> Gold:
+    return {
+        (one.query_id, passage.id): passage.id[0] == "h" for one in instances for passage in one.negatives
+    }
+
+
+def test_where_gold_shows_that_too_few_are_right_they_are_dropped_instead_of_relabelled() -> None:
+    crowd = make_instance(500, n_hidden=8)
+    given = [*INSTANCES, crowd]
+    done = relabel(given, make_careless_judges(), make_gold(given), most_flagged=1.0)
+    assert done.estimates is not None
+    precision = done.estimates.precision
+    assert precision.low < 0.5 < precision.high and not done.outcomes["relabel"]
+    said = (
+        f"precision is estimated at {precision}, below what min_precision = 0.5 asks surely: dropped, not "
+        "relabelled"
+    )
+    assert done.withheld == said == done.summary()["withheld"] and done.sentence.count(said) == 1
+    # As many as would have been relabelled, and what the judges call worse, which was dropped before, too.
+    assert done.outcomes == {"drop": 3 * N, "keep": 3 * N}
+    lines = [one for one in done.list_decisions() if one["passage_id"][0] == "h"]
+    assert {one["reason"] for one in lines} == {
+        "second judge: better or equal; precision is not surely at least min_precision: dropped, not relabelled"
+    }
+    assert all(after.positives == one.positives for one, after in zip(INSTANCES, done.after, strict=True))
+    assert {one.id[0] for after in done.after for one in after.negatives} == {"n"}
+    # Ambiguity is about what the judges say.
+    assert done.ambiguous == {N} and done.meters[0].outcomes["drop"] == done.outcomes["drop"] + 10
+    lower = relabel(given, make_careless_judges(), make_gold(given), most_flagged=1.0, min_precision=0.2)
+    assert lower.outcomes["relabel"] == 2 * N and not lower.withheld and lower.estimates == done.estimates
+    assert lower.ambiguous == {N}
+
+
+def test_enough_precision_or_an_unknown_one_lets_them_be_relabelled() -> None:
+    sure = relabel(gold=make_gold(INSTANCES))
+    assert sure.outcomes["relabel"] == N and not sure.withheld
+    unknown = relabel(judges=make_careless_judges(), min_precision=1.0)
+    assert unknown.outcomes["relabel"] == 2 * N and not unknown.withheld
+    assert unknown.summary()["estimates"]["precision"] == "unknown"
+
+
+@pytest.mark.parametrize("has_gold", [False, True])
+def test_near_copies_and_precision_do_not_depend_on_the_order_of_the_data(has_gold: bool) -> None:
+    given = [add_copies(one, *shorten_and_lengthen(number)) for number, one in enumerate(INSTANCES)]
+    gold = make_gold(INSTANCES) if has_gold else None
+    done, turned = (relabel(some, make_careless_judges(), gold) for some in (given, given[::-1]))
+    assert bool(done.withheld) == has_gold and done.sentence == turned.sentence
+    assert done.estimates == turned.estimates or not has_gold
+    assert done.after == turned.after[::-1] and done.outcomes == turned.outcomes
+
+
 def test_positives_are_checked_and_reported_but_stay() -> None:
     wrong = Passage("wrong", "nothing to do with it")
     given = [replace(INSTANCES[0], positives=(*INSTANCES[0].positives, wrong)), *INSTANCES[1:]]

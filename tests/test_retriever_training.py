@@ -13,13 +13,17 @@ from evals.common import Floats
 N = 40
 
 
+def write(name: str, n: int) -> str:
+    return " ".join(f"{name}word{place}" for place in range(n))
+
+
 @pytest.fixture(scope="module")
 def made_up() -> retriever_training.Set:
-    """Each query has one abstract, every fourth has two; a passage and its shortened form lie close."""
+    """Each query has one abstract, every fourth has two; a passage and its shortened form lie close and share words."""
     source = np.random.default_rng(0)
     queries = [f"query {place}" for place in range(N)]
     names = [f"p{place}" for place in range(2 * N)]
-    texts = [*queries, *(f"text of {name}" for name in names), *(f"short {name}" for name in names)]
+    texts = [*queries, *(write(name, 30) for name in names), *(write(name, 20) for name in names)]
     wide: Floats = source.normal(size=(len(texts), 16))
     wide[N : 2 * N] += 2 * wide[:N]
     vectors = (wide / np.linalg.norm(wide, axis=1, keepdims=True)).astype(np.float32)
@@ -37,23 +41,42 @@ def made_up() -> retriever_training.Set:
 def test_arms_differ_only_in_what_was_planted_and_found(
     made_up: retriever_training.Set, share: float
 ) -> None:
-    arms, held_out = retriever_training.make_arms(made_up, 1, share)
+    drawn = retriever_training.make_arms(made_up, 1, share)
+    arms, held_out = drawn.arms, drawn.held_out
     assert len(held_out) == N // 4 and not set(held_out) & {one.query_id for one in arms["clean"]}
     n_planted = sum(
         planted.negatives != clean.negatives
         for planted, clean in zip(arms["planted"], arms["clean"], strict=True)
     )
     assert n_planted == round(share * (N - N // 4))
-    for planted, drop, relabel in zip(arms["planted"], arms["drop"], arms["relabel"], strict=True):
+    for planted, drop, relabel in zip(arms["planted"], arms["drop"], arms["relabel_all"], strict=True):
         found = [one for one in planted.negatives if one not in drop.negatives]
         assert relabel.negatives == drop.negatives and relabel.positives == (*planted.positives, *found)
         assert (planted in arms["remove"]) == (not found)
+    hidden = [one for planted in arms["planted"] for one in planted.negatives]
+    facts = drawn.facts
+    assert facts["near_copies"] == sum(one.id.endswith("~") for one in hidden) > 0
+    n_changed = n_relabelled = 0
+    for drop, relabel in zip(arms["drop_all"], arms["relabel_without_gold"], strict=True):
+        assert relabel.negatives == drop.negatives
+    n_positives = [
+        sum(len(one.positives) for one in arms[arm]) for arm in ("planted", "relabel_without_gold")
+    ]
+    assert n_positives[1] - n_positives[0] == facts["relabelled"] + facts["dropped"]
+    for planted, drop, relabel in zip(arms["planted"], arms["drop_all"], arms["relabel"], strict=True):
+        assert relabel.negatives == drop.negatives and drop.positives == planted.positives
+        assert not any(one.id.endswith("~") for one in (*relabel.negatives, *relabel.positives))
+        n_changed += len(planted.negatives) - len(drop.negatives)
+        n_relabelled += len(relabel.positives) - len(planted.positives)
+    assert n_relabelled == facts["relabelled"]
+    assert n_changed == facts["near_copies"] + facts["relabelled"] + facts["dropped"]
 
 
 def test_what_is_taken_apart_is_clean_data_with_one_thing_more(made_up: retriever_training.Set) -> None:
-    arms, held_out = retriever_training.make_arms(made_up, 1, 1.0)
-    apart, same = retriever_training.take_apart(arms, held_out)
-    assert apart["clean"] == arms["clean"] and same == held_out
+    drawn = retriever_training.make_arms(made_up, 1, 1.0)
+    taken = retriever_training.take_apart(drawn)
+    arms, apart = drawn.arms, taken.arms
+    assert apart["clean"] == arms["clean"] and taken.held_out == drawn.held_out
     n_judged = 0
     for clean, planted, twice, every, judged in zip(
         arms["clean"],
@@ -69,7 +92,7 @@ def test_what_is_taken_apart_is_clean_data_with_one_thing_more(made_up: retrieve
     assert n_judged == sum(len(made_up.qrels[one.query_id]) == 2 for one in arms["clean"])
     assert all(
         one in relabelled.positives
-        for alarms, relabelled in zip(apart["false_alarms"], arms["relabel"], strict=True)
+        for alarms, relabelled in zip(apart["false_alarms"], arms["relabel_all"], strict=True)
         for one in alarms.positives
     )
 
@@ -102,9 +125,16 @@ def test_scores_and_what_is_recovered() -> None:
         "planted": [0.70, 0.72],
         "remove": [0.70, 0.70],
         "drop": [0.78, 0.80],
+        "relabel_all": [0.75, 0.77],
+        "drop_all": [0.79, 0.80],
         "relabel": [0.79, 0.81],
     }
-    lines = {(one.arm, one.metric): one for one in retriever_training.report("made up", scores)}
+    facts = [{"relabelled": 3, "precision": 0.91239}, {"relabelled": 0, "precision": float("nan")}]
+    lines = {(one.arm, one.metric): one for one in retriever_training.report("made up", scores, facts)}
     assert lines["planted", "ndcg@10_loss"].value == pytest.approx(0.1)
     assert lines["relabel", "loss_recovered_ratio"].value == pytest.approx(0.9)
     assert lines["relabel-drop", "ndcg@10_difference"].low == pytest.approx(0.01)
+    assert lines["relabel-relabel_all", "ndcg@10_difference"].value == pytest.approx(0.04)
+    assert lines["relabel-drop_all", "ndcg@10_difference"].value == pytest.approx(0.005)
+    in_draws = lines["relabel", "draws_relabelled_ratio"]
+    assert in_draws.value == 0.5 and in_draws.extra == {"relabelled": [3, 0], "precision": [0.912, None]}

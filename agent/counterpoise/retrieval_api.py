@@ -36,7 +36,7 @@ def relabel_negatives(
         corpus: passages or a BEIR folder, where further candidates are mined.
         budget: tokens, as a number or `2M`, `500k`.
         listener: told of every step.
-        **keys: any other key of a `RetrievalJob`: gold, check_positives, most_relabels, most_flagged, ...
+        **keys: any other key of a `RetrievalJob`: gold, min_precision, check_positives, most_relabels, ...
 
     Returns:
         Instances before and after, decisions with reasons, audits, estimates, one sentence.

@@ -43,6 +43,7 @@ class RetrievalJob(BaseModel):
         max_characters: of a passage that are shown.
         most_relabels: an instance with more relabelled candidates is ambiguous and left out.
         counts_worse: relabel what is relevant but worse, instead of dropping it.
+        min_precision: where gold lets precision be estimated, relabel only if it is surely at least this; else drop.
         most_flagged: a source of which more of the candidates are flagged is paused.
         check_positives: judge the known positives too, and report it.
         source_field: field of an instance that names its source.
@@ -69,6 +70,7 @@ class RetrievalJob(BaseModel):
     max_characters: int = Field(2000, ge=50)
     most_relabels: int | None = Field(7, ge=0)
     counts_worse: bool = False
+    min_precision: float = Field(0.5, ge=0, le=1)
     most_flagged: float = Field(0.5, ge=0, le=1)
     check_positives: bool = False
     source_field: str = "source"

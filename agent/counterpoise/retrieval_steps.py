@@ -140,6 +140,7 @@ async def relabel_job(
     settings = CascadeSettings(
         most_relabels=job.most_relabels,
         counts_worse=job.counts_worse,
+        min_precision=job.min_precision,
         most_flagged=job.most_flagged,
         check_positives=job.check_positives,
         source_field=job.source_field,

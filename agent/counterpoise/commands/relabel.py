@@ -39,6 +39,9 @@ def relabel(
         float, typer.Option(help="A source flagged more often than this is paused.")
     ] = 0.5,
     counts_worse: Annotated[bool, typer.Option("--counts-worse", help="Relabel what is worse, too.")] = False,
+    min_precision: Annotated[
+        float, typer.Option(help="With gold: relabel only if precision is surely at least this; else drop.")
+    ] = 0.5,
     check_positives: Annotated[
         bool, typer.Option("--check-positives", help="Judge known positives, too; reported only.")
     ] = False,
@@ -63,6 +66,7 @@ def relabel(
         "most_relabels": most_relabels,
         "most_flagged": max_flag_rate,
         "counts_worse": counts_worse,
+        "min_precision": min_precision,
         "check_positives": check_positives,
         "source_field": source_field,
         "cache_dir": cache_dir,

@@ -1,10 +1,12 @@
 """The cascade over retrieval instances: audit the judges, meter the sources, flag, grade, decide.
 
-The judges are audited first; where one fails, nothing is asked of it about the data. Then a pilot of every source is
-judged. A source of which the first judge flags so much that the second would read nearly all of it is paused: there
-the cascade is pointless. The others are worked off in blocks, the next block always from the source that has given
-most changes a token so far, until everything is judged or the budget is spent. A random part of what the first judge
-refuses goes to the second one too, which tells what the first misses.
+Negatives that repeat a known positive, or nearly so, are dropped without a judge. The judges are audited first; where
+one fails, nothing is asked of it about the data. Then a pilot of every source is judged. A source of which the first
+judge flags so much that the second would read nearly all of it is paused: there the cascade is pointless. The others
+are worked off in blocks, the next block always from the source that has given most changes a token so far, until
+everything is judged or the budget is spent. A random part of what the first judge refuses goes to the second one too,
+which tells what the first misses. Where gold tells how many of the relabelled are right, and that is not surely enough,
+they are dropped from the negatives instead.
 
 Which questions are asked depends on replies and on hashes of ids, never on the order in which replies arrive.
 
@@ -15,7 +17,7 @@ Robust Information Retrieval".
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from counterpoise.events import Event, Listener, ignore
 from counterpoise.relabel.cascade import (
@@ -37,6 +39,7 @@ from counterpoise.relabel.judge_audits import (
     join_plants,
 )
 from counterpoise.relabel.judges import Judge, Question
+from counterpoise.relabel.near_copies import NearCopies
 from counterpoise.relabel.retrieval_result import Meter, PositiveCheck, RelabelledInstances
 from counterpoise.relabel.verdicts import Grade, Judgement
 from counterpoise.retrieval_io import Instance, Passage
@@ -55,6 +58,8 @@ class CascadeSettings:
     Args:
         most_relabels: an instance with more is ambiguous and left out; None for no limit.
         counts_worse: relabel what is relevant but worse than the known positives, instead of dropping it.
+        min_precision: where gold lets precision be estimated, relabel only if the lower end of its 95% interval is at
+            least this, 0..1; else drop what would have been relabelled. Without gold it changes nothing.
         most_flagged: share of its candidates, 0..1, above which a source is paused.
         n_pilot: instances of each source that are judged first.
         unflagged_share: part of what the first judge refuses that the second reads too.
@@ -68,6 +73,7 @@ class CascadeSettings:
 
     most_relabels: int | None = MOST_RELABELS
     counts_worse: bool = False
+    min_precision: float = 0.5
     most_flagged: float = 0.5
     n_pilot: int = 50
     unflagged_share: float = 0.05
@@ -145,7 +151,7 @@ class _Run:
         self.planted: list[Planted] = []
         self.flags: dict[int, dict[str, Judgement]] = {}
         self.grades: dict[int, dict[str, Judgement]] = {}
-        self.decisions: dict[int, list[Decision]] = {}
+        self.decisions = self._list_settled()
         self.checks: list[PositiveCheck] = []
         self.paused: set[int] = set()
         self.is_cut = False
@@ -159,7 +165,6 @@ class _Run:
     async def work(self) -> None:
         """Everything that costs tokens."""
         if not any(case.candidates for case in self.cases):
-            self.decisions = {case.place: list(case.settled) for case in self.cases if case.settled}
             return
         if not await self._audit():
             return
@@ -350,7 +355,7 @@ class _Run:
         """Write down what became of a case."""
         meter = self.meters[case.source]
         flags, grades = self.flags.get(case.place, {}), self.grades.get(case.place, {})
-        decided = list(case.settled)
+        decided: list[Decision] = []
         if meter.paused:
             self.paused.add(case.place)
         for candidate in case.candidates:
@@ -376,7 +381,7 @@ class _Run:
                 meter.graded += 1
                 meter.confirmed += grade.grade is Grade.BETTER_OR_EQUAL
         meter.outcomes.update(one.outcome for one in decided)
-        self.decisions[case.place] = decided
+        self.decisions[case.place] = [*case.settled, *decided]
 
     def _report_progress(self) -> None:
         budget = self.first.chat.budget
@@ -388,10 +393,18 @@ class _Run:
         known = [*self.planted, *self._list_gold()]
         if len(known) > len(self.planted):
             self.audits = [audit_judge(one.stage, one.model, known) for one in self.audits]
-        if not all(one.is_passed for one in self.audits):
-            self.decisions = {}
+        is_passed = all(one.is_passed for one in self.audits)
+        if not is_passed:
+            self.decisions = self._list_settled()
         limit = self.settings.most_relabels
-        is_decided = len(self.audits) == 2 and bool(self.decisions)
+        ambiguous = frozenset(
+            place for place, decided in self.decisions.items() if is_ambiguous(decided, limit)
+        )
+        estimates = None
+        if is_passed and len(self.audits) == 2 and self.decisions:
+            estimates = self._estimate(known)
+        withheld = self._withhold(estimates) if estimates else ""
+        self._count_outcomes()
         return RelabelledInstances(
             before=self.instances,
             sources=[case.source for case in self.cases],
@@ -399,13 +412,44 @@ class _Run:
             positives=sorted(self.checks, key=lambda one: one.instance),
             audits=self.audits,
             meters=[self.meters[source] for source in sorted(self.meters)],
-            ambiguous=frozenset(
-                place for place, decided in self.decisions.items() if is_ambiguous(decided, limit)
-            ),
-            estimates=self._estimate(known) if is_decided else None,
+            ambiguous=ambiguous,
+            estimates=estimates,
+            withheld=withheld,
             is_cut=self.is_cut,
             tokens=self.tokens,
         )
+
+    def _withhold(self, estimates: Estimates) -> str:
+        """Drop instead of relabelling where too few are surely right; says why, "" where there is nothing to say."""
+        least, precision = self.settings.min_precision, estimates.precision
+        # An unknown precision is NaN, and not below anything.
+        if not precision.low < least:
+            return ""
+        why = "precision is not surely at least min_precision: dropped, not relabelled"
+        self.decisions = {
+            place: [
+                replace(one, outcome=Outcome.DROP, reason=f"{one.reason}; {why}")
+                if one.outcome is Outcome.RELABEL
+                else one
+                for one in decided
+            ]
+            for place, decided in self.decisions.items()
+        }
+        return (
+            f"precision is estimated at {precision}, below what min_precision = {least:g} asks surely: dropped, not "
+            "relabelled"
+        )
+
+    def _list_settled(self) -> dict[int, list[Decision]]:
+        """What needs no judge."""
+        return {case.place: list(case.settled) for case in self.cases if case.settled}
+
+    def _count_outcomes(self) -> None:
+        """Outcomes of each source as they are in the end; until then meters count what the judges did."""
+        for meter in self.meters.values():
+            meter.outcomes.clear()
+        for place, decided in self.decisions.items():
+            self.meters[self.cases[place].source].outcomes.update(one.outcome for one in decided)
 
     def _list_gold(self) -> list[Planted]:
         """Candidates that gold speaks of, with what the judges said of them."""
@@ -456,17 +500,27 @@ class _Run:
 
 
 def _make_case(place: int, instance: Instance, mined: Sequence[Passage], settings: CascadeSettings) -> _Case:
-    """Candidates of an instance: its negatives and what was mined, each id once; what repeats a positive is settled."""
+    """Candidates of an instance: its negatives and what was mined, each id once; what repeats a positive is settled.
+
+    A negative that repeats one, or nearly so, is dropped; what was mined and does is no candidate.
+    """
     ids = {passage.id for passage in instance.positives}
     texts = {passage.full_text.strip() for passage in instance.positives}
     own = {passage.id: Candidate(passage) for passage in instance.negatives}
     candidates = own | {one.id: Candidate(one, is_mined=True) for one in mined if one.id not in own}
+    copies = NearCopies(sorted(texts))
     judged, settled = [], []
     for name, candidate in candidates.items():
-        if name not in ids and candidate.passage.full_text.strip() not in texts:
+        text = candidate.passage.full_text.strip()
+        if name in ids or text in texts:
+            reason = "repeats a known positive"
+        elif copies.has(text):
+            reason = "nearly repeats a known positive"
+        else:
             judged.append(candidate)
-        elif not candidate.is_mined:
-            settled.append(Decision(place, candidate, Outcome.DROP, "repeats a known positive"))
+            continue
+        if not candidate.is_mined:
+            settled.append(Decision(place, candidate, Outcome.DROP, reason))
     source = str(instance.extra.get(settings.source_field, ""))
     return _Case(place, source, instance, tuple(judged), tuple(settled))
 

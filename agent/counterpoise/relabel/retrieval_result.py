@@ -98,7 +98,9 @@ class RelabelledInstances:
         audits: of the judges; only of the first where that one failed.
         meters: one a source.
         ambiguous: positions of instances with more relabels than the guard allows; they are left out of `after`.
-        estimates: of recall and precision; None where nothing was decided.
+        estimates: of recall and precision of the relabelling that the judges proposed; None where they decided
+            nothing.
+        withheld: why what they proposed was dropped instead of relabelled, "" where it was not.
         is_cut: the budget ended before everything was judged.
         tokens: spent, replies from the store included.
     """
@@ -113,6 +115,7 @@ class RelabelledInstances:
     estimates: Estimates | None
     is_cut: bool
     tokens: int
+    withheld: str = ""
 
     @property
     def after(self) -> list[Instance]:
@@ -135,25 +138,30 @@ class RelabelledInstances:
 
     @property
     def failed_audits(self) -> list[JudgeAudit]:
-        """Audits that a judge failed; where there is one nothing was decided."""
+        """Audits that a judge failed; where there is one only repeats of known positives are decided on."""
         return [one for one in self.audits if not one.is_passed]
 
     @property
     def sentence(self) -> str:
         """What came of it, in one line."""
+        n = self.n_repeats
+        repeats = f" {n:,} negatives that repeat a known positive are dropped." if n else ""
         if not self.audits:
-            return "Nothing was judged: there are no candidates."
+            return f"Nothing was judged: there are no candidates.{repeats}"
         if self.failed_audits:
             cut = " The budget was spent before the audit was through." if self.is_cut else ""
-            return f"Nothing was relabelled. {self.failed_audits[0].sentence}{cut}"
+            return f"Nothing was relabelled. {self.failed_audits[0].sentence}{cut}{repeats}"
         found = self.outcomes
         line = (
-            f"{found[Outcome.RELABEL]:,} negatives relabelled as positives and {found[Outcome.DROP]:,} dropped, in "
-            f"{self.n_changed:,} of {len(self.before):,} instances; {found[Outcome.KEEP]:,} candidates kept, "
-            f"{found[Outcome.ABSTAIN]:,} left undecided"
+            f"{found[Outcome.RELABEL]:,} negatives relabelled as positives and {found[Outcome.DROP]:,} dropped"
+            f"{f' ({n:,} of them repeat a known positive)' if n else ''}, in {self.n_changed:,} of "
+            f"{len(self.before):,} instances; {found[Outcome.KEEP]:,} candidates kept, {found[Outcome.ABSTAIN]:,} left "
+            "undecided"
         )
         if self.ambiguous:
             line += f"; {len(self.ambiguous):,} ambiguous instances left out"
+        if self.withheld:
+            line += f"; {self.withheld}"
         paused = [meter.source or "the data" for meter in self.meters if meter.paused]
         if paused:
             line += f"; paused: {', '.join(paused)}"
@@ -169,6 +177,16 @@ class RelabelledInstances:
             if place not in self.ambiguous
         )
 
+    @property
+    def n_repeats(self) -> int:
+        """Negatives that were dropped without a judge, because they repeat a known positive or nearly do."""
+        return sum(
+            decision.outcome is Outcome.DROP and decision.first is None
+            for place, decided in self.decisions.items()
+            if place not in self.ambiguous
+            for decision in decided
+        )
+
     def summary(self) -> dict[str, Any]:
         """Everything but the texts, ready for JSON."""
         suspects = Counter(one.outcome for one in self.positives)
@@ -179,6 +197,8 @@ class RelabelledInstances:
             "instances_changed": self.n_changed,
             "instances_ambiguous": len(self.ambiguous),
             "outcomes": {str(outcome): self.outcomes[outcome] for outcome in Outcome},
+            "repeats_dropped": self.n_repeats,
+            "withheld": self.withheld,
             "positives": {name: suspects[name] for name in ("confirmed", "suspect", "abstain")},
             "audits": [one.as_dict() for one in self.audits],
             "sources": [meter.as_dict() for meter in self.meters],
