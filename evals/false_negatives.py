@@ -85,6 +85,10 @@ def run(settings: Settings) -> Iterator[Result]:
         from evals.retriever_training import run_why
 
         yield from run_why(settings)
+    if "break_even" in parts:
+        from evals.retriever_training import run_break_even
+
+        yield from run_break_even(settings)
     if "cranfield_training" in parts:
         from evals.retriever_training import run_cranfield_training
 

@@ -69,7 +69,7 @@ from evals.false_negatives import (
     relabel,
 )
 from evals.minilm_weights import find_weights
-from evals.scripted_judges import FIRST, SECOND, DirectJudges
+from evals.scripted_judges import FIRST, SECOND, DirectJudges, Rates
 from evals.trained_runs import train_missing
 
 CORPUS_SIZE = 2_000
@@ -89,6 +89,9 @@ HOW: dict[str, dict[str, Any]] = {
     },
 }
 OTHER_DRAWS = range(20, 40)
+BREAK_EVEN_DRAWS = range(100, 160)
+FALSE_ALARMS = (0.0, 0.003, 0.006, 0.014, 0.024, 0.037, 0.056)
+"""Shares of the wrong candidates that both judges let pass: precisions of 1 to about 0.5."""
 KEPT_ARMS = ("clean", "planted", "remove", "drop", "relabel_without_gold", "relabel")
 ROWS = {"adapter": ("pairs", "queries"), "minilm": ("pairs",)}
 """Of what an epoch has a row: of every query and positive, or of every query."""
@@ -178,6 +181,50 @@ def run_other_draws(settings: Settings) -> Iterator[Result]:
         draws.append(replace(draw, arms=arms))
     scores, facts = score_arms(data, "adapter", draws, "pairs", first_seed=seeds[0])
     yield from report("scifact/adapter/all_planted/other_draws", scores, facts)
+
+
+def run_break_even(settings: Settings) -> Iterator[Result]:
+    """From which precision on relabelling is better than dropping: Cranfield, second judges of another specificity.
+
+    What the product asks of precision (`min_precision`) was set by it, on draws that are no others' here.
+    """
+    collection = load_collection(settings.data, "cranfield")
+    data = load_cranfield(collection)
+    seeds = BREAK_EVEN_DRAWS[: settings.seeds or (2 if settings.quick else None)]
+    draws = {seed: plant_cranfield_training(data, collection, seed) for seed in seeds}
+    for false_alarms in FALSE_ALARMS:
+        specs: list[dict[str, Any]] = []
+        n_right, n_found = 0, 0
+        for seed, (case, held_out) in draws.items():
+            judges = DirectJudges(
+                FIRST,
+                Rates(SECOND.sensitivity, 1 - false_alarms / (1 - FIRST.specificity)),
+                case.relevant,
+                seed=seed,
+            )
+            found = [{p.id for p in one.negatives if judges.relabels(one.query, p)} for one in case.instances]
+            pairs = {
+                (one.query_id, name)
+                for one, names in zip(case.instances, found, strict=True)
+                for name in names
+            }
+            n_right, n_found = n_right + len(pairs & case.hidden), n_found + len(pairs)
+            for instances in (drop(case.instances, found), make_positive(case.instances, found, found)):
+                specs.append(specify(data, "adapter", seed, instances, held_out, "queries"))
+        scores = np.asarray(train_all(data, "adapter", specs)).reshape(-1, 2)
+        gain = scores[:, 1] - scores[:, 0]
+        low, high = interval(resample_means(gain.tolist()))
+        yield Result(
+            "false_negatives",
+            "cranfield/adapter/break_even",
+            f"relabel_all-drop, precision {n_right / n_found:.2f}",
+            "ndcg@10_difference",
+            float(gain.mean()),
+            low,
+            high,
+            len(gain),
+            extra={"precision": round(n_right / n_found, 4), "false_alarms": false_alarms},
+        )
 
 
 def run_why(settings: Settings) -> Iterator[Result]:
@@ -391,6 +438,16 @@ def make_arms(data: Set, seed: int, planted_share: float) -> Draw:
 
 def make_cranfield_arms(data: Set, collection: Collection, seed: int) -> Draw:
     """The same where half of each query's relevant documents are hidden among what is mined."""
+    case, held_out = plant_cranfield_training(data, collection, seed)
+    clean = [
+        replace(one, negatives=tuple(p for p in one.negatives if (one.query_id, p.id) not in case.hidden))
+        for one in case.instances
+    ]
+    return treat(clean, case, seed, held_out)
+
+
+def plant_cranfield_training(data: Set, collection: Collection, seed: int) -> tuple[Planted, list[str]]:
+    """The planted instances of the training queries, and the held-out queries."""
     held_out, train_names = split(data, seed)
     queries = [name for name in collection.queries if name in collection.qrels]
     everything = plant_cranfield(
@@ -403,13 +460,7 @@ def make_cranfield_arms(data: Set, collection: Collection, seed: int) -> Draw:
     )
     known = set(train_names)
     planted = [one for one in everything.instances if one.query_id in known and one.positives]
-    clean = [
-        replace(
-            one, negatives=tuple(p for p in one.negatives if (one.query_id, p.id) not in everything.hidden)
-        )
-        for one in planted
-    ]
-    return treat(clean, replace(everything, instances=planted), seed, held_out)
+    return replace(everything, instances=planted), held_out
 
 
 def treat(clean: list[Instance], case: Planted, seed: int, held_out: list[str]) -> Draw:
