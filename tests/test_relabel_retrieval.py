@@ -296,7 +296,7 @@ def test_where_gold_shows_that_too_few_are_right_they_are_dropped_instead_of_rel
     precision = done.estimates.precision
     assert precision.low < 0.5 < precision.high and not done.outcomes["relabel"]
     said = (
-        f"precision is estimated at {precision}, below what min_precision = 0.5 asks surely: dropped, not "
+        f"precision is estimated at {precision}, below what min_precision = 0.7 asks surely: dropped, not "
         "relabelled"
     )
     assert done.withheld == said == done.summary()["withheld"] and done.sentence.count(said) == 1

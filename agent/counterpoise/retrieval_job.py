@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from counterpoise.configuration import read_mapping, validate
 from counterpoise.job import Budget, Job, LlmConfig, load_job
+from counterpoise.relabel.cascade import MIN_PRECISION, MOST_RELABELS
 
 _PATHS = ("data", "corpus", "gold", "output", "cache_dir", "encoder")
 _ELSEWHERE = ("name", "output", "cache_dir")
@@ -68,9 +69,9 @@ class RetrievalJob(BaseModel):
     strong_llm: LlmConfig | None = None
     per_call: int = Field(8, ge=1, le=32)
     max_characters: int = Field(2000, ge=50)
-    most_relabels: int | None = Field(7, ge=0)
+    most_relabels: int | None = Field(MOST_RELABELS, ge=0)
     counts_worse: bool = False
-    min_precision: float = Field(0.5, ge=0, le=1)
+    min_precision: float = Field(MIN_PRECISION, ge=0, le=1)
     most_flagged: float = Field(0.5, ge=0, le=1)
     check_positives: bool = False
     source_field: str = "source"

@@ -41,7 +41,7 @@ def relabel(
     counts_worse: Annotated[bool, typer.Option("--counts-worse", help="Relabel what is worse, too.")] = False,
     min_precision: Annotated[
         float, typer.Option(help="With gold: relabel only if precision is surely at least this; else drop.")
-    ] = 0.5,
+    ] = 0.7,
     check_positives: Annotated[
         bool, typer.Option("--check-positives", help="Judge known positives, too; reported only.")
     ] = False,

@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 
 from counterpoise.events import Event, Listener, ignore
 from counterpoise.relabel.cascade import (
+    MIN_PRECISION,
     MOST_RELABELS,
     Candidate,
     Decision,
@@ -73,7 +74,7 @@ class CascadeSettings:
 
     most_relabels: int | None = MOST_RELABELS
     counts_worse: bool = False
-    min_precision: float = 0.5
+    min_precision: float = MIN_PRECISION
     most_flagged: float = 0.5
     n_pilot: int = 50
     unflagged_share: float = 0.05
