@@ -1,6 +1,6 @@
 """False negatives among mined training negatives: does the cascade find them, and is it honest about what it missed?
 
-Eight parts (`--only`):
+Nine parts (`--only`):
 
 - `cranfield`: half of each query's known relevant documents are hidden among mined negatives; judges with set error
   rates (and perfect ones) relabel them. Precision and recall are measured, computed from the rates, and compared with
@@ -14,6 +14,7 @@ Eight parts (`--only`):
 - `scifact_other_draws`: the same with the adapter on draws that had no part in making the product's rules.
 - `scifact_why`: what in relabelling costs or pays there, one thing at a time.
 - `cranfield_training`: the same where half of each query's relevant documents are hidden among what is mined.
+- `break_even`: from which share of right ones on relabelling is better than dropping.
 
     python -m evals false_negatives --data DIR [--only cranfield] [--seeds N]
 """
@@ -62,6 +63,7 @@ def run(settings: Settings) -> Iterator[Result]:
         "scifact_other_draws",
         "scifact_why",
         "cranfield_training",
+        "break_even",
     )
     if "cranfield" in parts:
         yield from run_cranfield(settings)
