@@ -31,7 +31,7 @@ LONGEST = ("minority_text", "fine_tuned", "in_context", "false_negatives", "conc
 ALONE = ("mining", "throughput", "startup", "scaling")
 """What they measure is speed or memory."""
 
-READERS = ("forecast",)
+READERS = ("gap_means", "forecast")
 """Those that read the lines of another evaluation."""
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import pytest
 
 from counterpoise.students import STUDENTS
-from evals import budget_curve, forecast, peers
+from evals import budget_curve, forecast, gap_means, peers
 from evals.easy_augmentation import augment, fill_labels
 from evals.forecast_picture import draw
 from evals.minority_text import GAPS, RIVAL_WAYS, SIMPLE_ARMS, list_parts, read_validation, summarise
@@ -134,3 +135,25 @@ def test_what_a_preview_foresees_is_compared_with_what_records_brought() -> None
     assert point.forecast == pytest.approx(0.1) and point.realised == pytest.approx(0.25)
     (point,) = forecast.list_foreseen(table, known, "auroc", "nothing")
     assert point.forecast == pytest.approx(0.3) and point.realised == pytest.approx(0.45)
+
+
+def test_a_gap_of_nothing_outweighs_a_mean_of_ratios_and_no_ratio_of_sums() -> None:
+    def write(data: str, arm: str, *draws: float) -> dict[str, Any]:
+        return {"data": f"{data}/minilm_lr", "metric": "auroc", "arm": arm, "draws": draws}
+
+    lines = [
+        write("wide", "nothing", 0.1, 0.3),
+        write("wide", "smote", 0.5, 0.5),
+        write("wide", "counterpoise", 0.6, 0.6),
+        write("wide", "real_data", 0.7, 0.7),
+        write("narrow", "nothing", 0.900, 0.900),
+        write("narrow", "counterpoise", 0.905, 0.905),
+        write("narrow", "real_data", 0.901, 0.901),
+        {"data": "wide", "metric": "tokens_per_accepted", "arm": "counterpoise"},
+    ]
+    draws = gap_means.read_draws(lines)
+    gaps = [gap_means.find_gap(draws, name, "minilm_lr", "auroc") for name in ("wide", "narrow")]
+    assert [gain.tolist() for gain, _ in gaps] == [pytest.approx([0.1, 0.1]), pytest.approx([0.005, 0.005])]
+    ratios, sums = gap_means.measure("15 rows", "minilm_lr", "auroc", gaps)
+    assert ratios.value == ratios.low == ratios.high == pytest.approx((0.5 + 5.0) / 2)
+    assert sums.value == pytest.approx(0.105 / 0.201) and sums.extra == {"sets": [0.5, 5.0]}
