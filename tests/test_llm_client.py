@@ -20,6 +20,7 @@ from counterpoise.llm import (
     BudgetSpent,
     ChatClient,
     ChatRequest,
+    Completion,
     Message,
     ReplyStore,
     Sampling,
@@ -93,6 +94,41 @@ async def test_equal_requests_in_flight_are_asked_once(store_path: Path) -> None
             replies = await asyncio.gather(*(chat.generate(ask("one question", n=2)) for _ in range(20)))
         assert server.n_requests == 1
         assert len({tuple(completion.text for completion in reply) for reply in replies}) == 1
+
+
+async def test_a_cancellation_that_becomes_another_attempt_is_repeated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("counterpoise.llm.client.CANCEL_AGAIN_SECONDS", 0.05)
+    n_swallowed = 0
+
+    class Engine(OpenAIEngine):
+        async def generate(self, request: ChatRequest) -> list[Completion]:
+            nonlocal n_swallowed
+            try:
+                return await super().generate(request)
+            except asyncio.CancelledError:
+                n_swallowed += 1
+                if n_swallowed > 3:
+                    raise
+                # As if a transport took it for a connection that broke.
+                raise ServerError("the reply did not arrive", where=self.url, retryable=True) from None
+
+    with LocalServer() as server:
+        async with ChatClient(Engine(server.url), first_wait_seconds=0.01, longest_wait_seconds=0.01) as chat:
+            server.hold()
+            asking = asyncio.create_task(answer_all(chat, [ask(f"question {number}") for number in range(3)]))
+            while server.n_requests < 3:
+                await asyncio.sleep(0.01)
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.wait_for(asking, 30)
+            server.release()
+        assert n_swallowed > 3 and chat.budget.reserved == 0
+
+
+async def answer_all(chat: ChatClient, requests: list[ChatRequest]) -> list[int]:
+    return [outcome.index async for outcome in chat.generate_many(requests)]
 
 
 async def test_one_who_waits_asks_himself_when_the_asker_is_cancelled() -> None:

@@ -25,6 +25,7 @@ from counterpoise.llm.retries import Endurance, make_retrying
 from counterpoise.llm.structured import make_repair, parse_reply
 
 Asked = asyncio.Future[Completion]
+CANCEL_AGAIN_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,9 +244,7 @@ class ChatClient:
                     yield finished.popleft().result()
         finally:
             self._wakers.discard(is_finished)
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
+            await _end_all(running)
 
     def _replay_or_start(
         self, chunk: list[tuple[int, ChatRequest]]
@@ -503,3 +502,15 @@ def _check(request: ChatRequest, completion: Completion) -> Completion:
     if problem and completion.finish_reason == "length":
         problem += f" (cut off after {completion.usage.completion_tokens} tokens)"
     return replace(completion, parsed=parsed, problem=problem)
+
+
+async def _end_all(tasks: set[asyncio.Task[Outcome]]) -> None:
+    """Cancel tasks until they have ended: one that turns a cancellation into another attempt is cancelled again."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        ended, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_SECONDS)
+        for task in ended:
+            if not task.cancelled():
+                task.exception()  # looked at, or it is reported as forgotten
