@@ -356,7 +356,12 @@ def test_an_interrupted_run_says_how_to_go_on(reviews: Path, own_cache: Path) ->
         server.hold()
         command = [sys.executable, "-m", "counterpoise", "run", "reviews.csv", *COLUMNS, "--output", "run"]
         process = subprocess.Popen(
-            [*command, "--model", server.url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [*command, "--model", server.url],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            # A shell's background jobs ignore the signal, and what they start does, too.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         deadline = time.monotonic() + 90
         while not server.n_requests and process.poll() is None and time.monotonic() < deadline:
