@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument("--out", type=Path, default=None, help="with all: folder of the results")
     parser.add_argument(
-        "--lines", type=Path, default=suite.RESULTS, help="where `forecast` finds other lines"
+        "--lines", type=Path, default=suite.RESULTS, help="where `forecast` and `gap_means` find other lines"
     )
     parser.add_argument("--jobs", type=int, default=2, help="with all: evaluations at a time")
     given = parser.parse_args(arguments)

@@ -20,7 +20,7 @@ import numpy as np
 
 from counterpoise.students import STUDENTS
 from evals.common import Result, Settings, interval, open_engine, resample_means
-from evals.minority_text import CORPORA, GAPS, QUICK_BUDGET, SIMPLE_ARMS, open_encoder, run_draw
+from evals.minority_text import CORPORA, GAPS, QUICK_BUDGET, SIMPLE_ARMS, find_best, open_encoder, run_draw
 
 BUDGETS = ("5k", "15k", "40k", "120k")
 DATA = ("cebab", "sms_spam")
@@ -98,11 +98,13 @@ def describe_gains(name: str, budget: str, scores: Scores, used: Sequence[float]
     """
     for student in STUDENTS:
         for metric in GAPS:
-            simple = [arm for arm in SIMPLE_ARMS if (arm, student, metric) in scores]
-            best = max(simple, key=lambda arm: float(np.mean(scores[arm, student, metric])))
+            mine = {
+                arm: values for (arm, who, what), values in scores.items() if (who, what) == (student, metric)
+            }
+            best = find_best(mine, SIMPLE_ARMS)
             extra = {"baseline": best}
             for arm in ARMS:
-                gains = np.asarray(scores[arm, student, metric]) - np.asarray(scores[best, student, metric])
+                gains = np.asarray(mine[arm]) - np.asarray(mine[best])
                 data, line = f"{name}/{student}", f"{arm}, {budget}"
                 low, high = interval(resample_means(list(gains)))
                 mean, n = float(gains.mean()), len(gains)

@@ -32,11 +32,11 @@ from scipy.stats import spearmanr
 
 import counterpoise
 from counterpoise.forecasts import BASELINE
-from evals.common import Floats, MissingDataError, Result, Settings, interval
+from evals.common import Floats, Result, Settings, interval
 from evals.minority_text import CORPORA, GAPS, N_RARE, SIMPLE_ARMS, divide_draw, draw_pool, make_job
-from evals.tables import read_results
+from evals.tables import find_results
 
-LINES = "minority_text.jsonl"
+LINES = "minority_text"
 ADDED_ARMS = ("added_rows", "averaged")
 N_SEEDS = 3
 """Draws of a part that are previewed."""
@@ -85,11 +85,7 @@ Foreseen = Mapping[tuple[str, str, str, int], float]
 
 def run(settings: Settings) -> Iterator[Result]:
     """The table."""
-    if not (settings.lines / LINES).is_file():
-        raise MissingDataError(
-            f"lines absent: {settings.lines / LINES}; run minority_text with --json into it"
-        )
-    table = read_table(read_results(settings.lines / LINES))
+    table = read_table(find_results(settings.lines, LINES))
     over_nothing, over_best = list_points(table, "nothing"), list_points(table, "", ADDED_ARMS)
     for metric in GAPS:
         for title, points, kinds in (

@@ -12,7 +12,7 @@ from pathlib import Path
 from evals.forecast import ADDED_ARMS, LINES, list_points, read_table
 from evals.minority_text import GAPS
 from evals.suite import RESULTS
-from evals.tables import HEADINGS, read_results
+from evals.tables import HEADINGS, find_results
 
 SIDE = 300
 GAP = 70
@@ -73,10 +73,8 @@ def _draw_panel(title: str, points: Points) -> Iterator[str]:
 
 def main(path: Path) -> None:
     """Write the picture: before a token over doing nothing, and with the rows at hand over the best simple way."""
-    told = {
-        line["data"]: line["points"] for line in read_results(RESULTS / "forecast.jsonl") if "points" in line
-    }
-    table = read_table(read_results(RESULTS / LINES))
+    told = {line["data"]: line["points"] for line in find_results(RESULTS, "forecast") if "points" in line}
+    table = read_table(find_results(RESULTS, LINES))
     panels: list[tuple[str, Points]] = [
         (f"{HEADINGS[metric]}, before a token, over doing nothing", told[metric]) for metric in GAPS
     ]

@@ -12,16 +12,16 @@ it. Intervals resample the draws of each set.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 from counterpoise.students import STUDENTS
-from evals.common import Floats, MissingDataError, Result, Settings, interval
-from evals.minority_text import CORPORA, GAPS, N_RARE, SIMPLE_ARMS
-from evals.tables import read_results
+from evals.common import Floats, Result, Settings, interval
+from evals.minority_text import CORPORA, GAPS, N_RARE, SIMPLE_ARMS, find_best
+from evals.tables import find_results
 
-LINES = "minority_text.jsonl"
 SIZES = (5, N_RARE, 50)
 N_RESAMPLES = 4000
 
@@ -31,20 +31,13 @@ Draws = Mapping[tuple[str, str, str, str], Floats]
 
 def run(settings: Settings) -> Iterator[Result]:
     """Each number of rare rows, with and without a pool, where all data sets were measured."""
-    path = settings.lines / LINES
-    if not path.is_file():
-        raise MissingDataError(f"lines absent: {path}; run minority_text with --json into it")
-    draws = read_draws(read_results(path))
-    for size in SIZES:
-        for pool in ("", "+pool"):
-            names = [f"{name}{'' if size == N_RARE else f'@{size}'}{pool}" for name in CORPORA]
-            for student in STUDENTS:
-                for metric in GAPS:
-                    if all((name, student, metric, "real_data") in draws for name in names):
-                        part = f"{size} rows{', pool' if pool else ''}"
-                        yield from measure(
-                            part, student, metric, [find_gap(draws, name, student, metric) for name in names]
-                        )
+    draws = read_draws(find_results(settings.lines, "minority_text"))
+    for size, pool, student, metric in product(SIZES, ("", "+pool"), STUDENTS, GAPS):
+        names = [f"{name}{'' if size == N_RARE else f'@{size}'}{pool}" for name in CORPORA]
+        if all((name, student, metric, "real_data") in draws for name in names):
+            part = f"{size} rows{', pool' if pool else ''}"
+            gaps = [find_gap(draws, name, student, metric) for name in names]
+            yield from measure(part, student, metric, gaps)
 
 
 def read_draws(lines: Sequence[Mapping[str, Any]]) -> Draws:
@@ -59,12 +52,13 @@ def read_draws(lines: Sequence[Mapping[str, Any]]) -> Draws:
 
 def find_gap(draws: Draws, data: str, student: str, metric: str) -> tuple[Floats, Floats]:
     """What `counterpoise` and real data have over the best way without tokens, in each draw."""
-    arms = {
-        arm: draws[data, student, metric, arm] for arm in SIMPLE_ARMS if (data, student, metric, arm) in draws
+    scores = {
+        arm: values
+        for (name, who, what, arm), values in draws.items()
+        if (name, who, what) == (data, student, metric)
     }
-    best = max(arms.values(), key=lambda values: float(values.mean()))
-    ours, real = (draws[data, student, metric, arm] for arm in ("counterpoise", "real_data"))
-    return ours - best, real - best
+    base = scores[find_best(scores, SIMPLE_ARMS)]
+    return scores["counterpoise"] - base, scores["real_data"] - base
 
 
 def measure(part: str, student: str, metric: str, gaps: Sequence[tuple[Floats, Floats]]) -> Iterator[Result]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
@@ -50,6 +50,7 @@ from counterpoise.students import (
 )
 from counterpoise_retrievers.encoders import CachedEncoder, Encoder
 from evals.common import (
+    Floats,
     Result,
     Settings,
     find_file,
@@ -558,11 +559,16 @@ def summarise(
         )
 
 
+def find_best(scores: Mapping[str, Sequence[float] | Floats], arms: Iterable[str]) -> str:
+    """The arm that is best on the mean over its draws, of those that were measured; the first of equals."""
+    return max((arm for arm in arms if arm in scores), key=lambda arm: float(np.mean(scores[arm])))
+
+
 def compare(
     name: str, metric: str, gap: str, scores: Mapping[str, Sequence[float]], baselines: Sequence[str]
 ) -> Iterator[Result]:
     """Gap closed by each of our arms beyond the best of `baselines`, and with `metric` the paired difference."""
-    best = max(baselines, key=lambda arm: float(np.mean(scores[arm])))
+    best = find_best(scores, baselines)
     base = resample_means(scores[best])
     room = resample_means(scores["real_data"]) - base
     extra = {"baseline": best}

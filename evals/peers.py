@@ -42,6 +42,7 @@ from evals.minority_text import (
     RIVAL_WAYS,
     SIMPLE_ARMS,
     divide_draw,
+    find_best,
     open_encoder,
     run_draw,
 )
@@ -267,7 +268,7 @@ def describe(name: str, scores: Scores, spent: Mapping[tuple[str, str], Sequence
             mine = {
                 arm: values for (arm, who, what), values in scores.items() if (who, what) == (student, metric)
             }
-            best = max((arm for arm in SIMPLE_ARMS if arm in mine), key=lambda arm: float(np.mean(mine[arm])))
+            best = find_best(mine, SIMPLE_ARMS)
             rivals = {peer: [f"{peer}{ending}" for ending in RIVAL_WAYS] for peer in peers}
             for arm in (best, *(arm for arms in rivals.values() for arm in arms), *OUR_ARMS, "real_data"):
                 found: dict[str, list[float]] = {"value": list(mine[arm])}
@@ -275,7 +276,7 @@ def describe(name: str, scores: Scores, spent: Mapping[tuple[str, str], Sequence
                     found["gain over the best zero-token arm"] = _subtract(mine[arm], mine[best])
                 if arm in OUR_ARMS:
                     for peer, arms in rivals.items():
-                        better = max(arms, key=lambda arm: float(np.mean(mine[arm])))
+                        better = find_best(mine, arms)
                         found[f"gain over the better {peer}"] = _subtract(mine[arm], mine[better])
                 shown = f"{arm} (the best zero-token arm)" if arm == best else arm
                 for column, values in found.items():

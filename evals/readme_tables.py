@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.minority_text import N_RARE
-from evals.tables import read_results
+from evals.tables import find_results
 
 README = Path(__file__).parents[1] / "README.md"
 STUDENTS = {"minilm_lr": "sentence vectors", "tfidf_lr": "words"}
@@ -118,7 +118,7 @@ TABLES: dict[str, tuple[str, Callable[[Lines], Iterator[str]]]] = {
 def fill_tables(text: str, folder: Path) -> str:
     """The README with its tables as the lines in `folder` have them."""
     for name, (source, make) in TABLES.items():
-        lines = index_lines(read_results(folder / f"{source}.jsonl"))
+        lines = index_lines(find_results(folder, source))
         table = "\n".join(make(lines))
         before, start, rest = text.partition(f"<!-- {name} -->\n")
         _, end, after = rest.partition(f"\n<!-- /{name} -->")

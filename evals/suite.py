@@ -52,10 +52,8 @@ def run_all(names: Sequence[str], options: Sequence[str], folder: Path, n_at_onc
         if (folder / f"{name}.jsonl").is_file():
             print(f"{name}: there already ({folder / f'{name}.jsonl'})", file=sys.stderr)
     waiting = [name for name in names if not (folder / f"{name}.jsonl").is_file()]
-    beside = sorted(
-        (name for name in waiting if name not in (*ALONE, *READERS)),
-        key=lambda name: LONGEST.index(name) if name in LONGEST else len(LONGEST),
-    )
+    first = [name for name in LONGEST if name in waiting]
+    beside = [*first, *(name for name in waiting if name not in (*first, *READERS, *ALONE))]
     one_core = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     with ThreadPoolExecutor(n_at_once) as pool:
         done = list(

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from evals.common import MissingDataError
+
 STUDENT_METRICS = (
     "macro_f1",
     "gap_closed_ratio",
@@ -29,6 +31,18 @@ HEADINGS = {
 def read_results(path: Path) -> list[dict[str, Any]]:
     """Lines of a results file."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def find_results(folder: Path, name: str) -> list[dict[str, Any]]:
+    """Lines of another evaluation.
+
+    Raises:
+        MissingDataError: the folder has none of it.
+    """
+    path = folder / f"{name}.jsonl"
+    if not path.is_file():
+        raise MissingDataError(f"lines absent: {path}; run {name} with --json into it")
+    return read_results(path)
 
 
 def render_markdown(rows: list[dict[str, Any]]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pytest
 import counterpoise
 from counterpoise import cli
 from counterpoise.assets import ensure_asset, find_cache_dir
+from counterpoise.commands.relabel import relabel as command
 from counterpoise.errors import JobError
 from counterpoise.retrieval_balance import (
     RetrievalBalance,
@@ -285,3 +287,18 @@ def test_balance_counts_positives_suspects_and_topics() -> None:
     topics, n_topics = find_topics([f"passage {place}" for place in range(180)], points, np.arange(120))
     assert n_topics == 4 and sum(topic.n_passages for topic in topics) <= 60
     assert all(int(text.split()[1]) >= 120 for topic in topics for text in topic.examples)
+
+
+def test_the_command_has_the_defaults_of_a_job() -> None:
+    options, keys = inspect.signature(command).parameters, RetrievalJob.model_fields
+    names = {
+        "candidates",
+        "form",
+        "most_relabels",
+        "counts_worse",
+        "min_precision",
+        "check_positives",
+        "source_field",
+    }
+    assert {name: options[name].default for name in names} == {name: keys[name].default for name in names}
+    assert options["max_flag_rate"].default == keys["most_flagged"].default
