@@ -1,11 +1,13 @@
 # Every target sets itself up in .venv: Python 3.11 or newer, pip and a package index are all it takes.
 
 VENV := .venv
+PEERS := .venv-peers
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 EVAL ?= all
+ENGINE ?= $(if $(filter all,$(EVAL)),vllm,embedded)
 
 .PHONY: help demo check test test-vllm test-browser wheel-test evals
 
@@ -16,7 +18,8 @@ help:
 	@echo "make test-vllm     the tests on real vLLM, on the CPU; builds it in .venv-vllm (3.4 GB)"
 	@echo "make test-browser  the pages in Chromium"
 	@echo "make wheel-test    the tests against the built wheel, outside the checkout"
-	@echo "make evals         every evaluation, resumable; EVAL=name for one, EVAL=list names them; ARGS='--data DIR --quick'"
+	@echo "make evals         every evaluation, resumable; EVAL=name for one, EVAL=list names them; ARGS='--data DIR --quick';"
+	@echo "                   all of them with texts by vLLM on the CPU (built in .venv-vllm); ENGINE=embedded does without"
 
 demo: $(VENV)/.demo
 	$(BIN)/counterpoise run examples/demo.yaml --output runs/demo-$$(date +%Y%m%d-%H%M%S)
@@ -55,8 +58,8 @@ wheel-test: $(VENV)/bin/python
 	"$$work/venv/bin/python" -c 'import counterpoise, sys; assert counterpoise.__file__.startswith(sys.prefix)'; \
 	"$$work/venv/bin/python" -m pytest -m "not browser and not data and not slow and not vllm"
 
-evals: $(VENV)/.eval
-	$(BIN)/python -m evals $(EVAL) $(ARGS)
+evals: $(VENV)/.eval $(if $(filter all peers,$(EVAL)),$(PEERS)/.peers)
+	COUNTERPOISE_PEERS_PYTHON="$(CURDIR)/$(PEERS)/bin/python" $(BIN)/python -m evals $(EVAL) --engine $(ENGINE) $(ARGS)
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed" >&2; exit 1; }
@@ -72,6 +75,12 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	@echo "Installing into $(VENV); the first time this takes some minutes."
 	$(PIP) install --quiet -e ".[dev]"
 	@touch $@ $(VENV)/.demo
+
+# distilabel pins what ours must not.
+$(PEERS)/.peers: Makefile
+	$(PYTHON) -m venv --clear $(PEERS)
+	$(PEERS)/bin/python -m pip --disable-pip-version-check install --quiet "distilabel[openai]==1.5.3" requests
+	@touch $@
 
 # torch among it, for what is trained and for sentence-transformers beside us.
 $(VENV)/.eval: pyproject.toml | $(VENV)/bin/python

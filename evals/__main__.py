@@ -1,10 +1,11 @@
-"""`python -m evals list | all | page | show FILE | NAME [--data DIR] [--engine embedded|URL] [--seeds N] [--quick]`."""
+"""`python -m evals list | all | page | show FILE | NAME [--data DIR] [--engine vllm|URL] [--seeds N] [--quick]`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from evals import readme_tables, suite
-from evals.common import MissingDataError, MissingPackageError, Result, Settings
+from evals.common import MissingDataError, MissingPackageError, Result, Settings, start_vllm
 from evals.tables import read_results, render_markdown
 
 EVALS = {
@@ -46,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("name", help="list, all, page, show, or the name of an evaluation")
     parser.add_argument("file", nargs="?", type=Path, help="with show: a file of results")
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data")
-    parser.add_argument("--engine", default="embedded", help="embedded, or the URL of a server")
+    parser.add_argument("--engine", default="embedded", help="embedded, vllm, or the URL of a server")
     parser.add_argument("--seeds", type=int, default=None)
     parser.add_argument("--only", action="append", default=[], help="a data set to run; repeatable")
     parser.add_argument("--quick", action="store_true")
@@ -55,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--lines", type=Path, default=suite.RESULTS, help="where `forecast` and `gap_means` find other lines"
     )
-    parser.add_argument("--jobs", type=int, default=2, help="with all: evaluations at a time")
+    parser.add_argument("--jobs", type=int, default=None, help="with all: evaluations at a time")
     given = parser.parse_args(arguments)
     if given.name == "list":
         for name, purpose in EVALS.items():
@@ -88,12 +89,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run_all(given: argparse.Namespace) -> int:
-    options = ["--data", str(given.data), "--engine", given.engine]
+    options = ["--data", str(given.data)]
     options += ["--quick"] if given.quick else []
     options += ["--seeds", str(given.seeds)] if given.seeds else []
     folder = given.out or Path("evals-quick" if given.quick else "evals-results")
     options += [] if given.quick else ["--lines", str(folder)]
-    n_failed = suite.run_all(list(EVALS), options, folder, max(1, given.jobs))
+    n_at_once = given.jobs or (3 if given.engine == "vllm" else 2)
+    with start_vllm() if given.engine == "vllm" else nullcontext(given.engine) as engine:
+        n_failed = suite.run_all(list(EVALS), options, folder, max(1, n_at_once), engine)
     for name in EVALS:
         if (folder / f"{name}.jsonl").is_file():
             print("\n".join([f"## {name}", "", *render_markdown(read_results(folder / f"{name}.jsonl"))]))

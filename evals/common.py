@@ -24,6 +24,19 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
+KEY = "COUNTERPOISE_EVAL_KEY"
+"""Variable with the key of the server that `--engine` names."""
+
+EMBEDDED_KEY = "COUNTERPOISE_EMBEDDED_KEY"
+
+VLLM_OPTIONS = ("--max-model-len", "2048", "--max-num-seqs", "64")
+VLLM_VARIABLES = {
+    "OMP_NUM_THREADS": "1",  # evaluations have the other core; threads that wait for each other lose what they gain
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "VLLM_CPU_KVCACHE_SPACE": "2",
+    "HF_HUB_OFFLINE": "1",
+}
+
 
 class MissingDataError(Exception):
     """A data set that is not there; its message is one clear line."""
@@ -65,7 +78,7 @@ class Settings:
 
     Args:
         data: folder that holds the data sets.
-        engine: `embedded` or a URL.
+        engine: `embedded`, `vllm` or a URL.
         seeds: draws; None for the evaluation's own number.
         quick: a small version of everything.
         only: names of data sets or parts to run, all where empty.
@@ -131,20 +144,48 @@ def resample_means(values: Sequence[float], n_resamples: int = 4000, seed: int =
 
 @contextlib.contextmanager
 def open_engine(engine: str) -> Iterator[dict[str, Any]]:
-    """The `llm` key of a job: a running server's URL, or one embedded server for the whole evaluation."""
-    if engine != "embedded":
-        yield {"engine": "server", "url": engine}
-        return
-    from counterpoise.llm.servers import N_SLOTS, EmbeddedServer
+    """The `llm` key of a job, for a server that runs as long as the block.
 
-    with EmbeddedServer() as server:
-        os.environ["COUNTERPOISE_EVAL_KEY"] = server.api_key
-        yield {
-            "engine": "server",
-            "url": server.url,
-            "api_key_env": "COUNTERPOISE_EVAL_KEY",
-            "concurrency": N_SLOTS,
-        }
+    Args:
+        engine: `embedded`, `vllm` (both started here), or the URL of a server that runs; its key, where it wants
+            one, stands in the variable `KEY`.
+    """
+    if engine == "embedded":
+        from counterpoise.llm.servers import N_SLOTS, EmbeddedServer
+
+        with EmbeddedServer() as server:
+            os.environ[EMBEDDED_KEY] = server.api_key
+            yield {
+                "engine": "server",
+                "url": server.url,
+                "api_key_env": EMBEDDED_KEY,
+                "concurrency": N_SLOTS,
+            }
+        return
+    with start_vllm() if engine == "vllm" else contextlib.nullcontext(engine) as url:
+        yield {"engine": "server", "url": url, **({"api_key_env": KEY} if KEY in os.environ else {})}
+
+
+@contextlib.contextmanager
+def start_vllm() -> Iterator[str]:
+    """Start vLLM on a core with the weights of the embedded model; gives its URL, its key is in `KEY`."""
+    from counterpoise.llm.vllm_server import VllmServer
+    from tests.vllm_environment import build_environment, build_weights
+
+    python = build_environment()
+    weights = str(build_weights(python))
+    log = find_cache_dir() / "evals" / "vllm.log"
+    server = VllmServer(weights, log=log, python=str(python), arguments=VLLM_OPTIONS)
+    kept = dict(os.environ)
+    os.environ.update(VLLM_VARIABLES)
+    try:
+        server.start()
+        os.environ.clear()
+        os.environ.update(kept)
+        os.environ[KEY] = server.api_key
+        yield server.url
+    finally:
+        server.stop()
 
 
 @contextlib.asynccontextmanager

@@ -18,7 +18,9 @@ that is likelier than at the median of all texts scored with that prompt, which 
 Metrics as in `concept_bias`, in percent; a model that always says the same has a bias of 0, so read the accuracies too.
 `..._less_balanced` is a paired difference. Intervals resample draws, and originals with their edits.
 
-    python -m evals in_context --data DIR [--only food] [--engine URL] [--seeds 3]
+With `--engine vllm`, or a URL, the same is asked of that server too; its lines end in `/server`.
+
+    python -m evals in_context --data DIR [--only food] [--engine vllm] [--seeds 3]
 """
 
 from __future__ import annotations
@@ -62,15 +64,41 @@ def run(settings: Settings) -> Iterator[Result]:
     concepts = [name for name in CONCEPTS if name in settings.only] or list(CONCEPTS)
     if settings.quick:
         concepts = concepts[:1]
+    n_cell = 2 if settings.quick else N_TEST_CELL
+    for engine in dict.fromkeys(("embedded", settings.engine)):
+        ending = "" if engine == "embedded" else "/server"
+        yield from ask_engine(engine, concepts, train, test, n_cell, n_seeds, ending)
+
+
+def ask_engine(
+    engine: str,
+    concepts: Sequence[str],
+    train: Texts,
+    test: Texts,
+    n_cell: int,
+    n_seeds: int,
+    ending: str,
+) -> Iterator[Result]:
+    """All concepts, one model.
+
+    Args:
+        engine: as `open_engine` takes it.
+        concepts: their names.
+        train: where examples are drawn from.
+        test: where the texts in question are drawn from.
+        n_cell: of these, in each (concept, label) cell.
+        n_seeds: draws of examples.
+        ending: of `data` in the results.
+    """
     tables: dict[tuple[str, str, str], Floats] = {}
-    with open_engine(settings.engine) as llm:
+    with open_engine(engine) as llm:
         for concept in concepts:
             column = list(CONCEPTS).index(concept)
-            asked = draw_test(test, column, 2 if settings.quick else N_TEST_CELL)
+            asked = draw_test(test, column, n_cell)
             odds = asyncio.run(ask_all(train, asked, column, n_seeds, llm))
             for (prompt, reading), table in summarise(odds, asked, column).items():
                 tables[concept, prompt, reading] = table
-            print(f"in context: {concept}", file=sys.stderr, flush=True)
+            print(f"in context: {concept}{ending}", file=sys.stderr, flush=True)
     for reading in READINGS:
         for concept in concepts:
             found = {
@@ -78,12 +106,12 @@ def run(settings: Settings) -> Iterator[Result]:
                 for (about, name, how), table in tables.items()
                 if (about, how) == (concept, reading)
             }
-            yield from report(f"{concept}/{reading}", found, n_seeds)
+            yield from report(f"{concept}/{reading}{ending}", found, n_seeds)
         if len(concepts) > 1:
             means = {}
             for name in found:
                 means[name] = np.mean([tables[concept, name, reading] for concept in concepts], axis=0)
-            yield from report(f"mean/{reading}", means, n_seeds)
+            yield from report(f"mean/{reading}{ending}", means, n_seeds)
 
 
 def draw_test(test: Texts, column: int, n_cell: int) -> Texts:

@@ -2,7 +2,8 @@
 
 `python -m evals all` runs each evaluation in a process of its own and writes its lines to `FOLDER/NAME.jsonl` when it
 has ended, in one rename: what is there is not run again. Two run at once, each on one core, but for those that measure
-time or memory and those that read the lines of another. What each took is kept in `FOLDER/seconds.txt`.
+time or memory and those that read the lines of another. What each took is kept in `FOLDER/seconds.txt`. With
+`--engine vllm` one server serves them all, and as it has threads of its own, one more evaluation runs at once.
 `python -m evals page` writes `RESULTS.md` from these lines.
 What a person has to say about a figure that misses its aim stands in `FOLDER/NAME.md` and is taken over as it is; no
 figure is typed.
@@ -34,8 +35,13 @@ ALONE = ("mining", "throughput", "startup", "scaling")
 READERS = ("gap_means", "forecast")
 """Those that read the lines of another evaluation."""
 
+ON_EMBEDDED = ("counterfactual_quality", "judges", "false_negatives")
+"""What they show is the embedded engine itself, whatever the others are served by."""
 
-def run_all(names: Sequence[str], options: Sequence[str], folder: Path, n_at_once: int = 1) -> int:
+
+def run_all(
+    names: Sequence[str], options: Sequence[str], folder: Path, n_at_once: int = 1, engine: str = "embedded"
+) -> int:
     """Run the evaluations that have no results in `folder` yet.
 
     Args:
@@ -43,6 +49,7 @@ def run_all(names: Sequence[str], options: Sequence[str], folder: Path, n_at_onc
         options: further words of the command line: `--data DIR`, `--quick`, ...
         folder: where the results go.
         n_at_once: evaluations at a time.
+        engine: `embedded`, or the URL of a server.
 
     Returns:
         Number of evaluations that failed or had no data.
@@ -55,11 +62,14 @@ def run_all(names: Sequence[str], options: Sequence[str], folder: Path, n_at_onc
     first = [name for name in LONGEST if name in waiting]
     beside = [*first, *(name for name in waiting if name not in (*first, *READERS, *ALONE))]
     one_core = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+    def run(name: str, variables: Mapping[str, str]) -> bool:
+        served_by = "embedded" if name in ON_EMBEDDED else engine
+        return _run_one(name, [*options, "--engine", served_by], folder, variables)
+
     with ThreadPoolExecutor(n_at_once) as pool:
-        done = list(
-            pool.map(lambda name: _run_one(name, options, folder, one_core if n_at_once > 1 else {}), beside)
-        )
-    done += [_run_one(name, options, folder, {}) for name in (*READERS, *ALONE) if name in waiting]
+        done = list(pool.map(lambda name: run(name, one_core if n_at_once > 1 else {}), beside))
+    done += [run(name, {}) for name in (*READERS, *ALONE) if name in waiting]
     return done.count(False)
 
 

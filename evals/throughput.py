@@ -1,8 +1,8 @@
 """Requests and tokens a second, and what they cost the client, against a bare loop on the same prompts.
 
 Parts (`--only`): `fixed`, `lognormal` (a counting server with 256 slots in a process of its own), `cached` (replay
-from the store). With `--engine URL` also `label` and `generate` on that server, which is vLLM as a rule. Each arm
-runs in a process of its own and the arms of one repetition stand side by side, so that ratios hold on a machine that
+from the store). With `--engine vllm` or `--engine URL` also `label` and `generate` on that server. Each arm runs in
+a process of its own and the arms of one repetition stand side by side, so that ratios hold on a machine that
 others use too.
 
 Arms: `bare_loop` is the openai client with its aiohttp transport and a semaphore, replies kept in a list;
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -25,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from evals import counting_server
-from evals.common import Result, Settings
+from evals.common import KEY, Result, Settings, open_engine
 
 ARMS = ("bare_loop", "raw_aiohttp", "counterpoise")
 SCHEMA = {
@@ -56,7 +57,8 @@ def run(settings: Settings) -> Iterator[Result]:
                 yield from measure_cached(url, n_repeats, 2_000 if settings.quick else 20_000)
         else:
             n = 48 if settings.quick else 64 if part == "generate" else 256
-            yield from measure_served(part, settings.engine, n_repeats, n)
+            with open_engine(settings.engine) as llm:
+                yield from measure_served(part, llm["url"], n_repeats, n)
 
 
 def measure_counting(latency: str, url: str, n_repeats: int, n: int) -> Iterator[Result]:
@@ -203,11 +205,17 @@ async def measure(job: dict[str, Any]) -> dict[str, float]:
     return figures
 
 
+def find_key() -> str:
+    """The key of the server that is measured; it is not among the words of a command line."""
+    return os.environ.get(KEY, "none")
+
+
 async def find_model(url: str) -> str:
     """The first model of a server."""
     import aiohttp
 
-    async with aiohttp.ClientSession() as session, session.get(f"{url}/models") as reply:
+    headers = {"Authorization": f"Bearer {find_key()}"}
+    async with aiohttp.ClientSession(headers=headers) as session, session.get(f"{url}/models") as reply:
         return str((await reply.json())["data"][0]["id"])
 
 
@@ -221,7 +229,7 @@ async def ask_bare(job: dict[str, Any], bodies: list[dict[str, Any]]) -> tuple[f
     async with (
         openai.AsyncOpenAI(
             base_url=job["url"],
-            api_key="none",
+            api_key=find_key(),
             max_retries=0,
             timeout=600.0,  # the package gives connecting five seconds, too few where 256 connect on a busy machine
             http_client=openai.DefaultAioHttpClient(timeout=600.0),
@@ -303,7 +311,7 @@ async def ask_counterpoise(job: dict[str, Any], bodies: list[dict[str, Any]]) ->
             budget = TokenBudget(1_000_000_000)
             with ReplyStore(Path(folder) / "replies.sqlite") as store:
                 async with ChatClient(
-                    OpenAIEngine(job["url"], job["model"]),
+                    OpenAIEngine(job["url"], job["model"], api_key=find_key()),
                     store,
                     budget,
                     concurrency=job["concurrency"],

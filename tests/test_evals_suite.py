@@ -55,9 +55,36 @@ def test_those_that_measure_speed_come_last_and_alone(
     assert took.count("done in") == 4
 
 
+def test_one_server_is_for_all_but_those_about_the_embedded_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, str] = {}
+
+    def run(command: list[str], **keys: Any) -> subprocess.CompletedProcess[bytes]:
+        asked[command[3]] = command[command.index("--engine") + 1]
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr("evals.suite.subprocess.run", run)
+    suite.run_all(["judges", "minority_text", "throughput"], [], tmp_path, 2, "http://127.0.0.1:9/v1")
+    assert asked == {
+        "judges": "embedded",
+        "minority_text": "http://127.0.0.1:9/v1",
+        "throughput": "http://127.0.0.1:9/v1",
+    }
+
+
+def test_the_key_of_a_server_is_named_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(common.KEY, raising=False)
+    with common.open_engine("http://127.0.0.1:9/v1") as llm:
+        assert llm == {"engine": "server", "url": "http://127.0.0.1:9/v1"}
+    monkeypatch.setenv(common.KEY, "secret")
+    with common.open_engine("http://127.0.0.1:9/v1") as llm:
+        assert llm["api_key_env"] == common.KEY
+
+
 def test_an_evaluation_without_its_data_leaves_no_results(tmp_path: Path) -> None:
     n_failed = suite.run_all(
-        ["minority_text"], ["--data", str(tmp_path / "none"), "--engine", "http://127.0.0.1:9"], tmp_path
+        ["minority_text"], ["--data", str(tmp_path / "none")], tmp_path, engine="http://127.0.0.1:9"
     )
     assert n_failed == 1
     assert not (tmp_path / "minority_text.jsonl").exists()
