@@ -234,6 +234,19 @@ async def test_only_what_may_help_is_tried_again(script: list[str], n_sent: int,
         assert chat.budget.paid == chat.budget.used + lost * estimate and chat.budget.reserved == 0
 
 
+async def test_a_lost_reply_is_asked_again_only_where_the_budget_reaches_for_both() -> None:
+    request = ask("a question", sampling=Sampling(max_tokens=20))
+    one = TokenBudget().estimate(request)
+    for limit, n_sent in ((2 * one - 1, 1), (2 * one, 2), (20 * one, 6)):
+        budget = TokenBudget(limit)
+        with LocalServer(script=["truncate"] * 6) as server:
+            async with connect(server, None, budget) as chat:
+                with pytest.raises(ServerError if n_sent == 6 else BudgetSpent):
+                    await chat.generate(request)
+            assert server.n_requests == n_sent
+        assert budget.paid == n_sent * one <= limit and budget.reserved == 0
+
+
 async def test_a_server_that_asks_to_wait_is_left_alone_until_then() -> None:
     with LocalServer(script=["status:429"], retry_after_seconds=0.6) as server:
         async with connect(server, concurrency=2) as chat:

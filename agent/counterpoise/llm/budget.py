@@ -100,6 +100,20 @@ class TokenBudget:
         if self.is_time_up:
             raise BudgetSpent("the time is up")
 
+    def check_room(self) -> None:
+        """Raise where a request that has reserved may not be sent again.
+
+        A reply that was lost is counted as paid while its request keeps what it has reserved, for another attempt.
+
+        Raises:
+            BudgetSpent: what is paid and what is reserved go over the limit together.
+        """
+        if self.limit is not None and max(self.used, self.paid) + self.reserved > self.limit:
+            raise BudgetSpent(
+                f"replies were lost, and another attempt would go over the budget of {self.limit}: "
+                f"{self.used} used, {self.paid} paid, {self.reserved} reserved"
+            )
+
     @property
     def remaining(self) -> int | None:
         """Tokens that can still be reserved, None without a limit."""

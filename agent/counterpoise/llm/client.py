@@ -347,6 +347,8 @@ class ChatClient:
         endurance = Endurance(self._attempts, self._absence_seconds)
         async for attempt in make_retrying(endurance, self._backoff, self._rest):
             with attempt:
+                if failed is not None:
+                    self.budget.check_room()
                 failed = lane = self._lanes.choose(failed)
                 lane.n_assigned += 1
                 try:
