@@ -96,6 +96,19 @@ async def test_equal_requests_in_flight_are_asked_once(store_path: Path) -> None
         assert len({tuple(completion.text for completion in reply) for reply in replies}) == 1
 
 
+async def test_what_is_answered_while_the_caller_is_busy_is_not_asked_again(store_path: Path) -> None:
+    with LocalServer() as server, ReplyStore(store_path) as store:
+        async with connect(server, store) as chat:
+            await chat.generate(ask("known"))
+            asked = [ask("twice"), ask("known"), ask("twice")]
+            async for outcome in chat.generate_many(asked):
+                if outcome.completions[0].cached:
+                    while len(store) < 2:  # the first of the equal requests is answered meanwhile
+                        await asyncio.sleep(0.01)
+                    await asyncio.sleep(0.1)
+        assert server.n_requests == 2 and chat.budget.paid == server.prompt_tokens + server.completion_tokens
+
+
 async def test_a_cancellation_that_becomes_another_attempt_is_repeated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

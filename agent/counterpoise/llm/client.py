@@ -298,6 +298,9 @@ class ChatClient:
         self, request: ChatRequest, keys: list[bytes], found: dict[bytes, bytes]
     ) -> list[Completion]:
         """Ask for what is neither stored nor being asked; wait for what others are asking."""
+        if late := [key for key in keys if key not in found and key in self._counted]:
+            # Answered since the store was looked at, which is a whole batch ago where the caller was busy.
+            found = found | (self._store.get_many(late) if self._store is not None else {})
         while True:
             waiting = {key: self._asked[key] for key in keys if key not in found and key in self._asked}
             missing = [key for key in keys if key not in found and key not in waiting]
