@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import random
 import signal
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from counterpoise.errors import ReplyError, ServerError
+from counterpoise.errors import ReplyError, ServerError, StorageError
 from counterpoise.events import Event
 from counterpoise.llm import (
     BudgetSpent,
@@ -343,6 +344,26 @@ async def test_a_reply_is_given_out_and_its_permit_freed_only_when_it_is_stored(
             other.close()
             await asyncio.gather(*tasks)
         assert len(store) == server.n_requests == 2
+
+
+async def test_a_failure_of_many_at_once_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
+    class FullDisk:
+        name = "full"
+        is_full = asyncio.Event()
+
+        async def generate(self, request: ChatRequest) -> list[Completion]:
+            await self.is_full.wait()
+            raise StorageError("the disk is full")
+
+    engine = FullDisk()
+    asking = asyncio.create_task(answer_all(ChatClient(engine), [ask(str(number)) for number in range(8)]))
+    await asyncio.sleep(0.05)
+    engine.is_full.set()
+    with pytest.raises(StorageError, match="disk is full"):
+        await asking
+    del asking
+    gc.collect()
+    assert not caplog.records, "asyncio tells of tasks whose errors nobody has looked at"
 
 
 CLIENT = """

@@ -244,6 +244,9 @@ class ChatClient:
                     yield finished.popleft().result()
         finally:
             self._wakers.discard(is_finished)
+            for task in finished:
+                if not task.cancelled():
+                    task.exception()  # looked at, or it is reported as forgotten
             await _end_all(running)
 
     def _replay_or_start(
