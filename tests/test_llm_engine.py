@@ -6,6 +6,7 @@ import asyncio
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from math import exp
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ from typing import Any
 import pytest
 
 from counterpoise.errors import ServerError
-from counterpoise.llm import ChatClient, ChatRequest, Message, Sampling, Usage
+from counterpoise.llm import ChatClient, ChatRequest, Message, Sampling, Usage, answer_most, name_failure
 from counterpoise.llm.openai_engine import OpenAIEngine, correct_count, split_usage
-from tests.servers import LocalServer
+from tests.servers import Body, LocalServer, Reply
 
 QUESTION = (Message("system", "Be short."), Message("user", "Is there food?"))
 
@@ -57,6 +58,46 @@ async def test_letters_come_as_probabilities_from_both_forms_of_the_table() -> N
     assert chat.logprobs == text.logprobs
     assert chat.logprobs is not None and sum(chat.logprobs.values()) == pytest.approx(1)
     assert chat.logprobs["A"] == pytest.approx((exp(-1) + exp(-2)) / (exp(-1) + exp(-2) + exp(-3)))
+
+
+class LaconicServer(LocalServer):
+    """A local server that leaves a part of its replies out, or writes null there."""
+
+    def __init__(self, part: str, *, writes_null: bool = False) -> None:
+        super().__init__(lambda body, index: "A b c d e f g h i j")
+        self._part = part
+        self._writes_null = writes_null
+
+    def _compose(self, body: Body, reply: Reply, *, is_chat: bool) -> Body:
+        composed = super()._compose(body, reply, is_chat=is_chat)
+        for holder in (composed, *composed["choices"]):
+            if holder.pop(self._part, None) and self._writes_null:
+                holder[self._part] = None
+        return composed
+
+
+@pytest.mark.parametrize(
+    "make_server",
+    [
+        lambda: LocalServer(logprobs=lambda body: {}),
+        lambda: LaconicServer("logprobs"),
+        lambda: LaconicServer("logprobs", writes_null=True),
+    ],
+    ids=["empty", "absent", "null"],
+)
+async def test_a_server_without_log_probabilities_is_asked_once_and_ends_no_run(
+    make_server: Callable[[], LocalServer],
+) -> None:
+    requests = [
+        ChatRequest(QUESTION, choices=("A", "B")),
+        *(ChatRequest(prompt=f"A or B? {number}", choices=("A", "B")) for number in range(5)),
+    ]
+    with make_server() as server:
+        async with ChatClient(OpenAIEngine(server.url), first_wait_seconds=0.01) as chat:
+            outcomes = [outcome async for outcome in answer_most(chat, requests)]
+        assert server.n_requests == len(requests) == len(outcomes)
+    assert all("log-probabilities" in str(outcome.error) for outcome in outcomes)
+    assert {name_failure(outcome.error) for outcome in outcomes} == {"refused"}
 
 
 def test_shares_of_a_reply_sum_to_what_was_reported() -> None:

@@ -130,6 +130,13 @@ class OpenAIEngine:
         reply = await self._exchange("post", path, content)
         try:
             return _read_completions(reply, request)
+        except _NoLogprobsError as error:
+            raise ServerError(
+                "a reply without log-probabilities",
+                where=self.url,
+                hint="a server that gives them can score letters",
+                maybe_paid=True,
+            ) from error
         except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
             raise ServerError(
                 f"a reply that is not a completion ({type(error).__name__}: {error})",
@@ -288,6 +295,10 @@ class OpenAIEngine:
         )
 
 
+class _NoLogprobsError(Exception):
+    """A reply without what was asked for; the server would leave it out the next time, too."""
+
+
 def _read_completions(reply: Any, request: ChatRequest) -> list[Completion]:
     choices = sorted(reply["choices"], key=lambda choice: int(choice.get("index", 0)))
     if len(choices) != request.n:
@@ -343,13 +354,15 @@ def split_usage(n_prompt: int, n_completion: int, texts: Sequence[str]) -> list[
 
 def _read_letters(choice: Mapping[str, Any], letters: Sequence[str]) -> dict[str, float]:
     """Letter probabilities from either form of log-probabilities: a list of tokens, or a table a position."""
-    logprobs = choice["logprobs"] or {}
+    logprobs = choice.get("logprobs") or {}
+    entries: list[tuple[str, float | None]] = []
     if logprobs.get("content"):
-        entries = [(entry["token"], entry["logprob"]) for entry in logprobs["content"][0]["top_logprobs"]]
+        listed = logprobs["content"][0].get("top_logprobs") or ()
+        entries = [(entry["token"], entry["logprob"]) for entry in listed]
     elif logprobs.get("top_logprobs"):
-        entries = list(logprobs["top_logprobs"][0].items())
-    else:
-        raise ValueError("no log-probabilities; does the server give them?")
+        entries = list((logprobs["top_logprobs"][0] or {}).items())
+    if not entries:
+        raise _NoLogprobsError
     table: dict[str, float] = {}
     for token, logprob in entries:
         value = LOWEST_LOGPROB if logprob is None else float(logprob)
