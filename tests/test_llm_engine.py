@@ -14,7 +14,16 @@ from typing import Any
 import pytest
 
 from counterpoise.errors import ServerError
-from counterpoise.llm import ChatClient, ChatRequest, Message, Sampling, Usage, answer_most, name_failure
+from counterpoise.llm import (
+    ChatClient,
+    ChatRequest,
+    Message,
+    Sampling,
+    TokenBudget,
+    Usage,
+    answer_most,
+    name_failure,
+)
 from counterpoise.llm.openai_engine import OpenAIEngine, correct_count, split_usage
 from tests.servers import Body, LocalServer, Reply
 
@@ -98,6 +107,20 @@ async def test_a_server_without_log_probabilities_is_asked_once_and_ends_no_run(
         assert server.n_requests == len(requests) == len(outcomes)
     assert all("log-probabilities" in str(outcome.error) for outcome in outcomes)
     assert {name_failure(outcome.error) for outcome in outcomes} == {"refused"}
+
+
+async def test_a_budget_holds_where_a_server_counts_no_tokens() -> None:
+    requests = [
+        ChatRequest(prompt=f"Review {number}:", sampling=Sampling(max_tokens=40)) for number in range(40)
+    ]
+    budget = TokenBudget(300)
+    with LaconicServer("usage") as server:
+        async with ChatClient(OpenAIEngine(server.url), None, budget, concurrency=2) as chat:
+            outcomes = [outcome async for outcome in chat.generate_many(requests)]
+    answered = [outcome.completions[0].usage for outcome in outcomes if outcome.error is None]
+    assert 0 < len(answered) < len(requests)
+    assert {usage.completion_tokens for usage in answered} == {8}, "19 bytes, 2.5 a token"
+    assert sum(usage.total for usage in answered) == budget.used <= 300
 
 
 def test_shares_of_a_reply_sum_to_what_was_reported() -> None:

@@ -7,6 +7,7 @@ request. `seed` is never sent; there are servers that it kills.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -17,6 +18,7 @@ import httpx2
 import openai
 
 from counterpoise.errors import ServerError
+from counterpoise.llm.budget import BYTES_PER_TOKEN
 from counterpoise.llm.chat import ChatRequest, Completion, Usage
 from counterpoise.llm.server_load import ServerLoad, read_metrics
 from counterpoise.llm.structured import score_letters
@@ -307,11 +309,11 @@ def _read_completions(reply: Any, request: ChatRequest) -> list[Completion]:
         (choice["message"]["content"] or "") if request.messages else choice["text"] for choice in choices
     ]
     usage = reply.get("usage") or {}
-    shares = split_usage(
-        int(usage.get("prompt_tokens") or 0),
-        correct_count(int(usage.get("completion_tokens") or 0), texts, request.sampling.max_tokens),
-        texts,
-    )
+    n_prompt, n_completion = (int(usage.get(part) or 0) for part in ("prompt_tokens", "completion_tokens"))
+    if not n_prompt and not n_completion:
+        n_prompt, n_completion = estimate_usage(request, texts)
+    n_completion = correct_count(n_completion, texts, request.sampling.max_tokens)
+    shares = split_usage(n_prompt, n_completion, texts)
     return [
         Completion(
             text=text,
@@ -321,6 +323,16 @@ def _read_completions(reply: Any, request: ChatRequest) -> list[Completion]:
         )
         for choice, text, share in zip(choices, texts, shares, strict=True)
     ]
+
+
+def estimate_usage(request: ChatRequest, texts: Sequence[str]) -> tuple[int, int]:
+    """Tokens of prompt and completions where a server counts none, so that a budget holds all the same."""
+    shown = [request.prompt, *(message.content for message in request.messages)]
+    n_prompt, n_completion = (
+        math.ceil(sum(len(text.encode("utf-8", "surrogatepass")) for text in part) / BYTES_PER_TOKEN)
+        for part in (shown, texts)
+    )
+    return n_prompt, min(n_completion, len(texts) * request.sampling.max_tokens)
 
 
 def correct_count(n_completion: int, texts: Sequence[str], max_tokens: int) -> int:
