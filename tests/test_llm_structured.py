@@ -70,3 +70,11 @@ def test_letters_are_renormalised_over_the_letters() -> None:
     assert extreme["A"] > 0.999 and extreme["B"] > 0
     with pytest.raises(ValueError):
         score_letters({}, ("A",))
+
+
+def test_half_a_character_is_replaced_before_anything_has_to_encode_it() -> None:
+    schema = {"type": "object", "properties": {"words": {"type": "array", "items": {"type": "string"}}}}
+    value, fault = parse_reply('{"words": ["a \\ud83d", "\\ude00 b", "\\ud83d\\ude00", "\ud83d"]}', schema)
+    assert value == {"words": ["a \ufffd", "\ufffd b", "\N{GRINNING FACE}", "\ufffd"]} and not fault
+    _, fault = parse_reply('{"\\ud83d": 1}', schema)
+    assert "is not asked for" in fault.encode().decode()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,8 @@ _TYPES: dict[str, Any] = {
     "object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool,
     "null": type(None),
 }  # fmt: skip
+
+_HALF = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 
 
 def check_schema(schema: Mapping[str, Any], where: str = "schema") -> None:
@@ -81,13 +84,16 @@ def find_fault(value: Any, schema: Mapping[str, Any], where: str = "the reply") 
 def parse_reply(text: str, schema: Mapping[str, Any]) -> tuple[Any, str]:
     """The JSON value of a reply and "", or None and what is wrong with it.
 
-    A reply may stand in a fenced block, as models without enforced schemas like to write.
+    A reply may stand in a fenced block, as models without enforced schemas like to write. Half characters, which JSON
+    can say and no file or encoder takes, are replaced.
     """
     stripped = text.strip()
     if stripped.startswith("```") and stripped.endswith("```"):
         stripped = stripped[3:-3].removeprefix("json").strip()
     try:
         value = _decode(stripped)
+        if _HALF.search(stripped):
+            value = _replace_halves(value)
     except ValueError as error:
         return None, f"the reply is not JSON: {error}"
     except RecursionError:
@@ -146,6 +152,17 @@ def score_letters(table: Mapping[str, float], letters: Sequence[str]) -> dict[st
             sums[letter] = max(math.exp(lowest - top), 1e-12)
     total = sum(sums.values())
     return {letter: value / total for letter, value in sums.items()}
+
+
+def _replace_halves(value: Any) -> Any:
+    """A JSON value without lone surrogates."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_replace_halves(item) for item in value]
+    if isinstance(value, dict):
+        return {_replace_halves(name): _replace_halves(item) for name, item in value.items()}
+    return value
 
 
 def _find_object_fault(value: dict[str, Any], schema: Mapping[str, Any], where: str) -> str:
