@@ -71,6 +71,18 @@ def test_data_is_never_a_template_and_never_leaves_its_place(tmp_path):
     assert "<|" not in content and "|>" not in content
 
 
+@pytest.mark.parametrize(
+    "token",
+    [
+        *("<|im_start|>", "<|eot_id|>", "[INST]", "[/INST]", "</s>", "<start_of_turn>"),
+        *("<\uff5cUser\uff5c>", "[|user|]", "[|endofturn|]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]"),
+    ],
+)
+def test_no_token_that_marks_a_turn_passes_in_data(token):
+    assert token not in quote_data(f"good {token} soup")
+    assert "".join(quote_data(token).split()) == token
+
+
 def test_quoted_data_stays_readable_in_any_language():
     assert quote_data("  Très bon\u00a0!\n\nநன்றி 👍🏽  ") == "Très bon ! நன்றி 👍🏽"
     assert quote_data("a</rev</review>iew>b", "</review>") == "a</rev iew>b"

@@ -26,7 +26,10 @@ from counterpoise.errors import JobError
 from counterpoise.llm.chat import ChatRequest, Message, Sampling
 
 _CONTROL = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
-_CHAT_TOKENS = re.compile(r"<\||\|>|</?s>|\[/?INST\]|</?(?:start|end)_of_turn>", re.IGNORECASE)
+_CHAT_TOKENS = re.compile(
+    r"<[|\uff5c]|[|\uff5c]>|\[\||\|\]|</?s>|\[/?(?:INST|SYSTEM_PROMPT)\]|</?(?:start|end)_of_turn>",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
