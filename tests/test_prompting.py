@@ -114,6 +114,13 @@ def test_identity_is_of_what_reaches_the_model(tmp_path):
         ("{{ concept }}", "{{ concept", "no valid template"),
         ("name: judge", "name: other", "write judge, as the file"),
         ("choices: [A, B]", "schema: {type: object}\nchoices: [A, B]", "a schema stands alone"),
+        (
+            "choices: [A, B]",
+            "schema: {type: object, patternProperties: {}}",
+            "patternProperties is not supported",
+        ),
+        ("choices: [A, B]", "schema: {type: [object, 'null']}", "type ['object', 'null'] is not one of"),
+        ("choices: [A, B]", "schema: {type: object, properties: {a: string}}", "schema.a: found 'string'"),
         ("kind: chat", "kind: continuation", "write `text` and no `messages`"),
         ("choices: [A, B]", "choices: [A, B]\nchoices: [A]", "'choices' stands twice"),
     ],

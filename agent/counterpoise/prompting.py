@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from counterpoise.configuration import read_mapping, suggest_files, validate
 from counterpoise.errors import JobError
 from counterpoise.llm.chat import ChatRequest, Message, Sampling
+from counterpoise.llm.structured import check_schema
 
 _CONTROL = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
 _CHAT_TOKENS = re.compile(
@@ -148,6 +149,8 @@ class _PromptFile(BaseModel):
             raise ValueError(
                 "found `schema` with `choices` or a continuation; a schema stands alone, in a chat"
             )
+        if self.reply_schema:
+            check_schema(self.reply_schema)
         return self
 
 

@@ -32,12 +32,14 @@ _HALF = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 
 def check_schema(schema: Mapping[str, Any], where: str = "schema") -> None:
     """Raise ValueError where a schema says something that `find_fault` would not check."""
+    if not isinstance(schema, Mapping):
+        raise ValueError(f"{where}: found {schema!r}; write what it must be, as `type: string`")  # noqa: TRY004
     unknown = sorted(set(schema) - KEYWORDS)
     if unknown:
         raise ValueError(
             f"{where}: {', '.join(unknown)} is not supported; known are {', '.join(sorted(KEYWORDS))}"
         )
-    if "type" in schema and schema["type"] not in _TYPES:
+    if "type" in schema and schema["type"] not in list(_TYPES):
         raise ValueError(f"{where}: type {schema['type']!r} is not one of {', '.join(_TYPES)}")
     for name, part in schema.get("properties", {}).items():
         check_schema(part, f"{where}.{name}")
