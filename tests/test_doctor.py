@@ -56,11 +56,11 @@ def chatter(body: Body, index: int) -> str:
     return "It is a fine day"
 
 
-async def diagnose(server: LocalServer) -> Diagnosis:
+async def diagnose(server: LocalServer, model: str = "") -> Diagnosis:
     (patient,) = make_patients(
         engine="server",
         urls=(server.url,),
-        model="",
+        model=model,
         api_key="",
         concurrency=4,
         cache_dir=None,
@@ -86,6 +86,21 @@ async def test_what_is_ignored_or_refused_is_told_from_what_is_done() -> None:
     assert (can.chat, can.structured, can.logprobs, can.multiple) == (True, False, False, False)
     assert "It is a fine day" in found.notes["structured"] and "unknown field" in found.notes["logprobs"]
     assert found.prefix_caching is None and can.context_tokens == 0
+
+
+class TwoModels(LocalServer):
+    """A local server with a large model behind a small one."""
+
+    async def _list_models(self, request: web.Request) -> web.Response:
+        lengths = {"small": 2048, "large": 32768}
+        return web.json_response({"data": [{"id": name, "max_model_len": lengths[name]} for name in lengths]})
+
+
+async def test_the_context_is_that_of_the_model_in_question() -> None:
+    with TwoModels(models=["small", "large"]) as server:
+        for model, length in (("large", 32768), ("small", 2048), ("", 2048)):
+            found = await diagnose(server, model)
+            assert found.capabilities.context_tokens == length
 
 
 def test_the_command_shows_a_column_a_server_and_keeps_what_it_found(

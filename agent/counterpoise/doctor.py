@@ -138,6 +138,7 @@ async def examine(patient: Patient, listener: Listener = ignore) -> Diagnosis:
         chat = await opened.enter_async_context(client)
         url, api_key = patient.find_address()
         base = _Base(url, api_key)
+        model = str(getattr(patient.engine, "model", ""))  # "" of a server of ours, which has one
         tell = _make_teller(listener, "" if patient.server else url)
         tell("what its model can do")
         capabilities = await find_capabilities(chat)
@@ -147,7 +148,7 @@ async def examine(patient: Patient, listener: Listener = ignore) -> Diagnosis:
             structured=bool(await _find_structured(patient.engine, capabilities, notes)),
             logprobs=await _find_logprobs(chat, capabilities, notes),
             multiple=await _find_multiple(chat, capabilities, notes),
-            context_tokens=await asyncio.to_thread(_find_context, base, notes),
+            context_tokens=await asyncio.to_thread(_find_context, base, model, notes),
         )
         tell("prefix caching")
         caching = await _find_prefix_caching(chat, capabilities, patient.engine, notes)
@@ -225,10 +226,11 @@ async def _is_answered(chat: ChatClient, request: ChatRequest, name: str, notes:
     return True
 
 
-def _find_context(base: _Base, notes: dict[str, str]) -> int:
+def _find_context(base: _Base, model: str, notes: dict[str, str]) -> int:
     """Tokens of prompt and completion together, as the server says in its list of models or its properties."""
     try:
-        (entry, *_) = base.get("/models")["data"]
+        entries = base.get("/models")["data"]
+        (entry, *_) = [one for one in entries if model in ("", one["id"], *(one.get("aliases") or ()))]
         if length := int(entry.get("max_model_len") or entry.get("context_length") or 0):
             return length
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
