@@ -120,6 +120,14 @@ def test_examples_say_what_they_say():
         ("llm: {engine: vllm}", "key 'llm': engine is vllm without a model; add model"),
         ("llm: {url: http://x/v1}", "key 'llm': engine is embedded with a url"),
         ("llm: {engine: server, url: localhost}", "key 'llm.url': found 'localhost'; write a URL such as"),
+        (
+            "llm: {engine: server, url: 'http://gpu..lan/v1'}",
+            "found 'http://gpu..lan/v1'; write a URL such as",
+        ),
+        (
+            "llm: {engine: server, url: 'http://gpu:80000/v1'}",
+            "found 'http://gpu:80000/v1'; write a URL such as",
+        ),
         ("concepts: {food: eaten, food: drunk}", "job.yaml: line 4: 'food' stands twice, in lines 4 and 4"),
         ("concepts: [food, Food]", "key 'concepts': concept 'Food' is named twice; keep one of them"),
         ("concepts: {food: }", "concept 'food' has no definition"),

@@ -22,7 +22,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
@@ -124,7 +124,7 @@ class LlmConfig(BaseModel):
         urls = [value] if isinstance(value, str) else value
         for url in urls if isinstance(urls, list | tuple) else ():
             parts = urlsplit(str(url))
-            if parts.scheme not in ("http", "https") or not parts.hostname:
+            if parts.scheme not in ("http", "https") or not _is_host(parts):
                 raise ValueError(f"found '{url}'; write a URL such as http://localhost:8000/v1")
             if parts.username or parts.password:
                 raise ValueError("the URL holds a password; name its environment variable under api_key_env")
@@ -169,6 +169,14 @@ class Budget(BaseModel):
             return None if value is None else parse_tokens(value)
         except JobError as error:
             raise ValueError(f"{error.message}; {error.hint}") from error
+
+
+def _is_host(parts: SplitResult) -> bool:
+    """Whether an address has a host and a port that there can be."""
+    try:
+        return bool((parts.hostname or "").encode("idna")) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _tag_source(value: object) -> str:
