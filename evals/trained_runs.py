@@ -53,7 +53,11 @@ def train_missing(worker: str, specs: Path, paths: Sequence[Path]) -> None:
         ) as process:
             assert process.stdout is not None
             for path, line in zip(paths[turn::n_processes], process.stdout, strict=False):
-                path.write_text(line, encoding="utf-8")
+                if not line.endswith("\n"):
+                    break  # the worker ended within it
+                scratch = path.with_suffix(".part")
+                scratch.write_text(line, encoding="utf-8")
+                scratch.replace(path)
                 said = f"{next(done)} of {len(paths)}, {monotonic() - started:.0f} s"
                 print(f"{worker}: {said}", file=sys.stderr, flush=True)
         return process.returncode

@@ -12,6 +12,9 @@ from evals.trained_runs import train_missing
 WORKER = """#!{python}
 import sys
 for line in open(sys.argv[3]):
+    if line.strip() == "half":
+        print("trai", end="", flush=True)
+        sys.exit(3)
     if line.strip() == "bad":
         sys.exit(3)
     print("trained", line.strip(), flush=True)
@@ -49,3 +52,12 @@ def test_a_worker_that_fails_is_told_and_what_it_printed_is_kept(specs: Path) ->
     with pytest.raises(RuntimeError, match="exit code 3"):
         train_missing("worker", specs, paths)
     assert paths[1].is_file() and not paths[3].exists() and not paths[5].exists()
+
+
+def test_half_a_line_is_not_kept(specs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    specs.write_text("0\nhalf\n2", encoding="utf-8")
+    paths = [specs.with_name(f"{place}.json") for place in range(3)]
+    with pytest.raises(RuntimeError, match="exit code 3"):
+        train_missing("worker", specs, paths)
+    assert [path.exists() for path in paths] == [True, False, False]
