@@ -30,7 +30,7 @@ from pathlib import Path
 from time import monotonic
 
 import numpy as np
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, OpenAI
 
 from counterpoise.assets import find_cache_dir
 from counterpoise.students import STUDENTS
@@ -73,6 +73,7 @@ class Task:
         examples: real texts of the label.
         n_tokens: to be used, prompts and completions.
         seed: which examples each request shows.
+        model: what the server serves.
     """
 
     url: str
@@ -82,6 +83,7 @@ class Task:
     examples: tuple[str, ...]
     n_tokens: int
     seed: int
+    model: str = ""
 
     def write_prompts(self) -> Iterator[str]:
         """Prompts without end, each with other examples."""
@@ -133,6 +135,7 @@ def run(settings: Settings) -> Iterator[Result]:
                     0,
                     seed,
                 )
+                task = replace(task, model=find_model(task))
                 written: dict[str, Written] = {}
                 rival = _make_rival(task, rare, written, with_distilabel=not settings.quick)
                 drawn = run_draw(corpus, llm, encoder, seed, with_pool=False, rival=rival)
@@ -172,20 +175,27 @@ def _make_rival(
 
 
 def _keep(who: str, task: Task, write: Callable[[], Written | None]) -> Written | None:
-    """What `write` gives, or from the user's cache what it gave for the same task."""
+    """What `write` gives, or from the user's cache what it gave for the same task and model."""
     asked = json.dumps(
         [who, task.ask, task.examples, task.n_tokens, task.seed, N_SHOWN, TEMPERATURE, MOST_TOKENS]
     )
     path = find_cache_dir() / "evals" / f"peers-{hashlib.sha256(asked.encode()).hexdigest()[:20]}.json"
     if path.is_file():
         kept = json.loads(path.read_text(encoding="utf-8"))
-        return Written(tuple(kept["texts"]), kept["tokens"])
+        if kept.get("model", task.model) == task.model:
+            return Written(tuple(kept["texts"]), kept["tokens"])
     written = write()
     if written is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        kept = json.dumps({"texts": written.texts, "tokens": written.tokens}, ensure_ascii=False)
-        path.write_text(kept, encoding="utf-8")
+        kept = {"texts": written.texts, "tokens": written.tokens, "model": task.model}
+        path.write_text(json.dumps(kept, ensure_ascii=False), encoding="utf-8")
     return written
+
+
+def find_model(task: Task) -> str:
+    """The first model that the server of a task lists."""
+    with OpenAI(base_url=task.url, api_key=task.api_key) as client:
+        return client.models.list().data[0].id
 
 
 async def write_by_script(task: Task) -> Written:
@@ -194,7 +204,6 @@ async def write_by_script(task: Task) -> Written:
     texts: list[str] = []
     used = 0
     async with AsyncOpenAI(base_url=task.url, api_key=task.api_key) as client:
-        model = (await client.models.list()).data[0].id
         slots = asyncio.Semaphore(task.n_at_once)
 
         async def ask() -> None:
@@ -203,7 +212,7 @@ async def write_by_script(task: Task) -> Written:
                 if used >= task.n_tokens:
                     return
                 reply = await client.chat.completions.create(
-                    model=model,
+                    model=task.model,
                     messages=[{"role": "user", "content": next(prompts)}],
                     temperature=TEMPERATURE,
                     max_tokens=MOST_TOKENS,

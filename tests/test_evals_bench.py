@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +17,7 @@ from evals import budget_curve, forecast, gap_means, peers
 from evals.easy_augmentation import augment, fill_labels
 from evals.forecast_picture import draw
 from evals.minority_text import GAPS, RIVAL_WAYS, SIMPLE_ARMS, list_parts, read_validation, summarise
+from tests.servers import LocalServer
 
 ARMS = ("unverified", "added_rows", "averaged", "counterpoise", "real_data")
 
@@ -98,6 +102,21 @@ def test_a_peer_shows_other_examples_each_time_and_drops_copies() -> None:
     assert len(set(prompts)) > 4
     assert prompts == list(islice(task.write_prompts(), 8))
     assert peers.Written(("x", "a", "", "x", "y"), 10).list_new(task.examples) == ["x", "y"]
+
+
+def test_what_one_model_wrote_is_not_taken_for_what_another_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COUNTERPOISE_CACHE", str(tmp_path))
+    used = []
+    with LocalServer(models=["small"]) as small, LocalServer(models=["large"]) as large:
+        for server in (small, large, large):
+            task = peers.Task(server.url, "none", 2, "Write.", ("a", "b", "c", "d"), 100, 0)
+            task = replace(task, model=peers.find_model(task))
+            written = peers._keep("script", task, lambda task=task: asyncio.run(peers.write_by_script(task)))
+            assert written is not None and written.texts
+            used.append((small.n_requests, large.n_requests))
+    assert 0 < used[0][0] == used[1][0] and used[0][1] == 0 < used[1][1] == used[2][1]
 
 
 def test_forecast_ranks_actions_and_is_drawn() -> None:
