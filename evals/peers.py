@@ -271,7 +271,13 @@ def describe(name: str, scores: Scores, spent: Mapping[tuple[str, str], Sequence
     for (who, unit), values in spent.items():
         low, high = interval(resample_means(values))
         yield Result("peers", name, who, unit, float(np.mean(values)), low, high, len(values), unit)
-    peers = [who for who, unit in spent if unit == "rows" and who != "counterpoise"]
+    n_draws = len(spent["counterpoise", "rows"])
+    # One that took part in some draws only, as its texts were kept of these, cannot be compared.
+    peers = [
+        who
+        for (who, unit), values in spent.items()
+        if unit == "rows" and who != "counterpoise" and len(values) == n_draws
+    ]
     for student in STUDENTS:
         for metric in GAPS:
             mine = {

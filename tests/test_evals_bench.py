@@ -96,6 +96,18 @@ def test_peers_are_compared_with_the_better_use_of_their_rows() -> None:
     assert set(RIVAL_WAYS) == {"", "_adjusted", "_our_way"}
 
 
+def test_a_peer_that_took_part_in_some_draws_only_is_not_compared() -> None:
+    scores = make_scores(counterpoise=0.7, script=0.5, script_adjusted=0.65, script_our_way=0.5)
+    scores |= {(f"distilabel{way}", who, what): [0.6] for way in RIVAL_WAYS for _, who, what in list(scores)}
+    spent = {
+        ("counterpoise", "rows"): [9.0] * 3,
+        ("script", "rows"): [5.0] * 3,
+        ("distilabel", "rows"): [5.0],
+    }
+    arms = {line.arm for line in peers.describe("made", scores, spent) if "/" in line.data}
+    assert "script_adjusted" in arms and "distilabel" not in arms
+
+
 def test_a_peer_shows_other_examples_each_time_and_drops_copies() -> None:
     task = peers.Task("http://127.0.0.1:9", "none", 2, "Write.", ("a", "b", "c", "d"), 100, 0)
     prompts = list(islice(task.write_prompts(), 8))
@@ -109,11 +121,15 @@ def test_what_one_model_wrote_is_not_taken_for_what_another_writes(
 ) -> None:
     monkeypatch.setenv("COUNTERPOISE_CACHE", str(tmp_path))
     used = []
+
+    def write(server: LocalServer) -> peers.Written | None:
+        task = peers.Task(server.url, "none", 2, "Write.", ("a", "b", "c", "d"), 100, 0)
+        task = replace(task, model=peers.find_model(task))
+        return peers._keep("script", task, lambda: asyncio.run(peers.write_by_script(task)))
+
     with LocalServer(models=["small"]) as small, LocalServer(models=["large"]) as large:
         for server in (small, large, large):
-            task = peers.Task(server.url, "none", 2, "Write.", ("a", "b", "c", "d"), 100, 0)
-            task = replace(task, model=peers.find_model(task))
-            written = peers._keep("script", task, lambda task=task: asyncio.run(peers.write_by_script(task)))
+            written = write(server)
             assert written is not None and written.texts
             used.append((small.n_requests, large.n_requests))
     assert 0 < used[0][0] == used[1][0] and used[0][1] == 0 < used[1][1] == used[2][1]
