@@ -34,7 +34,7 @@ import numpy as np
 
 from counterpoise.llm import ChatClient, ChatRequest, answer_most
 from counterpoise.records import Floats, Integers
-from evals.common import Result, Settings, interval, open_engine, open_model
+from evals.common import MissingDataError, Result, Settings, interval, open_engine, open_model
 from evals.concept_bias import METRICS, measure
 from evals.concept_texts import Texts, load_texts
 from evals.edit_cases import CONCEPTS
@@ -95,7 +95,7 @@ def ask_engine(
         for concept in concepts:
             column = list(CONCEPTS).index(concept)
             asked = draw_test(test, column, n_cell)
-            odds = asyncio.run(ask_all(train, asked, column, n_seeds, llm))
+            odds, asked = keep_answered(asyncio.run(ask_all(train, asked, column, n_seeds, llm)), asked)
             for (prompt, reading), table in summarise(odds, asked, column).items():
                 tables[concept, prompt, reading] = table
             print(f"in context: {concept}{ending}", file=sys.stderr, flush=True)
@@ -178,6 +178,18 @@ async def _fill(
         if outcome.completions and (signs := outcome.completions[0].logprobs) is not None:
             name, seed, row = keys[outcome.index]
             found[name][seed, row] = np.log(signs["+"]) - np.log(signs["-"])
+
+
+def keep_answered(odds: Mapping[str, Floats], asked: Texts) -> tuple[dict[str, Floats], Texts]:
+    """The texts that were answered under every prompt, so that no silence counts as an answer.
+
+    Raises:
+        MissingDataError: there are none.
+    """
+    answered = np.all([~np.isnan(table).any(axis=0) for table in odds.values()], axis=0)
+    if not answered.any():
+        raise MissingDataError("no text was answered; does the server give log-probabilities?")
+    return {name: table[:, answered] for name, table in odds.items()}, asked.take(np.flatnonzero(answered))
 
 
 def summarise(odds: Mapping[str, Floats], asked: Texts, column: int) -> dict[tuple[str, str], Floats]:

@@ -10,6 +10,7 @@ import pytest
 
 from counterpoise.students import make_rows
 from evals import classifier_worker, counterfactual_training, fine_tuned, in_context
+from evals.common import MissingDataError
 from evals.concept_texts import Texts
 
 
@@ -81,6 +82,19 @@ def test_a_model_that_takes_the_concept_for_the_label_is_biased_by_200_points() 
     assert tables["biased", "plain"][0].tolist() == [200.0, 50.0, 50.0, 0.0]
     assert tables["balanced", "plain"][0, 0] == 0.0  # it always says the same
     assert tables["balanced", "centred"][0].tolist() == [0.0, 100.0, 100.0, 100.0]
+
+
+def test_a_text_without_an_answer_is_neither_right_nor_wrong() -> None:
+    asked = in_context.draw_test(make_texts(80), 0, 5)
+    wrong = np.stack([0.5 - asked.labels] * 2)
+    silent = wrong.copy()
+    negative = np.flatnonzero(asked.labels == 0)
+    silent[0, negative[::2]] = np.nan
+    odds, answered = in_context.keep_answered({"biased": wrong, "balanced": silent}, asked)
+    assert len(answered) == len(asked) - len(negative[::2])
+    assert in_context.summarise(odds, answered, 0)["balanced", "plain"][0, 1:].tolist() == [0.0] * 3
+    with pytest.raises(MissingDataError, match="log-probabilities"):
+        in_context.keep_answered({"biased": wrong, "balanced": wrong * np.nan}, asked)
 
 
 def test_noise_is_what_lies_between_two_draws() -> None:
