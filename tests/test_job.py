@@ -119,6 +119,11 @@ def test_examples_say_what_they_say():
         ),
         ("llm: {engine: vllm}", "key 'llm': engine is vllm without a model; add model"),
         ("llm: {url: http://x/v1}", "key 'llm': engine is embedded with a url"),
+        (
+            "name: 2024-99-99",
+            "job.yaml: line 4: month must be in 1..12; check the indentation and quotes there",
+        ),
+        (f"name: {'[' * 3000}", "job.yaml: is nested too deep"),
         ("llm: {engine: server, url: localhost}", "key 'llm.url': found 'localhost'; write a URL such as"),
         (
             "llm: {engine: server, url: 'http://gpu..lan/v1'}",

@@ -39,6 +39,13 @@ class StrictLoader(yaml.SafeLoader):
                 key_node.tag = "tag:yaml.org,2002:str"  # a label named 0, 1.0 or true keeps its spelling
         return super().construct_mapping(node, deep)
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Name the line of a value that cannot be: a 99th month, a number of 5,000 digits."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, AttributeError) as error:
+            raise yaml.constructor.ConstructorError(None, None, str(error), node.start_mark) from error
+
 
 StrictLoader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
@@ -69,6 +76,8 @@ def parse_yaml(text: str, where: str) -> Any:
         raise JobError(error.problem or "is not YAML", where=place, hint=hint) from error
     except yaml.YAMLError as error:
         raise JobError("is not YAML", where=where, hint="it holds characters that YAML forbids") from error
+    except RecursionError as error:
+        raise JobError("is nested too deep", where=where, hint="write keys and values") from error
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
