@@ -146,3 +146,11 @@ async def test_payments_and_deaths_are_kept_with_their_run_and_an_old_file_is_ta
         assert store.read_payments("another") == {"label": 7} and not store.read_payments("new")
         assert store.read_deaths("run") == {b"bad": (2, "exit code -9")} and not store.read_deaths("another")
         assert len(store) == 102
+
+
+async def test_what_cannot_be_stored_is_told_and_the_store_goes_on(tmp_path: Path) -> None:
+    with ReplyStore(tmp_path / "replies.sqlite") as store:
+        with pytest.raises(StorageError, match="too large"):
+            await asyncio.wait_for(store.put({b"a": b"x"}, Payment("run", "label", 1 << 70)), 10)
+        await asyncio.wait_for(store.put({b"b": b"x"}, Payment("run", "label", 7)), 10)
+        assert store.get_many([b"a", b"b"]) == {b"b": b"x"} and store.read_payments("run") == {"label": 7}

@@ -257,7 +257,7 @@ class ReplyStore:
             try:
                 connection = connection or self._open()
                 others = _store(connection, waiting)
-            except sqlite3.Error as error:
+            except Exception as error:  # without this thread everybody would wait for ever
                 failure = self._explain(error)
             _notify(waiting, others, failure)
         if connection is not None:
