@@ -163,6 +163,7 @@ def test_reading_and_writing_hold_one_line_at_a_time(tmp_path: Path) -> None:
     [
         ("{", "line 2: is no JSON"),
         ("[1]", "line 2: is no object"),
+        ("[" * 100_000, "line 2: is nested too deep"),
         ('{"query_id": "1", "query": "q", "positives": []}', "line 2: 'negatives' is no list of passages"),
         ('{"query_id": "1", "positives": [], "negatives": []}', "line 2: 'query' is missing"),
         (
@@ -196,6 +197,10 @@ def test_unknown_form_and_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "cut.jsonl.gz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match="cut short"):
         list(read_instances(tmp_path / "cut.jsonl.gz"))
+    for place in range(10, len(whole) - 8, 3):
+        (tmp_path / "hurt.jsonl.gz").write_bytes(whole[:place] + bytes(3) + whole[place + 3 :])
+        with pytest.raises(DataError, match=r"damaged|JSON|UTF-8"):
+            list(read_instances(tmp_path / "hurt.jsonl.gz"))
     (tmp_path / "latin.jsonl").write_bytes('{"query": "café"}\n'.encode("latin-1"))
     with pytest.raises(DataError, match="UTF-8"):
         list(read_instances(tmp_path / "latin.jsonl"))

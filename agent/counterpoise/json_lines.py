@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,8 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 row = json.loads(line)
             except ValueError as error:
                 raise DataError(f"is no JSON: {error}", where=f"{path}: line {number}") from None
+            except RecursionError:
+                raise DataError("is nested too deep", where=f"{path}: line {number}") from None
             if not isinstance(row, dict):
                 raise DataError("is no object", where=f"{path}: line {number}", hint="one JSON object a line")
             yield number, row
@@ -57,7 +60,7 @@ def open_to_read(path: Path) -> Iterator[IO[str]]:
             yield file
         except UnicodeDecodeError as error:
             raise DataError("is not UTF-8", where=str(path), hint="save it as UTF-8") from error
-        except (EOFError, gzip.BadGzipFile) as error:
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise DataError("is gzip cut short or damaged", where=str(path)) from error
 
 
