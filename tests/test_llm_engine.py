@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from counterpoise.errors import ServerError
 from counterpoise.llm import (
@@ -217,3 +218,23 @@ def test_completions_that_a_server_did_not_count_are_estimated() -> None:
     assert correct_count(66, texts, 128) == 66
     assert correct_count(11, texts[:1], 128) == 11
     assert correct_count(11, texts, 3) == 3 * len(texts)
+
+
+async def test_a_server_whose_gateway_has_lost_it_for_a_moment_is_asked_for_its_load_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("counterpoise.llm.lanes.LOAD_SECONDS", 0.01)
+    n_asked = 0
+
+    def write_metrics() -> str:
+        nonlocal n_asked
+        n_asked += 1
+        if n_asked == 2:
+            raise web.HTTPServiceUnavailable
+        return f"vllm:prefix_cache_queries_total {100 * n_asked}\nvllm:prefix_cache_hits_total {50 * n_asked}"
+
+    with LocalServer(metrics=write_metrics) as server:
+        async with ChatClient(OpenAIEngine(server.url)) as chat, asyncio.timeout(20):
+            while chat.prefix_hit_ratio is None:
+                await asyncio.sleep(0.01)
+            assert chat.prefix_hit_ratio == 0.5 and n_asked > 2

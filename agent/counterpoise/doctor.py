@@ -11,6 +11,7 @@ at it, so it is asked only of servers that are ours to start again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import secrets
 import time
@@ -267,7 +268,9 @@ async def _find_prefix_caching(
 
 async def _read_load(engine: Engine) -> ServerLoad | None:
     read_load: Any = getattr(engine, "read_load", None)
-    load: ServerLoad | None = await read_load() if read_load else None
+    load: ServerLoad | None = None
+    with contextlib.suppress(ServerError):
+        load = await read_load() if read_load else None
     return load
 
 

@@ -32,6 +32,9 @@ KEEP_ALIVE_SECONDS = 2.0
 MAX_CONNECTIONS = 10_000
 """The gate limits requests, not the pool."""
 
+AWAY = (502, 503, 504)
+"""What a gateway answers while the server behind it is being started again."""
+
 LOWEST_LOGPROB = -9999.0
 """What stands for minus infinity in replies that have no number for it."""
 
@@ -151,12 +154,14 @@ class OpenAIEngine:
         """What the server says of its load; None where it has no `/metrics` or says nothing known there.
 
         Raises:
-            ServerError: no answer.
+            ServerError: no answer, or a gateway's word that there is none now.
         """
         address = self.url.removesuffix("/v1") + "/metrics"
         try:
             response = await self._connect().get(address, cast_to=httpx2.Response)
-        except openai.APIStatusError:
+        except openai.APIStatusError as error:
+            if error.status_code in AWAY:
+                raise self._explain_status(error) from error
             return None
         except (openai.APIConnectionError, httpx2.HTTPError, aiohttp.ClientError, OSError) as error:
             raise self._explain_connection(error) from error
