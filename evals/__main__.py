@@ -70,6 +70,8 @@ def main(arguments: list[str] | None = None) -> int:
         readme_tables.write_tables(suite.RESULTS)
         return 0
     if given.name == "all":
+        if given.only:
+            parser.error("--only names parts of one evaluation; `all` takes all parts of all of them")
         return _run_all(given)
     if given.name not in EVALS:
         print(f"error: there is no evaluation '{given.name}'; there are {', '.join(EVALS)}", file=sys.stderr)

@@ -125,13 +125,15 @@ def describe_gains(name: str, budget: str, scores: Scores, used: Sequence[float]
                     "points",
                 )
                 if low > 0:
+                    # A resample without a gain needs tokens without end.
+                    needed = np.divide(tokens, points, out=np.full_like(tokens, np.inf), where=points > 0)
                     yield Result(
                         "budget_curve",
                         data,
                         line,
                         "tokens_per_point",
                         mean_tokens / (100 * mean),
-                        *interval(tokens / points),
+                        *interval(needed),
                         n,
                         "tokens",
                     )

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import gzip
 import json
+import math
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -66,7 +67,7 @@ class Result:
         fields = asdict(self)
         extra = fields.pop("extra")
         rounded = {
-            key: (None if value != value else round(value, 6)) if isinstance(value, float) else value
+            key: (round(value, 6) if math.isfinite(value) else None) if isinstance(value, float) else value
             for key, value in {**fields, **extra, "version": version("counterpoise")}.items()
         }
         return json.dumps(rounded, ensure_ascii=False)

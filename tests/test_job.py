@@ -114,6 +114,10 @@ def test_examples_say_what_they_say():
             "key 'llm.args': found '--api_key'; leave it out, it is set here or has a key of its own",
         ),
         (
+            "llm: {engine: vllm, model: m, args: [--hf-token, hf_secret]}",
+            "key 'llm.args': found '--hf-token'; set the variable HF_TOKEN instead, vLLM reads it",
+        ),
+        (
             "llm: {engine: embedded, python: /opt/vllm}",
             "key 'llm': python with engine embedded; only vllm knows it",
         ),

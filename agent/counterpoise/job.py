@@ -114,8 +114,11 @@ class LlmConfig(BaseModel):
         args = value.split() if isinstance(value, str) else value
         for arg in args if isinstance(args, list | tuple) else ():
             option = str(arg).split("=")[0]
-            if option.startswith("-") and option.lstrip("-").replace("_", "-") in SET_OPTIONS:
+            name = option.lstrip("-").replace("_", "-") if option.startswith("-") else ""
+            if name in SET_OPTIONS:
                 raise ValueError(f"found '{option}'; leave it out, it is set here or has a key of its own")
+            if name == "hf-token":  # it would stand in the log and in the run directory
+                raise ValueError(f"found '{option}'; set the variable HF_TOKEN instead, vLLM reads it")
         return args
 
     @field_validator("url", mode="before")
