@@ -112,6 +112,13 @@ def test_what_the_judges_are_shown_is_shuffled_but_the_same_whoever_asks() -> No
     )
 
 
+def test_a_positive_of_another_row_of_the_same_query_is_no_stranger_to_it() -> None:
+    pairs = [replace(one, positives=(positive,)) for one in INSTANCES for positive in one.positives]
+    done = relabel(pairs)
+    assert [audit.specificity_random.value for audit in done.audits] == [1.0, 1.0]
+    assert [audit.specificity_random.n for audit in done.audits] == [2 * N, 2 * N]
+
+
 def test_a_judge_that_fails_its_audit_decides_nothing_and_reads_nothing_more() -> None:
     first, second = make_judges(first=lambda request, index: reply_first(request, index, always="yes"))
     done = relabel(judges=(first, second))
