@@ -322,6 +322,15 @@ def test_where_gold_shows_that_too_few_are_right_they_are_dropped_instead_of_rel
     assert lower.ambiguous == {N}
 
 
+def test_what_is_worse_counts_in_the_precision_where_it_is_relabelled_too() -> None:
+    done = relabel(gold=make_gold(INSTANCES), counts_worse=True, min_precision=0.0)
+    assert done.outcomes["relabel"] == 2 * N and done.estimates is not None
+    # Gold calls the hidden half right and the one that speaks of it in passing wrong.
+    assert done.estimates.precision.low < 0.5 < done.estimates.precision.high < 0.8
+    assert done.estimates.false_alarms.k == N
+    assert relabel(gold=make_gold(INSTANCES), counts_worse=True).withheld
+
+
 def test_enough_precision_or_an_unknown_one_lets_them_be_relabelled() -> None:
     sure = relabel(gold=make_gold(INSTANCES))
     assert sure.outcomes["relabel"] == N and not sure.withheld

@@ -99,6 +99,7 @@ def estimate(
     n_confirmed: int,
     n_unflagged: int,
     missed: Rate,
+    counts_worse: bool = False,
 ) -> Estimates:
     """Estimates for a relabelling.
 
@@ -109,20 +110,25 @@ def estimate(
         n_confirmed: flagged candidates that the second judge called better or equal.
         n_unflagged: candidates that the first judge refused.
         missed: of a random part of these, those that the second judge called better or equal.
+        counts_worse: whether what is relevant but worse was relabelled, too.
     """
+
+    def count(some: Sequence[Planted]) -> Rate:
+        return Rate(sum(one.is_relabelled(counts_worse=counts_worse) for one in some), len(some))
+
     relevant = [one for one in known if one.is_relevant]
     planted = [one for one in relevant if one.kind == "positive"]
     gold = [one for one in known if one.kind == "gold" and not one.is_relevant]
-    recall = _count(relevant)
-    false_alarms = _count(gold)
+    recall = count(relevant)
+    false_alarms = count(gold)
     relabelled = Rate(n_relabelled, n_judged)
     prevalence = estimate_prevalence(relabelled, recall, false_alarms)
     return Estimates(
         recall=_estimate_recall(
-            recall, _count([one for one in relevant if one.kind == "gold"]), relabelled, false_alarms
+            recall, count([one for one in relevant if one.kind == "gold"]), relabelled, false_alarms
         ),
         recall_known=recall,
-        recall_planted=_count(planted),
+        recall_planted=count(planted),
         false_alarms=false_alarms,
         precision=_estimate_precision(relabelled, recall, false_alarms),
         n_false_negatives=Estimate(
@@ -210,10 +216,6 @@ def _is_usable(found: Rate, sensitivity: Rate, false_alarms: Rate) -> bool:
     if not (found.n and sensitivity.n and false_alarms.n):
         return False
     return sensitivity.value - false_alarms.value >= _LEAST_YOUDEN
-
-
-def _count(known: Sequence[Planted]) -> Rate:
-    return Rate(sum(one.is_relabelled for one in known), len(known))
 
 
 def _draw(rate: Rate, turn: int) -> NDArray[np.float64]:

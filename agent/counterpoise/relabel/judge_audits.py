@@ -83,10 +83,10 @@ class Planted:
     first: Judgement
     second: Judgement | None
 
-    @property
-    def is_relabelled(self) -> bool:
+    def is_relabelled(self, *, counts_worse: bool = False) -> bool:
         """Whether both stages together would make it a positive."""
-        return self.first.is_flag and self.second is not None and self.second.grade is Grade.BETTER_OR_EQUAL
+        grades = (Grade.BETTER_OR_EQUAL, Grade.WORSE) if counts_worse else (Grade.BETTER_OR_EQUAL,)
+        return self.first.is_flag and self.second is not None and self.second.grade in grades
 
 
 @dataclass(frozen=True)

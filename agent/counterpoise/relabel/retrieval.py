@@ -490,6 +490,7 @@ class _Run:
             ),
             n_unflagged=sum(one.first is not None and not one.first.is_flag for one in answered),
             missed=Rate(sum(one.grade is Grade.BETTER_OR_EQUAL for one in graded), len(graded)),
+            counts_worse=self.settings.counts_worse,
         )
 
     def _name_pair(self, decision: Decision) -> tuple[str, str]:
