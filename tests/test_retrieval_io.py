@@ -247,6 +247,15 @@ def test_broken_collections_are_named(tmp_path: Path) -> None:
     qrels.write_text("query-id\tcorpus-id\tscore\n1\t1\tmuch\n", encoding="utf-8")
     with pytest.raises(DataError, match="line 2: is no judgement"):
         read_beir(tmp_path)
+    for score in ("0.5", "inf", "nan"):
+        qrels.write_text(f"1\t1\t{score}\n", encoding="utf-8")
+        with pytest.raises(DataError, match=f"line 1: the score {score} is no whole number"):
+            read_beir(tmp_path)
+    qrels.write_text('1\t"' + 200_000 * "a", encoding="utf-8")
+    with pytest.raises(DataError, match=r"line 1: cannot be read \(field larger"):
+        read_beir(tmp_path)
+    qrels.write_text("1\t1\t-1.0\n", encoding="utf-8")
+    assert read_beir(tmp_path).qrels == {"1": {"1": -1}}
     qrels.write_text("1\t1\t2\n", encoding="utf-8")
     assert read_beir(tmp_path).qrels == {"1": {"1": 2}}
     (tmp_path / "qrels" / "test.tsv").write_text("", encoding="utf-8")
