@@ -199,6 +199,13 @@ def test_unknown_form_and_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "latin.jsonl").write_bytes('{"query": "café"}\n'.encode("latin-1"))
     with pytest.raises(DataError, match="UTF-8"):
         list(read_instances(tmp_path / "latin.jsonl"))
+    packed = bytearray(
+        gzip.compress("".join(json.dumps(RLHN[0] | {"n": n}) + "\n" for n in range(999)).encode())
+    )
+    packed[200:260] = bytes(60)
+    path.write_bytes(packed)
+    with pytest.raises(DataError, match="cut short or damaged"):
+        list(read_instances(path))
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,7 +58,7 @@ def open_to_read(path: Path) -> Iterator[IO[str]]:
             yield file
         except UnicodeDecodeError as error:
             raise DataError("is not UTF-8", where=str(path), hint="save it as UTF-8") from error
-        except (EOFError, gzip.BadGzipFile) as error:
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise DataError("is gzip cut short or damaged", where=str(path)) from error
 
 
