@@ -16,6 +16,7 @@ from counterpoise.errors import DataError
 from counterpoise.retrieval_io import (
     Instance,
     Passage,
+    format_instance,
     list_splits,
     read_beir,
     read_instances,
@@ -272,3 +273,15 @@ def test_broken_collections_are_named(tmp_path: Path) -> None:
     write_lines(tmp_path / "corpus.jsonl", [{"_id": 1, "text": "a"}, {"_id": "1", "text": "b"}])
     with pytest.raises(DataError, match="'1' appears twice"):
         read_beir(tmp_path, "dev")
+
+
+@pytest.mark.parametrize(
+    "columns", [("negative",), ("negative_0", "negative_1"), ("neg", "neg_2"), ("negative_1", "negative_2")]
+)
+def test_a_table_keeps_its_columns_where_negatives_are_gone(tmp_path: Path, columns: tuple[str, ...]) -> None:
+    row = {"anchor": "q", "positive": "p"} | {name: f"text {name}" for name in columns}
+    path = tmp_path / "triples.jsonl"
+    path.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    instance = next(read_instances(path))
+    fewer = replace(instance, negatives=instance.negatives[:-1])
+    assert format_instance(fewer, "sentence_transformers") == [{**row, columns[-1]: None}]
