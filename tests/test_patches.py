@@ -147,6 +147,35 @@ def test_a_patch_fits_a_file_whose_rows_were_moved_and_that_has_grown(kind: str,
     assert all(old[text] == label for _, text, label in read(tmp_path / f"back.{kind}"))
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "parquet", "named.parquet"])
+def test_a_label_that_the_file_does_not_have_yet_is_written_as_the_others_are(
+    kind: str, tmp_path: Path
+) -> None:
+    source = tmp_path / f"a.{kind}"
+    names = {"1": "1", "2": "2", "3": "3"}
+    if kind == "jsonl":
+        source.write_text('{"text": "x", "label": 1}\n{"text": "y", "label": 2}\n', encoding="utf-8")
+    elif kind == "parquet":
+        pq.write_table(pa.table({"text": ["x", "y"], "label": pa.array([1, 2], pa.int16())}), source)
+    else:
+        names = {"1": "one", "2": "two", "3": "three"}
+        features = Features({"text": Value("string"), "label": ClassLabel(names=list(names.values()))})
+        table = Dataset.from_dict({"text": ["x", "y"], "label": ["one", "two"]}, features=features)
+        pq.write_table(table.data.table, source)
+    found = read(source)
+
+    def make(after: str) -> Patch:
+        change = LabelChange(found[0][0], LabelOutcome.RELABEL, names["1"], after, 0.9)
+        return Patch(TASK, source.name, 2, (change,))
+
+    output = tmp_path / f"b.{kind}"
+    with pytest.raises(DataError, match="column 'label': 'many' cannot stand there, whose values are"):
+        apply_patch(make("many"), source, output)
+    apply_patch(make(names["3"]), source, output)
+    assert [label for _, _, label in read(output)] == [names["3"], names["2"]]
+    assert undo_patch(output, tmp_path / f"c.{kind}").is_exact
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     rows=st.lists(

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from datasets import Features
 
 from counterpoise.datasets_files import find_format, open_bytes, read_header
 from counterpoise.datasets_io import load_table, make_ids, read_labels
@@ -291,10 +292,31 @@ def _plan_splices(
             new = (
                 encode_csv_field(change.after, delimiter)
                 if kind == "csv"
-                else json.dumps(change.after, ensure_ascii=False).encode()
+                else _spell_json(change.after, json.loads(spelled), f"{source}: column '{task.label}'")
             )
         splices.append(_Splice(span.field_start, span.field_end, new))
     return splices
+
+
+def _spell_json(label: str, old: Any, where: str) -> bytes:
+    """A label that the file does not have yet, of the type of the one that it replaces."""
+    if isinstance(old, str):
+        return json.dumps(label, ensure_ascii=False).encode()
+    spelled = label.lower() if isinstance(old, bool) else label
+    with contextlib.suppress(ValueError):
+        value = json.loads(spelled)
+        is_number = isinstance(value, int | float) and np.isfinite(value)
+        if is_number and isinstance(value, bool) == isinstance(old, bool):
+            return spelled.encode()
+    raise _refuse_label(label, "numbers" if not isinstance(old, bool) else "true or false", where)
+
+
+def _refuse_label(label: str, kind: str, where: str) -> DataError:
+    return DataError(
+        f"'{label}' cannot stand there, whose values are {kind}",
+        where=where,
+        hint="write a label of that kind under `after` in the patch",
+    )
 
 
 def _write_spliced(buffer: Buffer, splices: Sequence[_Splice], path: Path) -> None:
@@ -323,6 +345,15 @@ def _write_parquet(
         place = file.schema_arrow.get_field_index(column)
         spelled = _read_values(file, column, {first_rows[label] for label in first_rows})
         values = {label: spelled[row] for label, row in first_rows.items()}
+        field = file.schema_arrow.field(place)
+        names = getattr(
+            Features.from_arrow_schema(pa.schema([field], file.schema_arrow.metadata))[column], "names", None
+        )
+        for change in rows.values():
+            if change.outcome is LabelOutcome.RELABEL and change.after not in values:
+                values[change.after] = _make_value(
+                    change.after, field.type, names, f"{source}: column '{column}'"
+                )
         codec = "none"
         if file.num_row_groups and file.metadata.num_columns:
             codec = (
@@ -339,6 +370,19 @@ def _write_parquet(
                 if mine:
                     table = _change_table(table, place, mine, values)
                 writer.write_table(table, row_group_size=max(1, len(table)))
+
+
+def _make_value(label: str, kind: pa.DataType, names: Sequence[str] | None, where: str) -> Any:
+    """A label that the file does not have yet, as a value of its column."""
+    if names is not None:
+        if label not in names:
+            raise _refuse_label(label, f"one of {', '.join(names)}", where)
+        return list(names).index(label)
+    plain = kind.value_type if pa.types.is_dictionary(kind) else kind
+    try:
+        return pa.scalar(label).cast(plain).as_py()
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise _refuse_label(label, f"of the type {plain}", where) from error
 
 
 def _read_values(file: pq.ParquetFile, column: str, wanted: set[int]) -> dict[int, Any]:
@@ -362,7 +406,7 @@ def _change_table(
         if change.outcome is LabelOutcome.DROP:
             kept[row] = False
         else:
-            spelled[row] = values.get(change.after, change.after)
+            spelled[row] = values[change.after]
     changed = table.set_column(
         place, table.schema.field(place), pa.array(spelled, table.schema.field(place).type)
     )
