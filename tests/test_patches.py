@@ -267,6 +267,27 @@ def test_mistakes_with_files_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "c.csv").exists()
 
 
+def test_a_receipt_that_brings_another_file_back_is_not_lost(tmp_path: Path) -> None:
+    first, second, third = tmp_path / "a.csv", tmp_path / "b.csv", tmp_path / "c.csv"
+    write_source(first)
+    apply_patch(make_patch(first, relabelled=[0], dropped=[]), first, second)
+    apply_patch(make_patch(second, relabelled=[1], dropped=[]), second, third)
+    receipt = name_receipt(second).read_bytes()
+    # The mended file takes the place of the first one: only the receipt knows what that was.
+    second.replace(first)
+    with pytest.raises(JobError, match=r"b.csv.undo: is the receipt of another file"):
+        apply_patch(make_patch(first, relabelled=[1], dropped=[]), first, second)
+    third.write_bytes(third.read_bytes() + b"\r\n5;new;neg")
+    assert not undo_patch(third, second).is_exact
+    assert name_receipt(second).read_bytes() == receipt
+    # The same file again, whose bytes are there: a new receipt says the same.
+    third.unlink()
+    first.write_bytes(CSV.encode())
+    apply_patch(make_patch(first, relabelled=[2], dropped=[]), first, tmp_path / "d.csv")
+    (tmp_path / "d.csv").unlink()
+    apply_patch(make_patch(first, relabelled=[3], dropped=[]), first, tmp_path / "d.csv")
+
+
 def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = write_source(tmp_path / "a.csv")
     write_patch(tmp_path / "patch.jsonl", make_patch(source, relabelled=[0], dropped=[3]))

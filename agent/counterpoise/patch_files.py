@@ -92,10 +92,16 @@ def apply_patch(patch: Patch, source: Path, output: Path) -> Applied:
 
     Raises:
         DataError: the file holds none of the records, or cannot be read row by row.
-        JobError: the output exists or is of another format.
+        JobError: the output exists or is of another format, or beside it lies the receipt of another file.
         OSError: the output cannot be written.
     """
+    receipt = name_receipt(output)
     _check_output(source, output)
+    _check_receipt(receipt, source)
+    return _apply(patch, source, output, receipt)
+
+
+def _apply(patch: Patch, source: Path, output: Path, receipt: Path | None) -> Applied:
     ids, labels = _read_ids(source, patch.task)
     changes = {change.id: change for change in patch.list_changing()}
     rows = {
@@ -123,13 +129,12 @@ def apply_patch(patch: Patch, source: Path, output: Path) -> Applied:
                 _write_spliced(buffer, splices, made)
             if _is_gzip(source):
                 made = _pack(made, Path(folder) / "packed")
-        receipt = name_receipt(output)
-        _write_receipt(
-            Path(folder) / "receipt", source, made, patch, rows, splices, keeps_original=keeps_original
-        )
         new_ids, _ = _read_ids(made, patch.task, like=source)
-        _add_new_ids(Path(folder) / "receipt", rows, new_ids)
-        (Path(folder) / "receipt").replace(receipt)
+        if receipt is not None:
+            new = Path(folder) / "receipt"
+            _write_receipt(new, source, made, patch, rows, splices, keeps_original=keeps_original)
+            _add_new_ids(new, rows, new_ids)
+            new.replace(receipt)
         made.replace(output)
     counts = Counter(change.outcome for change in rows.values())
     return Applied(
@@ -197,8 +202,7 @@ def _undo_by_id(applied: Path, output: Path, told: Mapping[str, Any]) -> Applied
             if row["outcome"] == "relabel"
         ),
     )
-    done = apply_patch(reverse, applied, output)
-    name_receipt(output).unlink(missing_ok=True)
+    done = _apply(reverse, applied, output, None)
     n_dropped = sum(row["outcome"] == "drop" for row in told["rows"])
     return Applied(output, None, done.n_relabelled, 0, done.n_missing + n_dropped)
 
@@ -225,6 +229,20 @@ def _check_output(source: Path, output: Path) -> None:
             where=str(output),
             hint=f"end it in {''.join(source.suffixes[-2:])}",
         )
+
+
+def _check_receipt(receipt: Path, source: Path) -> None:
+    """Refuse to write over a receipt, but for one of the same file, whose bytes are still there."""
+    if not receipt.exists():
+        return
+    with contextlib.suppress(DataError):
+        if _read_receipt(receipt)["original_sha256"] == _hash(source):
+            return
+    raise JobError(
+        "is the receipt of another file, which it alone brings back, and nothing is written over",
+        where=str(receipt),
+        hint="name another output, or move the receipt away",
+    )
 
 
 def _read_ids(path: Path, task: TextClassification, like: Path | None = None) -> tuple[list[str], list[str]]:
