@@ -267,6 +267,24 @@ def test_mistakes_with_files_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "c.csv").exists()
 
 
+def test_a_receipt_that_was_damaged_is_named(tmp_path: Path) -> None:
+    source = write_source(tmp_path / "a.parquet")
+    apply_patch(make_patch(source, relabelled=[0], dropped=[]), source, tmp_path / "b.parquet")
+    receipt = name_receipt(tmp_path / "b.parquet")
+    content = bytearray(receipt.read_bytes())
+    content[300:310] = bytes(10)
+    receipt.write_bytes(content)
+    with pytest.raises(DataError, match=r"b\.parquet\.undo: is damaged"):
+        undo_patch(tmp_path / "b.parquet", tmp_path / "c.parquet")
+    assert not (tmp_path / "c.parquet").exists()
+
+
+def test_a_patch_that_drops_every_row_is_refused(tmp_path: Path) -> None:
+    source = write_source(tmp_path / "a.csv")
+    with pytest.raises(DataError, match=r"a\.csv: the patch drops all its rows"):
+        apply_patch(make_patch(source, relabelled=[], dropped=[0, 1, 2, 3]), source, tmp_path / "b.csv")
+
+
 def test_a_receipt_that_brings_another_file_back_is_not_lost(tmp_path: Path) -> None:
     first, second, third = tmp_path / "a.csv", tmp_path / "b.csv", tmp_path / "c.csv"
     write_source(first)
@@ -275,7 +293,7 @@ def test_a_receipt_that_brings_another_file_back_is_not_lost(tmp_path: Path) -> 
     receipt = name_receipt(second).read_bytes()
     # The mended file takes the place of the first one: only the receipt knows what that was.
     second.replace(first)
-    with pytest.raises(JobError, match=r"b.csv.undo: is the receipt of another file"):
+    with pytest.raises(JobError, match=r"b\.csv\.undo: is the receipt of another file"):
         apply_patch(make_patch(first, relabelled=[1], dropped=[]), first, second)
     third.write_bytes(third.read_bytes() + b"\r\n5;new;neg")
     assert not undo_patch(third, second).is_exact

@@ -18,6 +18,7 @@ import mmap
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -115,6 +116,12 @@ def _apply(patch: Patch, source: Path, output: Path, receipt: Path | None) -> Ap
             where=str(source),
             hint="was it applied before, or has a column been added or filled? Make the patch anew",
         )
+    if sum(change.outcome is LabelOutcome.DROP for change in rows.values()) == len(ids):
+        raise DataError(
+            "the patch drops all its rows, and a file without any cannot be used",
+            where=str(source),
+            hint="write `keep` for those that shall stay",
+        )
     kind = find_format(source)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as folder:
         plain, made = Path(folder) / "plain", Path(folder) / "made"
@@ -169,19 +176,23 @@ def undo_patch(applied: Path, output: Path, receipt: Path | None = None) -> Appl
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as folder:
         made = Path(folder) / "made"
         if _hash(applied) == told["applied_sha256"]:
+            damaged = DataError("is damaged: the old file does not come back", where=str(receipt))
             if told["holds_original"]:
-                with (
-                    zipfile.ZipFile(receipt) as archive,
-                    archive.open("original") as old,
-                    made.open("wb") as new,
-                ):
-                    shutil.copyfileobj(old, new, _BLOCK)
+                try:
+                    with (
+                        zipfile.ZipFile(receipt) as archive,
+                        archive.open("original") as old,
+                        made.open("wb") as new,
+                    ):
+                        shutil.copyfileobj(old, new, _BLOCK)
+                except (zipfile.BadZipFile, zlib.error, KeyError, EOFError) as error:
+                    raise damaged from error
             else:
                 splices = [_Splice(start, end, base64.b64decode(old)) for start, end, old in told["splices"]]
                 with _map(applied) as buffer:
                     _write_spliced(buffer, splices, made)
             if _hash(made) != told["original_sha256"]:
-                raise DataError("is damaged: the old file does not come back", where=str(receipt))
+                raise damaged
             made.replace(output)
             return Applied(output, None, counts["relabel"], counts["drop"], 0, is_exact=True)
     return _undo_by_id(applied, output, told)
