@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from datasets import Dataset
 from scipy.stats import binom
 
 from counterpoise import cli
+from counterpoise.label_errors import find_label_errors
 from counterpoise.patches import LabelOutcome, read_patch
 from counterpoise.records import Floats, Integers, Records
 from counterpoise.relabel.label_judges import LLMJudge, Reference
@@ -112,6 +114,26 @@ async def test_promised_precision_holds_and_labels_are_repaired() -> None:
     assert (found.after[known_wrong] == sample.gold[known_wrong]).all()
     known_right = (sample.gold != UNKNOWN) & (sample.gold == sample.given)
     assert (found.outcomes[known_right] == None).all()  # noqa: E711
+
+
+async def test_what_repeats_a_known_row_changes_and_is_no_draw_of_its_own() -> None:
+    sample = Sample()
+    repeats = sample.gold.copy()
+    mistaken = np.flatnonzero((sample.gold == UNKNOWN) & (sample.given != sample.truth))[:10]
+    repeats[mistaken] = sample.truth[mistaken]
+    alone = await sample.decide(min_precision=0.8)
+    found = await sample.decide(min_precision=0.8, repeats=repeats)
+    assert found.promise == alone.promise
+    assert (found.outcomes[mistaken] == LabelOutcome.RELABEL).all()
+    assert (found.reasons[mistaken] == "the label is known").all()
+    assert (found.after == sample.truth)[mistaken].all()
+
+
+async def test_known_rows_that_are_all_near_duplicates_of_one_another_promise_nothing() -> None:
+    sample = Sample()
+    gold = np.where(sample.folds == 0, sample.truth, UNKNOWN)
+    found = await sample.decide(gold, min_precision=0.7)
+    assert found.promise is None and "No precision is promised" in found.notes[0]
 
 
 async def test_rows_are_dropped_where_only_the_old_label_is_surely_wrong() -> None:
@@ -260,3 +282,18 @@ def test_command_writes_a_patch_and_a_page(tmp_path: Path, capsys: pytest.Captur
     capsys.readouterr()
     assert cli.execute(["label-errors", str(data), *columns, "--min-precision", "7"]) == 2
     assert "min_precision: found 7.0" in capsys.readouterr().err
+
+
+@pytest.mark.assets
+def test_a_line_of_the_gold_file_is_one_draw_however_many_rows_repeat_it() -> None:
+    texts = [f"{WORDS[n % 34]} {WORDS[n * 7 % 33]} {('lovely', 'dull')[n % 2]} day {n}" for n in range(80)]
+    labels = [("good", "bad")[n % 2] for n in range(80)]
+    data = {"text": [*texts, *texts[:10] * 5], "label": [*labels, *labels[:10] * 5]}
+    data["label"][80] = "bad"
+    gold = {"text": texts[:50], "label": labels[:50]}
+    found = find_label_errors(
+        Dataset.from_dict(data), "text", "label", gold=Dataset.from_dict(gold), min_precision=0.7
+    )
+    assert found.decisions.promise is not None and found.decisions.promise.n_gold == 50
+    (changed,) = (one for one in found.patch.changes if one.reason == "the label is known")
+    assert (changed.text, changed.before, changed.after) == (texts[0], "bad", "good")
