@@ -102,6 +102,16 @@ def test_promise_breaks_no_more_often_than_it_says() -> None:
     assert any(broken), "a test that never errs wastes changes"
 
 
+def test_a_promise_is_tested_on_the_known_rows_that_change_and_on_no_others() -> None:
+    # Changes of one score are made together or not at all, whichever row comes first.
+    right = np.arange(100) < 50
+    assert not certify(right, np.full(100, 0.5), 0.7).is_kept
+    assert certify(np.arange(100) < 90, np.full(100, 0.5), 0.7).n_gold_changed == 100
+    # A score that is not above 0 is of a change that nobody makes.
+    promise = certify(np.ones(100, dtype=np.bool_), np.where(right, 0.5, -0.5), 0.7)
+    assert (promise.threshold, promise.n_gold_changed, promise.n_gold) == (0.5, 50, 100)
+
+
 async def test_promised_precision_holds_and_labels_are_repaired() -> None:
     sample = Sample()
     found = await sample.decide(min_precision=0.8)

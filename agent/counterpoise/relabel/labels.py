@@ -324,7 +324,7 @@ def _settle(
     dropped = drops & (margins > 0) & ~unanswered
     outcomes[dropped], reasons[dropped] = LabelOutcome.DROP, who
     if promise is not None and promise.is_kept:
-        changed = (margins >= max(promise.threshold, 1e-12)) & ~unanswered
+        changed = (margins >= promise.threshold) & ~unanswered
         outcomes[changed], reasons[changed] = LabelOutcome.RELABEL, who
     known = gold != UNKNOWN
     outcomes[known], reasons[known] = None, ""
