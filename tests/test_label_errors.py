@@ -250,6 +250,20 @@ async def test_rows_without_an_answer_are_left_alone() -> None:
     assert all(found.outcomes[row] == LabelOutcome.ABSTAIN for row in silent & asked)
 
 
+async def test_known_rows_without_an_answer_do_not_vouch_for_those_with_one() -> None:
+    sample = Sample(spread=0.7, n_gold=300)
+
+    def answer(row: int, shown: Sequence[Reference]) -> int | None:
+        return None if row % 3 == 0 else int(sample.truth[row])
+
+    judge = Judge(answer)
+    found = await sample.decide(min_precision=0.7, judge=judge)
+    assert found.judge["is_used"] and found.promise is not None and found.promise.is_kept
+    asked = {int(text.split()[1]) for text in judge.asked}
+    answered = {row for row in asked if row % 3 and sample.gold[row] != UNKNOWN}
+    assert 0 < found.promise.n_gold <= len(answered)
+
+
 async def test_a_model_that_obeys_a_letter_in_the_text_contradicts_itself() -> None:
     chat, engine = make_chat(lambda request, index: "A")
     async with chat:

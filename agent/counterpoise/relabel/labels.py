@@ -135,6 +135,8 @@ async def decide_labels(
         if told["is_used"]:
             rows = np.arange(len(labels))
             may_change = in_queue & (suspects.probabilities[rows, final.proposed] >= POSSIBLE_FROM)
+            # What stays as it is is no part of what is promised.
+            may_change &= ~unanswered
     margins = _measure_margins(final, labels)
     margins[~may_change] = -1.0
     # That the given label is wrong may be sure where no other label is.
