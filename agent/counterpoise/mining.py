@@ -129,7 +129,11 @@ def mine_hard_negatives(
     if not kept:
         raise DataError("no query has a positive", hint="mining needs to know what is not a negative")
     passages, places = _gather(corpus, kept)
-    positives = [[places[passage.id] for passage in each.positives] for each in kept]
+    # Where a row holds a pair, what answers a query stands in several rows.
+    answering: dict[str, set[int]] = {}
+    for each in kept:
+        answering.setdefault(each.query, set()).update(places[passage.id] for passage in each.positives)
+    positives = [sorted(answering[each.query]) for each in kept]
     opened = open_encoders(
         encoder,
         model=encoder_model,
