@@ -77,6 +77,22 @@ def test_a_positive_of_another_row_of_the_same_query_is_no_negative(way: str, ca
     assert [each.negatives for each in mined[1::2]] == [each.negatives for each in whole]
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_a_passage_without_a_text_is_no_negative(way: str, cache_dir: Path) -> None:
+    collection = make_collection()
+    empty = [Passage("none", ""), Passage("blank", "  ")]
+    mined = counterpoise.mine_hard_negatives(
+        list_queries(collection),
+        [*empty, *collection.corpus.values()],
+        n_negatives=100,
+        way=way,
+        relative_margin=None,
+        encoder=ENCODER,
+        cache_dir=cache_dir,
+    )
+    assert all(passage.text.strip() for each in mined.instances for passage in each.negatives)
+
+
 def test_the_order_of_corpus_and_queries_changes_nothing(cache_dir: Path) -> None:
     collection = make_collection()
     queries, corpus = list_queries(collection), list(collection.corpus.values())
