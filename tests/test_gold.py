@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,17 @@ def test_a_gold_file_of_the_users_is_split_by_hash_and_matched_by_text(tmp_path:
     path.write_text("sentence\nx\n", encoding="utf-8")
     with pytest.raises(DataError, match="no column 'id' or 'text'"):
         read_gold(path, RECORDS, ["label"], "key")
+
+
+def test_lines_without_an_id_do_not_answer_for_a_record_without_a_text(tmp_path: Path) -> None:
+    texts = RECORDS.texts.copy()
+    texts[7] = ""
+    records = replace(RECORDS, texts=texts)
+    path = tmp_path / "gold.csv"
+    path.write_text(f"text,food\n{texts[3]},yes\n{texts[4]},no\n,no\n", encoding="utf-8")
+    gold = read_gold(path, records, ["food"], "key")["food"]
+    rows, truth = [*gold.audit_rows, *gold.training_rows], [*gold.audit_truth, *gold.training_truth]
+    assert dict(zip(rows, truth, strict=True)) == {3: 1, 4: 0}
 
 
 def test_a_terminal_asks_again_until_it_can_read_the_answer() -> None:

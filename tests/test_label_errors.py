@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from datasets import Dataset
 from scipy.stats import binom
 
 from counterpoise import cli
+from counterpoise.label_errors import find_label_errors
 from counterpoise.patches import LabelOutcome, read_patch
 from counterpoise.records import Floats, Integers, Records
 from counterpoise.relabel.label_judges import LLMJudge, Reference
@@ -100,6 +102,16 @@ def test_promise_breaks_no_more_often_than_it_says() -> None:
     assert any(broken), "a test that never errs wastes changes"
 
 
+def test_a_promise_is_tested_on_the_known_rows_that_change_and_on_no_others() -> None:
+    # Changes of one score are made together or not at all, whichever row comes first.
+    right = np.arange(100) < 50
+    assert not certify(right, np.full(100, 0.5), 0.7).is_kept
+    assert certify(np.arange(100) < 90, np.full(100, 0.5), 0.7).n_gold_changed == 100
+    # A score that is not above 0 is of a change that nobody makes.
+    promise = certify(np.ones(100, dtype=np.bool_), np.where(right, 0.5, -0.5), 0.7)
+    assert (promise.threshold, promise.n_gold_changed, promise.n_gold) == (0.5, 50, 100)
+
+
 async def test_promised_precision_holds_and_labels_are_repaired() -> None:
     sample = Sample()
     found = await sample.decide(min_precision=0.8)
@@ -112,6 +124,26 @@ async def test_promised_precision_holds_and_labels_are_repaired() -> None:
     assert (found.after[known_wrong] == sample.gold[known_wrong]).all()
     known_right = (sample.gold != UNKNOWN) & (sample.gold == sample.given)
     assert (found.outcomes[known_right] == None).all()  # noqa: E711
+
+
+async def test_what_repeats_a_known_row_changes_and_is_no_draw_of_its_own() -> None:
+    sample = Sample()
+    repeats = sample.gold.copy()
+    mistaken = np.flatnonzero((sample.gold == UNKNOWN) & (sample.given != sample.truth))[:10]
+    repeats[mistaken] = sample.truth[mistaken]
+    alone = await sample.decide(min_precision=0.8)
+    found = await sample.decide(min_precision=0.8, repeats=repeats)
+    assert found.promise == alone.promise
+    assert (found.outcomes[mistaken] == LabelOutcome.RELABEL).all()
+    assert (found.reasons[mistaken] == "the label is known").all()
+    assert (found.after == sample.truth)[mistaken].all()
+
+
+async def test_known_rows_that_are_all_near_duplicates_of_one_another_promise_nothing() -> None:
+    sample = Sample()
+    gold = np.where(sample.folds == 0, sample.truth, UNKNOWN)
+    found = await sample.decide(gold, min_precision=0.7)
+    assert found.promise is None and "No precision is promised" in found.notes[0]
 
 
 async def test_rows_are_dropped_where_only_the_old_label_is_surely_wrong() -> None:
@@ -218,6 +250,20 @@ async def test_rows_without_an_answer_are_left_alone() -> None:
     assert all(found.outcomes[row] == LabelOutcome.ABSTAIN for row in silent & asked)
 
 
+async def test_known_rows_without_an_answer_do_not_vouch_for_those_with_one() -> None:
+    sample = Sample(spread=0.7, n_gold=300)
+
+    def answer(row: int, shown: Sequence[Reference]) -> int | None:
+        return None if row % 3 == 0 else int(sample.truth[row])
+
+    judge = Judge(answer)
+    found = await sample.decide(min_precision=0.7, judge=judge)
+    assert found.judge["is_used"] and found.promise is not None and found.promise.is_kept
+    asked = {int(text.split()[1]) for text in judge.asked}
+    answered = {row for row in asked if row % 3 and sample.gold[row] != UNKNOWN}
+    assert 0 < found.promise.n_gold <= len(answered)
+
+
 async def test_a_model_that_obeys_a_letter_in_the_text_contradicts_itself() -> None:
     chat, engine = make_chat(lambda request, index: "A")
     async with chat:
@@ -260,3 +306,18 @@ def test_command_writes_a_patch_and_a_page(tmp_path: Path, capsys: pytest.Captur
     capsys.readouterr()
     assert cli.execute(["label-errors", str(data), *columns, "--min-precision", "7"]) == 2
     assert "min_precision: found 7.0" in capsys.readouterr().err
+
+
+@pytest.mark.assets
+def test_a_line_of_the_gold_file_is_one_draw_however_many_rows_repeat_it() -> None:
+    texts = [f"{WORDS[n % 34]} {WORDS[n * 7 % 33]} {('lovely', 'dull')[n % 2]} day {n}" for n in range(80)]
+    labels = [("good", "bad")[n % 2] for n in range(80)]
+    data = {"text": [*texts, *texts[:10] * 5], "label": [*labels, *labels[:10] * 5]}
+    data["label"][80] = "bad"
+    gold = {"text": texts[:50], "label": labels[:50]}
+    found = find_label_errors(
+        Dataset.from_dict(data), "text", "label", gold=Dataset.from_dict(gold), min_precision=0.7
+    )
+    assert found.decisions.promise is not None and found.decisions.promise.n_gold == 50
+    (changed,) = (one for one in found.patch.changes if one.reason == "the label is known")
+    assert (changed.text, changed.before, changed.after) == (texts[0], "bad", "good")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,34 @@ def test_negatives_are_near_lie_below_the_band_and_are_no_positives(way: str, ca
             score = float(ENCODER.encode([passage.text])[0] @ query)
             assert passage.extra["score"] == pytest.approx(score, abs=1e-5)
             assert score <= lowest - 0.05 * abs(lowest) + 1e-6
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_positive_of_another_row_of_the_same_query_is_no_negative(way: str, cache_dir: Path) -> None:
+    collection = make_collection()
+    queries = [each for each in list_queries(collection) if each.positives]
+    pairs = [replace(each, positives=(one,)) for each in queries for one in each.positives]
+    options: dict[str, Any] = {"n_negatives": 20, "way": way, "encoder": ENCODER, "cache_dir": cache_dir}
+    whole = counterpoise.mine_hard_negatives(queries, collection.corpus.values(), **options).instances
+    mined = counterpoise.mine_hard_negatives(pairs, collection.corpus.values(), **options).instances
+    assert [each.negatives for each in mined[::2]] == [each.negatives for each in whole]
+    assert [each.negatives for each in mined[1::2]] == [each.negatives for each in whole]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_passage_without_a_text_is_no_negative(way: str, cache_dir: Path) -> None:
+    collection = make_collection()
+    empty = [Passage("none", ""), Passage("blank", "  ")]
+    mined = counterpoise.mine_hard_negatives(
+        list_queries(collection),
+        [*empty, *collection.corpus.values()],
+        n_negatives=100,
+        way=way,
+        relative_margin=None,
+        encoder=ENCODER,
+        cache_dir=cache_dir,
+    )
+    assert all(passage.text.strip() for each in mined.instances for passage in each.negatives)
 
 
 def test_the_order_of_corpus_and_queries_changes_nothing(cache_dir: Path) -> None:

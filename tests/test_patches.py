@@ -147,6 +147,35 @@ def test_a_patch_fits_a_file_whose_rows_were_moved_and_that_has_grown(kind: str,
     assert all(old[text] == label for _, text, label in read(tmp_path / f"back.{kind}"))
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "parquet", "named.parquet"])
+def test_a_label_that_the_file_does_not_have_yet_is_written_as_the_others_are(
+    kind: str, tmp_path: Path
+) -> None:
+    source = tmp_path / f"a.{kind}"
+    names = {"1": "1", "2": "2", "3": "3"}
+    if kind == "jsonl":
+        source.write_text('{"text": "x", "label": 1}\n{"text": "y", "label": 2}\n', encoding="utf-8")
+    elif kind == "parquet":
+        pq.write_table(pa.table({"text": ["x", "y"], "label": pa.array([1, 2], pa.int16())}), source)
+    else:
+        names = {"1": "one", "2": "two", "3": "three"}
+        features = Features({"text": Value("string"), "label": ClassLabel(names=list(names.values()))})
+        table = Dataset.from_dict({"text": ["x", "y"], "label": ["one", "two"]}, features=features)
+        pq.write_table(table.data.table, source)
+    found = read(source)
+
+    def make(after: str) -> Patch:
+        change = LabelChange(found[0][0], LabelOutcome.RELABEL, names["1"], after, 0.9)
+        return Patch(TASK, source.name, 2, (change,))
+
+    output = tmp_path / f"b.{kind}"
+    with pytest.raises(DataError, match="column 'label': 'many' cannot stand there, whose values are"):
+        apply_patch(make("many"), source, output)
+    apply_patch(make(names["3"]), source, output)
+    assert [label for _, _, label in read(output)] == [names["3"], names["2"]]
+    assert undo_patch(output, tmp_path / f"c.{kind}").is_exact
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     rows=st.lists(
@@ -236,6 +265,45 @@ def test_mistakes_with_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         undo_patch(source, tmp_path / "c.csv")
     assert not (tmp_path / "c.csv").exists()
+
+
+def test_a_receipt_that_was_damaged_is_named(tmp_path: Path) -> None:
+    source = write_source(tmp_path / "a.parquet")
+    apply_patch(make_patch(source, relabelled=[0], dropped=[]), source, tmp_path / "b.parquet")
+    receipt = name_receipt(tmp_path / "b.parquet")
+    content = bytearray(receipt.read_bytes())
+    content[300:310] = bytes(10)
+    receipt.write_bytes(content)
+    with pytest.raises(DataError, match=r"b\.parquet\.undo: is damaged"):
+        undo_patch(tmp_path / "b.parquet", tmp_path / "c.parquet")
+    assert not (tmp_path / "c.parquet").exists()
+
+
+def test_a_patch_that_drops_every_row_is_refused(tmp_path: Path) -> None:
+    source = write_source(tmp_path / "a.csv")
+    with pytest.raises(DataError, match=r"a\.csv: the patch drops all its rows"):
+        apply_patch(make_patch(source, relabelled=[], dropped=[0, 1, 2, 3]), source, tmp_path / "b.csv")
+
+
+def test_a_receipt_that_brings_another_file_back_is_not_lost(tmp_path: Path) -> None:
+    first, second, third = tmp_path / "a.csv", tmp_path / "b.csv", tmp_path / "c.csv"
+    write_source(first)
+    apply_patch(make_patch(first, relabelled=[0], dropped=[]), first, second)
+    apply_patch(make_patch(second, relabelled=[1], dropped=[]), second, third)
+    receipt = name_receipt(second).read_bytes()
+    # The mended file takes the place of the first one: only the receipt knows what that was.
+    second.replace(first)
+    with pytest.raises(JobError, match=r"b\.csv\.undo: is the receipt of another file"):
+        apply_patch(make_patch(first, relabelled=[1], dropped=[]), first, second)
+    third.write_bytes(third.read_bytes() + b"\r\n5;new;neg")
+    assert not undo_patch(third, second).is_exact
+    assert name_receipt(second).read_bytes() == receipt
+    # The same file again, whose bytes are there: a new receipt says the same.
+    third.unlink()
+    first.write_bytes(CSV.encode())
+    apply_patch(make_patch(first, relabelled=[2], dropped=[]), first, tmp_path / "d.csv")
+    (tmp_path / "d.csv").unlink()
+    apply_patch(make_patch(first, relabelled=[3], dropped=[]), first, tmp_path / "d.csv")
 
 
 def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

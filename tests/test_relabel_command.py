@@ -147,6 +147,7 @@ def test_people_see_the_audits_and_the_sentence(
             "line 2: is no judgement; a line has a query id, a passage id and a number",
         ),
         (["--gold", "{empty}"], "holds no judgements; a line has a query id"),
+        (["--corpus", "{nothing}"], "nothing.jsonl: holds no passages with a text; a line has _id"),
         (["--form", "csv"], "key 'form'"),
         (["--most-relabels", "-1"], "key 'most_relabels'"),
         (["--min-precision", "1.5"], "key 'min_precision'"),
@@ -157,7 +158,9 @@ def test_mistakes_are_one_line(
 ) -> None:
     empty = triples.with_name("gold.csv")
     empty.write_text("query,passage\n", encoding="utf-8")
-    given = [part.format(triples=triples, empty=empty) for part in arguments]
+    nothing = triples.with_name("nothing.jsonl")
+    nothing.write_text('{"_id": "1", "text": ""}\n', encoding="utf-8")
+    given = [part.format(triples=triples, empty=empty, nothing=nothing) for part in arguments]
     assert cli.execute(["relabel", str(triples), *given]) == 2
     said = capsys.readouterr().err
     assert line in said and len(said.splitlines()) == 1

@@ -56,6 +56,15 @@ def test_without_gold_only_the_lower_end_of_the_first_judges_recall_is_known() -
     assert found.first_recall.low < found.first_recall.value < 1
 
 
+def test_the_first_judges_recall_does_not_count_what_the_second_one_confirms_wrongly() -> None:
+    misses, hits = [], []
+    for seed in range(40):
+        truth, said = draw(seed, 0.1, Rates(0.6, 0.7), Rates(0.9, 0.85))["first_recall"]
+        misses.append(said.value - truth)
+        hits.append(said.low <= truth <= said.high)
+    assert abs(np.mean(misses)) < 0.08 and np.mean(hits) >= 0.9
+
+
 def test_nothing_known_is_unknown() -> None:
     assert make_estimates([]).as_dict()["recall"] == "unknown"
 

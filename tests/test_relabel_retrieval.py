@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from counterpoise.llm import ChatClient, ChatRequest, ReplyStore, ScriptedChatClient, TokenBudget
@@ -16,6 +17,7 @@ from counterpoise.relabel.judges import Judge, Stage
 from counterpoise.relabel.retrieval import CascadeSettings, Gold, relabel_instances
 from counterpoise.relabel.retrieval_result import RelabelledInstances
 from counterpoise.retrieval_io import Instance, Passage
+from counterpoise.splits import keyed_hash
 from tests.retrieval_judges import read_prompt, reply_first, reply_second
 
 N = 30
@@ -110,6 +112,13 @@ def test_what_the_judges_are_shown_is_shuffled_but_the_same_whoever_asks() -> No
     assert order != [passage.id for passage in one.negatives] and sorted(order) == sorted(
         p.id for p in one.negatives
     )
+
+
+def test_a_positive_of_another_row_of_the_same_query_is_no_stranger_to_it() -> None:
+    pairs = [replace(one, positives=(positive,)) for one in INSTANCES for positive in one.positives]
+    done = relabel(pairs)
+    assert [audit.specificity_random.value for audit in done.audits] == [1.0, 1.0]
+    assert [audit.specificity_random.n for audit in done.audits] == [2 * N, 2 * N]
 
 
 def test_a_judge_that_fails_its_audit_decides_nothing_and_reads_nothing_more() -> None:
@@ -313,6 +322,46 @@ def test_where_gold_shows_that_too_few_are_right_they_are_dropped_instead_of_rel
     lower = relabel(given, make_careless_judges(), make_gold(given), most_flagged=1.0, min_precision=0.2)
     assert lower.outcomes["relabel"] == 2 * N and not lower.withheld and lower.estimates == done.estimates
     assert lower.ambiguous == {N}
+
+
+def test_judges_that_relabel_right_and_wrong_candidates_nearly_alike_on_gold_relabel_nothing() -> None:
+    def answer(request: ChatRequest, of_right: int, of_wrong: int) -> list[tuple[int, str, bool]]:
+        """So many of twenty of the passages on the topic, and of those on the weather; never of strangers."""
+        query, passages = read_prompt(request)
+        shares = [
+            of_right if query.split()[-1] in text else of_wrong * ("weather" in text) for _, text in passages
+        ]
+        says = [
+            keyed_hash("says", text) % 20 < share for (_, text), share in zip(passages, shares, strict=True)
+        ]
+        return [(number, text, said) for (number, text), said in zip(passages, says, strict=True)]
+
+    def flag(request: ChatRequest, index: int) -> str:
+        said = [{"number": n, "relevant": "yes" if yes else "no"} for n, _, yes in answer(request, 11, 6)]
+        return json.dumps({"criterion": "looks", "verdicts": said})
+
+    def agree(request: ChatRequest, index: int) -> str:
+        said = [
+            {"number": n, "evidence": text, "grade": "better_or_equal" if yes else "not_relevant"}
+            for n, text, yes in answer(request, 20, 20)
+        ]
+        return json.dumps({"criterion": "looks", "verdicts": said})
+
+    given = [make_instance(number) for number in range(2 * N)]
+    done = relabel(given, make_judges(flag, agree), make_gold(given[:10]))
+    assert not done.failed_audits and done.estimates is not None
+    assert np.isnan(done.estimates.precision.value) and done.estimates.false_alarms.value > 0.15
+    assert "too near for min_precision = 0.7" in done.withheld and not done.outcomes["relabel"]
+    assert relabel(given, make_judges(flag, agree)).outcomes["relabel"] > N
+
+
+def test_what_is_worse_counts_in_the_precision_where_it_is_relabelled_too() -> None:
+    done = relabel(gold=make_gold(INSTANCES), counts_worse=True, min_precision=0.0)
+    assert done.outcomes["relabel"] == 2 * N and done.estimates is not None
+    # Gold calls the hidden half right and the one that speaks of it in passing wrong.
+    assert done.estimates.precision.low < 0.5 < done.estimates.precision.high < 0.8
+    assert done.estimates.false_alarms.k == N
+    assert relabel(gold=make_gold(INSTANCES), counts_worse=True).withheld
 
 
 def test_enough_precision_or_an_unknown_one_lets_them_be_relabelled() -> None:

@@ -16,6 +16,7 @@ from counterpoise.errors import DataError
 from counterpoise.retrieval_io import (
     Instance,
     Passage,
+    format_instance,
     list_splits,
     read_beir,
     read_instances,
@@ -204,6 +205,13 @@ def test_unknown_form_and_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "latin.jsonl").write_bytes('{"query": "café"}\n'.encode("latin-1"))
     with pytest.raises(DataError, match="UTF-8"):
         list(read_instances(tmp_path / "latin.jsonl"))
+    packed = bytearray(
+        gzip.compress("".join(json.dumps(RLHN[0] | {"n": n}) + "\n" for n in range(999)).encode())
+    )
+    packed[200:260] = bytes(60)
+    path.write_bytes(packed)
+    with pytest.raises(DataError, match="cut short or damaged"):
+        list(read_instances(path))
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
@@ -252,6 +260,15 @@ def test_broken_collections_are_named(tmp_path: Path) -> None:
     qrels.write_text("query-id\tcorpus-id\tscore\n1\t1\tmuch\n", encoding="utf-8")
     with pytest.raises(DataError, match="line 2: is no judgement"):
         read_beir(tmp_path)
+    for score in ("0.5", "inf", "nan"):
+        qrels.write_text(f"1\t1\t{score}\n", encoding="utf-8")
+        with pytest.raises(DataError, match=f"line 1: the score {score} is no whole number"):
+            read_beir(tmp_path)
+    qrels.write_text('1\t"' + 200_000 * "a", encoding="utf-8")
+    with pytest.raises(DataError, match=r"line 1: cannot be read \(field larger"):
+        read_beir(tmp_path)
+    qrels.write_text("1\t1\t-1.0\n", encoding="utf-8")
+    assert read_beir(tmp_path).qrels == {"1": {"1": -1}}
     qrels.write_text("1\t1\t2\n", encoding="utf-8")
     assert read_beir(tmp_path).qrels == {"1": {"1": 2}}
     (tmp_path / "qrels" / "test.tsv").write_text("", encoding="utf-8")
@@ -261,3 +278,15 @@ def test_broken_collections_are_named(tmp_path: Path) -> None:
     write_lines(tmp_path / "corpus.jsonl", [{"_id": 1, "text": "a"}, {"_id": "1", "text": "b"}])
     with pytest.raises(DataError, match="'1' appears twice"):
         read_beir(tmp_path, "dev")
+
+
+@pytest.mark.parametrize(
+    "columns", [("negative",), ("negative_0", "negative_1"), ("neg", "neg_2"), ("negative_1", "negative_2")]
+)
+def test_a_table_keeps_its_columns_where_negatives_are_gone(tmp_path: Path, columns: tuple[str, ...]) -> None:
+    row = {"anchor": "q", "positive": "p"} | {name: f"text {name}" for name in columns}
+    path = tmp_path / "triples.jsonl"
+    path.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    instance = next(read_instances(path))
+    fewer = replace(instance, negatives=instance.negatives[:-1])
+    assert format_instance(fewer, "sentence_transformers") == [{**row, columns[-1]: None}]

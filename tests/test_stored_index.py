@@ -138,6 +138,12 @@ def test_wrong_use_is_said(tmp_path: Path) -> None:
         StoredIndex(tmp_path, DIMENSION)
 
 
+def test_rows_of_another_dimension_are_refused_before_anything_is_indexed(tmp_path: Path) -> None:
+    StoredIndex(tmp_path, DIMENSION).add(make_vectors(10, DIMENSION))
+    with pytest.raises(ValueError, match="holds rows of 16 numbers, not 8"):
+        StoredIndex(tmp_path, 8)
+
+
 def test_langchain_store_over_an_index_in_a_folder(tmp_path: Path) -> None:
     from counterpoise_retrievers.langchain import FaissVectorStore
     from tests.made_up import ENCODER

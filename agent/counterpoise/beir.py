@@ -22,6 +22,8 @@ from counterpoise.retrieval_values import (
 
 _Named = TypeVar("_Named", Passage, Query)
 
+_JUDGEMENT = "a line has a query id, a passage id and a whole number"
+
 
 def read_passages(path: Path) -> Iterator[Passage]:
     """Read a corpus (`_id`, `title`, `text` a line), one passage at a time; DataError as in `read_instances`."""
@@ -97,25 +99,36 @@ def _read_qrels(path: Path) -> dict[str, dict[str, int]]:
     qrels: dict[str, dict[str, int]] = {}
     with open_to_read(path) as file:
         delimiter = "," if ".csv" in path.suffixes else "\t"
-        for number, cells in enumerate(csv.reader(file, delimiter=delimiter), start=1):
+        for number, cells in _read_cells(file, path, delimiter):
             where = f"{path}: line {number}"
             try:
                 query_id, passage_id, score = cells
-                relevance = int(float(score))
+                relevance = float(score)
             except ValueError:
                 if number == 1 and len(cells) == 3:
                     continue  # the header
-                raise DataError(
-                    "is no judgement", where=where, hint="a line has a query id, a passage id and a number"
-                ) from None
+                raise DataError("is no judgement", where=where, hint=_JUDGEMENT) from None
+            if not relevance.is_integer():
+                # Cut off, 0.5 would say "not relevant".
+                raise DataError(f"the score {score} is no whole number", where=where, hint=_JUDGEMENT)
             judged = qrels.setdefault(query_id, {})
-            if judged.setdefault(passage_id, relevance) != relevance:
+            if judged.setdefault(passage_id, int(relevance)) != relevance:
                 raise DataError(
-                    f"query {query_id} and passage {passage_id} are judged twice, {judged[passage_id]} and {relevance}",
+                    f"query {query_id} and passage {passage_id} are judged twice, {judged[passage_id]} and {score}",
                     where=where,
                     hint="keep one of the two",
                 )
     return qrels
+
+
+def _read_cells(file: Iterable[str], path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(file, delimiter=delimiter)
+    try:
+        yield from enumerate(reader, start=1)
+    except csv.Error as error:
+        raise DataError(
+            f"cannot be read ({error})", where=f"{path}: line {reader.line_num}", hint=_JUDGEMENT
+        ) from error
 
 
 def _index(items: Iterable[_Named], path: Path) -> dict[str, _Named]:

@@ -207,7 +207,8 @@ def read_gold(path: Path, records: Records, questions: Sequence[str], key: str) 
     if not columns & {ID, TEXT}:
         hint = "write one with: counterpoise label DATA --ask 40"
         raise DataError("has no column 'id' or 'text'", where=str(path), hint=hint)
-    places: dict[str, int] = {str(text): row for row, text in enumerate(records.texts)}
+    # A line without an id is no line about the record with an empty text.
+    places: dict[str, int] = {str(text): row for row, text in enumerate(records.texts) if str(text)}
     places |= {str(identity): row for row, identity in enumerate(records.ids)}
     found: dict[str, dict[int, tuple[bool, int]]] = {question: {} for question in questions}
     n_known = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset
+from numpy.typing import NDArray
 
 from counterpoise.api import run_alone
 from counterpoise.assets import find_cache_dir
@@ -101,7 +103,7 @@ def find_label_errors(
     cache = find_cache_dir(Path(cache_dir) if cache_dir else None)
     table = load_table(data, task=task, cache_dir=cache)
     records = group_records(read_records(table, task, source=source))
-    known = _read_known(table, records, task, gold, cache, source)
+    known, is_drawn = _read_known(table, records, task, gold, cache, source)
     plain = CachedEncoder(
         make_encoder(encoder, cache, listener),
         cache / "vectors",
@@ -118,7 +120,8 @@ def find_label_errors(
             ordered,
             vectors,
             folds,
-            known[order],
+            np.where(is_drawn, known, UNKNOWN)[order],
+            repeats=known[order],
             min_precision=min_precision,
             confidence=confidence,
             judge=strong,
@@ -208,28 +211,37 @@ def make_patch(
 
 def _read_known(
     table: Dataset, records: Records, task: TextClassification, gold: Any, cache: Path, source: str
-) -> Integers:
-    """Right label indices by row, `UNKNOWN` where nobody knows."""
+) -> tuple[Integers, NDArray[np.bool_]]:
+    """Right label indices by row, `UNKNOWN` where nobody knows; and which rows were drawn.
+
+    A line of the gold file is one draw, however many rows say the same: the others are known, too, but they are no
+    draws of their own.
+    """
     known = np.full(len(records), UNKNOWN, dtype=np.int64)
     if task.trusted:
         marks = table[task.trusted]
         for row, mark in enumerate(marks):
             if str(mark).strip().lower() in _TRUE:
                 known[row] = records.labels[row]
+    is_drawn = known != UNKNOWN
     if gold is None:
-        return known
+        return known, is_drawn
     plain = TextClassification(task.text, task.label)
     where = name_source(gold)
     right = read_records(
         load_table(gold, task=plain, cache_dir=cache), plain, records.label_names, source=where
     )
     answers = dict(zip(map(str, right.texts), right.labels.tolist(), strict=True))
-    for row, text in enumerate(records.texts):
-        known[row] = answers.get(str(text), known[row])
+    n_draws = Counter(map(str, right.texts))
+    for row in np.argsort(records.ids.astype(str), kind="stable"):
+        text = str(records.texts[row])
+        known[row] = answers.get(text, known[row])
+        is_drawn[row] |= n_draws[text] > 0
+        n_draws[text] -= 1
     if not (known != UNKNOWN).any():
         raise DataError(
             f"none of its texts stands in {source}",
             where=where,
             hint="give right labels for rows of the data",
         )
-    return known
+    return known, is_drawn

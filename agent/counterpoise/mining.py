@@ -101,7 +101,7 @@ def mine_hard_negatives(
 
     Args:
         queries: instances; those without a positive are left out.
-        corpus: what is searched; positives that are not in it are added.
+        corpus: what is searched, but for passages without a text; positives that are not in it are added.
         n_negatives: negatives wanted for each query.
         way: one of `WAYS`.
         range_min: ranks of the encoder below this are skipped (dense and fused).
@@ -128,8 +128,13 @@ def mine_hard_negatives(
     kept = [each for each in given if each.positives]
     if not kept:
         raise DataError("no query has a positive", hint="mining needs to know what is not a negative")
-    passages, places = _gather(corpus, kept)
-    positives = [[places[passage.id] for passage in each.positives] for each in kept]
+    # A passage without a text teaches nothing.
+    passages, places = _gather((passage for passage in corpus if passage.full_text), kept)
+    # Where a row holds a pair, what answers a query stands in several rows.
+    answering: dict[str, set[int]] = {}
+    for each in kept:
+        answering.setdefault(each.query, set()).update(places[passage.id] for passage in each.positives)
+    positives = [sorted(answering[each.query]) for each in kept]
     opened = open_encoders(
         encoder,
         model=encoder_model,

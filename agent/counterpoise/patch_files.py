@@ -18,6 +18,7 @@ import mmap
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from datasets import Features
 
 from counterpoise.datasets_files import find_format, open_bytes, read_header
 from counterpoise.datasets_io import load_table, make_ids, read_labels
@@ -91,10 +93,16 @@ def apply_patch(patch: Patch, source: Path, output: Path) -> Applied:
 
     Raises:
         DataError: the file holds none of the records, or cannot be read row by row.
-        JobError: the output exists or is of another format.
+        JobError: the output exists or is of another format, or beside it lies the receipt of another file.
         OSError: the output cannot be written.
     """
+    receipt = name_receipt(output)
     _check_output(source, output)
+    _check_receipt(receipt, source)
+    return _apply(patch, source, output, receipt)
+
+
+def _apply(patch: Patch, source: Path, output: Path, receipt: Path | None) -> Applied:
     ids, labels = _read_ids(source, patch.task)
     changes = {change.id: change for change in patch.list_changing()}
     rows = {
@@ -107,6 +115,12 @@ def apply_patch(patch: Patch, source: Path, output: Path) -> Applied:
             "holds none of the records of the patch",
             where=str(source),
             hint="was it applied before, or has a column been added or filled? Make the patch anew",
+        )
+    if sum(change.outcome is LabelOutcome.DROP for change in rows.values()) == len(ids):
+        raise DataError(
+            "the patch drops all its rows, and a file without any cannot be used",
+            where=str(source),
+            hint="write `keep` for those that shall stay",
         )
     kind = find_format(source)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as folder:
@@ -122,13 +136,12 @@ def apply_patch(patch: Patch, source: Path, output: Path) -> Applied:
                 _write_spliced(buffer, splices, made)
             if _is_gzip(source):
                 made = _pack(made, Path(folder) / "packed")
-        receipt = name_receipt(output)
-        _write_receipt(
-            Path(folder) / "receipt", source, made, patch, rows, splices, keeps_original=keeps_original
-        )
         new_ids, _ = _read_ids(made, patch.task, like=source)
-        _add_new_ids(Path(folder) / "receipt", rows, new_ids)
-        (Path(folder) / "receipt").replace(receipt)
+        if receipt is not None:
+            new = Path(folder) / "receipt"
+            _write_receipt(new, source, made, patch, rows, splices, keeps_original=keeps_original)
+            _add_new_ids(new, rows, new_ids)
+            new.replace(receipt)
         made.replace(output)
     counts = Counter(change.outcome for change in rows.values())
     return Applied(
@@ -163,19 +176,23 @@ def undo_patch(applied: Path, output: Path, receipt: Path | None = None) -> Appl
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as folder:
         made = Path(folder) / "made"
         if _hash(applied) == told["applied_sha256"]:
+            damaged = DataError("is damaged: the old file does not come back", where=str(receipt))
             if told["holds_original"]:
-                with (
-                    zipfile.ZipFile(receipt) as archive,
-                    archive.open("original") as old,
-                    made.open("wb") as new,
-                ):
-                    shutil.copyfileobj(old, new, _BLOCK)
+                try:
+                    with (
+                        zipfile.ZipFile(receipt) as archive,
+                        archive.open("original") as old,
+                        made.open("wb") as new,
+                    ):
+                        shutil.copyfileobj(old, new, _BLOCK)
+                except (zipfile.BadZipFile, zlib.error, KeyError, EOFError) as error:
+                    raise damaged from error
             else:
                 splices = [_Splice(start, end, base64.b64decode(old)) for start, end, old in told["splices"]]
                 with _map(applied) as buffer:
                     _write_spliced(buffer, splices, made)
             if _hash(made) != told["original_sha256"]:
-                raise DataError("is damaged: the old file does not come back", where=str(receipt))
+                raise damaged
             made.replace(output)
             return Applied(output, None, counts["relabel"], counts["drop"], 0, is_exact=True)
     return _undo_by_id(applied, output, told)
@@ -196,8 +213,7 @@ def _undo_by_id(applied: Path, output: Path, told: Mapping[str, Any]) -> Applied
             if row["outcome"] == "relabel"
         ),
     )
-    done = apply_patch(reverse, applied, output)
-    name_receipt(output).unlink(missing_ok=True)
+    done = _apply(reverse, applied, output, None)
     n_dropped = sum(row["outcome"] == "drop" for row in told["rows"])
     return Applied(output, None, done.n_relabelled, 0, done.n_missing + n_dropped)
 
@@ -224,6 +240,20 @@ def _check_output(source: Path, output: Path) -> None:
             where=str(output),
             hint=f"end it in {''.join(source.suffixes[-2:])}",
         )
+
+
+def _check_receipt(receipt: Path, source: Path) -> None:
+    """Refuse to write over a receipt, but for one of the same file, whose bytes are still there."""
+    if not receipt.exists():
+        return
+    with contextlib.suppress(DataError):
+        if _read_receipt(receipt)["original_sha256"] == _hash(source):
+            return
+    raise JobError(
+        "is the receipt of another file, which it alone brings back, and nothing is written over",
+        where=str(receipt),
+        hint="name another output, or move the receipt away",
+    )
 
 
 def _read_ids(path: Path, task: TextClassification, like: Path | None = None) -> tuple[list[str], list[str]]:
@@ -291,10 +321,31 @@ def _plan_splices(
             new = (
                 encode_csv_field(change.after, delimiter)
                 if kind == "csv"
-                else json.dumps(change.after, ensure_ascii=False).encode()
+                else _spell_json(change.after, json.loads(spelled), f"{source}: column '{task.label}'")
             )
         splices.append(_Splice(span.field_start, span.field_end, new))
     return splices
+
+
+def _spell_json(label: str, old: Any, where: str) -> bytes:
+    """A label that the file does not have yet, of the type of the one that it replaces."""
+    if isinstance(old, str):
+        return json.dumps(label, ensure_ascii=False).encode()
+    spelled = label.lower() if isinstance(old, bool) else label
+    with contextlib.suppress(ValueError):
+        value = json.loads(spelled)
+        is_number = isinstance(value, int | float) and np.isfinite(value)
+        if is_number and isinstance(value, bool) == isinstance(old, bool):
+            return spelled.encode()
+    raise _refuse_label(label, "numbers" if not isinstance(old, bool) else "true or false", where)
+
+
+def _refuse_label(label: str, kind: str, where: str) -> DataError:
+    return DataError(
+        f"'{label}' cannot stand there, whose values are {kind}",
+        where=where,
+        hint="write a label of that kind under `after` in the patch",
+    )
 
 
 def _write_spliced(buffer: Buffer, splices: Sequence[_Splice], path: Path) -> None:
@@ -323,6 +374,15 @@ def _write_parquet(
         place = file.schema_arrow.get_field_index(column)
         spelled = _read_values(file, column, {first_rows[label] for label in first_rows})
         values = {label: spelled[row] for label, row in first_rows.items()}
+        field = file.schema_arrow.field(place)
+        names = getattr(
+            Features.from_arrow_schema(pa.schema([field], file.schema_arrow.metadata))[column], "names", None
+        )
+        for change in rows.values():
+            if change.outcome is LabelOutcome.RELABEL and change.after not in values:
+                values[change.after] = _make_value(
+                    change.after, field.type, names, f"{source}: column '{column}'"
+                )
         codec = "none"
         if file.num_row_groups and file.metadata.num_columns:
             codec = (
@@ -339,6 +399,19 @@ def _write_parquet(
                 if mine:
                     table = _change_table(table, place, mine, values)
                 writer.write_table(table, row_group_size=max(1, len(table)))
+
+
+def _make_value(label: str, kind: pa.DataType, names: Sequence[str] | None, where: str) -> Any:
+    """A label that the file does not have yet, as a value of its column."""
+    if names is not None:
+        if label not in names:
+            raise _refuse_label(label, f"one of {', '.join(names)}", where)
+        return list(names).index(label)
+    plain = kind.value_type if pa.types.is_dictionary(kind) else kind
+    try:
+        return pa.scalar(label).cast(plain).as_py()
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise _refuse_label(label, f"of the type {plain}", where) from error
 
 
 def _read_values(file: pq.ParquetFile, column: str, wanted: set[int]) -> dict[int, Any]:
@@ -362,7 +435,7 @@ def _change_table(
         if change.outcome is LabelOutcome.DROP:
             kept[row] = False
         else:
-            spelled[row] = values.get(change.after, change.after)
+            spelled[row] = values[change.after]
     changed = table.set_column(
         place, table.schema.field(place), pa.array(spelled, table.schema.field(place).type)
     )

@@ -222,13 +222,14 @@ def _format_tuples(instance: Instance) -> list[Row]:
     texts = [passage.full_text for passage in instance.negatives]
     if before and isinstance(raw[before[0]], list):
         negatives: dict[str, Any] = {before[0]: texts}
-    elif len(texts) == 1 and before in ([], [stem]):
+    elif before and len(texts) <= len(before):
+        # The columns of before, so that a table keeps its own.
+        padded = [*texts, *[None] * (len(before) - len(texts))]
+        negatives = dict(zip(before, padded, strict=True))
+    elif len(texts) == 1:
         negatives = {stem: texts[0]}
     else:
-        # As many columns as before, so that a table stays square.
-        width = max(len(texts), len(before))
-        padded = [*texts, *[None] * (width - len(texts))]
-        negatives = {f"{stem}_{place + 1}": text for place, text in enumerate(padded)}
+        negatives = {f"{stem}_{place + 1}": text for place, text in enumerate(texts)}
     return [
         {query_name: instance.query, positive_name: positive.full_text, **negatives, **instance.extra}
         for positive in instance.positives

@@ -40,11 +40,16 @@ def load_instances(job: RetrievalJob) -> list[Instance]:
 
 
 def load_corpus(source: str) -> list[Passage]:
-    """Passages of a file, or of the corpus of a BEIR folder."""
+    """Passages of a file, or of the corpus of a BEIR folder.
+
+    Raises:
+        DataError: it cannot be read, or no passage has a text.
+    """
     path = Path(source)
-    if not path.is_dir():
-        return list(read_passages(path))
-    return list(read_beir(path).corpus.values())
+    passages = list(read_beir(path).corpus.values() if path.is_dir() else read_passages(path))
+    if not any(passage.full_text for passage in passages):
+        raise DataError("holds no passages with a text", where=source, hint="a line has _id, title and text")
+    return passages
 
 
 def load_gold(source: str) -> Gold:

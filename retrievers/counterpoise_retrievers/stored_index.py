@@ -140,6 +140,8 @@ class StoredIndex:
         """
         rows = open_rows(vectors, self.dimension)
         with self._lock, self._rows_path.open("r+b") as file:
+            if not (self._folder / "state.json").exists():
+                self._write_state(self.state)  # how long a row is must be known before there is one
             file.seek(len(self) * 4 * self.dimension)  # over what a dead writer left
             for _, block in rows.iterate(_ROWS_A_WRITE):
                 file.write(check_vectors(block, self.dimension).data)

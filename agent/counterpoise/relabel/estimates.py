@@ -99,6 +99,7 @@ def estimate(
     n_confirmed: int,
     n_unflagged: int,
     missed: Rate,
+    counts_worse: bool = False,
 ) -> Estimates:
     """Estimates for a relabelling.
 
@@ -109,26 +110,31 @@ def estimate(
         n_confirmed: flagged candidates that the second judge called better or equal.
         n_unflagged: candidates that the first judge refused.
         missed: of a random part of these, those that the second judge called better or equal.
+        counts_worse: whether what is relevant but worse was relabelled, too.
     """
+
+    def count(some: Sequence[Planted]) -> Rate:
+        return Rate(sum(one.is_relabelled(counts_worse=counts_worse) for one in some), len(some))
+
     relevant = [one for one in known if one.is_relevant]
     planted = [one for one in relevant if one.kind == "positive"]
     gold = [one for one in known if one.kind == "gold" and not one.is_relevant]
-    recall = _count(relevant)
-    false_alarms = _count(gold)
+    recall = count(relevant)
+    false_alarms = count(gold)
     relabelled = Rate(n_relabelled, n_judged)
     prevalence = estimate_prevalence(relabelled, recall, false_alarms)
     return Estimates(
         recall=_estimate_recall(
-            recall, _count([one for one in relevant if one.kind == "gold"]), relabelled, false_alarms
+            recall, count([one for one in relevant if one.kind == "gold"]), relabelled, false_alarms
         ),
         recall_known=recall,
-        recall_planted=_count(planted),
+        recall_planted=count(planted),
         false_alarms=false_alarms,
         precision=_estimate_precision(relabelled, recall, false_alarms),
         n_false_negatives=Estimate(
             *(end * n_judged for end in (prevalence.value, prevalence.low, prevalence.high))
         ),
-        first_recall=_estimate_first_recall(known, n_confirmed, n_unflagged, missed),
+        first_recall=_estimate_first_recall(known, Rate(n_confirmed, n_judged), n_unflagged, missed),
         missed=missed,
     )
 
@@ -179,41 +185,49 @@ def _estimate_precision(found: Rate, sensitivity: Rate, false_alarms: Rate) -> E
 
 
 def _estimate_first_recall(
-    known: Sequence[Planted], n_confirmed: int, n_unflagged: int, missed: Rate
+    known: Sequence[Planted], confirmed: Rate, n_unflagged: int, missed: Rate
 ) -> Estimate:
-    """Confirmed over confirmed and missed; corrected for the second judge's own errors where gold tells them.
+    """Confirmed over confirmed and missed; corrected for errors in both where gold tells them.
 
-    Without gold its false alarms among the unflagged count as missed, so that the figure is a lower bound: the interval
-    then reaches up to 1.
+    Without gold the second judge's false alarms among the unflagged count as missed, so that the figure is a lower
+    bound: the interval then reaches up to 1.
     """
-    if not missed.n or not n_confirmed + missed.k:
+    if not missed.n or not confirmed.k + missed.k:
         return UNKNOWN
-    relevant = [one.second for one in known if one.is_relevant and one.second is not None]
-    others = [
-        one.second for one in known if one.kind == "gold" and not one.is_relevant and one.second is not None
-    ]
-    sensitivity = Rate(sum(one.grade is Grade.BETTER_OR_EQUAL for one in relevant), len(relevant))
-    false_alarms = Rate(sum(one.grade is Grade.BETTER_OR_EQUAL for one in others), len(others))
-    share, draws = missed.value, _draw(missed, 3)
-    is_corrected = _is_usable(missed, sensitivity, false_alarms)
+    relevant = [one for one in known if one.is_relevant]
+    others = [one for one in known if one.kind == "gold" and not one.is_relevant]
+    second, second_alarms = (_count_confirmed(some) for some in (relevant, others))
+    both, both_alarms = (
+        Rate(sum(one.is_relabelled() for one in some), len(some)) for some in (relevant, others)
+    )
+    right, share = float(confirmed.k), missed.value
+    rights: NDArray[np.float64] | float = right
+    shares = _draw(missed, 3)
+    is_corrected = _is_usable(missed, second, second_alarms) and _is_usable(confirmed, both, both_alarms)
     if is_corrected:
-        # The same errors stand in both counts: of the confirmed, only what is right is what could be missed.
-        share = float(_correct(*(np.array([rate.value]) for rate in (missed, sensitivity, false_alarms)))[0])
-        draws = _correct(draws, _draw(sensitivity, 4), _draw(false_alarms, 5)) * _draw(sensitivity, 4)
-        share *= sensitivity.value
-    right = float(n_confirmed)
-    found = _summarise(right / (right + share * n_unflagged), right / (right + draws * n_unflagged))
-    return found if is_corrected else replace(found, high=1.0)
+        # Of the confirmed and of what would be, only what is right counts.
+        right = confirmed.n * _correct_value(confirmed, both, both_alarms) * both.value
+        share = _correct_value(missed, second, second_alarms) * second.value
+        found, rates = _draw(confirmed, 0), _draw(both, 1)
+        rights = confirmed.k * _correct(found, rates, _draw(both_alarms, 2)) * rates / found
+        shares = _correct(shares, _draw(second, 4), _draw(second_alarms, 5)) * _draw(second, 4)
+    if not right + share:
+        return UNKNOWN
+    draws = np.maximum(rights, 1e-9) / np.maximum(rights + shares * n_unflagged, 1e-9)
+    found_share = _summarise(right / (right + share * n_unflagged), draws)
+    return found_share if is_corrected else replace(found_share, high=1.0)
+
+
+def _count_confirmed(known: Sequence[Planted]) -> Rate:
+    """Those that the second judge calls better or equal, of those it was asked about."""
+    asked = [one.second for one in known if one.second is not None]
+    return Rate(sum(one.grade is Grade.BETTER_OR_EQUAL for one in asked), len(asked))
 
 
 def _is_usable(found: Rate, sensitivity: Rate, false_alarms: Rate) -> bool:
     if not (found.n and sensitivity.n and false_alarms.n):
         return False
     return sensitivity.value - false_alarms.value >= _LEAST_YOUDEN
-
-
-def _count(known: Sequence[Planted]) -> Rate:
-    return Rate(sum(one.is_relabelled for one in known), len(known))
 
 
 def _draw(rate: Rate, turn: int) -> NDArray[np.float64]:
@@ -223,6 +237,10 @@ def _draw(rate: Rate, turn: int) -> NDArray[np.float64]:
 
 def _correct(p: NDArray[np.float64], se: NDArray[np.float64], fa: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.clip((p - fa) / np.maximum(se - fa, 0.05), 0.0, 1.0)
+
+
+def _correct_value(p: Rate, se: Rate, fa: Rate) -> float:
+    return float(_correct(*(np.array([rate.value]) for rate in (p, se, fa)))[0])
 
 
 def _summarise(value: float, draws: NDArray[np.float64]) -> Estimate:

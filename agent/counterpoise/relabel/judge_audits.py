@@ -83,10 +83,10 @@ class Planted:
     first: Judgement
     second: Judgement | None
 
-    @property
-    def is_relabelled(self) -> bool:
+    def is_relabelled(self, *, counts_worse: bool = False) -> bool:
         """Whether both stages together would make it a positive."""
-        return self.first.is_flag and self.second is not None and self.second.grade is Grade.BETTER_OR_EQUAL
+        grades = (Grade.BETTER_OR_EQUAL, Grade.WORSE) if counts_worse else (Grade.BETTER_OR_EQUAL,)
+        return self.first.is_flag and self.second is not None and self.second.grade in grades
 
 
 @dataclass(frozen=True)
@@ -171,14 +171,19 @@ def choose_plants(instances: Sequence[Instance], n_queries: int, n_fillers: int 
     with_positives = [place for place, one in enumerate(instances) if one.positives]
     ranked = keyed_rank([_name(instances[place], place) for place in with_positives], "audited query")
     chosen = [with_positives[place] for place in ranked[:n_queries]]
+    # Where a row holds a pair, what answers a query stands in several rows.
+    answering: dict[str, dict[str, str]] = {instances[place].query: {} for place in chosen}
+    for one in instances:
+        if one.query in answering:
+            answering[one.query] |= {passage.id: passage.full_text for passage in one.positives}
     plants = []
     for turn, place in enumerate(chosen):
         instance = instances[place]
         positives = list({passage.id: passage for passage in instance.positives}.values())
         planted = positives[int(keyed_rank([one.id for one in positives], "planted positive")[0])]
         references = tuple(one for one in positives if one.full_text != planted.full_text)
-        own = {one.id for one in (*instance.positives, *instance.negatives)}
-        texts = {one.full_text for one in (*instance.positives, *instance.negatives)}
+        own = {one.id for one in instance.negatives} | answering[instance.query].keys()
+        texts = {one.full_text for one in instance.negatives} | set(answering[instance.query].values())
         known = {planted.id: (True, "positive")}
         passages = [planted]
         # A positive of another query answers another question.

@@ -25,7 +25,14 @@ from counterpoise.patches import LabelOutcome
 from counterpoise.records import Floats, Integers, Objects, Records
 from counterpoise.relabel.label_judges import Judge, Reference
 from counterpoise.relabel.promises import DEFAULT_CONFIDENCE, Promise, certify
-from counterpoise.relabel.suspects import FEWEST_GOLD, UNKNOWN, Suspects, find_suspects, rank
+from counterpoise.relabel.suspects import (
+    FEWEST_GOLD,
+    UNKNOWN,
+    Suspects,
+    find_suspects,
+    is_enough,
+    rank,
+)
 
 QUEUE_RATIO = 2.0
 N_REFERENCES = 3
@@ -77,6 +84,7 @@ async def decide_labels(
     folds: Integers,
     gold: Integers | None = None,
     *,
+    repeats: Integers | None = None,
     min_precision: float | None = None,
     confidence: float = DEFAULT_CONFIDENCE,
     judge: Judge | None = None,
@@ -92,6 +100,8 @@ async def decide_labels(
         folds: (n,) folds; near-duplicates share one.
         gold: (n,) right label indices, `UNKNOWN` where nobody knows. They must be a random draw of the rows for the
             promise to hold.
+        repeats: (n,) right label indices of rows that are known only because they say what a drawn one says, else
+            `UNKNOWN`. They change where they are wrong; nothing is learned from them, and no draw is counted twice.
         min_precision: share of right changes to promise, and of wrong labels among dropped rows; None promises and
             changes nothing.
         confidence: of the promise.
@@ -106,7 +116,8 @@ async def decide_labels(
     suspects = suspects or find_suspects(
         vectors, labels, records.groups, folds, n_labels, gold, texts=records.texts
     )
-    n_wrong = float(suspects.scores.sum()) if known.sum() >= FEWEST_GOLD else _guess_wrong(suspects, labels)
+    is_known_enough = is_enough(gold, folds)
+    n_wrong = float(suspects.scores.sum()) if is_known_enough else _guess_wrong(suspects, labels)
     size = min(len(labels), max(1, round(queue_ratio * n_wrong)))
     in_queue = np.zeros(len(labels), dtype=np.bool_)
     in_queue[suspects.queue[:size]] = True
@@ -124,12 +135,14 @@ async def decide_labels(
         if told["is_used"]:
             rows = np.arange(len(labels))
             may_change = in_queue & (suspects.probabilities[rows, final.proposed] >= POSSIBLE_FROM)
+            # What stays as it is is no part of what is promised.
+            may_change &= ~unanswered
     margins = _measure_margins(final, labels)
     margins[~may_change] = -1.0
     # That the given label is wrong may be sure where no other label is.
     sureness = np.where(margins > 0, final.scores, -1.0)
     promise = drop_promise = None
-    if min_precision is not None and known.sum() >= FEWEST_GOLD:
+    if min_precision is not None and is_known_enough:
         tested = known & may_change
         promise = certify(final.proposed[tested] == gold[tested], margins[tested], min_precision, confidence)
         notes.append(_describe_promise(promise, int(known.sum())))
@@ -143,7 +156,8 @@ async def decide_labels(
             f"and {FEWEST_GOLD} drawn at random are needed (200 are good)."
         )
     drops = sureness >= (drop_promise.threshold if drop_promise else np.inf)
-    decisions = _settle(records, gold, final, margins, promise, drops, in_queue, unanswered, told)
+    told_right = gold if repeats is None else np.where(known, gold, repeats)
+    decisions = _settle(records, told_right, final, margins, promise, drops, in_queue, unanswered, told)
     return replace(
         decisions,
         drop_promise=drop_promise,
@@ -312,7 +326,7 @@ def _settle(
     dropped = drops & (margins > 0) & ~unanswered
     outcomes[dropped], reasons[dropped] = LabelOutcome.DROP, who
     if promise is not None and promise.is_kept:
-        changed = (margins >= max(promise.threshold, 1e-12)) & ~unanswered
+        changed = (margins >= promise.threshold) & ~unanswered
         outcomes[changed], reasons[changed] = LabelOutcome.RELABEL, who
     known = gold != UNKNOWN
     outcomes[known], reasons[known] = None, ""

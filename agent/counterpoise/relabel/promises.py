@@ -80,24 +80,30 @@ def certify(
 
     Args:
         is_right: (g,) whether the likeliest change of a known row is right.
-        gold_scores: (g,) its score, given by a scorer that was not shown the row's right label.
+        gold_scores: (g,) its score, given by a scorer that was not shown the row's right label; above 0 where it would
+            ever be made.
         min_precision: between 0 and 1.
         confidence: between 0 and 1; the promise fails in at most `1 - confidence` of draws of the known rows.
 
     Returns:
-        The promise; its threshold is infinite where nothing passed.
+        The promise; its threshold is above 0, and infinite where nothing passed.
     """
-    order = np.argsort(-gold_scores, kind="stable")
-    errors = np.cumsum(~is_right[order])
+    possible = gold_scores > 0
+    scores = -np.sort(-gold_scores[possible])
+    errors = np.cumsum(~is_right[possible][np.argsort(-gold_scores[possible], kind="stable")])
     best = 0
-    # Which hypotheses there are depends on the number of known rows, never on their labels.
-    for size, allowed in list_tests(min_precision, confidence, len(order)):
-        if errors[size - 1] > allowed:
+    # Which hypotheses there are depends on the number of known rows, never on their labels. The last one is about all
+    # changes.
+    tests = list_tests(min_precision, confidence, len(gold_scores))
+    sizes = [size for size, _ in tests if size <= len(scores)]
+    for size in [*sizes, *([len(scores)] if sizes else [])]:
+        # Changes of the same score are made together.
+        end = int(np.searchsorted(-scores, -scores[size - 1], side="right"))
+        if binom.cdf(errors[end - 1], end, 1 - min_precision) > 1 - confidence:
             break
-        best = size
+        best = end
     if not best:
-        return Promise(min_precision, confidence, float("inf"), 0, 0, 0.0, len(order))
+        return Promise(min_precision, confidence, float("inf"), 0, 0, 0.0, len(gold_scores))
     n_right = best - int(errors[best - 1])
     low = float(beta.ppf(1 - confidence, n_right, best - n_right + 1)) if n_right else 0.0
-    threshold = float(gold_scores[order[best - 1]])
-    return Promise(min_precision, confidence, threshold, best, n_right, low, len(order))
+    return Promise(min_precision, confidence, float(scores[best - 1]), best, n_right, low, len(gold_scores))

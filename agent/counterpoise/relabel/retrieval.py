@@ -19,6 +19,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from counterpoise.events import Event, Listener, ignore
 from counterpoise.relabel.cascade import (
     MIN_PRECISION,
@@ -423,8 +425,10 @@ class _Run:
     def _withhold(self, estimates: Estimates) -> str:
         """Drop instead of relabelling where too few are surely right; says why, "" where there is nothing to say."""
         least, precision = self.settings.min_precision, estimates.precision
-        # An unknown precision is NaN, and not below anything.
-        if not precision.low < least:
+        # Without gold precision is NaN, and not below anything. With gold it is NaN where judges relabel right and
+        # wrong candidates nearly alike: that too few are right is then known well enough.
+        is_guessing = np.isnan(precision.low) and estimates.false_alarms.n and self._count_relabels()
+        if not (precision.low < least or is_guessing):
             return ""
         why = "precision is not surely at least min_precision: dropped, not relabelled"
         self.decisions = {
@@ -436,10 +440,19 @@ class _Run:
             ]
             for place, decided in self.decisions.items()
         }
+        if is_guessing:
+            return (
+                f"on gold {estimates.false_alarms} of the wrong candidates would be relabelled and "
+                f"{estimates.recall_known} of the right ones, too near for min_precision = {least:g}: dropped, not "
+                "relabelled"
+            )
         return (
             f"precision is estimated at {precision}, below what min_precision = {least:g} asks surely: dropped, not "
             "relabelled"
         )
+
+    def _count_relabels(self) -> int:
+        return sum(one.outcome is Outcome.RELABEL for decided in self.decisions.values() for one in decided)
 
     def _list_settled(self) -> dict[int, list[Decision]]:
         """What needs no judge."""
@@ -490,6 +503,7 @@ class _Run:
             ),
             n_unflagged=sum(one.first is not None and not one.first.is_flag for one in answered),
             missed=Rate(sum(one.grade is Grade.BETTER_OR_EQUAL for one in graded), len(graded)),
+            counts_worse=self.settings.counts_worse,
         )
 
     def _name_pair(self, decision: Decision) -> tuple[str, str]:

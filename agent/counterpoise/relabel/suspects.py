@@ -82,13 +82,19 @@ def find_suspects(
         words = None if texts is None else read_words(texts, labels, folds, n_labels)
         if words is not None:
             views["words"] = words
-    if gold is None or (gold != UNKNOWN).sum() < FEWEST_GOLD:
+    if gold is None or not is_enough(gold, folds):
         probabilities = np.mean(list(views.values()), axis=0)
         scores = np.mean([1.0 - score_labels(labels, view) for view in views.values()], axis=0)
         return rank(labels, probabilities, views, scores)
     views["known_labels"] = _score_by_known(vectors, gold, folds, n_labels)
     probabilities = stack(list(views.values()), labels, gold, folds)
     return rank(labels, probabilities, views)
+
+
+def is_enough(gold: Integers, folds: Integers) -> bool:
+    """Whether so many labels are known that others can be learned from them, and outside every fold some."""
+    known = gold != UNKNOWN
+    return bool(known.sum() >= FEWEST_GOLD and len(np.unique(folds[known])) > 1)
 
 
 def rank(
