@@ -130,6 +130,20 @@ def test_a_finished_run_is_read_back_without_its_server(run: api.Run) -> None:
     assert again.dataset["train"].num_rows == run.dataset["train"].num_rows
 
 
+def test_a_pool_row_that_was_refused_is_not_proposed_again(place: Place) -> None:
+    fresh, _ = write_sentences(20, 20, 77)
+    pool = ["" if row % 5 == 0 else text for row, text in enumerate(fresh)]  # an empty text is always refused
+    keys = place.keys("pool") | {"rounds": 4}
+    found = counterpoise.rebalance(
+        {"text": TEXTS, "label": NAMES}, text="text", label="label", pool={"text": pool}, **keys
+    )
+    rejected = found.rejected.to_pandas()
+    refused = rejected[rejected["action"] == "adopt"]["source_id"]
+    assert len(refused) == refused.nunique() > 0
+    actions = [item["action"] for one in found.report_data["rounds"] for item in one["items"]]
+    assert "minority" in actions, "what the pool cannot give is written"
+
+
 def list_rows(run: api.Run) -> dict[str, list[str]]:
     """The rows of a result, whatever their order."""
     return {split: sorted(map(str, rows)) for split, rows in run.dataset.items()}
