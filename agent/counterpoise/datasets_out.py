@@ -103,7 +103,7 @@ def write_result(
     """Write the result into a folder, whole or not at all.
 
     A column that an added record has no value for is null, or, where all original rows share one value, that
-    value. Columns that only the held-out rows have are null in the others.
+    value; an attribute of the pool that the column cannot hold is null. Columns that only the held-out rows have are null in the others.
 
     Args:
         folder: where to; an earlier result there is replaced.
@@ -361,7 +361,10 @@ def _find_value(
         index = task.text.index(name)
         return parts[index] if index < len(parts) else ""
     if name in record.attributes:
-        return _to_value(record.attributes[name], feature)
+        try:
+            return _to_value(record.attributes[name], feature)
+        except (pa.ArrowException, ValueError):
+            return None  # a pool may hold values that the column of the data cannot
     return constants.get(name)
 
 
@@ -404,17 +407,20 @@ def _convert_column(column: pa.ChunkedArray, feature: Any, target: Any, name: st
 
 
 def _to_value(text: str, feature: Any) -> Any:
-    """A label or attribute as its column stores it."""
+    """A label or attribute as its column stores it.
+
+    Raises:
+        ValueError, pyarrow.ArrowException: the column cannot hold it.
+    """
     if text == "":
         return None
     if isinstance(feature, ClassLabel):
         return feature.str2int(text)
-    kind = str(getattr(feature, "dtype", ""))
-    if kind.startswith(("int", "uint")):
-        return int(text)
-    if kind.startswith("float"):
-        return float(text)
-    return text == "True" if kind == "bool" else text
+    return pa.scalar(text, pa.string()).cast(_find_type(feature)).as_py()
+
+
+def _find_type(feature: Any) -> pa.DataType:
+    return Features({"value": feature}).arrow_schema.field("value").type
 
 
 def _list_concepts(concepts: ConceptColumns | None, rows: range) -> list[list[dict[str, Any]]]:
