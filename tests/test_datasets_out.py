@@ -256,6 +256,24 @@ def test_held_out_rows_with_other_columns_and_types(tmp_path):
     assert not list(tmp_path.glob(".*")) and not (tmp_path / "wrong").exists()
 
 
+def test_held_out_columns_without_a_value_are_null_and_fill_columns_without_one(tmp_path):
+    table = Dataset.from_dict(
+        {
+            "review": ["h", "i"],
+            "stars": ["good", "bad"],
+            "source": ["a", "b"],
+            "year": ["", "7"],
+            "x": ["", "s"],
+        }
+    )
+    own = Dataset.from_dict({**make_part().table.to_dict(), "x": [None] * 6})
+    own = own.cast_column("stars", FEATURES["stars"])
+    train, held_out = (Part(one, read_records(one, TASK)) for one in (own, table))
+    result = write(tmp_path / "dataset", train=train, held_out=held_out)
+    assert result["held_out"]["year"][:] == [None, 7] and result["held_out"]["x"][:] == ["", "s"]
+    assert set(result["train"]["x"]) == {None}
+
+
 def test_labels_and_attributes_of_added_rows_fit_their_columns(tmp_path):
     task = TextClassification(("text",), "label", ("day", "year", "kind"))
     days = [date(2020, 1, 1), date(2020, 1, 2)]

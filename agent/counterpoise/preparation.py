@@ -20,7 +20,7 @@ from counterpoise.assets import MINILM, MINILM_TOKENIZER, ensure_asset, find_cac
 from counterpoise.concepts import ConceptLabeller, ModelScores, fit_concepts, standardise_model
 from counterpoise.corrected_counts import Answers, CorrectedCount, correct_cells
 from counterpoise.datasets_io import list_warnings, read_pool, read_records, take_sample
-from counterpoise.datasets_out import Part
+from counterpoise.datasets_out import Part, check_parts
 from counterpoise.datasets_sources import load_table, name_source
 from counterpoise.engines import report_download
 from counterpoise.errors import DataError, JobError
@@ -143,14 +143,15 @@ def read_parts(job: Job) -> _Parts:
             notes.append(
                 f"{len(train.records)} of {len(table)} rows of {name} are used: {_describe_sample(job)}"
             )
+    held_out_name = name
     if held_out is None and isinstance(job.held_out, float):
         mask = choose_held_out(train.records, job.held_out, f"{key}:held_out")
         train, held_out = _take(train, np.flatnonzero(~mask)), _take(train, np.flatnonzero(mask))
     elif held_out is None:
-        source = name_source(job.held_out)
+        held_out_name = name_source(job.held_out)
         held_table = load_table(_resolve_asset(job.held_out, cache_dir), task=task)
-        held_out = Part(held_table, read_records(held_table, task, records.label_names, source=source))
-        notes += list_warnings(held_out.records, source)
+        held_out = Part(held_table, read_records(held_table, task, records.label_names, source=held_out_name))
+        notes += list_warnings(held_out.records, held_out_name)
     if pool is None and job.pool is not None:
         pool_table = load_table(_resolve_asset(job.pool, cache_dir), task=task)
         pool = Part(
@@ -158,6 +159,7 @@ def read_parts(job: Job) -> _Parts:
         )
     elif pool is not None:
         pool = Part(pool.table, read_pool(pool.table, task, records.label_names, source=name))
+    check_parts(train.table, held_out.table, name, held_out_name)
     if len(np.unique(train.records.labels)) < 2:
         raise DataError("one label only among the training rows", where=name, hint="hold out fewer rows")
     return _Parts(train, held_out, pool, notes)

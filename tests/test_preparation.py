@@ -1,0 +1,51 @@
+"""What is read and refused before an encoder or a model is needed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from counterpoise.errors import DataError
+from counterpoise.job import job_from
+from counterpoise.preparation import read_parts
+from tests.made_up import write_sentences
+
+TEXTS, LABELS = write_sentences(10, 20, 5)
+OTHERS, OTHER_LABELS = write_sentences(4, 4, 6)
+
+
+def write_rows(path: Path, texts: list[str], labels: list[int], **columns: Any) -> str:
+    """A file of JSON lines; `columns` hold one value for all rows."""
+    lines = [
+        json.dumps({"text": text, "label": label, **columns})
+        for text, label in zip(texts, labels, strict=True)
+    ]
+    path.write_text("\n".join(lines))
+    return str(path)
+
+
+def read(data: str, **keys: Any) -> Any:
+    return read_parts(job_from(data=data, text="text", label="label", **keys))
+
+
+def test_a_held_out_column_that_does_not_fit_is_refused_before_the_run(tmp_path: Path) -> None:
+    data = write_rows(tmp_path / "data.jsonl", TEXTS, LABELS, rating=3)
+    wrong = write_rows(tmp_path / "wrong.jsonl", OTHERS, OTHER_LABELS, rating="three")
+    with pytest.raises(
+        DataError, match=r"wrong\.jsonl: column 'rating': does not fit .*; write it as .* int64"
+    ):
+        read(data, held_out=wrong)
+    for name, value in (("blank", ""), ("number", "4"), ("nothing", None)):
+        held_out = write_rows(tmp_path / f"{name}.jsonl", OTHERS, OTHER_LABELS, rating=value)
+        assert len(read(data, held_out=held_out).held_out.records) == 8
+
+
+def test_a_column_that_parquet_cannot_hold_is_refused_before_the_run(tmp_path: Path) -> None:
+    data = write_rows(tmp_path / "data.jsonl", TEXTS, LABELS, meta={})
+    with pytest.raises(
+        DataError, match=r"data\.jsonl: column 'meta': Parquet cannot hold it .*; drop this column"
+    ):
+        read(data)
