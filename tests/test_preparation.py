@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from counterpoise.errors import DataError
+from counterpoise.errors import DataError, UserError
+from counterpoise.events import ignore
 from counterpoise.job import job_from
-from counterpoise.preparation import read_parts
+from counterpoise.preparation import prepare, read_parts
 from tests.made_up import write_sentences
 
 TEXTS, LABELS = write_sentences(10, 20, 5)
@@ -49,3 +50,16 @@ def test_a_column_that_parquet_cannot_hold_is_refused_before_the_run(tmp_path: P
         DataError, match=r"data\.jsonl: column 'meta': Parquet cannot hold it .*; drop this column"
     ):
         read(data)
+
+
+def test_data_that_is_one_text_a_label_is_refused(tmp_path: Path) -> None:
+    texts = ["the same text about food and drink"] * 8 + ["another text about waiters and staff"] * 12
+    data = write_rows(tmp_path / "data.jsonl", texts, [0] * 8 + [1] * 12)
+    jobs = [job_from(data=data, text="text", label="label", seed=seed) for seed in range(8)]
+    refused = []
+    for job in jobs:
+        job = job.model_copy(update={"encoder": str(tmp_path)})  # holds no model: what is read is not encoded
+        with pytest.raises(UserError) as error:
+            prepare(job, ignore)
+        refused.append(str(error.value))
+    assert any("too few different texts among the 20 training rows" in line for line in refused)

@@ -186,6 +186,11 @@ def prepare(job: Job, listener: Listener) -> Inputs:
             },
         )
     )
+    folds = assign_folds(_sort(parts.train.records), N_FOLDS, f"seed {job.seed}:folds")
+    if len(np.unique(folds)) < 2:
+        found = f"too few different texts among the {len(folds)} training rows to learn from some and test on others"
+        hint = "give more rows, hold out fewer, or drop rows that repeat"
+        raise DataError(found, where=name_source(job.data), hint=hint)
     if unknown := sorted(set(job.labels) - set(task_labels)):
         raise JobError(
             f"there is no label '{unknown[0]}'",
@@ -223,7 +228,7 @@ def prepare(job: Job, listener: Listener) -> Inputs:
         train=train,
         held_out=held_out,
         pool=pool,
-        folds=assign_folds(train.records, N_FOLDS, f"seed {job.seed}:folds"),
+        folds=folds,
         encoder=encoder,
         label_texts=label_texts,
         concepts=job.concepts,
