@@ -63,3 +63,14 @@ def test_data_that_is_one_text_a_label_is_refused(tmp_path: Path) -> None:
             prepare(job, ignore)
         refused.append(str(error.value))
     assert any("too few different texts among the 20 training rows" in line for line in refused)
+
+
+def test_notes_name_files_without_their_folders(tmp_path: Path) -> None:
+    data = write_rows(tmp_path / "data.jsonl", ["", *TEXTS[1:]], LABELS)
+    held_out = write_rows(tmp_path / "held.jsonl", ["", *OTHERS[1:]], OTHER_LABELS)
+    notes = read(data, held_out=held_out, sample={"rows": {"0": 9, "1": 19}}).notes
+    assert [note.split(":")[0] for note in notes[:2]] == [
+        "data.jsonl",
+        "28 of 30 rows of data.jsonl are used",
+    ]
+    assert notes[2].startswith("held.jsonl: 1 text empty") and str(tmp_path) not in " ".join(notes)

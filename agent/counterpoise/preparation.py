@@ -118,7 +118,7 @@ def read_parts(job: Job) -> _Parts:
     cache_dir = Path(job.cache_dir) if job.cache_dir else None
     table = load_table(_resolve_asset(job.data, cache_dir), task=task)
     records = group_records(read_records(table, task, source=name))
-    notes = list_warnings(records, name)
+    notes = list_warnings(records, _cut_folder(name))
     whole = Part(table, records)
     rest = job.held_out.rest if isinstance(job.held_out, RestByLabel) else 0
     pool_rest = job.pool.rest if isinstance(job.pool, Rest) else 0
@@ -141,7 +141,7 @@ def read_parts(job: Job) -> _Parts:
         pool = _take(whole, parts.pool) if pool_rest else None
         if sample is not None:
             notes.append(
-                f"{len(train.records)} of {len(table)} rows of {name} are used: {_describe_sample(job)}"
+                f"{len(train.records)} of {len(table)} rows of {_cut_folder(name)} are used: {_describe_sample(job)}"
             )
     held_out_name = name
     if held_out is None and isinstance(job.held_out, float):
@@ -151,7 +151,7 @@ def read_parts(job: Job) -> _Parts:
         held_out_name = name_source(job.held_out)
         held_table = load_table(_resolve_asset(job.held_out, cache_dir), task=task)
         held_out = Part(held_table, read_records(held_table, task, records.label_names, source=held_out_name))
-        notes += list_warnings(held_out.records, held_out_name)
+        notes += list_warnings(held_out.records, _cut_folder(held_out_name))
     if pool is None and job.pool is not None:
         pool_table = load_table(_resolve_asset(job.pool, cache_dir), task=task)
         pool = Part(
@@ -313,6 +313,11 @@ def make_encoder(folder: str, cache_dir: Path, listener: Listener) -> OnnxEncode
     return OnnxEncoder(
         model, tokenizer, name=f"{Path(folder).name}@{sha256(model.read_bytes()).hexdigest()[:12]}"
     )
+
+
+def _cut_folder(name: str) -> str:
+    """A source as notes call it: they stand in the report and the data card, which others read."""
+    return name.rsplit("/", 1)[-1]
 
 
 def _resolve_asset(source: Any, cache_dir: Path | None) -> Any:
