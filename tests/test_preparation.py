@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from counterpoise.errors import DataError, UserError
+from counterpoise.errors import DataError, JobError, UserError
 from counterpoise.events import ignore
 from counterpoise.job import job_from
 from counterpoise.preparation import prepare, read_parts
@@ -74,3 +74,10 @@ def test_notes_name_files_without_their_folders(tmp_path: Path) -> None:
         "28 of 30 rows of data.jsonl are used",
     ]
     assert notes[2].startswith("held.jsonl: 1 text empty") and str(tmp_path) not in " ".join(notes)
+
+
+def test_a_target_for_a_label_that_is_not_there_is_refused_before_the_run(tmp_path: Path) -> None:
+    data = write_rows(tmp_path / "data.jsonl", TEXTS, LABELS)
+    job = job_from(data=data, text="text", label="label", target={"2": 1}, encoder=str(tmp_path))
+    with pytest.raises(JobError, match="target: there is no label '2'; the data has '0', '1'"):
+        prepare(job, ignore)

@@ -17,6 +17,7 @@ from datasets import Dataset
 from numpy.typing import NDArray
 
 from counterpoise.assets import MINILM, MINILM_TOKENIZER, ensure_asset, find_cache_dir
+from counterpoise.balance import resolve_target
 from counterpoise.concepts import ConceptLabeller, ModelScores, fit_concepts, standardise_model
 from counterpoise.corrected_counts import Answers, CorrectedCount, correct_cells
 from counterpoise.datasets_io import list_warnings, read_pool, read_records, take_sample
@@ -197,6 +198,7 @@ def prepare(job: Job, listener: Listener) -> Inputs:
             where="labels",
             hint=f"the data has {', '.join(repr(label) for label in task_labels)}",
         )
+    resolve_target(task_labels, job.target)
     cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
     plain = make_encoder(job.encoder, cache_dir, listener)
     encoder = CachedEncoder(
