@@ -190,6 +190,34 @@ def test_the_sampler_refuses_texts_without_labels() -> None:
         CounterpoiseSampler().fit_resample(["a", "b", "c"], [0, 1])
 
 
+def test_the_sampler_takes_one_column_and_nothing_but_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[tuple[Any, str]] = []
+
+    def rebalance(data: Any, **keys: Any) -> Any:
+        given.append((data, keys["name"]))
+        raise InterruptedError
+
+    monkeypatch.setattr(api, "rebalance", rebalance)
+    frame = pd.DataFrame({"text": ["a", "b"]})
+    for texts in (["a", "b"], np.array([["a"], ["b"]]), frame, frame["text"], [("a",), ("b",)]):
+        with pytest.raises(InterruptedError):
+            CounterpoiseSampler().fit_resample(texts, np.array([[0], [1]]))
+    table = {"text": ["a", "b"], "label": ["0", "1"]}
+    assert [data for data, _ in given] == [table] * 5 and len({name for _, name in given}) == 1
+    others: list[dict[str, Any]] = [{"budget": 1000}, {"rounds": 2}]
+    for other in others:
+        with pytest.raises(InterruptedError):
+            CounterpoiseSampler(**other).fit_resample(["a", "b"], [0, 1])
+    with pytest.raises(InterruptedError):
+        CounterpoiseSampler().fit_resample(["a", "c"], [0, None])
+    assert len({name for _, name in given}) == 4, "other data and other keys get a run directory of their own"
+    assert given[-1][0]["label"] == ["0", ""], "a label that is missing is no label"
+    with pytest.raises(JobError, match="row 2 of X is None, no text"):
+        CounterpoiseSampler().fit_resample(["a", None], [0, 1])
+    with pytest.raises(JobError, match="X has 2 columns"):
+        CounterpoiseSampler().fit_resample(np.array([["a", "b"], ["c", "d"]]), [0, 1])
+
+
 def test_check_balance_finds_and_fails_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
