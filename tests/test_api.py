@@ -234,6 +234,7 @@ def test_check_balance_finds_and_fails_and_writes_nothing(
     assert any("source" in finding.message for finding in report.failures)
     lenient = counterpoise.check_balance(pd.DataFrame(table), label="stars", attributes=["source"])
     assert not lenient.failures and lenient.findings
+    assert counterpoise.check_balance(table, label="stars", attributes="source").columns == lenient.columns
     with pytest.raises(DataError, match="source2"):
         counterpoise.check_balance(table, label="stars", attributes=["source2"])
     assert not list(tmp_path.iterdir())

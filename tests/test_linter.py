@@ -273,6 +273,9 @@ def test_wrong_columns_and_options_are_one_clear_line() -> None:
         lint_table(table.slice(0, 0), task)
     with pytest.raises(DataError, match="'text' holds list"):
         lint_table(table.set_column(0, "text", [[["a"], ["b"], ["c"]]]), task)
+    for columns in ((), ("text", "text")):
+        with pytest.raises(JobError, match=r"text: found .*; name one text column or more, each once"):
+            lint_table(table, replace(task, text=columns))
     with pytest.raises(JobError, match="'source' is no attribute"):
         lint_table(table, task, within="source")
     with pytest.raises(JobError, match="fail_on"):

@@ -218,7 +218,7 @@ def check_balance(
     *,
     label: str,
     text: str | Sequence[str] = "text",
-    attributes: Sequence[str] = (),
+    attributes: str | Sequence[str] = (),
     held_out: Any = None,
     fail_on: float | None = None,
 ) -> BalanceReport:
@@ -243,7 +243,8 @@ def check_balance(
     from counterpoise.tasks import TextClassification
 
     columns = (text,) if isinstance(text, str) else tuple(text)
-    task = TextClassification(columns, label, tuple(attributes))
+    named = (attributes,) if isinstance(attributes, str) else tuple(attributes)
+    task = TextClassification(columns, label, named)
     test = None if held_out is None else load_table(held_out, task=task)
     return lint_table(load_table(data, task=task), task, test, fail_on=fail_on)
 

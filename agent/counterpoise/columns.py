@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from counterpoise.balance import MOST_VALUES
-from counterpoise.errors import DataError
+from counterpoise.errors import DataError, JobError
 from counterpoise.records import UNLABELLED, ConceptColumns, Integers, Records
 from counterpoise.tasks import TextClassification
 
@@ -134,8 +134,13 @@ def read_columns(table: Any, task: TextClassification, concepts: ConceptColumns 
     Raises:
         DataError: a column that is missing or holds no plain values, no rows, fewer than two labels, or
             nearly as many labels as rows.
+        JobError: no text column, or one that is named twice.
     """
     label_names: tuple[str, ...] = ()
+    if len(set(task.text)) != len(task.text) or not task.text:
+        raise JobError(
+            f"found {list(task.text)}", where="text", hint="name one text column or more, each once"
+        )
     for column in (*task.text, task.label, *task.attributes):
         if column not in table.column_names:
             known = ", ".join(table.column_names)
