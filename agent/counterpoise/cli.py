@@ -365,7 +365,7 @@ def _lint(data: str, held_out: str, task: Any, *, fail_on: float | None, within:
     try:
         return lint_table(table, task, sealed, fail_on=fail_on, within=within)
     except DataError as error:
-        error.where = error.where or data
+        error.where = held_out if error.where == "held_out" else error.where or data
         raise
 
 

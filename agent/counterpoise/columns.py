@@ -172,11 +172,11 @@ def read_texts(table: Any, task: TextClassification) -> TextColumn:
     """
     for column in task.text:
         if column not in table.column_names:
-            raise DataError(f"the held-out rows have no column {column!r}")
+            raise DataError(f"there is no column {column!r}", where="held_out")
     if not isinstance(table, pa.Table):
         table = table.select_columns(list(task.text)).with_format("arrow")[:]
     for column in task.text:
-        _check_plain(table.column(column), column)
+        _check_plain(table.column(column), column, where="held_out")
     return TextColumn((table.select(list(task.text)),))
 
 
@@ -338,9 +338,10 @@ def _check_labels(labels: Coded, name: str) -> None:
         )
 
 
-def _check_plain(column: pa.ChunkedArray, name: str) -> None:
+def _check_plain(column: pa.ChunkedArray, name: str, where: str = "") -> None:
     if pa.types.is_nested(column.type) or pa.types.is_binary(column.type):
-        raise DataError(f"column {name!r} holds {column.type} values", hint="text or numbers are needed")
+        found = f"column {name!r} holds {column.type} values"
+        raise DataError(found, where=where, hint="text or numbers are needed")
 
 
 def _parse_numbers(values: tuple[str, ...]) -> NDArray[np.float64] | None:
