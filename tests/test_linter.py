@@ -249,6 +249,23 @@ def test_attributes_with_many_values_are_put_together() -> None:
     assert sum(map(sum, user.counts)) == n and len(report.notes) >= 2
 
 
+def test_ranges_of_large_numbers_can_be_told_apart_and_infinity_is_not_missing() -> None:
+    n = 400
+    table = pa.table(
+        {
+            "text": [f"text {row} of them" for row in range(n)],
+            "label": ["no", "yes"] * (n // 2),
+            "second": [1_700_000_000 + row for row in range(n)],
+            "ratio": [float("inf") if row < 2 else row * 0.5 for row in range(n)],
+        }
+    )
+    report = lint_table(table, TextClassification(("text",), "label", ("ratio", "second")))
+    ratio, second = (column for column in report.columns if column.kind == "attribute")
+    assert second.values[0] == "1700000000 to 1700000039" and len(set(second.values)) == 10
+    assert ratio.n_missing == 0 and ratio.values[-1].endswith(" to inf")
+    assert not any(finding.code == "missing-values" for finding in report.findings)
+
+
 @pytest.mark.parametrize(
     ("labels", "message"),
     [

@@ -353,7 +353,7 @@ def _parse_numbers(values: tuple[str, ...]) -> NDArray[np.float64] | None:
 
 def _bin_numbers(coded: Coded, numbers: NDArray[np.float64], counts: NDArray[Any]) -> Coded:
     """Ten bins of about equal size over the distinct numbers, so that no row is looked at."""
-    is_number = np.isfinite(numbers)
+    is_number = ~np.isnan(numbers)
     order = np.flatnonzero(is_number)[np.argsort(numbers[is_number], kind="stable")]
     before = np.cumsum(counts[order]) - counts[order]
     bins = np.minimum(before * _N_BINS // max(int(counts[order].sum()), 1), _N_BINS - 1)
@@ -362,7 +362,7 @@ def _bin_numbers(coded: Coded, numbers: NDArray[np.float64], counts: NDArray[Any
     for position, one in enumerate(np.unique(bins)):
         members = order[bins == one]
         lookup[members] = position
-        values.append(f"{numbers[members[0]]:g} to {numbers[members[-1]]:g}")
+        values.append(f"{numbers[members[0]]:.15g} to {numbers[members[-1]]:.15g}")
     if not is_number.all():
         lookup[~is_number] = len(values)
         values.append(MISSING)
