@@ -177,6 +177,10 @@ def test_concepts_are_measured_where_they_are_known() -> None:
     assert food.association.n < 400 and food.association.v > 0.95
     assert [row.r1 for row in report.residuals] == pytest.approx([0.4, 0.4])
     assert "concept-association" in {finding.code for finding in report.failures}
+    unknown = replace(concepts, states=np.full_like(concepts.states, State.UNKNOWN))
+    food = lint(replace(records, concepts=unknown)).columns[0]
+    assert food.n_missing == 400 and food.association.p_value == 1
+    assert food.predictor.balanced_accuracy == food.predictor.chance == 0.5
 
 
 def test_an_association_that_another_attribute_explains_vanishes_within_it() -> None:
