@@ -108,6 +108,26 @@ def test_help_and_version_load_nothing_heavy() -> None:
         ),
         (["check", "reviews.csv", "--text", "body", "--label", "label"], "reviews.csv: there is no column"),
         (
+            ["check", "reviews.csv", *COLUMNS, "--page", "link/reviews.csv"],
+            "error: --page link/reviews.csv: is a file that is read; name another one; yours stays as it is",
+        ),
+        (
+            ["check", "reviews.csv", *COLUMNS, "--held-out", "other.csv", "--write-baseline", "other.csv"],
+            "is read",
+        ),
+        (
+            ["label-errors", "reviews.csv", *COLUMNS, "-o", "reviews.csv"],
+            "error: --output reviews.csv: is a file",
+        ),
+        (
+            ["label-errors", "reviews.csv", *COLUMNS, "--page", "reviews.csv"],
+            "error: --page reviews.csv: is a file",
+        ),
+        (
+            ["label", "reviews.csv", *COLUMNS, "--output", "reviews.csv"],
+            "error: --output reviews.csv: is a file",
+        ),
+        (
             ["check", "reviews.csv", *COLUMNS, "--held-out", "other.csv"],
             "error: other.csv: there is no column 'text'",
         ),
@@ -134,8 +154,11 @@ def test_wrong_command_lines_are_one_line(
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     Path("other.csv").write_text("body,label\nfine,good\n")
+    Path("link").symlink_to(reviews.parent)
+    before = reviews.read_bytes()
     assert cli.execute(arguments) == 2
     assert expected in read_error(capfd)
+    assert reviews.read_bytes() == before
 
 
 WRONG_DATA = {
