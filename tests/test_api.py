@@ -130,6 +130,20 @@ def test_a_finished_run_is_read_back_without_its_server(run: api.Run) -> None:
     assert again.dataset["train"].num_rows == run.dataset["train"].num_rows
 
 
+def test_a_pool_row_that_was_refused_is_not_proposed_again(place: Place) -> None:
+    fresh, _ = write_sentences(20, 20, 77)
+    pool = ["" if row % 5 == 0 else text for row, text in enumerate(fresh)]  # an empty text is always refused
+    keys = place.keys("pool") | {"rounds": 4}
+    found = counterpoise.rebalance(
+        {"text": TEXTS, "label": NAMES}, text="text", label="label", pool={"text": pool}, **keys
+    )
+    rejected = found.rejected.to_pandas()
+    refused = rejected[rejected["action"] == "adopt"]["source_id"]
+    assert len(refused) == refused.nunique() > 0
+    actions = [item["action"] for one in found.report_data["rounds"] for item in one["items"]]
+    assert "minority" in actions, "what the pool cannot give is written"
+
+
 def list_rows(run: api.Run) -> dict[str, list[str]]:
     """The rows of a result, whatever their order."""
     return {split: sorted(map(str, rows)) for split, rows in run.dataset.items()}
@@ -176,6 +190,34 @@ def test_the_sampler_refuses_texts_without_labels() -> None:
         CounterpoiseSampler().fit_resample(["a", "b", "c"], [0, 1])
 
 
+def test_the_sampler_takes_one_column_and_nothing_but_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[tuple[Any, str]] = []
+
+    def rebalance(data: Any, **keys: Any) -> Any:
+        given.append((data, keys["name"]))
+        raise InterruptedError
+
+    monkeypatch.setattr(api, "rebalance", rebalance)
+    frame = pd.DataFrame({"text": ["a", "b"]})
+    for texts in (["a", "b"], np.array([["a"], ["b"]]), frame, frame["text"], [("a",), ("b",)]):
+        with pytest.raises(InterruptedError):
+            CounterpoiseSampler().fit_resample(texts, np.array([[0], [1]]))
+    table = {"text": ["a", "b"], "label": ["0", "1"]}
+    assert [data for data, _ in given] == [table] * 5 and len({name for _, name in given}) == 1
+    others: list[dict[str, Any]] = [{"budget": 1000}, {"rounds": 2}]
+    for other in others:
+        with pytest.raises(InterruptedError):
+            CounterpoiseSampler(**other).fit_resample(["a", "b"], [0, 1])
+    with pytest.raises(InterruptedError):
+        CounterpoiseSampler().fit_resample(["a", "c"], [0, None])
+    assert len({name for _, name in given}) == 4, "other data and other keys get a run directory of their own"
+    assert given[-1][0]["label"] == ["0", ""], "a label that is missing is no label"
+    with pytest.raises(JobError, match="row 2 of X is None, no text"):
+        CounterpoiseSampler().fit_resample(["a", None], [0, 1])
+    with pytest.raises(JobError, match="X has 2 columns"):
+        CounterpoiseSampler().fit_resample(np.array([["a", "b"], ["c", "d"]]), [0, 1])
+
+
 def test_check_balance_finds_and_fails_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,6 +234,7 @@ def test_check_balance_finds_and_fails_and_writes_nothing(
     assert any("source" in finding.message for finding in report.failures)
     lenient = counterpoise.check_balance(pd.DataFrame(table), label="stars", attributes=["source"])
     assert not lenient.failures and lenient.findings
+    assert counterpoise.check_balance(table, label="stars", attributes="source").columns == lenient.columns
     with pytest.raises(DataError, match="source2"):
         counterpoise.check_balance(table, label="stars", attributes=["source2"])
     assert not list(tmp_path.iterdir())

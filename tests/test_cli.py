@@ -107,6 +107,30 @@ def test_help_and_version_load_nothing_heavy() -> None:
             "review.csv: no such file or folder; did you mean 'reviews.csv'?",
         ),
         (["check", "reviews.csv", "--text", "body", "--label", "label"], "reviews.csv: there is no column"),
+        (
+            ["check", "reviews.csv", *COLUMNS, "--page", "link/reviews.csv"],
+            "error: --page link/reviews.csv: is a file that is read; name another one; yours stays as it is",
+        ),
+        (
+            ["check", "reviews.csv", *COLUMNS, "--held-out", "other.csv", "--write-baseline", "other.csv"],
+            "is read",
+        ),
+        (
+            ["label-errors", "reviews.csv", *COLUMNS, "-o", "reviews.csv"],
+            "error: --output reviews.csv: is a file",
+        ),
+        (
+            ["label-errors", "reviews.csv", *COLUMNS, "--page", "reviews.csv"],
+            "error: --page reviews.csv: is a file",
+        ),
+        (
+            ["label", "reviews.csv", *COLUMNS, "--output", "reviews.csv"],
+            "error: --output reviews.csv: is a file",
+        ),
+        (
+            ["check", "reviews.csv", *COLUMNS, "--held-out", "other.csv"],
+            "error: other.csv: there is no column 'text'",
+        ),
         (["check", "nobody/has-this", *COLUMNS], "nobody/has-this: not here, and a check downloads nothing"),
         (["check", "asset:movie", *COLUMNS], "asset:movie: this asset is not here"),
         (["run", "reviews.csv", "--label", "label"], "error: --text: missing; name the text column, or give"),
@@ -129,8 +153,12 @@ def test_wrong_command_lines_are_one_line(
     arguments: list[str], expected: str, reviews: Path, capfd: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    Path("other.csv").write_text("body,label\nfine,good\n")
+    Path("link").symlink_to(reviews.parent)
+    before = reviews.read_bytes()
     assert cli.execute(arguments) == 2
     assert expected in read_error(capfd)
+    assert reviews.read_bytes() == before
 
 
 WRONG_DATA = {

@@ -253,6 +253,9 @@ def test_wrong_files(tmp_path):
     (tmp_path / "bad.jsonl").write_text('{"a": 1}\n{"a": \n')
     (tmp_path / "list.jsonl").write_text('{"a": 1}\n[1]\n')
     (tmp_path / "mixed.jsonl").write_text('{"a": 1}\n{"a": "x"}\n')
+    (tmp_path / "half.jsonl").write_text('{"a": ["x"]}\n{"a": ["\\ud83d"]}\n')
+    (tmp_path / "name.jsonl").write_text('{"\\ud83d": 1}\n')
+    pq.write_table(pa.table([pa.array([1]), pa.array([2])], names=["a", "a"]), tmp_path / "twins.parquet")
     (tmp_path / "bad.parquet").write_text("no parquet at all")
     (tmp_path / "cut.csv.gz").write_bytes(
         gzip.compress(b"a,b\n" + random.Random(0).randbytes(9999).hex().encode())[:3000]
@@ -271,6 +274,9 @@ def test_wrong_files(tmp_path):
         "bad.jsonl": "bad.jsonl: line 2: is not JSON",
         "list.jsonl": "list.jsonl: line 2: found [1]",
         "mixed.jsonl": "column 'a': holds values of several kinds",
+        "half.jsonl": "half.jsonl: column 'a': half a character in line 2 (a lone surrogate",
+        "name.jsonl": "half a character",
+        "twins.parquet": "column 'a' stands twice in the header",
         "bad.parquet": "is broken as Parquet",
         "cut.csv.gz": "is broken as gzip",
         "page.html": "is of no known format; name a .csv",
@@ -286,6 +292,8 @@ def test_wrong_objects():
     assert "is no table" in error_of(lambda: load_table(3))
     assert "holds no rows" in error_of(lambda: load_table(pd.DataFrame({"a": []})))
     assert "columns of [1, 2] rows" in error_of(lambda: load_table({"a": [1], "b": [1, 2]}))
+    assert "holds 5.5 as column 'rest'" in error_of(lambda: load_table({"rest": 5.5}))
+    assert "holds no split" in error_of(lambda: load_table(DatasetDict()))
     assert "memory of another process" in error_of(lambda: load_table("memory:dict"))
     with pytest.raises(JobError):
         load_table(None)

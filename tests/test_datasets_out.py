@@ -6,6 +6,8 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -252,6 +254,47 @@ def test_held_out_rows_with_other_columns_and_types(tmp_path):
     with pytest.raises(DataError, match=r"held_out: column 'year': does not fit"):
         write(tmp_path / "wrong", held_out=Part(wrong, read_records(wrong, TASK)))
     assert not list(tmp_path.glob(".*")) and not (tmp_path / "wrong").exists()
+
+
+def test_held_out_columns_without_a_value_are_null_and_fill_columns_without_one(tmp_path):
+    table = Dataset.from_dict(
+        {
+            "review": ["h", "i"],
+            "stars": ["good", "bad"],
+            "source": ["a", "b"],
+            "year": ["", "7"],
+            "x": ["", "s"],
+        }
+    )
+    own = Dataset.from_dict({**make_part().table.to_dict(), "x": [None] * 6})
+    own = own.cast_column("stars", FEATURES["stars"])
+    train, held_out = (Part(one, read_records(one, TASK)) for one in (own, table))
+    result = write(tmp_path / "dataset", train=train, held_out=held_out)
+    assert result["held_out"]["year"][:] == [None, 7] and result["held_out"]["x"][:] == ["", "s"]
+    assert set(result["train"]["x"]) == {None}
+
+
+def test_labels_and_attributes_of_added_rows_fit_their_columns(tmp_path):
+    task = TextClassification(("text",), "label", ("day", "year", "kind"))
+    days = [date(2020, 1, 1), date(2020, 1, 2)]
+    values = {"text": ["a", "b"], "label": [Decimal("1.50"), Decimal("2.00")], "day": days, "year": [1, 2]}
+    kinds = ClassLabel(names=["x", "y"])
+    table = Dataset.from_dict({**values, "kind": [0, 1]}).cast_column("kind", kinds)
+    part = Part(table, read_records(table, task))
+    fitting, other = (
+        {"day": "2020-01-02", "year": "7", "kind": "y"},
+        {"day": "never", "year": "", "kind": "z"},
+    )
+    added = [
+        AddedRecord("c", "2.00", Provenance(id="c"), attributes=fitting),
+        AddedRecord("d", "1.50", Provenance(id="d"), attributes=other),  # as a pool may have them
+    ]
+    write_result(tmp_path / "d", task=task, train=part, held_out=part, added=added, card=CARD)
+    rows = [
+        [row[name] for name in ("label", "day", "year", "kind")]
+        for row in load_result(tmp_path / "d")["train"]
+    ]
+    assert rows[2:] == [[Decimal("2.00"), days[1], 7, 1], [Decimal("1.50"), None, None, None]]
 
 
 def test_several_text_columns(tmp_path):

@@ -177,6 +177,10 @@ def test_concepts_are_measured_where_they_are_known() -> None:
     assert food.association.n < 400 and food.association.v > 0.95
     assert [row.r1 for row in report.residuals] == pytest.approx([0.4, 0.4])
     assert "concept-association" in {finding.code for finding in report.failures}
+    unknown = replace(concepts, states=np.full_like(concepts.states, State.UNKNOWN))
+    food = lint(replace(records, concepts=unknown)).columns[0]
+    assert food.n_missing == 400 and food.association.p_value == 1
+    assert food.predictor.balanced_accuracy == food.predictor.chance == 0.5
 
 
 def test_an_association_that_another_attribute_explains_vanishes_within_it() -> None:
@@ -249,6 +253,23 @@ def test_attributes_with_many_values_are_put_together() -> None:
     assert sum(map(sum, user.counts)) == n and len(report.notes) >= 2
 
 
+def test_ranges_of_large_numbers_can_be_told_apart_and_infinity_is_not_missing() -> None:
+    n = 400
+    table = pa.table(
+        {
+            "text": [f"text {row} of them" for row in range(n)],
+            "label": ["no", "yes"] * (n // 2),
+            "second": [1_700_000_000 + row for row in range(n)],
+            "ratio": [float("inf") if row < 2 else row * 0.5 for row in range(n)],
+        }
+    )
+    report = lint_table(table, TextClassification(("text",), "label", ("ratio", "second")))
+    ratio, second = (column for column in report.columns if column.kind == "attribute")
+    assert second.values[0] == "1700000000 to 1700000039" and len(set(second.values)) == 10
+    assert ratio.n_missing == 0 and ratio.values[-1].endswith(" to inf")
+    assert not any(finding.code == "missing-values" for finding in report.findings)
+
+
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
@@ -273,6 +294,9 @@ def test_wrong_columns_and_options_are_one_clear_line() -> None:
         lint_table(table.slice(0, 0), task)
     with pytest.raises(DataError, match="'text' holds list"):
         lint_table(table.set_column(0, "text", [[["a"], ["b"], ["c"]]]), task)
+    for columns in ((), ("text", "text")):
+        with pytest.raises(JobError, match=r"text: found .*; name one text column or more, each once"):
+            lint_table(table, replace(task, text=columns))
     with pytest.raises(JobError, match="'source' is no attribute"):
         lint_table(table, task, within="source")
     with pytest.raises(JobError, match="fail_on"):

@@ -133,7 +133,7 @@ def list_candidates(
         cell: the thin cell.
         pool: the pool.
         adoptable: what its scores say.
-        taken: ids that were adopted before.
+        taken: ids that were proposed before.
         thin: (t, d) vectors of the cell's rows, to search around; may be empty.
         index: of the pool's vectors.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -217,7 +218,7 @@ def check_balance(
     *,
     label: str,
     text: str | Sequence[str] = "text",
-    attributes: Sequence[str] = (),
+    attributes: str | Sequence[str] = (),
     held_out: Any = None,
     fail_on: float | None = None,
 ) -> BalanceReport:
@@ -242,7 +243,8 @@ def check_balance(
     from counterpoise.tasks import TextClassification
 
     columns = (text,) if isinstance(text, str) else tuple(text)
-    task = TextClassification(columns, label, tuple(attributes))
+    named = (attributes,) if isinstance(attributes, str) else tuple(attributes)
+    task = TextClassification(columns, label, named)
     test = None if held_out is None else load_table(held_out, task=task)
     return lint_table(load_table(data, task=task), task, test, fail_on=fail_on)
 
@@ -253,7 +255,8 @@ class CounterpoiseSampler:
     Args:
         model: `embedded`, or the URL of an OpenAI-compatible server.
         budget: tokens.
-        **keys: any other key of a job: labels, concepts, target, output, ...
+        **keys: any other key of a job: labels, concepts, target, output, ... Without `output` or `name` the run
+            directory is `runs/sampler-...`, another one for other data or other keys.
 
     Attributes:
         run_: the finished run.
@@ -269,11 +272,11 @@ class CounterpoiseSampler:
         self.budget = budget
         self.keys: Mapping[str, Any] = keys
 
-    def fit_resample(self, X: Sequence[str], y: Sequence[Any]) -> tuple[list[str], list[Any]]:  # noqa: N803
+    def fit_resample(self, X: Any, y: Any) -> tuple[list[str], list[Any]]:  # noqa: N803
         """Resample texts.
 
         Args:
-            X: n texts.
+            X: n texts, or a table or array with one column of them.
             y: n labels.
 
         Returns:
@@ -281,22 +284,30 @@ class CounterpoiseSampler:
             measure itself are given back too, so nothing of the user's is missing.
 
         Raises:
-            JobError: X and y differ in length.
+            JobError: X and y differ in length, or X holds something else than one text a row.
+            DataError: a label is missing, or any other mistake in the data.
         """
-        if len(X) != len(y):
-            raise JobError(
-                f"{len(X)} texts and {len(y)} labels", where="fit_resample", hint="give one label a text"
-            )
-        texts = [str(text) for text in X]
-        names = [str(label) for label in y]
-        originals = dict(zip(names, y, strict=True))
+        texts, labels = _list_column(X, "X"), _list_column(y, "y")
+        if len(texts) != len(labels):
+            found = f"{len(texts)} texts and {len(labels)} labels"
+            raise JobError(found, where="fit_resample", hint="give one label a text")
+        for place, text in enumerate(texts, 1):
+            if not isinstance(text, str):
+                found = f"row {place} of X is {text!r:.40}, no text"
+                raise JobError(found, where="fit_resample", hint="give one text a row")
+        texts = [str(text) for text in texts]
+        names = ["" if label is None else str(label) for label in labels]
+        originals = dict(zip(names, labels, strict=True))
+        keys = dict(self.keys)
+        if not {"name", "output"} & set(keys):
+            keys["name"] = f"sampler-{_hash_values(texts, names, self.model, self.budget, keys)}"
         run_ = rebalance(
             {"text": texts, "label": names},
             text="text",
             label="label",
             model=self.model,
             budget=self.budget,
-            **self.keys,
+            **keys,
         )
         train = run_.dataset["train"]
         kinds = [row["kind"] for row in train["provenance"]]
@@ -312,7 +323,30 @@ class CounterpoiseSampler:
         self.weights_ = [own[name] for name in names] + [
             float(weights[train[place]["provenance"]["id"]]) for place in added
         ]
-        return texts + more_texts, list(y) + more_labels
+        return texts + more_texts, labels + more_labels
+
+
+def _list_column(values: Any, name: str) -> list[Any]:
+    """One value a row, of a sequence or of a table or array with one column.
+
+    Raises:
+        JobError: it has more columns.
+    """
+    column = []
+    rows = values.to_numpy() if hasattr(values, "columns") else values  # a frame goes through its columns
+    for row in rows:
+        if isinstance(row, list | tuple) or getattr(row, "ndim", 0) > 0:
+            if len(row) != 1:
+                found = f"{name} has {len(row)} columns"
+                raise JobError(found, where="fit_resample", hint="give one text and one label a row")
+            row = row[0]
+        column.append(row)
+    return column
+
+
+def _hash_values(*values: Any) -> str:
+    """Eight hex digits that other values change."""
+    return hashlib.blake2b(repr(values).encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
 
 
 def run_alone(start: Callable[[], Any]) -> Any:

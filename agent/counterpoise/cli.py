@@ -29,7 +29,7 @@ from counterpoise.commands.label import concepts, label
 from counterpoise.commands.label_errors import label_errors
 from counterpoise.commands.mine import mine
 from counterpoise.commands.relabel import relabel
-from counterpoise.commands.session import Session
+from counterpoise.commands.session import Session, refuse_inputs
 from counterpoise.errors import CounterpoiseError, DataError, JobError, RunDirectoryError, ServiceError
 from counterpoise.job_options import AttributeOption, DataArgument, LabelOption, TextOption, read_job
 
@@ -159,6 +159,8 @@ def check(
     os.environ["HF_HUB_OFFLINE"] = "1"  # read when datasets is imported; a hub id means its local copy
     task = TextClassification(tuple(text), label, tuple(attribute))
     session: Session = context.obj
+    for option, path in (("--page", page), ("--write-baseline", write_baseline)):
+        refuse_inputs(option, path, data, held_out)
     report = _lint(data, held_out, task, fail_on=fail_on, within=within)
     if write_baseline is not None:
         _write(write_baseline, lambda path: linter.write_baseline(report, path))
@@ -365,7 +367,7 @@ def _lint(data: str, held_out: str, task: Any, *, fail_on: float | None, within:
     try:
         return lint_table(table, task, sealed, fail_on=fail_on, within=within)
     except DataError as error:
-        error.where = error.where or data
+        error.where = held_out if error.where == "held_out" else error.where or data
         raise
 
 

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from counterpoise.balance import MOST_VALUES
-from counterpoise.errors import DataError
+from counterpoise.errors import DataError, JobError
 from counterpoise.records import UNLABELLED, ConceptColumns, Integers, Records
 from counterpoise.tasks import TextClassification
 
@@ -134,8 +134,13 @@ def read_columns(table: Any, task: TextClassification, concepts: ConceptColumns 
     Raises:
         DataError: a column that is missing or holds no plain values, no rows, fewer than two labels, or
             nearly as many labels as rows.
+        JobError: no text column, or one that is named twice.
     """
     label_names: tuple[str, ...] = ()
+    if len(set(task.text)) != len(task.text) or not task.text:
+        raise JobError(
+            f"found {list(task.text)}", where="text", hint="name one text column or more, each once"
+        )
     for column in (*task.text, task.label, *task.attributes):
         if column not in table.column_names:
             known = ", ".join(table.column_names)
@@ -167,11 +172,11 @@ def read_texts(table: Any, task: TextClassification) -> TextColumn:
     """
     for column in task.text:
         if column not in table.column_names:
-            raise DataError(f"the held-out rows have no column {column!r}")
+            raise DataError(f"there is no column {column!r}", where="held_out")
     if not isinstance(table, pa.Table):
         table = table.select_columns(list(task.text)).with_format("arrow")[:]
     for column in task.text:
-        _check_plain(table.column(column), column)
+        _check_plain(table.column(column), column, where="held_out")
     return TextColumn((table.select(list(task.text)),))
 
 
@@ -333,9 +338,10 @@ def _check_labels(labels: Coded, name: str) -> None:
         )
 
 
-def _check_plain(column: pa.ChunkedArray, name: str) -> None:
+def _check_plain(column: pa.ChunkedArray, name: str, where: str = "") -> None:
     if pa.types.is_nested(column.type) or pa.types.is_binary(column.type):
-        raise DataError(f"column {name!r} holds {column.type} values", hint="text or numbers are needed")
+        found = f"column {name!r} holds {column.type} values"
+        raise DataError(found, where=where, hint="text or numbers are needed")
 
 
 def _parse_numbers(values: tuple[str, ...]) -> NDArray[np.float64] | None:
@@ -347,7 +353,7 @@ def _parse_numbers(values: tuple[str, ...]) -> NDArray[np.float64] | None:
 
 def _bin_numbers(coded: Coded, numbers: NDArray[np.float64], counts: NDArray[Any]) -> Coded:
     """Ten bins of about equal size over the distinct numbers, so that no row is looked at."""
-    is_number = np.isfinite(numbers)
+    is_number = ~np.isnan(numbers)
     order = np.flatnonzero(is_number)[np.argsort(numbers[is_number], kind="stable")]
     before = np.cumsum(counts[order]) - counts[order]
     bins = np.minimum(before * _N_BINS // max(int(counts[order].sum()), 1), _N_BINS - 1)
@@ -356,7 +362,7 @@ def _bin_numbers(coded: Coded, numbers: NDArray[np.float64], counts: NDArray[Any
     for position, one in enumerate(np.unique(bins)):
         members = order[bins == one]
         lookup[members] = position
-        values.append(f"{numbers[members[0]]:g} to {numbers[members[-1]]:g}")
+        values.append(f"{numbers[members[0]]:.15g} to {numbers[members[-1]]:.15g}")
     if not is_number.all():
         lookup[~is_number] = len(values)
         values.append(MISSING)

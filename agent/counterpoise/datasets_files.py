@@ -310,11 +310,14 @@ def read_header(path: Path, where: str) -> tuple[list[str], str]:
     with io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", newline="") as file:
         delimiter = "\t" if ".tsv" in path.suffixes else max(",;\t", key=first.count)
         header = next(row for row in csv.reader(file, delimiter=delimiter) if row)
-    if twice := sorted({name for name in header if header.count(name) > 1}):
-        raise DataError(
-            f"column '{twice[0]}' stands twice in the header", where=where, hint="rename one of them"
-        )
+    _refuse_twins(header, where)
     return header, delimiter
+
+
+def _refuse_twins(names: list[str], where: str) -> None:
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        found = f"column '{twice[0]}' stands twice in the header"
+        raise DataError(found, where=where, hint="rename one of them")
 
 
 def _read_json_lines(path: Path, where: str) -> Iterator[pa.Table]:
@@ -369,12 +372,27 @@ def _to_tables(rows: Iterable[tuple[str, Any]], where: str) -> Iterator[pa.Table
         columns = {}
         for name in names:
             try:
-                columns[name] = pa.array([row.get(name) for _, row in batch])
+                str(name).encode()
+                columns[str(name)] = pa.array([row.get(name) for _, row in batch])
             except (pa.ArrowException, OverflowError) as error:
                 hint = "write all its values in one way, as text or as numbers"
                 found = f"holds values of several kinds ({error})"
                 raise DataError(found, where=f"{where}: column '{name}'", hint=hint) from error
+            except UnicodeEncodeError as error:
+                place = next((place for place, row in batch if not _is_unicode(row.get(name))), "its name")
+                found = f"half a character in {place} (a lone surrogate: a text cut within an emoji?)"
+                raise DataError(
+                    found, where=f"{where}: column '{name}'", hint="drop or replace it"
+                ) from error
         yield pa.table(columns)
+
+
+def _is_unicode(value: Any) -> bool:
+    try:
+        json.dumps(value, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _read_parquet(path: Path, where: str, spool: _Spool) -> Iterator[pa.Table]:
@@ -385,6 +403,7 @@ def _read_parquet(path: Path, where: str, spool: _Spool) -> Iterator[pa.Table]:
         path = unpacked
     try:
         with pq.ParquetFile(path) as file:
+            _refuse_twins(file.schema_arrow.names, where)
             for batch in file.iter_batches(BATCH_ROWS):
                 yield pa.Table.from_batches([batch], file.schema_arrow)
     except pa.ArrowException as error:

@@ -9,6 +9,7 @@ batches, and equal input gives equal bytes.
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import shutil
@@ -37,6 +38,7 @@ __all__ = [
     "Part",
     "RejectedProposal",
     "RelabelledRecord",
+    "check_parts",
     "content_hash",
     "load_rejected",
     "load_result",
@@ -103,7 +105,8 @@ def write_result(
     """Write the result into a folder, whole or not at all.
 
     A column that an added record has no value for is null, or, where all original rows share one value, that
-    value. Columns that only the held-out rows have are null in the others.
+    value; an attribute of the pool that the column cannot hold is null. Columns that only the held-out rows have
+    are null in the others.
 
     Args:
         folder: where to; an earlier result there is replaced.
@@ -122,9 +125,7 @@ def write_result(
     """
     relabelled = relabelled or {}
     ordered = sorted(added, key=lambda record: record.provenance.id)
-    features = Features({**held_out.table.features, **train.table.features, **_ADDED_FEATURES})
-    names = dict.fromkeys([*train.table.column_names, *held_out.table.column_names, *_ADDED_FEATURES])
-    features = Features({name: features[name] for name in names})
+    features = _unite_features(train.table, held_out.table)
     partial = folder.with_name(f".{folder.name}.partial")
     try:
         _clear(folder, partial)
@@ -145,6 +146,34 @@ def write_result(
         raise _explain_os_error(error, folder) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_parts(train: Dataset, held_out: Dataset, source: str, held_out_source: str) -> None:
+    """Refuse tables that `write_result` could not write, before anything is paid for.
+
+    Args:
+        train: the table of the training rows.
+        held_out: the table of the held-out rows.
+        source: what errors call the one.
+        held_out_source: and the other.
+
+    Raises:
+        DataError: a held-out column that does not fit, or a column that Parquet cannot hold.
+    """
+    features = _unite_features(train, held_out)
+    for name, feature in features.items():
+        try:
+            pq.ParquetWriter(io.BytesIO(), pa.schema([(name, _find_type(feature))])).close()
+        except pa.ArrowException as error:
+            where = source if name in train.column_names else held_out_source
+            found = f"Parquet cannot hold it ({error})"
+            raise DataError(found, where=f"{where}: column '{name}'", hint="drop this column") from error
+    names = [name for name in held_out.column_names if held_out.features[name] != features[name]]
+    for batch in held_out.select_columns(names).with_format("arrow").iter(BATCH_ROWS) if names else ():
+        for name in names:
+            _convert_column(
+                batch.column(name), held_out.features[name], features[name], name, held_out_source
+            )
 
 
 def load_result(folder: Path, cache_dir: Path | None = None) -> DatasetDict:
@@ -240,6 +269,16 @@ def _explain_os_error(error: OSError, folder: Path) -> RunDirectoryError | Stora
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return RunDirectoryError("may not be written", where=str(folder), hint="name another output")
     return StorageError(f"cannot be written ({os.strerror(error.errno or errno.EIO)})", where=str(folder))
+
+
+def _unite_features(train: Dataset, held_out: Dataset) -> Features:
+    """The columns of the result: types are those of the training rows, unless these have no value at all."""
+    features = {**train.features, **_ADDED_FEATURES}
+    for name, feature in held_out.features.items():
+        if name not in train.column_names or pa.types.is_null(_find_type(train.features[name])):
+            features[name] = feature
+    names = dict.fromkeys([*train.column_names, *held_out.column_names, *_ADDED_FEATURES])
+    return Features({name: features[name] for name in names})
 
 
 def _chain(*parts: Iterator[pa.Table]) -> Iterator[pa.Table]:
@@ -361,7 +400,10 @@ def _find_value(
         index = task.text.index(name)
         return parts[index] if index < len(parts) else ""
     if name in record.attributes:
-        return _to_value(record.attributes[name], feature)
+        try:
+            return _to_value(record.attributes[name], feature)
+        except (pa.ArrowException, ValueError):
+            return None  # a pool may hold values that the column of the data cannot
     return constants.get(name)
 
 
@@ -389,6 +431,9 @@ def _convert_column(column: pa.ChunkedArray, feature: Any, target: Any, name: st
     """A column as another part of the result has it: the classes of two ClassLabels meet by name."""
     if feature == target:
         return column
+    kind = _find_type(target)
+    if column.null_count == len(column):
+        return pa.nulls(len(column), kind)
     try:
         if isinstance(feature, ClassLabel) or isinstance(target, ClassLabel):
             names = column.to_pylist()
@@ -397,24 +442,35 @@ def _convert_column(column: pa.ChunkedArray, feature: Any, target: Any, name: st
                     feature.names[value] if value is not None and value >= 0 else None for value in names
                 ]
             return [None if value is None else _to_value(str(value), target) for value in names]
-        return column.cast(Features({name: target}).arrow_schema.field(name).type)
+        if _is_text(column.type) and not _is_text(kind):
+            column = pc.if_else(
+                pc.equal(column, ""), None, column
+            )  # what a CSV file has where a number is missing
+        return column.cast(kind)
     except (pa.ArrowException, ValueError) as error:
         hint = f"write it as in the training rows: {getattr(target, 'dtype', target)}"
         raise DataError(f"does not fit ({error})", where=f"{role}: column '{name}'", hint=hint) from error
 
 
 def _to_value(text: str, feature: Any) -> Any:
-    """A label or attribute as its column stores it."""
+    """A label or attribute as its column stores it.
+
+    Raises:
+        ValueError, pyarrow.ArrowException: the column cannot hold it.
+    """
     if text == "":
         return None
     if isinstance(feature, ClassLabel):
         return feature.str2int(text)
-    kind = str(getattr(feature, "dtype", ""))
-    if kind.startswith(("int", "uint")):
-        return int(text)
-    if kind.startswith("float"):
-        return float(text)
-    return text == "True" if kind == "bool" else text
+    return pa.scalar(text, pa.string()).cast(_find_type(feature)).as_py()
+
+
+def _find_type(feature: Any) -> pa.DataType:
+    return Features({"value": feature}).arrow_schema.field("value").type
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _list_concepts(concepts: ConceptColumns | None, rows: range) -> list[list[dict[str, Any]]]:

@@ -156,6 +156,8 @@ def _load_folder(folder: Path, split: str, where: str, cache_dir: Path | None) -
 
 def _choose_split(names: list[str], split: str, where: str) -> str:
     """The split asked for; else the only one, else `train`."""
+    if not names:
+        raise DataError("holds no split", where=where, hint="name data that holds rows")
     if not split:
         split = names[0] if len(names) == 1 else "train"
         if split not in names:
@@ -234,6 +236,10 @@ def _load_object(source: Any) -> Dataset:
     if isinstance(source, DatasetDict):
         return source[_choose_split(list(source), "", where)]
     if isinstance(source, Mapping) and source:
+        for name, column in source.items():
+            if not hasattr(column, "__len__"):
+                found = f"holds {column!r:.40} as column '{name}'"
+                raise DataError(found, where=where, hint="give a list of values for every column")
         lengths = {name: len(column) for name, column in source.items()}
         if len(set(lengths.values())) > 1:
             raise DataError(

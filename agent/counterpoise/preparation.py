@@ -17,10 +17,11 @@ from datasets import Dataset
 from numpy.typing import NDArray
 
 from counterpoise.assets import MINILM, MINILM_TOKENIZER, ensure_asset, find_cache_dir
+from counterpoise.balance import resolve_target
 from counterpoise.concepts import ConceptLabeller, ModelScores, fit_concepts, standardise_model
 from counterpoise.corrected_counts import Answers, CorrectedCount, correct_cells
 from counterpoise.datasets_io import list_warnings, read_pool, read_records, take_sample
-from counterpoise.datasets_out import Part
+from counterpoise.datasets_out import Part, check_parts
 from counterpoise.datasets_sources import load_table, name_source
 from counterpoise.engines import report_download
 from counterpoise.errors import DataError, JobError
@@ -118,7 +119,7 @@ def read_parts(job: Job) -> _Parts:
     cache_dir = Path(job.cache_dir) if job.cache_dir else None
     table = load_table(_resolve_asset(job.data, cache_dir), task=task)
     records = group_records(read_records(table, task, source=name))
-    notes = list_warnings(records, name)
+    notes = list_warnings(records, _cut_folder(name))
     whole = Part(table, records)
     rest = job.held_out.rest if isinstance(job.held_out, RestByLabel) else 0
     pool_rest = job.pool.rest if isinstance(job.pool, Rest) else 0
@@ -141,16 +142,17 @@ def read_parts(job: Job) -> _Parts:
         pool = _take(whole, parts.pool) if pool_rest else None
         if sample is not None:
             notes.append(
-                f"{len(train.records)} of {len(table)} rows of {name} are used: {_describe_sample(job)}"
+                f"{len(train.records)} of {len(table)} rows of {_cut_folder(name)} are used: {_describe_sample(job)}"
             )
+    held_out_name = name
     if held_out is None and isinstance(job.held_out, float):
         mask = choose_held_out(train.records, job.held_out, f"{key}:held_out")
         train, held_out = _take(train, np.flatnonzero(~mask)), _take(train, np.flatnonzero(mask))
     elif held_out is None:
-        source = name_source(job.held_out)
+        held_out_name = name_source(job.held_out)
         held_table = load_table(_resolve_asset(job.held_out, cache_dir), task=task)
-        held_out = Part(held_table, read_records(held_table, task, records.label_names, source=source))
-        notes += list_warnings(held_out.records, source)
+        held_out = Part(held_table, read_records(held_table, task, records.label_names, source=held_out_name))
+        notes += list_warnings(held_out.records, _cut_folder(held_out_name))
     if pool is None and job.pool is not None:
         pool_table = load_table(_resolve_asset(job.pool, cache_dir), task=task)
         pool = Part(
@@ -158,6 +160,7 @@ def read_parts(job: Job) -> _Parts:
         )
     elif pool is not None:
         pool = Part(pool.table, read_pool(pool.table, task, records.label_names, source=name))
+    check_parts(train.table, held_out.table, name, held_out_name)
     if len(np.unique(train.records.labels)) < 2:
         raise DataError("one label only among the training rows", where=name, hint="hold out fewer rows")
     return _Parts(train, held_out, pool, notes)
@@ -184,12 +187,18 @@ def prepare(job: Job, listener: Listener) -> Inputs:
             },
         )
     )
+    folds = assign_folds(_sort(parts.train.records), N_FOLDS, f"seed {job.seed}:folds")
+    if len(np.unique(folds)) < 2:
+        found = f"too few different texts among the {len(folds)} training rows to learn from some and test on others"
+        hint = "give more rows, hold out fewer, or drop rows that repeat"
+        raise DataError(found, where=name_source(job.data), hint=hint)
     if unknown := sorted(set(job.labels) - set(task_labels)):
         raise JobError(
             f"there is no label '{unknown[0]}'",
             where="labels",
             hint=f"the data has {', '.join(repr(label) for label in task_labels)}",
         )
+    resolve_target(task_labels, job.target)
     cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
     plain = make_encoder(job.encoder, cache_dir, listener)
     encoder = CachedEncoder(
@@ -221,7 +230,7 @@ def prepare(job: Job, listener: Listener) -> Inputs:
         train=train,
         held_out=held_out,
         pool=pool,
-        folds=assign_folds(train.records, N_FOLDS, f"seed {job.seed}:folds"),
+        folds=folds,
         encoder=encoder,
         label_texts=label_texts,
         concepts=job.concepts,
@@ -306,6 +315,11 @@ def make_encoder(folder: str, cache_dir: Path, listener: Listener) -> OnnxEncode
     return OnnxEncoder(
         model, tokenizer, name=f"{Path(folder).name}@{sha256(model.read_bytes()).hexdigest()[:12]}"
     )
+
+
+def _cut_folder(name: str) -> str:
+    """A source as notes call it: they stand in the report and the data card, which others read."""
+    return name.rsplit("/", 1)[-1]
 
 
 def _resolve_asset(source: Any, cache_dir: Path | None) -> Any:

@@ -112,6 +112,15 @@ class Ledger:
             if not verdict.kept
         ]
 
+    def list_offered(self) -> frozenset[str]:
+        """Ids of the pool rows that were proposed, accepted or not: a filter that refused one would again."""
+        return frozenset(
+            proposal.source_id
+            for _, judged in self.rounds
+            for proposal in judged.proposals
+            if proposal.source_id
+        )
+
     def stack_vectors(self, dimension: int, *, kept_only: bool = True) -> Vectors:
         """Vectors of the accepted proposals (or of all), in the same order."""
         parts = [
@@ -349,7 +358,7 @@ async def carry_out(
 ) -> Judged:
     """Do what a plan says and judge every proposal, in the order of their ids."""
     proposals: list[Proposal] = []
-    taken = frozenset(proposal.source_id for proposal, _ in ledger.list_accepted() if proposal.source_id)
+    taken = ledger.list_offered()
     for item in plan.items:
         if item.action is Action.ADOPT:
             candidates = _list_adoptable(shop, item.cell, taken)
@@ -486,7 +495,7 @@ def _make_offer(
         request_tokens = max(chat.budget.estimate(request) for request in requests)
         # Demonstrations differ in length from request to request; a margin keeps the plan inside the budget.
         request_tokens += request_tokens // 4
-    taken = frozenset(proposal.source_id for proposal, _ in ledger.list_accepted() if proposal.source_id)
+    taken = ledger.list_offered()
     edits = {}
     if shop.desk is not None:
         drawn = {action: costs.requests for (action, other), costs in ledger.costs.items() if other == cell}

@@ -129,8 +129,10 @@ def measure_predictor(
         n_values: number of values.
 
     Returns:
-        The predictor; a label without rows does not count.
+        The predictor; a label without rows does not count, and no rows at all say nothing.
     """
+    if not len(labels):
+        return Predictor(1 / n_labels, 0.0, 1.0, 1 / n_labels)
     flat = (folds * n_labels + labels) * n_values + values
     tables = np.bincount(flat, minlength=N_FOLDS * n_labels * n_values).reshape(N_FOLDS, n_labels, n_values)
     rest = tables.sum(axis=0) - tables

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from counterpoise.commands.session import Session
+from counterpoise.commands.session import Session, refuse_inputs
 from counterpoise.errors import JobError
 from counterpoise.job_options import DataArgument, LabelOption, TextOption
 
@@ -43,6 +43,7 @@ def label(
     from counterpoise import labelling
 
     session: Session = context.obj
+    refuse_inputs("--output", output, data, concepts, answers)
     texts = labelling.read_texts(data, tuple(text), label, concepts, encoder, session.open_screen)
     if ask:
         _ask(session, texts, ask, answers, is_terminal=terminal, seed=seed)

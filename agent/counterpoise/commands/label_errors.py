@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from counterpoise.commands.patches import MOST_LINES, print_patch, write_patch_page
-from counterpoise.commands.session import Session
+from counterpoise.commands.session import Session, refuse_inputs
 from counterpoise.errors import JobError
 from counterpoise.job_options import DataArgument, LabelOption, TextOption
 
@@ -40,6 +40,8 @@ def label_errors(
     from counterpoise.patches import write_patch
 
     session: Session = context.obj
+    for option, path in (("--output", output), ("--page", page)):
+        refuse_inputs(option, path, data, gold)
     with session.open_screen() as listener:
         found = find_label_errors(
             data,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from counterpoise.commands.session import Session
+from counterpoise.commands.session import Session, refuse_inputs
 from counterpoise.errors import JobError
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def diff(
 
     session: Session = context.obj
     read = read_patch(patch)
+    refuse_inputs("--page", page, patch, read.source)
     if page is not None:
         write_patch_page(page, read)
     if session.as_json:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from counterpoise.errors import JobError
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -50,3 +52,17 @@ class Session:
         from counterpoise.screen import write_json
 
         write_json(sys.stdout, Event(name, data))
+
+
+def refuse_inputs(option: str, output: Path | None, *inputs: str | Path | None) -> None:
+    """Refuse an output that is one of the files a command reads: nothing of the user's is written over.
+
+    Raises:
+        JobError: it is one of them.
+    """
+    if output is None or not output.exists():
+        return
+    for given in inputs:
+        if given and Path(given).exists() and output.samefile(given):
+            hint = "name another one; yours stays as it is"
+            raise JobError("is a file that is read", where=f"{option} {output}", hint=hint)
