@@ -86,7 +86,7 @@ def test_lines_without_an_id_do_not_answer_for_a_record_without_a_text(tmp_path:
     texts[7] = ""
     records = replace(RECORDS, texts=texts)
     path = tmp_path / "gold.csv"
-    path.write_text(f"text,food\n{texts[3]},yes\n{texts[4]},no\n,no\n", encoding="utf-8")
+    path.write_text(f'text,food\n"{texts[3]}",yes\n"{texts[4]}",no\n,no\n', encoding="utf-8")
     gold = read_gold(path, records, ["food"], "key")["food"]
     rows, truth = [*gold.audit_rows, *gold.training_rows], [*gold.audit_truth, *gold.training_truth]
     assert dict(zip(rows, truth, strict=True)) == {3: 1, 4: 0}

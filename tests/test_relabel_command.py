@@ -147,6 +147,7 @@ def test_people_see_the_audits_and_the_sentence(
             "line 2: is no judgement; a line has a query id, a passage id and a number",
         ),
         (["--gold", "{empty}"], "holds no judgements; a line has a query id"),
+        (["--gold", "{twice}"], "line 3: query q and passage p are judged twice, right and wrong; keep one"),
         (["--corpus", "{nothing}"], "nothing.jsonl: holds no passages with a text; a line has _id"),
         (["--form", "csv"], "key 'form'"),
         (["--most-relabels", "-1"], "key 'most_relabels'"),
@@ -160,7 +161,10 @@ def test_mistakes_are_one_line(
     empty.write_text("query,passage\n", encoding="utf-8")
     nothing = triples.with_name("nothing.jsonl")
     nothing.write_text('{"_id": "1", "text": ""}\n', encoding="utf-8")
-    given = [part.format(triples=triples, empty=empty, nothing=nothing) for part in arguments]
+    twice = triples.with_name("twice.tsv")
+    twice.write_text("query\tpassage\tscore\nq\tp\t1\nq\tp\t0\n", encoding="utf-8")
+    files = {"triples": triples, "empty": empty, "nothing": nothing, "twice": twice}
+    given = [part.format(**files) for part in arguments]
     assert cli.execute(["relabel", str(triples), *given]) == 2
     said = capsys.readouterr().err
     assert line in said and len(said.splitlines()) == 1

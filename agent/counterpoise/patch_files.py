@@ -28,7 +28,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Features
 
 from counterpoise.datasets_files import find_format, open_bytes, read_header
 from counterpoise.datasets_io import load_table, make_ids, read_labels
@@ -367,6 +366,8 @@ def _write_parquet(
     source: Path, output: Path, rows: Mapping[int, LabelChange], labels: Sequence[str], column: str
 ) -> None:
     """Copy a Parquet file group by group, with its schema, metadata and compression."""
+    from datasets import Features
+
     first_rows: dict[str, int] = {}
     for row, label in enumerate(labels):
         first_rows.setdefault(label, row)

@@ -56,7 +56,7 @@ def load_gold(source: str) -> Gold:
     """Known answers: query id, passage id, score a line (tab-separated, or a CSV); above 0 is relevant.
 
     Raises:
-        DataError: the file cannot be read, holds nothing, or a line is no judgement.
+        DataError: the file cannot be read, holds nothing, a line is no judgement, or two contradict each other.
     """
     path = Path(source)
     hint = "a line has a query id, a passage id and a number"
@@ -65,14 +65,22 @@ def load_gold(source: str) -> Gold:
         with path.open(encoding="utf-8-sig", newline="") as file:
             delimiter = "," if path.suffix == ".csv" else "\t"
             for number, cells in enumerate(csv.reader(file, delimiter=delimiter), start=1):
+                where = f"{path}: line {number}"
                 try:
                     query_id, passage_id, score = cells
-                    gold[query_id, passage_id] = float(score) > 0
+                    relevance = float(score)
                 except ValueError:
                     if number > 1:
-                        raise DataError(
-                            "is no judgement", where=f"{path}: line {number}", hint=hint
-                        ) from None
+                        raise DataError("is no judgement", where=where, hint=hint) from None
+                    continue
+                if np.isnan(relevance):
+                    raise DataError("is no judgement", where=where, hint=hint)
+                if gold.setdefault((query_id, passage_id), relevance > 0) != (relevance > 0):
+                    raise DataError(
+                        f"query {query_id} and passage {passage_id} are judged twice, right and wrong",
+                        where=where,
+                        hint="keep one of the two",
+                    )
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})", where=str(path)) from error
     except UnicodeDecodeError as error:
