@@ -19,13 +19,12 @@ from counterpoise.errors import DataError, JobError
 from counterpoise.events import Event, Listener, ignore
 from counterpoise.llm import ReplyStore, TokenBudget
 from counterpoise.patches import LabelChange, Neighbour, Patch
-from counterpoise.preparation import N_FOLDS, group_records, make_encoder
+from counterpoise.preparation import divide, group_records, make_encoder
 from counterpoise.records import Integers, Records
 from counterpoise.relabel.label_judges import Judge, LLMJudge
 from counterpoise.relabel.labels import Decisions, decide_labels, list_neighbours
 from counterpoise.relabel.promises import DEFAULT_CONFIDENCE
 from counterpoise.relabel.suspects import UNKNOWN
-from counterpoise.splits import assign_folds
 from counterpoise.tasks import TextClassification
 from counterpoise_retrievers.encoders import CachedEncoder
 
@@ -111,7 +110,7 @@ def find_label_errors(
     order = np.argsort(records.ids.astype(str), kind="stable")
     ordered = records.take(order)
     vectors = plain.encode([str(one) for one in ordered.texts])
-    folds = assign_folds(ordered, N_FOLDS, "label-errors:folds")
+    folds = divide(ordered, "label-errors:folds", source)
 
     async def decide(strong: Judge | None) -> Decisions:
         return await decide_labels(

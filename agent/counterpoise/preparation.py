@@ -187,11 +187,7 @@ def prepare(job: Job, listener: Listener) -> Inputs:
             },
         )
     )
-    folds = assign_folds(_sort(parts.train.records), N_FOLDS, f"seed {job.seed}:folds")
-    if len(np.unique(folds)) < 2:
-        found = f"too few different texts among the {len(folds)} training rows to learn from some and test on others"
-        hint = "give more rows, hold out fewer, or drop rows that repeat"
-        raise DataError(found, where=name_source(job.data), hint=hint)
+    folds = divide(_sort(parts.train.records), f"seed {job.seed}:folds", name_source(job.data))
     if unknown := sorted(set(job.labels) - set(task_labels)):
         raise JobError(
             f"there is no label '{unknown[0]}'",
@@ -326,6 +322,25 @@ def _resolve_asset(source: Any, cache_dir: Path | None) -> Any:
     if isinstance(source, str) and source.startswith("asset:"):
         return ensure_asset(source.removeprefix("asset:"), cache_dir)
     return source
+
+
+def divide(records: Records, key: str, source: str) -> Integers:
+    """The fold of each row, (n,).
+
+    Args:
+        records: the rows.
+        key: another key gives other folds.
+        source: what errors call the rows.
+
+    Raises:
+        DataError: all rows fall into one fold, so that there is none to learn from for any.
+    """
+    folds = assign_folds(records, N_FOLDS, key)
+    if len(np.unique(folds)) < 2:
+        found = f"too few different texts among the {len(folds)} training rows to learn from some and test on others"
+        hint = "give more rows, hold out fewer, or drop rows that repeat"
+        raise DataError(found, where=source, hint=hint)
+    return folds
 
 
 def group_records(records: Records) -> Records:
