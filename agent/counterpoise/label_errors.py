@@ -12,7 +12,7 @@ from datasets import Dataset
 
 from counterpoise.api import run_alone
 from counterpoise.assets import find_cache_dir
-from counterpoise.datasets_io import load_table, read_records
+from counterpoise.datasets_io import load_table, read_marks, read_records
 from counterpoise.datasets_sources import name_source
 from counterpoise.engines import open_chat
 from counterpoise.errors import DataError, JobError
@@ -29,7 +29,6 @@ from counterpoise.tasks import TextClassification
 from counterpoise_retrievers.encoders import CachedEncoder
 
 DEFAULT_TOKENS = 2_000_000
-_TRUE = frozenset({"1", "1.0", "true", "yes", "y", "x"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,10 +210,8 @@ def _read_known(
     """Right label indices by row, `UNKNOWN` where nobody knows."""
     known = np.full(len(records), UNKNOWN, dtype=np.int64)
     if task.trusted:
-        marks = table[task.trusted]
-        for row, mark in enumerate(marks):
-            if str(mark).strip().lower() in _TRUE:
-                known[row] = records.labels[row]
+        marked = read_marks(table, task.trusted, source)
+        known[marked] = records.labels[marked]
     if gold is None:
         return known
     plain = TextClassification(task.text, task.label)

@@ -20,7 +20,7 @@ from counterpoise.assets import MINILM, MINILM_TOKENIZER, ensure_asset, find_cac
 from counterpoise.balance import resolve_target
 from counterpoise.concepts import ConceptLabeller, ModelScores, fit_concepts, standardise_model
 from counterpoise.corrected_counts import Answers, CorrectedCount, correct_cells
-from counterpoise.datasets_io import list_warnings, read_pool, read_records, take_sample
+from counterpoise.datasets_io import list_warnings, read_marks, read_pool, read_records, take_sample
 from counterpoise.datasets_out import Part, check_parts
 from counterpoise.datasets_sources import load_table, name_source
 from counterpoise.engines import report_download
@@ -36,7 +36,6 @@ from counterpoise_retrievers.near_duplicates import group_near_duplicates
 
 N_FOLDS = 5
 _UNFIT_RATIO = 0.45
-_MARKS = frozenset({"1", "1.0", "true", "yes", "y", "x", "checked"})  # of a row whose label is right
 Vectors = NDArray[np.float32]
 
 
@@ -282,11 +281,8 @@ def _find_trusted(part: Part, sorted_records: Records, column: str) -> NDArray[n
     """(n,) which of the rows, in the order of their ids, the user marked; None without such a column."""
     if not column:
         return None
-    marked = {
-        str(identity): str(value).strip().casefold() in _MARKS
-        for identity, value in zip(part.records.ids, part.table[column], strict=True)
-    }
-    return np.array([marked[str(identity)] for identity in sorted_records.ids], dtype=np.bool_)
+    marked = dict(zip(part.records.ids, read_marks(part.table, column, "data"), strict=True))
+    return np.array([marked[identity] for identity in sorted_records.ids], dtype=np.bool_)
 
 
 def make_encoder(folder: str, cache_dir: Path, listener: Listener) -> OnnxEncoder:
