@@ -161,7 +161,9 @@ def read_parts(job: Job) -> _Parts:
         pool = Part(pool.table, read_pool(pool.table, task, records.label_names, source=name))
     check_parts(train.table, held_out.table, name, held_out_name)
     if len(np.unique(train.records.labels)) < 2:
-        raise DataError("one label only among the training rows", where=name, hint="hold out fewer rows")
+        found = "one label only" if len(train.records) else "nothing left"
+        hint = "hold out fewer rows, or narrow the sample less" if job.sample else "hold out fewer rows"
+        raise DataError(f"{found} among the training rows", where=name, hint=hint)
     return _Parts(train, held_out, pool, notes)
 
 
