@@ -144,6 +144,22 @@ def test_a_pool_row_that_was_refused_is_not_proposed_again(place: Place) -> None
     assert "minority" in actions, "what the pool cannot give is written"
 
 
+def test_without_a_token_records_of_the_pool_are_adopted(place: Place) -> None:
+    pool, _ = write_sentences(20, 20, 77)
+    for budget in (0, 60):  # the second pays a first question and no more
+        keys = place.keys(f"poor{budget}") | {"budget": budget}
+        found = counterpoise.rebalance(
+            {"text": TEXTS, "label": NAMES}, text="text", label="label", pool={"text": pool}, **keys
+        )
+        kinds = Counter(row["kind"] for row in found.dataset["train"]["provenance"])
+        assert set(kinds) == {"original", "adopted"} and kinds["adopted"] >= 10
+        assert found.report_data["spend"]["used"] <= budget
+        assert found.stopped in (
+            "the data is balanced.",
+            "the budget does not reach for the first questions.",
+        )
+
+
 def list_rows(run: api.Run) -> dict[str, list[str]]:
     """The rows of a result, whatever their order."""
     return {split: sorted(map(str, rows)) for split, rows in run.dataset.items()}

@@ -363,7 +363,16 @@ def test_a_run_from_preview_to_report(reviews: Path, own_cache: Path, capfd: Cap
         assert {"measured", "audited", "planned", "judged", "round"} <= set(names)
         assert server.n_requests > 0
 
-    page = Path("run/report.html")
+        page, written = Path("run/report.html"), Path("run/report.html").read_bytes()
+        for wrong in ('{"title": "[1]"}', '{"task": "retrieval"}', "[]"):
+            Path("run/report.json").write_text(wrong)
+            assert cli.execute(["report", "run"]) == 2
+            assert "report.json: is no report of this version; write it again with: counter" in read_error(
+                capfd
+            )
+        assert cli.execute(["resume", "run", "--quiet"]) == 0
+        assert page.read_bytes() == written and capfd.readouterr().out
+
     assert Path(lines[-1]["report"]) == page.absolute() and Path(lines[-1]["dataset"]).is_dir()
     before = page.read_bytes()
     page.unlink()
@@ -373,9 +382,6 @@ def test_a_run_from_preview_to_report(reviews: Path, own_cache: Path, capfd: Cap
     headline, report, dataset = capfd.readouterr().out.splitlines()
     assert headline == lines[-1]["headline"]
     assert (report, dataset) == ("report: run/report.html", "data set: run/dataset")
-    Path("run/report.json").write_text('{"title": "[1]"}')
-    assert cli.execute(["report", "run"]) == 2
-    assert "run/report.json: is no report of this version" in read_error(capfd)
 
 
 @pytest.mark.assets

@@ -26,6 +26,7 @@ from counterpoise.datasets_io import (
     hash_rows,
     list_warnings,
     load_table,
+    read_marks,
     read_pool,
     read_records,
     take_sample,
@@ -177,6 +178,16 @@ def test_class_labels_give_names_and_order():
     missing = Dataset.from_dict({"review": ["a", "b"], "stars": [-1, 0], "source": [1, 1]}, features=features)
     with pytest.raises(DataError, match="1 row without a label"):
         read_records(missing, TASK)
+
+
+def test_marks_are_read_alike_from_every_kind_of_column():
+    words = Dataset.from_dict({"mark": ["open", "Checked ", "", None, "checked"]})
+    named = words.select([0, 1, 4]).cast_column("mark", ClassLabel(names=["Checked ", "open", "checked"]))
+    numbers = Dataset.from_dict({"mark": [0.0, 1.0, None, float("nan"), 1.0]})
+    truth = Dataset.from_dict({"mark": [False, True, None, None, True]})
+    for table in (words, numbers, truth, numbers.with_format("numpy")):
+        assert read_marks(table, "mark", "data").tolist() == [False, True, False, False, True]
+    assert read_marks(named, "mark", "data").tolist() == [False, True, True]
 
 
 def test_several_text_columns_and_empty_texts():

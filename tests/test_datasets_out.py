@@ -213,7 +213,7 @@ def test_content_hash_knows_content_not_order(tmp_path):
 
 
 def test_card(tmp_path):
-    write(tmp_path / "dataset", added=[*ADDED, add("r3", attributes={"source": "x|y"})])
+    write(tmp_path / "dataset", added=[*ADDED, add("r3", attributes={"source": "<x|y> &\n<b>"})])
     card = (tmp_path / "dataset" / "README.md").read_text(encoding="utf-8")
     assert card.startswith("---\npretty_name: reviews\n")
     for line in [
@@ -226,7 +226,7 @@ def test_card(tmp_path):
         assert line in card.splitlines(), line
     assert "| bad | 3 | 6 | 33% |" in card
     assert "| good | 3 | 3 | 0% |" in card
-    assert "| bad with source=x\\|y | 0 | 1 | 100% |" in card
+    assert "| bad with source=&lt;x\\|y> &amp; &lt;b> | 0 | 1 | 100% |" in card
     assert "Original rows: CC BY 4.0." in card
 
 

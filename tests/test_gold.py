@@ -64,6 +64,13 @@ def test_a_file_goes_out_and_comes_back(tmp_path: Path) -> None:
         read_gold(path, RECORDS, ["food"], "key")
 
 
+def test_long_texts_come_back_too(tmp_path: Path) -> None:
+    records = make_records(["word " * 40_000, "short"], [0, 1])
+    asked = choose_rows_to_ask(records, 2, "key")
+    write_questions(tmp_path / "answers.csv", records, asked, ["food"], {"food": ["yes", "no"]})
+    assert len(read_gold(tmp_path / "answers.csv", records, ["food"], "key")["food"]) == 2
+
+
 def test_a_gold_file_of_the_users_is_split_by_hash_and_matched_by_text(tmp_path: Path) -> None:
     path = tmp_path / "gold.csv"
     lines = "\n".join(

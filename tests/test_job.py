@@ -143,6 +143,7 @@ def test_examples_say_what_they_say():
         ("text: other", "job.yaml: line 4: 'text' stands twice, in lines 2 and 4; keep one of them"),
         ("sample: {rows: {a: many}}", "key 'sample.rows.a': found 'many'; it should be a valid integer"),
         ("sample: [1", "job.yaml: line 5: "),
+        ("pool: 3", "key 'pool': found 3; write a file, a folder or a hub id"),
     ],
 )
 def test_mistakes(tmp_path, line, expected):

@@ -309,6 +309,9 @@ def test_command_writes_a_patch_and_a_page(tmp_path: Path, capsys: pytest.Captur
     capsys.readouterr()
     assert cli.execute(["label-errors", str(data), *columns, "--min-precision", "7"]) == 2
     assert "min_precision: found 7.0" in capsys.readouterr().err
+    data.write_text("text,label\n" + ",positive\n,negative\n" * 9)
+    assert cli.execute(["label-errors", str(data), *columns]) == 2
+    assert "data.csv: too few different texts among the 18 training rows" in capsys.readouterr().err
 
 
 @pytest.mark.assets

@@ -81,3 +81,14 @@ def test_a_target_for_a_label_that_is_not_there_is_refused_before_the_run(tmp_pa
     job = job_from(data=data, text="text", label="label", target={"2": 1}, encoder=str(tmp_path))
     with pytest.raises(JobError, match="target: there is no label '2'; the data has '0', '1'"):
         prepare(job, ignore)
+
+
+def test_a_sample_that_leaves_nothing_is_named(tmp_path: Path) -> None:
+    data = write_rows(tmp_path / "data.jsonl", TEXTS, LABELS)
+    for sample in ({"where": {"label": "x"}}, {"max_characters": 1}):
+        with pytest.raises(
+            DataError, match=r"nothing left among the training rows; .* narrow the sample less"
+        ):
+            read(data, sample=sample)
+    with pytest.raises(DataError, match="one label only among the training rows"):
+        read(data, sample={"where": {"label": "1"}})

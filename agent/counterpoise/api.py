@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import hashlib
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -128,19 +130,18 @@ def run(job: Job | RetrievalJob, *, listener: Listener = ignore) -> Run:
 
 
 def resume(directory: str | Path, *, listener: Listener = ignore) -> Run:
-    """Go on with a run that was interrupted; a finished one is read back.
+    """Go on with a run that was interrupted; a finished one is read back, and its report written again if need be.
 
     Raises:
         RunDirectoryError: there is no run in the directory.
     """
-    import json
-
     folder = Path(directory)
     path = folder / "job.yaml"
     if not path.is_file():
         raise RunDirectoryError("no run here (no job.yaml)", where=str(folder), hint="name a run directory")
     if (folder / "FINISHED").is_file():
-        return Run(folder, json.loads((folder / "report.json").read_text(encoding="utf-8")))
+        with contextlib.suppress(RunDirectoryError):
+            return Run(folder, read_report(folder)[0])
     from counterpoise.retrieval_job import RetrievalJob, load_any_job
 
     job = load_any_job(path)
@@ -154,6 +155,33 @@ def resume(directory: str | Path, *, listener: Listener = ignore) -> Run:
             hint="call rebalance again with the same tables and output; stored replies are used",
         )
     return run(job.model_copy(update={"output": str(folder.absolute())}), listener=listener)
+
+
+def read_report(directory: Path) -> tuple[dict[str, Any], str]:
+    """The report of a run, and its page.
+
+    Raises:
+        RunDirectoryError: there is none yet, or it is none of this version.
+    """
+    import json
+
+    from jinja2 import TemplateError
+
+    from counterpoise.report import render_report
+    from counterpoise.retrieval_run import render_retrieval_report
+
+    source = directory / "report.json"
+    resume_it = f"counterpoise resume {shlex.quote(str(directory))}"
+    try:
+        found = json.loads(source.read_text(encoding="utf-8"))
+        is_retrieval = found.get("task") == "retrieval"
+        return found, render_retrieval_report(found) if is_retrieval else render_report(found)
+    except FileNotFoundError as error:
+        hint = f"finish the run with: {resume_it}"
+        raise RunDirectoryError("holds no report.json yet", where=str(directory), hint=hint) from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, TemplateError) as error:
+        hint = f"write it again with: {resume_it}"
+        raise RunDirectoryError("is no report of this version", where=str(source), hint=hint) from error
 
 
 def preview(job: Job | RetrievalJob, *, listener: Listener = ignore) -> Preview:

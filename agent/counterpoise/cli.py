@@ -272,24 +272,13 @@ def resume(context: typer.Context, directory: DirectoryArgument) -> None:
 @app.command()
 def report(context: typer.Context, directory: DirectoryArgument) -> None:
     """Write report.html of a run again and print where it is."""
-    import json
-
+    from counterpoise.api import read_report
     from counterpoise.pages import write_whole
-    from counterpoise.report import render_report
-    from counterpoise.retrieval_run import render_retrieval_report
 
     session: Session = context.obj
     _check_run_directory(directory)
-    source, page = directory / "report.json", directory / "report.html"
-    try:
-        found = json.loads(source.read_text(encoding="utf-8"))
-        text = render_retrieval_report(found) if found.get("task") == "retrieval" else render_report(found)
-    except FileNotFoundError as error:
-        hint = f"finish the run with: counterpoise resume {shlex.quote(str(directory))}"
-        raise RunDirectoryError("holds no report.json yet", where=str(directory), hint=hint) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        hint = "write it again with: counterpoise resume " + shlex.quote(str(directory))
-        raise RunDirectoryError("is no report of this version", where=str(source), hint=hint) from error
+    _, text = read_report(directory)
+    page = directory / "report.html"
     _write(page, lambda path: write_whole(path, text))
     if session.as_json:
         session.write_event("report", path=str(page))

@@ -108,12 +108,12 @@ def render_card(
     n_changed = sum(record in relabelled for record in train.ids)
     kinds = Counter(str(record.provenance.kind) for record in added)
     lines = [
-        f"# {card.name}",
+        f"# {_escape(card.name)}",
         "",
-        f"{len(train)} original training rows from {card.source} and {len(held_out)} held-out rows,",
+        f"{len(train)} original training rows from {_escape(card.source)} and {len(held_out)} held-out rows,",
         f"rebalanced by counterpoise: {len(added)} rows added, {n_changed} relabelled. Held-out rows are as",
         "they were read.",
-        *(["", *card.notes] if card.notes else []),
+        *(["", *map(_escape, card.notes)] if card.notes else []),
         "",
         "| kind | rows |",
         "|---|---|",
@@ -172,10 +172,15 @@ def _render_cells(
             synthetic.update(cells)
     cells = sorted(before | after, key=lambda cell: (" with " in cell, -after[cell], cell))
     for cell in cells[:_MAX_CARD_CELLS]:
-        shown = " ".join(cell.replace("|", "\\|").split())
+        shown = _escape(cell).replace("|", "\\|")
         yield f"| {shown} | {before[cell]} | {after[cell]} | {synthetic[cell] / max(after[cell], 1):.0%} |"
     if len(cells) > _MAX_CARD_CELLS:
         yield f"| {len(cells) - _MAX_CARD_CELLS} smaller cells | | | |"
+
+
+def _escape(text: str) -> str:
+    """One line of Markdown in which nothing is taken for HTML: a label `<5` is shown, a script is not run."""
+    return " ".join(text.replace("&", "&amp;").replace("<", "&lt;").split())
 
 
 def _name_cells(label: str, marks: Sequence[str]) -> list[str]:

@@ -16,6 +16,7 @@ from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from counterpoise.configuration import suggest
 from counterpoise.datasets_sources import load_table
@@ -36,6 +37,7 @@ __all__ = [
     "load_table",
     "make_ids",
     "read_labels",
+    "read_marks",
     "read_pool",
     "read_records",
     "take_sample",
@@ -45,6 +47,7 @@ ADDED_COLUMNS = ("concepts", "split_role", "weight", "provenance")
 """Names of the columns that a result has besides the user's."""
 
 _MISSING_LABELS = frozenset({"", "nan", "null", "<na>"})
+_MARKS = frozenset({"1", "1.0", "true", "yes", "y", "x", "checked"})
 _BATCH_ROWS = 10_000
 
 
@@ -386,6 +389,12 @@ def read_labels(table: Dataset, name: str, source: str) -> Objects:
         None
     )
     return values
+
+
+def read_marks(table: Dataset, name: str, source: str) -> NDArray[np.bool_]:
+    """(n,) which rows a column marks: those with a 1, `true`, `yes`, `y`, `x` or `checked`, in any case."""
+    values = _read_as_text(table, name, source)
+    return np.fromiter((value.strip().casefold() in _MARKS for value in values), np.bool_, len(values))
 
 
 def _order_labels(feature: Any, found: Mapping[str, int]) -> tuple[str, ...]:

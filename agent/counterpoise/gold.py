@@ -23,6 +23,7 @@ AUDIT, TRAINING = "audit", "training"
 ID, ASK, TEXT, LABEL = "id", "ask", "text", "label"
 
 _YES = frozenset({"yes", "y", "1", "true", "present"})
+_LONGEST_CELL = 2**31 - 1
 _NO = frozenset({"no", "n", "0", "false", "absent"})
 
 
@@ -198,6 +199,7 @@ def read_gold(path: Path, records: Records, questions: Sequence[str], key: str) 
         JobError: the file cannot be read.
         DataError: an answer that cannot be read, or no row that the data has.
     """
+    csv.field_size_limit(_LONGEST_CELL)  # a text may be a whole book
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             lines = list(csv.DictReader(file))

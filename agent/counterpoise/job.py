@@ -25,7 +25,16 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import SplitResult, urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from counterpoise.configuration import read_mapping, validate
 from counterpoise.datasets_sources import normalise_path, resolve_source
@@ -261,10 +270,10 @@ class Job(BaseModel):
             raise ValueError("found nothing; write a file, a folder or a hub id")
         return value
 
-    @field_validator("data", mode="after")
+    @field_validator("data", "pool", mode="after")
     @classmethod
-    def _check_data(cls, value: object) -> object:
-        if value is None or isinstance(value, bool | int | float):
+    def _check_table(cls, value: object, info: ValidationInfo) -> object:
+        if (value is None and info.field_name == "data") or isinstance(value, bool | int | float):
             raise ValueError(f"found {value!r}; write a file, a folder or a hub id")
         return value
 

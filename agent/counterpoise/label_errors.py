@@ -14,25 +14,23 @@ from numpy.typing import NDArray
 
 from counterpoise.api import run_alone
 from counterpoise.assets import find_cache_dir
-from counterpoise.datasets_io import load_table, read_records
+from counterpoise.datasets_io import load_table, read_marks, read_records
 from counterpoise.datasets_sources import name_source
 from counterpoise.engines import open_chat
 from counterpoise.errors import DataError, JobError
 from counterpoise.events import Event, Listener, ignore
 from counterpoise.llm import ReplyStore, TokenBudget
 from counterpoise.patches import LabelChange, Neighbour, Patch
-from counterpoise.preparation import N_FOLDS, group_records, make_encoder
+from counterpoise.preparation import divide, group_records, make_encoder
 from counterpoise.records import Integers, Records
 from counterpoise.relabel.label_judges import Judge, LLMJudge
 from counterpoise.relabel.labels import Decisions, decide_labels, list_neighbours
 from counterpoise.relabel.promises import DEFAULT_CONFIDENCE
 from counterpoise.relabel.suspects import UNKNOWN
-from counterpoise.splits import assign_folds
 from counterpoise.tasks import TextClassification
 from counterpoise_retrievers.encoders import CachedEncoder
 
 DEFAULT_TOKENS = 2_000_000
-_TRUE = frozenset({"1", "1.0", "true", "yes", "y", "x"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +111,7 @@ def find_label_errors(
     order = np.argsort(records.ids.astype(str), kind="stable")
     ordered = records.take(order)
     vectors = plain.encode([str(one) for one in ordered.texts])
-    folds = assign_folds(ordered, N_FOLDS, "label-errors:folds")
+    folds = divide(ordered, "label-errors:folds", source)
 
     async def decide(strong: Judge | None) -> Decisions:
         return await decide_labels(
@@ -219,10 +217,8 @@ def _read_known(
     """
     known = np.full(len(records), UNKNOWN, dtype=np.int64)
     if task.trusted:
-        marks = table[task.trusted]
-        for row, mark in enumerate(marks):
-            if str(mark).strip().lower() in _TRUE:
-                known[row] = records.labels[row]
+        marked = read_marks(table, task.trusted, source)
+        known[marked] = records.labels[marked]
     is_drawn = known != UNKNOWN
     if gold is None:
         return known, is_drawn

@@ -24,7 +24,7 @@ from counterpoise.job import Job
 from counterpoise.llm import BudgetSpent, ChatClient, ReplyStore, Spend, TokenBudget
 from counterpoise.measures import MOST_VALIDATION_ROWS, ArmScore, choose_best, draw_rows, score_arms
 from counterpoise.preparation import Inputs, prepare
-from counterpoise.records import Deficit, Floats, Plan
+from counterpoise.records import Capabilities, Deficit, Floats, Plan
 from counterpoise.report import write_report
 from counterpoise.result import Outcome, write_outcome
 from counterpoise.rounds import (
@@ -119,6 +119,8 @@ async def _repair(
     ledger = Ledger()
     trust = audit_free_scorers(inputs)
     shop = open_workshop(job, inputs, trust)
+    capabilities = Capabilities(model=job.llm.model or job.llm.engine)
+    limit, unpaid = job.budget.tokens, ""
     try:
         cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
         capabilities = settle_capabilities(await find_capabilities(chat), directory, cache_dir)
@@ -137,7 +139,8 @@ async def _repair(
     except BudgetSpent:
         if chat.budget.is_time_up:
             return ledger, shop, trust, _say_time_up(job)
-        return ledger, shop, trust, "the budget does not reach for the first questions."
+        # Nothing can be written, but records of the pool are adopted for no token.
+        limit, unpaid = 0, "the budget does not reach for the first questions."
     listener(Event("audited", {"scorers": list(trust.rows)}))
     directory.write("audits", {row["name"]: row for row in trust.rows})
     for number in range(1, job.rounds + 1):
@@ -152,11 +155,11 @@ async def _repair(
             capabilities,
             round_number=number,
             n_rounds=job.rounds,
-            limit=job.budget.tokens,
+            limit=limit,
         )
         listener(Event("planned", describe_plan(plan)))
         if not plan.items:
-            return ledger, shop, trust, f"{plan.reason}."
+            return ledger, shop, trust, unpaid or f"{plan.reason}."
         judged = await carry_out(plan, shop, ledger, chat, capabilities, listener)
         ledger.settle(plan, judged)
         directory.write_replies(chat.take_used())

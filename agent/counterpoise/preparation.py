@@ -20,7 +20,7 @@ from counterpoise.assets import MINILM, MINILM_TOKENIZER, ensure_asset, find_cac
 from counterpoise.balance import resolve_target
 from counterpoise.concepts import ConceptLabeller, ModelScores, fit_concepts, standardise_model
 from counterpoise.corrected_counts import Answers, CorrectedCount, correct_cells
-from counterpoise.datasets_io import list_warnings, read_pool, read_records, take_sample
+from counterpoise.datasets_io import list_warnings, read_marks, read_pool, read_records, take_sample
 from counterpoise.datasets_out import Part, check_parts
 from counterpoise.datasets_sources import load_table, name_source
 from counterpoise.engines import report_download
@@ -36,7 +36,6 @@ from counterpoise_retrievers.near_duplicates import group_near_duplicates
 
 N_FOLDS = 5
 _UNFIT_RATIO = 0.45
-_MARKS = frozenset({"1", "1.0", "true", "yes", "y", "x", "checked"})  # of a row whose label is right
 Vectors = NDArray[np.float32]
 
 
@@ -162,7 +161,9 @@ def read_parts(job: Job) -> _Parts:
         pool = Part(pool.table, read_pool(pool.table, task, records.label_names, source=name))
     check_parts(train.table, held_out.table, name, held_out_name)
     if len(np.unique(train.records.labels)) < 2:
-        raise DataError("one label only among the training rows", where=name, hint="hold out fewer rows")
+        found = "one label only" if len(train.records) else "nothing left"
+        hint = "hold out fewer rows, or narrow the sample less" if job.sample else "hold out fewer rows"
+        raise DataError(f"{found} among the training rows", where=name, hint=hint)
     return _Parts(train, held_out, pool, notes)
 
 
@@ -187,11 +188,7 @@ def prepare(job: Job, listener: Listener) -> Inputs:
             },
         )
     )
-    folds = assign_folds(_sort(parts.train.records), N_FOLDS, f"seed {job.seed}:folds")
-    if len(np.unique(folds)) < 2:
-        found = f"too few different texts among the {len(folds)} training rows to learn from some and test on others"
-        hint = "give more rows, hold out fewer, or drop rows that repeat"
-        raise DataError(found, where=name_source(job.data), hint=hint)
+    folds = divide(_sort(parts.train.records), f"seed {job.seed}:folds", name_source(job.data))
     if unknown := sorted(set(job.labels) - set(task_labels)):
         raise JobError(
             f"there is no label '{unknown[0]}'",
@@ -286,11 +283,8 @@ def _find_trusted(part: Part, sorted_records: Records, column: str) -> NDArray[n
     """(n,) which of the rows, in the order of their ids, the user marked; None without such a column."""
     if not column:
         return None
-    marked = {
-        str(identity): str(value).strip().casefold() in _MARKS
-        for identity, value in zip(part.records.ids, part.table[column], strict=True)
-    }
-    return np.array([marked[str(identity)] for identity in sorted_records.ids], dtype=np.bool_)
+    marked = dict(zip(part.records.ids, read_marks(part.table, column, "data"), strict=True))
+    return np.array([marked[identity] for identity in sorted_records.ids], dtype=np.bool_)
 
 
 def make_encoder(folder: str, cache_dir: Path, listener: Listener) -> OnnxEncoder:
@@ -326,6 +320,25 @@ def _resolve_asset(source: Any, cache_dir: Path | None) -> Any:
     if isinstance(source, str) and source.startswith("asset:"):
         return ensure_asset(source.removeprefix("asset:"), cache_dir)
     return source
+
+
+def divide(records: Records, key: str, source: str) -> Integers:
+    """The fold of each row, (n,).
+
+    Args:
+        records: the rows.
+        key: another key gives other folds.
+        source: what errors call the rows.
+
+    Raises:
+        DataError: all rows fall into one fold, so that there is none to learn from for any.
+    """
+    folds = assign_folds(records, N_FOLDS, key)
+    if len(np.unique(folds)) < 2:
+        found = f"too few different texts among the {len(folds)} training rows to learn from some and test on others"
+        hint = "give more rows, hold out fewer, or drop rows that repeat"
+        raise DataError(found, where=source, hint=hint)
+    return folds
 
 
 def group_records(records: Records) -> Records:
