@@ -130,6 +130,8 @@ def test_csv_values_keep_their_spelling(tmp_path):
     assert [row["count"] for row in rows] == [1, 2, -3]
     assert [row["long"] for row in rows] == ["12345678901234567890", "1", "2"]
     assert [row["gap"] for row in rows] == [3, None, None]
+    path.write_text('"review, or so";"stars, 1 to 5"\nfine, really;5\n')
+    assert load_table(path).to_list() == [{"review, or so": "fine, really", "stars, 1 to 5": 5}]
     path.write_text("review,stars\na,10\nb,9\nc,9\n")
     records = read_records(load_table(path), TextClassification(("review",), "stars"))
     assert records.label_names == ("9", "10")
@@ -260,6 +262,7 @@ def test_wrong_files(tmp_path):
     (tmp_path / "latin.csv").write_bytes("review,stars\nfine,1\ncaf\u00e9,2\n".encode("latin-1"))
     (tmp_path / "wide.csv").write_bytes("review,stars\na,1\n".encode("utf-16"))
     (tmp_path / "twice.csv").write_text("a,a\n1,2\n")
+    (tmp_path / "headless.csv").write_text("x" * 200_000 + "\n")
     (tmp_path / "ragged.csv").write_text("a,b\n1,2\n1,2,3\n")
     (tmp_path / "bad.jsonl").write_text('{"a": 1}\n{"a": \n')
     (tmp_path / "list.jsonl").write_text('{"a": 1}\n[1]\n')
@@ -281,6 +284,7 @@ def test_wrong_files(tmp_path):
         "latin.csv": "latin.csv: is not UTF-8: byte 0xe9 in line 3; save it as UTF-8",
         "wide.csv": "is not UTF-8: byte 0xff in line 1",
         "twice.csv": "column 'a' stands twice in the header",
+        "headless.csv": "has no header line (field larger than field limit",
         "ragged.csv": "is broken as CSV",
         "bad.jsonl": "bad.jsonl: line 2: is not JSON",
         "list.jsonl": "list.jsonl: line 2: found [1]",

@@ -229,6 +229,10 @@ def test_labels_keep_the_order_and_spelling_that_records_have() -> None:
     numbers = pa.table({"text": texts, "label": [10, 9, None, 10] * 10})
     report = lint_table(numbers, TextClassification(("text",), "label"))
     assert [(label.label, label.count) for label in report.labels] == [("9", 10), ("10", 20)]
+    words = pa.table({"text": texts, "label": ["b", "nan", " ", "a"] * 10})
+    report = lint_table(words, TextClassification(("text",), "label"))
+    assert [(label.label, label.count) for label in report.labels] == [("a", 10), ("b", 10)]
+    assert "missing-labels" in {finding.code for finding in report.findings}
     features = Features({"text": Value("string"), "label": ClassLabel(names=["z", "never", "a"])})
     named = Dataset.from_dict({"text": texts, "label": [2, 0, None, 2] * 10}, features=features)
     report = lint_table(named, TextClassification(("text",), "label"))

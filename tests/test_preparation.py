@@ -92,3 +92,12 @@ def test_a_sample_that_leaves_nothing_is_named(tmp_path: Path) -> None:
             read(data, sample=sample)
     with pytest.raises(DataError, match="one label only among the training rows"):
         read(data, sample={"where": {"label": "1"}})
+
+
+def test_held_out_rows_that_are_training_rows_are_counted(tmp_path: Path) -> None:
+    data = write_rows(tmp_path / "data.jsonl", TEXTS, LABELS)
+    clean = write_rows(tmp_path / "clean.jsonl", OTHERS, OTHER_LABELS)
+    leaked = write_rows(tmp_path / "leaked.jsonl", [*TEXTS[:3], *OTHERS], [*LABELS[:3], *OTHER_LABELS])
+    assert read(data, held_out=clean).notes == []
+    (note,) = read(data, held_out=leaked).notes
+    assert note.startswith("3 of 11 held-out texts are training rows, too")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from counterpoise.balance import MOST_VALUES
 from counterpoise.errors import DataError, JobError
-from counterpoise.records import UNLABELLED, ConceptColumns, Integers, Records
+from counterpoise.records import NO_LABEL, UNLABELLED, ConceptColumns, Integers, Records
 from counterpoise.tasks import TextClassification
 
 BATCH_ROWS = 2_000
@@ -207,7 +207,7 @@ def encode_labels(column: pa.ChunkedArray, name: str, label_names: tuple[str, ..
     """A label column as codes; labels that occur, in the order of their names, or of numbers.
 
     Args:
-        column: strings, whole numbers or truth values; null, NaN and "" are no label.
+        column: strings, whole numbers or truth values; null, NaN and what `records.NO_LABEL` lists are no label.
         name: of the column, for errors.
         label_names: names of the whole numbers, where the data set has them.
 
@@ -221,6 +221,7 @@ def encode_labels(column: pa.ChunkedArray, name: str, label_names: tuple[str, ..
         labels = encode_column(column, missing=None)
         if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
             labels = _order_numbers(labels)
+    labels = _drop_missing(labels)
     _check_labels(labels, name)
     return labels
 
@@ -315,6 +316,14 @@ def _keep_used(codes: Codes, names: tuple[str, ...]) -> Coded:
     lookup = np.full(len(names) + 1, UNLABELLED, dtype=np.int32)
     lookup[used] = np.arange(len(used))
     return Coded(lookup[codes], tuple(names[place] for place in used))
+
+
+def _drop_missing(coded: Coded) -> Coded:
+    """The labels without those that say that there is none, as they are read for a run."""
+    named = [place for place, value in enumerate(coded.values) if value.strip().lower() not in NO_LABEL]
+    lookup = np.full(len(coded.values) + 1, UNLABELLED, dtype=np.int32)
+    lookup[named] = np.arange(len(named))
+    return Coded(lookup[coded.codes], tuple(coded.values[place] for place in named))
 
 
 def _order_numbers(coded: Coded) -> Coded:

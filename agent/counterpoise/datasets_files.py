@@ -14,6 +14,7 @@ import gzip
 import io
 import itertools
 import json
+import re
 import shutil
 import tempfile
 import zlib
@@ -302,14 +303,19 @@ def _convert_numbers(table: pa.Table, numbers: dict[str, pa.DataType]) -> pa.Tab
 
 
 def read_header(path: Path, where: str) -> tuple[list[str], str]:
-    """Column names and delimiter: whichever of comma, semicolon and tab the first line has most."""
+    """Column names and delimiter: whichever of comma, semicolon and tab the first line has most, outside of quotes."""
     with io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", newline="") as file:
         first = next((line for line in file if line.strip()), "")
     if not first.strip():
         raise DataError("is empty", where=where, hint="name a file with a header line and rows")
-    with io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", newline="") as file:
-        delimiter = "\t" if ".tsv" in path.suffixes else max(",;\t", key=first.count)
-        header = next(row for row in csv.reader(file, delimiter=delimiter) if row)
+    try:
+        delimiter = "\t" if ".tsv" in path.suffixes else max(",;\t", key=re.sub('"[^"]*"?', "", first).count)
+        with io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", newline="") as file:
+            header = next(row for row in csv.reader(file, delimiter=delimiter) if row)
+    except csv.Error as error:
+        raise DataError(
+            f"has no header line ({error})", where=where, hint="name the columns there"
+        ) from error
     _refuse_twins(header, where)
     return header, delimiter
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from counterpoise.configuration import suggest
 from counterpoise.datasets_sources import load_table
 from counterpoise.errors import DataError
-from counterpoise.records import UNLABELLED, Integers, Objects, Records
+from counterpoise.records import NO_LABEL, UNLABELLED, Integers, Objects, Records
 from counterpoise.splits import sample_by_rank
 from counterpoise.tasks import TextClassification
 
@@ -46,7 +46,6 @@ __all__ = [
 ADDED_COLUMNS = ("concepts", "split_role", "weight", "provenance")
 """Names of the columns that a result has besides the user's."""
 
-_MISSING_LABELS = frozenset({"", "nan", "null", "<na>"})
 _MARKS = frozenset({"1", "1.0", "true", "yes", "y", "x", "checked"})
 _BATCH_ROWS = 10_000
 
@@ -385,9 +384,7 @@ def _read_as_text(table: Dataset, name: str, source: str) -> Objects:
 def read_labels(table: Dataset, name: str, source: str) -> Objects:
     """The labels as text, None where one is missing."""
     values = _read_as_text(table, name, source)
-    values[np.fromiter((value.strip().lower() in _MISSING_LABELS for value in values), bool, len(values))] = (
-        None
-    )
+    values[np.fromiter((value.strip().lower() in NO_LABEL for value in values), bool, len(values))] = None
     return values
 
 

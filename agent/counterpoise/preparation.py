@@ -152,6 +152,7 @@ def read_parts(job: Job) -> _Parts:
         held_table = load_table(_resolve_asset(job.held_out, cache_dir), task=task)
         held_out = Part(held_table, read_records(held_table, task, records.label_names, source=held_out_name))
         notes += list_warnings(held_out.records, _cut_folder(held_out_name))
+        notes += _note_shared(train.records, held_out.records)
     if pool is None and job.pool is not None:
         pool_table = load_table(_resolve_asset(job.pool, cache_dir), task=task)
         pool = Part(
@@ -314,6 +315,18 @@ def make_encoder(folder: str, cache_dir: Path, listener: Listener) -> OnnxEncode
 def _cut_folder(name: str) -> str:
     """A source as notes call it: they stand in the report and the data card, which others read."""
     return name.rsplit("/", 1)[-1]
+
+
+def _note_shared(train: Records, held_out: Records) -> list[str]:
+    """A sentence on held-out rows whose text is a training row, too, which a model may be shown as such."""
+    known = set(train.texts)
+    n_shared = sum(text in known for text in held_out.texts)
+    if not n_shared:
+        return []
+    return [
+        f"{n_shared} of {len(held_out)} held-out texts are training rows, too, so what is measured on them flatters: "
+        "`counterpoise check --held-out` finds them"
+    ]
 
 
 def _resolve_asset(source: Any, cache_dir: Path | None) -> Any:
