@@ -199,12 +199,14 @@ def read_gold(path: Path, records: Records, questions: Sequence[str], key: str) 
         JobError: the file cannot be read.
         DataError: an answer that cannot be read, or no row that the data has.
     """
-    csv.field_size_limit(_LONGEST_CELL)  # a text may be a whole book
+    before = csv.field_size_limit(_LONGEST_CELL)  # a text may be a whole book; the limit is the whole process's
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             lines = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise JobError(f"cannot be read ({error})", where=f"gold: {path}", hint="name a CSV file") from error
+    finally:
+        csv.field_size_limit(before)
     columns = set(lines[0]) if lines else set()
     if not columns & {ID, TEXT}:
         hint = "write one with: counterpoise label DATA --ask 40"
