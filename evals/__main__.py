@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 
@@ -13,8 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from evals import readme_tables, suite
-from evals.common import MissingDataError, MissingPackageError, Result, Settings, start_vllm
+from evals.common import MissingDataError, MissingPackageError, Result, Settings
 from evals.tables import read_results, render_markdown
+from evals.vllm_on_cpu import VllmOnCpu
 
 EVALS = {
     "concept_bias": "concepts that stand for a label: what the simple ways, injections, a pool and the agent do",
@@ -97,8 +97,9 @@ def _run_all(given: argparse.Namespace) -> int:
     folder = given.out or Path("evals-quick" if given.quick else "evals-results")
     options += [] if given.quick else ["--lines", str(folder)]
     n_at_once = given.jobs or (3 if given.engine == "vllm" else 2)
-    with start_vllm() if given.engine == "vllm" else nullcontext(given.engine) as engine:
-        n_failed = suite.run_all(list(EVALS), options, folder, max(1, n_at_once), engine)
+    with VllmOnCpu() as server:
+        find_engine = server.find_url if given.engine == "vllm" else lambda: given.engine
+        n_failed = suite.run_all(list(EVALS), options, folder, max(1, n_at_once), find_engine)
     for name in EVALS:
         if (folder / f"{name}.jsonl").is_file():
             print("\n".join([f"## {name}", "", *render_markdown(read_results(folder / f"{name}.jsonl"))]))

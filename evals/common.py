@@ -19,24 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counterpoise.assets import find_cache_dir
+from evals.vllm_on_cpu import KEY, VllmOnCpu
 
 if TYPE_CHECKING:
     from counterpoise.llm import ChatClient
 
 Floats = NDArray[np.float64]
 
-KEY = "COUNTERPOISE_EVAL_KEY"
-"""Variable with the key of the server that `--engine` names."""
-
 EMBEDDED_KEY = "COUNTERPOISE_EMBEDDED_KEY"
-
-VLLM_OPTIONS = ("--max-model-len", "2048", "--max-num-seqs", "64")
-VLLM_VARIABLES = {
-    "OMP_NUM_THREADS": "1",  # evaluations have the other core; threads that wait for each other lose what they gain
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    "VLLM_CPU_KVCACHE_SPACE": "2",
-    "HF_HUB_OFFLINE": "1",
-}
 
 
 class MissingDataError(Exception):
@@ -163,30 +153,9 @@ def open_engine(engine: str) -> Iterator[dict[str, Any]]:
                 "concurrency": N_SLOTS,
             }
         return
-    with start_vllm() if engine == "vllm" else contextlib.nullcontext(engine) as url:
+    with VllmOnCpu() as server:
+        url = server.find_url() if engine == "vllm" else engine
         yield {"engine": "server", "url": url, **({"api_key_env": KEY} if KEY in os.environ else {})}
-
-
-@contextlib.contextmanager
-def start_vllm() -> Iterator[str]:
-    """Start vLLM on a core with the weights of the embedded model; gives its URL, its key is in `KEY`."""
-    from counterpoise.llm.vllm_server import VllmServer
-    from tests.vllm_environment import build_environment, build_weights
-
-    python = build_environment()
-    weights = str(build_weights(python))
-    log = find_cache_dir() / "evals" / "vllm.log"
-    server = VllmServer(weights, log=log, python=str(python), arguments=VLLM_OPTIONS)
-    kept = dict(os.environ)
-    os.environ.update(VLLM_VARIABLES)
-    try:
-        server.start()
-        os.environ.clear()
-        os.environ.update(kept)
-        os.environ[KEY] = server.api_key
-        yield server.url
-    finally:
-        server.stop()
 
 
 @contextlib.asynccontextmanager

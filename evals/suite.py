@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic
@@ -40,7 +40,11 @@ ON_EMBEDDED = ("counterfactual_quality", "judges", "false_negatives")
 
 
 def run_all(
-    names: Sequence[str], options: Sequence[str], folder: Path, n_at_once: int = 1, engine: str = "embedded"
+    names: Sequence[str],
+    options: Sequence[str],
+    folder: Path,
+    n_at_once: int = 1,
+    find_engine: Callable[[], str] = lambda: "embedded",
 ) -> int:
     """Run the evaluations that have no results in `folder` yet.
 
@@ -49,7 +53,8 @@ def run_all(
         options: further words of the command line: `--data DIR`, `--quick`, ...
         folder: where the results go.
         n_at_once: evaluations at a time.
-        engine: `embedded`, or the URL of a server.
+        find_engine: gives `embedded`, or the URL of a server; asked before each evaluation, so that one that has ended
+            is started again.
 
     Returns:
         Number of evaluations that failed or had no data.
@@ -64,7 +69,7 @@ def run_all(
     one_core = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
     def run(name: str, variables: Mapping[str, str]) -> bool:
-        served_by = "embedded" if name in ON_EMBEDDED else engine
+        served_by = "embedded" if name in ON_EMBEDDED else find_engine()
         return _run_one(name, [*options, "--engine", served_by], folder, variables)
 
     with ThreadPoolExecutor(n_at_once) as pool:

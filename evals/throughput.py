@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from evals import counting_server
-from evals.common import KEY, Result, Settings, open_engine
+from evals.common import Result, Settings, open_engine
+from evals.vllm_on_cpu import KEY
 
 ARMS = ("bare_loop", "raw_aiohttp", "counterpoise")
 SCHEMA = {

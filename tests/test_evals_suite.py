@@ -11,6 +11,7 @@ import pytest
 
 from evals import common, readme_tables, suite
 from evals.__main__ import EVALS, main
+from evals.vllm_on_cpu import KEY
 
 
 def write_line(folder: Path, name: str, **fields: object) -> None:
@@ -65,7 +66,7 @@ def test_one_server_is_for_all_but_those_about_the_embedded_engine(
         return subprocess.CompletedProcess(command, 0)
 
     monkeypatch.setattr("evals.suite.subprocess.run", run)
-    suite.run_all(["judges", "minority_text", "throughput"], [], tmp_path, 2, "http://127.0.0.1:9/v1")
+    suite.run_all(["judges", "minority_text", "throughput"], [], tmp_path, 2, lambda: "http://127.0.0.1:9/v1")
     assert asked == {
         "judges": "embedded",
         "minority_text": "http://127.0.0.1:9/v1",
@@ -74,17 +75,20 @@ def test_one_server_is_for_all_but_those_about_the_embedded_engine(
 
 
 def test_the_key_of_a_server_is_named_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(common.KEY, raising=False)
+    monkeypatch.delenv(KEY, raising=False)
     with common.open_engine("http://127.0.0.1:9/v1") as llm:
         assert llm == {"engine": "server", "url": "http://127.0.0.1:9/v1"}
-    monkeypatch.setenv(common.KEY, "secret")
+    monkeypatch.setenv(KEY, "secret")
     with common.open_engine("http://127.0.0.1:9/v1") as llm:
-        assert llm["api_key_env"] == common.KEY
+        assert llm["api_key_env"] == KEY
 
 
 def test_an_evaluation_without_its_data_leaves_no_results(tmp_path: Path) -> None:
     n_failed = suite.run_all(
-        ["minority_text"], ["--data", str(tmp_path / "none")], tmp_path, engine="http://127.0.0.1:9"
+        ["minority_text"],
+        ["--data", str(tmp_path / "none")],
+        tmp_path,
+        find_engine=lambda: "http://127.0.0.1:9",
     )
     assert n_failed == 1
     assert not (tmp_path / "minority_text.jsonl").exists()

@@ -22,6 +22,7 @@ from counterpoise.llm import ChatRequest
 from counterpoise.llm.managed_engine import ManagedEngine
 from counterpoise.llm.vllm_log import explain_log
 from counterpoise.llm.vllm_server import VllmServer, find_slots, name_model
+from evals import vllm_on_cpu
 from tests.made_up_vllm import make_environment
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="vLLM runs on Linux")
@@ -291,3 +292,26 @@ def test_a_model_has_another_name_where_other_replies_are_to_be_expected(tmp_pat
     (tmp_path / "weights.safetensors").write_bytes(b"2" * 100)
     assert one.startswith(f"{tmp_path.name}@") and one != name_model(str(tmp_path))
     assert find_slots(["--max-num-seqs", "64"]) == find_slots(["--max_num_seqs=64"]) == 64
+
+
+def test_a_server_for_evaluations_that_has_ended_is_started_again_in_its_own_surroundings(
+    tmp_path: Path, families: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vllm_on_cpu, "_make_server", lambda: make_server(tmp_path))
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.delenv(vllm_on_cpu.KEY, raising=False)
+    with vllm_on_cpu.VllmOnCpu() as server:
+        first = server.find_url()
+        key = os.environ[vllm_on_cpu.KEY]
+        (pid, *_) = wait_for_family(families)
+        assert psutil.Process(pid).environ()["OMP_NUM_THREADS"] == "1"
+        assert (os.environ["OMP_NUM_THREADS"], "HF_HUB_OFFLINE" in os.environ) == ("7", False)
+        assert server.find_url() == first
+        os.kill(pid, signal.SIGKILL)
+        while is_running(pid):
+            time.sleep(0.02)
+        wait_for_end(families)
+        server.find_url()
+        assert os.environ[vllm_on_cpu.KEY] != key and len(list_family(families)) == 6
+    wait_for_end(families)

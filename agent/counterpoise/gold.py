@@ -199,7 +199,9 @@ def read_gold(path: Path, records: Records, questions: Sequence[str], key: str) 
         JobError: the file cannot be read.
         DataError: an answer that cannot be read, or no row that the data has.
     """
-    before = csv.field_size_limit(_LONGEST_CELL)  # a text may be a whole book; the limit is the whole process's
+    before = csv.field_size_limit(
+        _LONGEST_CELL
+    )  # a text may be a whole book; the limit is the whole process's
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             lines = list(csv.DictReader(file))
