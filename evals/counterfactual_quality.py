@@ -239,7 +239,7 @@ def _list_sources(reviews: Reviews, most: int) -> list[Case]:
 
 def edit_by_model(reviews: Reviews, encoder: Encoder, settings: Settings) -> list[Case]:
     """Edits and injections by the model of `--engine`, made by the product's generators."""
-    n = 8 if settings.quick else _SIZES["embedded"]
+    n = 3 if settings.quick else _SIZES["embedded"]
     sources = _list_sources(reviews, n)
     injections = {case.source: case for case in reviews.cases if case.kind is Kind.CONCEPT_INJECTION}
     texts = sorted(injections)

@@ -131,7 +131,8 @@ def run(settings: Settings) -> Iterator[Result]:
         yield from report_free(train, test, gold)
     if not settings.only or "llm" in settings.only:
         with open_engine(settings.engine) as llm:
-            asked = asyncio.run(_ask_model(llm, train, test, gold, cache_dir))
+            n_texts = 15 if settings.quick else _TEXTS_FOR_MODEL
+            asked = asyncio.run(_ask_model(llm, train, test, gold, cache_dir, n_texts))
         yield from report_model(test, *asked[:3])
         yield from report_forced(train, test, gold, asked[1], asked[3])
 
@@ -332,7 +333,12 @@ def _choose(
 
 
 async def _ask_model(
-    llm: Mapping[str, Any], train: Split, test: Split, gold: Mapping[int, Mapping[str, Gold]], cache_dir: Any
+    llm: Mapping[str, Any],
+    train: Split,
+    test: Split,
+    gold: Mapping[int, Mapping[str, Gold]],
+    cache_dir: Any,
+    n_texts: int,
 ) -> tuple[dict[int, Pilot], dict[str, Floats], list[float], dict[tuple[int, str], Floats]]:
     """The pilots, the answers about a sample of test texts, what each pilot cost, the answers about training rows."""
     pilots, tokens, said = {}, [], {}
@@ -351,7 +357,7 @@ async def _ask_model(
         async with open_chat(store, None) as chat:
             for concept, meaning in CONCEPTS.items():
                 known = np.flatnonzero(test.truth[concept] >= 0)
-                rows = known[sample_by_rank(test.records.ids[known], _TEXTS_FOR_MODEL, "judges")]
+                rows = known[sample_by_rank(test.records.ids[known], n_texts, "judges")]
                 scorer = make_concept_scorer(chat, concept, meaning)
                 judged[concept][rows] = await scorer.score(test.records.take(rows))
                 for seed, answers in gold.items():
