@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from counterpoise.errors import CounterpoiseError
 from evals import readme_tables, suite
 from evals.common import MissingDataError, MissingPackageError, Result, Settings
 from evals.tables import read_results, render_markdown
@@ -84,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
                 print(result.as_line(), flush=True)
         else:
             show(run(settings))
-    except (MissingDataError, MissingPackageError) as error:
+    except (MissingDataError, MissingPackageError, CounterpoiseError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

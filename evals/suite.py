@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic
 
+from counterpoise.errors import CounterpoiseError
 from evals.tables import read_results, render_markdown
 
 RESULTS = Path(__file__).parent / "results"
@@ -35,8 +36,8 @@ ALONE = ("mining", "throughput", "startup", "scaling")
 READERS = ("gap_means", "forecast")
 """Those that read the lines of another evaluation."""
 
-ON_EMBEDDED = ("counterfactual_quality", "judges", "false_negatives")
-"""What they show is the embedded engine itself, whatever the others are served by."""
+SERVED = ("minority_text", "in_context", "budget_curve", "peers", "throughput")
+"""Those that ask the server of `--engine`; the others ask no model, or show what the embedded one is worth."""
 
 
 def run_all(
@@ -53,8 +54,8 @@ def run_all(
         options: further words of the command line: `--data DIR`, `--quick`, ...
         folder: where the results go.
         n_at_once: evaluations at a time.
-        find_engine: gives `embedded`, or the URL of a server; asked before each evaluation, so that one that has ended
-            is started again.
+        find_engine: gives `embedded`, or the URL of a server; asked before each evaluation that needs it, so that one
+            that has ended is started again.
 
     Returns:
         Number of evaluations that failed or had no data.
@@ -69,7 +70,11 @@ def run_all(
     one_core = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
     def run(name: str, variables: Mapping[str, str]) -> bool:
-        served_by = "embedded" if name in ON_EMBEDDED else find_engine()
+        try:
+            served_by = find_engine() if name in SERVED else "embedded"
+        except CounterpoiseError as error:
+            print(f"{name}: {error}", file=sys.stderr, flush=True)
+            return False
         return _run_one(name, [*options, "--engine", served_by], folder, variables)
 
     with ThreadPoolExecutor(n_at_once) as pool:

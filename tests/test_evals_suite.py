@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from counterpoise.errors import ServerError
 from evals import common, readme_tables, suite
 from evals.__main__ import EVALS, main
 from evals.vllm_on_cpu import KEY
@@ -72,6 +73,22 @@ def test_one_server_is_for_all_but_those_about_the_embedded_engine(
         "minority_text": "http://127.0.0.1:9/v1",
         "throughput": "http://127.0.0.1:9/v1",
     }
+
+
+def test_a_server_is_started_only_for_those_that_ask_it_and_its_failure_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(command: list[str], **keys: Any) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.CompletedProcess(command, 0)
+
+    def fail() -> str:
+        raise ServerError("it does not start")
+
+    monkeypatch.setattr("evals.suite.subprocess.run", run)
+    assert suite.run_all(["startup", "label_noise"], [], tmp_path, 2, fail) == 0
+    assert suite.run_all(["peers", "judges"], [], tmp_path, 2, fail) == 1
+    assert "peers: it does not start\n" in capsys.readouterr().err
+    assert sorted(path.stem for path in tmp_path.glob("*.jsonl")) == ["judges", "label_noise", "startup"]
 
 
 def test_the_key_of_a_server_is_named_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -443,9 +443,8 @@ def _convert_column(column: pa.ChunkedArray, feature: Any, target: Any, name: st
                 ]
             return [None if value is None else _to_value(str(value), target) for value in names]
         if _is_text(column.type) and not _is_text(kind):
-            column = pc.if_else(
-                pc.equal(column, ""), None, column
-            )  # what a CSV file has where a number is missing
+            # What a CSV file has where a number is missing.
+            column = pc.if_else(pc.equal(column, ""), None, column)
         return column.cast(kind)
     except (pa.ArrowException, ValueError) as error:
         hint = f"write it as in the training rows: {getattr(target, 'dtype', target)}"

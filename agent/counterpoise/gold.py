@@ -23,8 +23,8 @@ AUDIT, TRAINING = "audit", "training"
 ID, ASK, TEXT, LABEL = "id", "ask", "text", "label"
 
 _YES = frozenset({"yes", "y", "1", "true", "present"})
-_LONGEST_CELL = 2**31 - 1
 _NO = frozenset({"no", "n", "0", "false", "absent"})
+_LONGEST_CELL = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,9 +199,8 @@ def read_gold(path: Path, records: Records, questions: Sequence[str], key: str) 
         JobError: the file cannot be read.
         DataError: an answer that cannot be read, or no row that the data has.
     """
-    before = csv.field_size_limit(
-        _LONGEST_CELL
-    )  # a text may be a whole book; the limit is the whole process's
+    # A text may be a whole book; the limit is the whole process's.
+    before = csv.field_size_limit(_LONGEST_CELL)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             lines = list(csv.DictReader(file))
