@@ -48,6 +48,9 @@ from evals.scripted_judges import FIRST, PERFECT, SECOND, Rates, make_judge
 N_CANDIDATES = 30
 GOLD_SHARE = 0.10
 N_SEEDS = 5
+QUICK = (40, 200)
+"""Queries and passages of a collection with `--quick`."""
+QUICK_MODEL_ROWS = 2
 N_MODEL_NEGATIVES = 3
 """Negatives of an instance that a real model reads; its audit needs the positives most of all."""
 
@@ -104,11 +107,28 @@ def encode(texts: Sequence[str]) -> Floats:
     return np.asarray(encoder.encode(texts), dtype=np.float32)
 
 
-def load_collection(folder: Path, name: str) -> Collection:
-    """A collection, or the one clear line that it is absent."""
-    if not (folder / name).is_dir():
-        raise MissingDataError(f"data set absent: {folder / name}; name the folder that has it with --data")
-    return read_beir(folder / name)
+def load_collection(settings: Settings, name: str) -> Collection:
+    """A collection, with `quick` a small part of it, or the one clear line that it is absent."""
+    folder = settings.data / name
+    if not folder.is_dir():
+        raise MissingDataError(f"data set absent: {folder}; name the folder that has it with --data")
+    collection = read_beir(folder)
+    return cut(collection, *QUICK) if settings.quick else collection
+
+
+def cut(collection: Collection, n_queries: int, n_passages: int) -> Collection:
+    """Some of the judged queries, what is judged for them, and further passages up to `n_passages`."""
+    names = [name for name in collection.queries if name in collection.qrels]
+    kept = [names[int(place)] for place in keyed_rank(names, "quick")[:n_queries]]
+    judged = dict.fromkeys(
+        name for query in kept for name in collection.qrels[query] if name in collection.corpus
+    )
+    passages = list(dict.fromkeys([*judged, *collection.corpus]))[: max(n_passages, len(judged))]
+    return Collection(
+        corpus={name: collection.corpus[name] for name in passages},
+        queries={name: collection.queries[name] for name in kept},
+        qrels={name: collection.qrels[name] for name in kept},
+    )
 
 
 @dataclass(frozen=True)
@@ -198,7 +218,7 @@ def is_repeat(decision: Decision) -> bool:
 
 def run_cranfield(settings: Settings) -> Iterator[Result]:
     """Measured, computed and estimated precision and recall."""
-    collection = load_collection(settings.data, "cranfield")
+    collection = load_collection(settings, "cranfield")
     corpus = [passage for passage in collection.corpus.values() if passage.full_text]
     queries = [query for query in collection.queries.values() if query.id in collection.qrels]
     vectors = {
@@ -315,6 +335,7 @@ def run_fiqa(settings: Settings) -> Iterator[Result]:
 def run_model(settings: Settings) -> Iterator[Result]:
     """How much a model relabels after its audit; the sentence says why."""
     rows = read_jsonl(find_file(settings.data / "rlhn_sample", "fiqa.jsonl.gz"))
+    rows = rows[:QUICK_MODEL_ROWS] if settings.quick else rows
 
     def read(passages: Sequence[Mapping[str, str]]) -> tuple[Passage, ...]:
         return tuple(Passage(one["id"], one["text"], one["title"]) for one in passages)

@@ -143,7 +143,7 @@ class Draw:
 def run_scifact(settings: Settings) -> Iterator[Result]:
     """Both retrievers, or with `--only adapter` (or `minilm`) one; with `quick` the adapter."""
     need_packages("torch", "sentence_transformers")
-    data = load_set(load_collection(settings.data, "scifact"))
+    data = load_set(load_collection(settings, "scifact"))
     kinds = [kind for kind in N_SEEDS if kind in settings.only] or list(N_SEEDS)[
         : 1 if settings.quick else None
     ]
@@ -161,7 +161,7 @@ def run_scifact(settings: Settings) -> Iterator[Result]:
 
 def run_cranfield_training(settings: Settings) -> Iterator[Result]:
     """The adapter where what was hidden are other documents, as mining finds them, and no copies of the known one."""
-    collection = load_collection(settings.data, "cranfield")
+    collection = load_collection(settings, "cranfield")
     data = load_cranfield(collection)
     n_seeds = settings.seeds or (2 if settings.quick else N_SEEDS["adapter"])
     draws = [make_cranfield_arms(data, collection, seed) for seed in range(n_seeds)]
@@ -172,7 +172,7 @@ def run_cranfield_training(settings: Settings) -> Iterator[Result]:
 
 def run_other_draws(settings: Settings) -> Iterator[Result]:
     """The adapter, all planted, on draws that had no part in making the rules; the arms that matter for the target."""
-    data = load_set(load_collection(settings.data, "scifact"))
+    data = load_set(load_collection(settings, "scifact"))
     seeds = OTHER_DRAWS[: settings.seeds or (2 if settings.quick else None)]
     draws = []
     for seed in seeds:
@@ -188,7 +188,7 @@ def run_break_even(settings: Settings) -> Iterator[Result]:
 
     What the product asks of precision (`min_precision`) was set by it, on draws that are no others' here.
     """
-    collection = load_collection(settings.data, "cranfield")
+    collection = load_collection(settings, "cranfield")
     data = load_cranfield(collection)
     seeds = BREAK_EVEN_DRAWS[: settings.seeds or (2 if settings.quick else None)]
     draws = {seed: plant_cranfield_training(data, collection, seed) for seed in seeds}
@@ -229,7 +229,7 @@ def run_break_even(settings: Settings) -> Iterator[Result]:
 
 def run_why(settings: Settings) -> Iterator[Result]:
     """What it is in relabelling that costs: clean data with one thing added, the adapter, all planted."""
-    data = load_set(load_collection(settings.data, "scifact"))
+    data = load_set(load_collection(settings, "scifact"))
     n_seeds = settings.seeds or (2 if settings.quick else N_SEEDS["adapter"] // 2)
     draws = [take_apart(make_arms(data, seed, 1.0)) for seed in range(n_seeds)]
     for rows in ROWS["adapter"]:

@@ -55,7 +55,7 @@ def run_all(
         folder: where the results go.
         n_at_once: evaluations at a time.
         find_engine: gives `embedded`, or the URL of a server; asked before each evaluation that needs it, so that one
-            that has ended is started again.
+            that has ended is started again, and after one that failed, which runs once more where the URL has changed.
 
     Returns:
         Number of evaluations that failed or had no data.
@@ -72,10 +72,15 @@ def run_all(
     def run(name: str, variables: Mapping[str, str]) -> bool:
         try:
             served_by = find_engine() if name in SERVED else "embedded"
+            if _run_one(name, [*options, "--engine", served_by], folder, variables):
+                return True
+            if name not in SERVED or find_engine() == served_by:
+                return False
+            # Its server had ended and is there again at another address; replies are kept, so little is lost.
+            return _run_one(name, [*options, "--engine", find_engine()], folder, variables)
         except CounterpoiseError as error:
             print(f"{name}: {error}", file=sys.stderr, flush=True)
             return False
-        return _run_one(name, [*options, "--engine", served_by], folder, variables)
 
     with ThreadPoolExecutor(n_at_once) as pool:
         done = list(pool.map(lambda name: run(name, one_core if n_at_once > 1 else {}), beside))

@@ -111,6 +111,13 @@ def test_an_evaluation_without_its_data_leaves_no_results(tmp_path: Path) -> Non
     assert not (tmp_path / "minority_text.jsonl").exists()
 
 
+def test_an_evaluation_whose_server_ended_runs_once_more(tmp_path: Path) -> None:
+    urls = iter(["http://127.0.0.1:9", "http://127.0.0.1:10", "http://127.0.0.1:10", "http://127.0.0.1:10"])
+    options = ["--data", str(tmp_path / "none")]
+    assert suite.run_all(["minority_text"], options, tmp_path, find_engine=lambda: next(urls)) == 1
+    assert (tmp_path / "seconds.txt").read_text().count("minority_text: failed") == 2
+
+
 def test_an_extra_that_is_absent_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
