@@ -122,7 +122,7 @@ def stack_marks(first: Marks, second: Marks) -> Marks:
 
 
 def write(
-    train: Texts, draw: Draw, encoder: Encoder, seed: int, llm: Mapping[str, Any]
+    train: Texts, draw: Draw, encoder: Encoder, seed: int, llm: Mapping[str, Any], budget: str
 ) -> tuple[Texts, Floats, Marks]:
     """The data set that the agent makes of a draw, through the public API, with its weights and marks."""
     import counterpoise
@@ -141,7 +141,7 @@ def write(
                 labels=dict(LABELS),
                 concepts=dict(CONCEPTS),
                 llm=dict(llm),
-                budget="60k",
+                budget=budget,
                 seed=seed,
                 output=str(Path(folder) / "run"),
             )

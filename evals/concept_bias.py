@@ -70,6 +70,10 @@ from evals.minority_text import open_encoder
 
 N_BAGS = 10
 N_RESAMPLES = 400
+N_WRITTEN = 5
+"""Draws of the part in which a model writes."""
+BUDGET, QUICK_BUDGET = "60k", "2k"
+"""Tokens of each of them."""
 QUICK = (2500, 600)
 """Training and test texts of the small version."""
 
@@ -167,18 +171,21 @@ def keep(name: str, train: Texts, marks: Marks, compute: Any) -> dict[str, Right
 
 
 def run(settings: Settings) -> Iterator[Result]:
-    """The settings, or those named with `--only`; `generate` is the thin one with the model of `--engine`."""
+    """The settings, or those named; `generate`, the thin one with the model of `--engine`, has fewer draws."""
     encoder = open_encoder()
     most = QUICK if settings.quick else (None, None)
     train = load_texts(settings.data, ["train_inclusive"], encoder, most[0])
     test = load_texts(settings.data, ["dev", "test"], encoder, most[1])
     n_seeds = settings.seeds or (2 if settings.quick else 20)
-    parts = settings.only or ("wide", "thin", "thin_gold")
+    parts = settings.only or ("wide", "thin", "thin_gold", "generate")
     if "wide" in parts:
         yield from run_wide(None if settings.quick else settings.data, train, test, encoder, n_seeds)
     for part in ("thin", "thin_gold", "generate"):
         if part in parts:
-            yield from run_thin(part, train, test, encoder, n_seeds, settings)
+            n_draws = (
+                n_seeds if part != "generate" else settings.seeds or (1 if settings.quick else N_WRITTEN)
+            )
+            yield from run_thin(part, train, test, encoder, n_draws, settings)
 
 
 def run_wide(
@@ -294,7 +301,8 @@ def run_thin(
             }
             print(f"{part}: draw {seed + 1} of {n_seeds}, adopted {said}", file=sys.stderr, flush=True)
             if llm:
-                texts, weights, written_marks = write(train, draw, encoder, seed, llm)
+                budget = QUICK_BUDGET if settings.quick else BUDGET
+                texts, weights, written_marks = write(train, draw, encoder, seed, llm, budget)
                 for student, bench in benches.items():
                     for arm, right in run_written(
                         bench, texts, weights, written_marks, len(own), seed

@@ -27,7 +27,7 @@ PAGE = Path(__file__).parent / "RESULTS.md"
 LONGEST_OPEN = 40
 """Lines of tables that are shown without a fold."""
 
-LONGEST = ("minority_text", "fine_tuned", "in_context", "false_negatives", "concept_bias")
+LONGEST = ("minority_text", "fine_tuned", "in_context", "false_negatives", "concept_bias", "judges")
 """Started first, so that none of them is left over when everything else has ended."""
 
 ALONE = ("mining", "throughput", "startup", "scaling")
@@ -36,7 +36,7 @@ ALONE = ("mining", "throughput", "startup", "scaling")
 READERS = ("gap_means", "forecast")
 """Those that read the lines of another evaluation."""
 
-SERVED = ("minority_text", "in_context", "budget_curve", "peers", "throughput")
+SERVED = ("minority_text", "in_context", "concept_bias", "budget_curve", "peers", "throughput")
 """Those that ask the server of `--engine`; the others ask no model, or show what the embedded one is worth."""
 
 

@@ -16,6 +16,8 @@ from counterpoise.balance import wilson_interval
 from evals.common import Result, Settings, find_file, interval, read_csv, read_jsonl, resample_means
 
 K = 30
+QUICK = (40, 300)
+"""Queries and passages with `--quick`."""
 
 
 def run(settings: Settings) -> Iterator[Result]:
@@ -24,6 +26,12 @@ def run(settings: Settings) -> Iterator[Result]:
     corpus = read_jsonl(find_file(folder, "corpus.jsonl.gz"))
     queries = read_jsonl(find_file(folder, "queries.jsonl.gz"))
     judged = read_csv(find_file(folder, "qrels.csv.gz"))
+    if settings.quick:
+        queries = queries[: QUICK[0]]
+        asked = {row["_id"] for row in queries}
+        judged = [row for row in judged if row["query_id"] in asked]
+        wanted = {row["doc_id"] for row in judged}
+        corpus = sorted(corpus, key=lambda row: row["_id"] not in wanted)[: max(QUICK[1], len(wanted))]
     place = {row["_id"]: number for number, row in enumerate(corpus)}
     texts = [f"{row['title']} {row['text']}".strip() for row in corpus]
     found = rank_all(texts, [row["text"] for row in queries])

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
 import counterpoise
@@ -199,6 +200,17 @@ def test_the_sampler_keeps_the_contract_of_imbalanced_learn(place: Place) -> Non
     assert len(set(weights[:n][bad])) == 1 and weights[:n][bad][0] > 1 == weights[:n][~bad][0]
     assert (weights[n:] <= 1).all()
     assert sampler.run_.dataset["held_out"].num_rows > 0
+
+
+def test_the_sampler_is_cloned_and_set_as_scikit_learn_does() -> None:
+    labels = {"0": "bad", "1": "good"}
+    sampler = CounterpoiseSampler(budget="9k", labels=labels)
+    copy = clone(sampler)
+    assert copy is not sampler and copy.get_params() == sampler.get_params()
+    assert copy.get_params()["labels"] == labels
+    assert copy.set_params(budget=5, name="other") is copy
+    assert copy.get_params() == {"model": "embedded", "budget": 5, "labels": labels, "name": "other"}
+    assert sampler.budget == "9k"
 
 
 def test_the_sampler_refuses_texts_without_labels() -> None:

@@ -88,6 +88,13 @@ def test_a_gold_file_of_the_users_is_split_by_hash_and_matched_by_text(tmp_path:
         read_gold(path, RECORDS, ["label"], "key")
 
 
+def test_answers_that_contradict_each_other_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "gold.csv"
+    path.write_text(f'text,food\n"{TEXTS[0]}",yes\n"{TEXTS[1]}",no\n"{TEXTS[0]}",no\n', encoding="utf-8")
+    with pytest.raises(DataError, match="line 4: found 'no' under 'food', and another answer stands above"):
+        read_gold(path, RECORDS, ["food"], "key")
+
+
 def test_lines_without_an_id_do_not_answer_for_a_record_without_a_text(tmp_path: Path) -> None:
     texts = RECORDS.texts.copy()
     texts[7] = ""

@@ -12,6 +12,7 @@ from datasets import Dataset
 from scipy.stats import binom
 
 from counterpoise import cli
+from counterpoise.errors import DataError
 from counterpoise.label_errors import find_label_errors
 from counterpoise.patches import LabelOutcome, read_patch
 from counterpoise.records import Floats, Integers, Records
@@ -327,3 +328,12 @@ def test_a_line_of_the_gold_file_is_one_draw_however_many_rows_repeat_it() -> No
     assert found.decisions.promise is not None and found.decisions.promise.n_gold == 50
     (changed,) = (one for one in found.patch.changes if one.reason == "the label is known")
     assert (changed.text, changed.before, changed.after) == (texts[0], "bad", "good")
+
+
+@pytest.mark.assets
+def test_gold_that_contradicts_itself_is_named() -> None:
+    texts = [f"{WORDS[n % 34]} {WORDS[n * 7 % 33]} {('lovely', 'dull')[n % 2]} day {n}" for n in range(80)]
+    data = Dataset.from_dict({"text": texts, "label": [("good", "bad")[n % 2] for n in range(80)]})
+    gold = Dataset.from_dict({"text": [texts[0], texts[1], texts[0]], "label": ["good", "bad", "bad"]})
+    with pytest.raises(DataError, match="two labels, 'good' and 'bad', for the text"):
+        find_label_errors(data, "text", "label", gold=gold)

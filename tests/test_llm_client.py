@@ -226,6 +226,7 @@ async def test_one_bad_completion_does_not_take_the_others_along() -> None:
     ("script", "n_sent", "status"),
     [
         (["status:500", "status:429", "truncate", "invalid", "disconnect", ""], 6, None),
+        (["status:504", "status:502", ""], 3, None),
         (["status:503"] * 3, 3, 503),
         (["status:400", ""], 1, 400),
         (["status:422", ""], 1, 422),
@@ -243,9 +244,15 @@ async def test_only_what_may_help_is_tried_again(script: list[str], n_sent: int,
                 assert caught.value.status == status
         assert server.n_requests == n_sent
         assert len(told) == n_sent - (status is None)
-        lost = script.count("truncate") + script.count("invalid") + script.count("disconnect")
+        lost = sum(script.count(fault) for fault in ("truncate", "invalid", "disconnect", "status:504"))
         estimate = chat.budget.estimate(ask("a question"))
         assert chat.budget.paid == chat.budget.used + lost * estimate and chat.budget.reserved == 0
+
+
+@pytest.mark.parametrize(("text", "n_tokens"), [("😀" * 60, 180), ("4242" * 45, 180), ("日本" * 60, 180)])
+def test_an_estimate_reaches_for_texts_that_are_no_words(text: str, n_tokens: int) -> None:
+    """As many tokens as the embedded model's tokenizer makes of them."""
+    assert TokenBudget().estimate(ask(text)) >= n_tokens + TokenBudget().estimate(ask(""))
 
 
 async def test_a_lost_reply_is_asked_again_only_where_the_budget_reaches_for_both() -> None:

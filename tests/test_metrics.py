@@ -8,7 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, roc_auc_score
 
-from counterpoise.metrics import compute_auroc, compute_macro_f1
+from counterpoise.metrics import (
+    compute_auroc,
+    compute_drawn_aurocs,
+    compute_drawn_macro_f1s,
+    compute_macro_f1,
+)
 
 
 @settings(deadline=None, max_examples=60)
@@ -63,3 +68,19 @@ def test_equalised_macro_f1_is_that_of_rows_repeated_to_equal_numbers() -> None:
     expected = f1_score(truth[repeated], answers[repeated], average="macro")
     assert compute_macro_f1(answers, truth, 2, equalise=True) == pytest.approx(expected)
     assert compute_macro_f1(answers, truth, 2) == pytest.approx(f1_score(truth, answers, average="macro"))
+
+
+@settings(deadline=None, max_examples=60)
+@given(seed=st.integers(0, 10**6), n_labels=st.integers(2, 5), n=st.integers(2, 50))
+def test_resamples_are_scored_as_if_each_was_written_out(seed: int, n_labels: int, n: int) -> None:
+    generator = np.random.default_rng(seed)
+    truth = generator.choice(generator.permutation(n_labels)[: generator.integers(1, n_labels + 1)], n)
+    scores = generator.integers(-3, 4, (n, n_labels)) / 3.0
+    answers = scores.argmax(axis=1)
+    members = [np.flatnonzero(truth == label) for label in np.unique(truth)]
+    draws = [np.concatenate([generator.choice(group, len(group)) for group in members]) for _ in range(7)]
+    counts = np.stack([np.bincount(rows, minlength=n) for rows in draws])
+    areas = np.array([compute_auroc(scores[rows], truth[rows]) for rows in draws])
+    np.testing.assert_array_equal(compute_drawn_aurocs(scores, truth, counts), areas)
+    f1s = [compute_macro_f1(answers[rows], truth[rows], n_labels) for rows in draws]
+    np.testing.assert_array_equal(compute_drawn_macro_f1s(answers, truth, n_labels, counts), f1s)

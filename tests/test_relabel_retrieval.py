@@ -121,6 +121,20 @@ def test_a_positive_of_another_row_of_the_same_query_is_no_stranger_to_it() -> N
     assert [audit.specificity_random.n for audit in done.audits] == [2 * N, 2 * N]
 
 
+def test_a_negative_that_repeats_a_positive_of_another_row_of_its_query_is_dropped_without_a_judge() -> None:
+    one = INSTANCES[0]
+    answer, other = replace(one.positives[0], id="answer"), one.positives[1]
+    pairs = [
+        replace(one, positives=(other,), negatives=(answer, *one.negatives)),
+        replace(one, positives=(answer,)),
+        *INSTANCES[1:],
+    ]
+    done = relabel(pairs)
+    dropped = [decision for decision in done.decisions[0] if decision.candidate.passage == answer]
+    assert [decision.reason for decision in dropped] == ["repeats a known positive"]
+    assert answer not in done.after[0].negatives
+
+
 def test_a_judge_that_fails_its_audit_decides_nothing_and_reads_nothing_more() -> None:
     first, second = make_judges(first=lambda request, index: reply_first(request, index, always="yes"))
     done = relabel(judges=(first, second))

@@ -7,7 +7,7 @@ import contextlib
 import errno
 import hashlib
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -298,7 +298,18 @@ class CounterpoiseSampler:
     def __init__(self, *, model: str = "embedded", budget: str | int = "2M", **keys: Any) -> None:
         self.model = model
         self.budget = budget
-        self.keys: Mapping[str, Any] = keys
+        self.keys: dict[str, Any] = keys
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """What it was made with, by name, as scikit-learn's `clone` and its grids ask for it."""
+        return {"model": self.model, "budget": self.budget, **self.keys}
+
+    def set_params(self, **params: Any) -> CounterpoiseSampler:
+        """Change what it was made with, any key of a job among it, and return itself."""
+        self.model = params.pop("model", self.model)
+        self.budget = params.pop("budget", self.budget)
+        self.keys = {**self.keys, **params}
+        return self
 
     def fit_resample(self, X: Any, y: Any) -> tuple[list[str], list[Any]]:  # noqa: N803
         """Resample texts.
@@ -339,7 +350,12 @@ class CounterpoiseSampler:
         )
         train = run_.dataset["train"]
         kinds = [row["kind"] for row in train["provenance"]]
-        added = [place for place, kind in enumerate(kinds) if kind != "original"]
+        given = set(texts)  # with a pool of the rest of the data, an adopted row is one of these
+        added = [
+            place
+            for place, kind in enumerate(kinds)
+            if kind != "original" and train[place]["text"] not in given
+        ]
         weights = dict(zip([row["id"] for row in train["provenance"]], train["weight"], strict=True))
         self.run_ = run_
         more_texts = [train[place]["text"] for place in added]

@@ -197,7 +197,7 @@ def read_gold(path: Path, records: Records, questions: Sequence[str], key: str) 
 
     Raises:
         JobError: the file cannot be read.
-        DataError: an answer that cannot be read, or no row that the data has.
+        DataError: an answer that cannot be read or that contradicts another one, or no row that the data has.
     """
     # A text may be a whole book; the limit is the whole process's.
     before = csv.field_size_limit(_LONGEST_CELL)
@@ -229,7 +229,14 @@ def read_gold(path: Path, records: Records, questions: Sequence[str], key: str) 
         for question in questions:
             value = str(line.get(question) or "").strip()
             if value:
-                answer = read_answer(question, value, records.label_names, f"{path}: line {number}")
+                where = f"{path}: line {number}"
+                answer = read_answer(question, value, records.label_names, where)
+                if found[question].get(row, (False, answer))[1] != answer:
+                    said_before = "another answer stands above for the same row"
+                    hint = "keep the one that is right"
+                    raise DataError(
+                        f"found '{value}' under '{question}', and {said_before}", where=where, hint=hint
+                    )
                 found[question][row] = (bool(is_audit), answer)
     if lines and not n_known:
         hint = "it must hold rows of this data, by id or text"

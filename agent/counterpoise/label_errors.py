@@ -227,7 +227,12 @@ def _read_known(
     right = read_records(
         load_table(gold, task=plain, cache_dir=cache), plain, records.label_names, source=where
     )
-    answers = dict(zip(map(str, right.texts), right.labels.tolist(), strict=True))
+    answers: dict[str, int] = {}
+    for text, label in zip(map(str, right.texts), right.labels.tolist(), strict=True):
+        if answers.setdefault(text, label) != label:
+            names = " and ".join(repr(records.label_names[one]) for one in (answers[text], label))
+            hint = "keep the label that is right"
+            raise DataError(f"two labels, {names}, for the text {text!r:.40}", where=where, hint=hint)
     n_draws = Counter(map(str, right.texts))
     for row in np.argsort(records.ids.astype(str), kind="stable"):
         text = str(records.texts[row])

@@ -8,14 +8,20 @@ draws for all arms, so differences are paired.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from counterpoise.metrics import METRICS, compute_auroc, compute_macro_f1
+from counterpoise.metrics import (
+    METRICS,
+    compute_auroc,
+    compute_drawn_aurocs,
+    compute_drawn_macro_f1s,
+    compute_macro_f1,
+)
 from counterpoise.records import Floats, Integers, Objects
 from counterpoise.splits import keyed_hash, sample_by_rank
 from counterpoise.students import STUDENTS, ZERO_TOKEN_ARMS, Rows, list_students, predict_arms
@@ -315,7 +321,7 @@ def _compare(
     n_draws = int(np.clip(_MOST_CELLS // max(1, per_draw), 40, _N_RESAMPLES))
     generator = np.random.default_rng(20)
     seeds = generator.integers(0, n_seeds, size=(n_draws, n_seeds))
-    rows = _draw_rows(truth, n_draws, generator)
+    counts = _draw_counts(truth, n_draws, generator)
     means: dict[tuple[str, str], dict[str, float]] = {}
     draws: dict[tuple[str, str], dict[str, Floats]] = {}
     for name, table in scores.items():
@@ -326,17 +332,12 @@ def _compare(
             "auroc": float(np.mean([compute_auroc(row, truth) for row in comparable])),
         }
         draws[name] = {
-            "macro_f1": _resample(
-                lambda seed, picked, answers=answers: compute_macro_f1(  # type: ignore[misc]
-                    answers[seed][picked], truth[picked], n_labels
-                ),
+            "macro_f1": _average_drawn(
                 seeds,
-                rows,
+                np.stack([compute_drawn_macro_f1s(row, truth, n_labels, counts) for row in answers]),
             ),
-            "auroc": _resample(
-                lambda seed, picked, table=comparable: compute_auroc(table[seed][picked], truth[picked]),  # type: ignore[misc]
-                seeds,
-                rows,
+            "auroc": _average_drawn(
+                seeds, np.stack([compute_drawn_aurocs(row, truth, counts) for row in comparable])
             ),
         }
     table_rows = []
@@ -353,21 +354,23 @@ def _compare(
     return table_rows
 
 
-def _resample(score: Callable[[int, Integers], float], seeds: Integers, rows: Sequence[Integers]) -> Floats:
-    """(n_draws,) means over drawn seeds on drawn rows; a seed that is drawn twice is scored once."""
-    values = np.empty(len(rows))
-    for draw, picked in enumerate(rows):
-        drawn, counts = np.unique(seeds[draw], return_counts=True)
-        values[draw] = np.average([score(int(seed), picked) for seed in drawn], weights=counts)
-    return values
+def _average_drawn(seeds: Integers, scores: Floats) -> Floats:
+    """(d,) means over the seeds that each resample drew.
+
+    Args:
+        seeds: (d, s) drawn seeds, with repetition.
+        scores: (s, d) of every seed on the rows of every resample.
+    """
+    return np.asarray(np.take_along_axis(scores.T, seeds, axis=1).mean(axis=1))
 
 
-def _draw_rows(truth: Integers, n_draws: int, generator: np.random.Generator) -> list[Integers]:
-    """Test rows with repetition, the same number of each label as there are."""
+def _draw_counts(truth: Integers, n_draws: int, generator: np.random.Generator) -> Integers:
+    """(d, n) how often a resample has each row; of each label it has as many rows as there are."""
     members = [np.flatnonzero(truth == label) for label in np.unique(truth)]
-    return [
+    rows = (
         np.concatenate([generator.choice(group, len(group)) for group in members]) for _ in range(n_draws)
-    ]
+    )
+    return np.stack([np.bincount(picked, minlength=len(truth)) for picked in rows])
 
 
 def _estimate(mean: float, draws: Floats) -> Estimate:

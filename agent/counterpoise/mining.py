@@ -21,6 +21,7 @@ from counterpoise.errors import DataError, JobError
 from counterpoise.events import Listener, ignore
 from counterpoise.retrieval_encoders import open_encoders
 from counterpoise.retrieval_io import Collection, Instance, Passage
+from counterpoise.retrieval_values import gather_positives
 from counterpoise_retrievers.encoders import Encoder
 
 WAYS = ("dense", "bm25", "fused")
@@ -130,11 +131,10 @@ def mine_hard_negatives(
         raise DataError("no query has a positive", hint="mining needs to know what is not a negative")
     # A passage without a text teaches nothing.
     passages, places = _gather((passage for passage in corpus if passage.full_text), kept)
-    # Where a row holds a pair, what answers a query stands in several rows.
-    answering: dict[str, set[int]] = {}
-    for each in kept:
-        answering.setdefault(each.query, set()).update(places[passage.id] for passage in each.positives)
-    positives = [sorted(answering[each.query]) for each in kept]
+    answering = {
+        query: sorted(places[name] for name in known) for query, known in gather_positives(kept).items()
+    }
+    positives = [answering[each.query] for each in kept]
     opened = open_encoders(
         encoder,
         model=encoder_model,

@@ -5,7 +5,7 @@ A value keeps the line it was read from, so that it can be written as it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
@@ -92,6 +92,17 @@ class Collection:
 
 class FieldError(Exception):
     """A field that is missing or of another type; its message says which."""
+
+
+def gather_positives(instances: Iterable[Instance]) -> dict[str, dict[str, Passage]]:
+    """Passages that answer each query, by its text and by their ids.
+
+    Where a row holds a pair, what answers a query stands in several rows.
+    """
+    positives: dict[str, dict[str, Passage]] = {}
+    for one in instances:
+        positives.setdefault(one.query, {}).update((passage.id, passage) for passage in one.positives)
+    return positives
 
 
 def hash_text(text: str) -> str:

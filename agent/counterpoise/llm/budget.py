@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
+import math
+import string
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from time import monotonic
 
 from counterpoise.llm.chat import ChatRequest, Usage
 
 BYTES_PER_TOKEN = 2.5
-"""A cautious default: English text has about 4 bytes a token, other scripts and digits fewer."""
+"""Of words, cautiously: English has about 4 letters a token."""
+
+_WORDS = (string.ascii_letters + " ").encode()
+"""All other bytes may be tokens of their own: digits and marks often are, an emoji is three."""
 
 TOKENS_PER_MESSAGE = 8
 """Marks that a chat template puts around a message, at most."""
 
 TEMPLATE_TOKENS = 32
 """What a chat template may add of its own, such as a default system message."""
+
+
+def estimate_tokens(texts: Iterable[str]) -> int:
+    """Tokens of texts together, rather too many than too few.
+
+    >>> estimate_tokens(["a good day", "42 😀"])
+    11
+    """
+    n_words = n_others = 0
+    for text in texts:
+        coded = text.encode("utf-8", "surrogatepass")
+        others = len(coded.translate(None, _WORDS))
+        n_words, n_others = n_words + len(coded) - others, n_others + others
+    return math.ceil(n_words / BYTES_PER_TOKEN) + n_others
 
 
 class BudgetSpent(Exception):  # noqa: N818  (not an error: the run ends as it should)
@@ -48,7 +67,6 @@ class TokenBudget:
 
     Args:
         limit: tokens, None for no limit.
-        bytes_per_token: prompt bytes a token, for estimates; measured for the model where known.
         clock: seconds that never go back.
     """
 
@@ -56,18 +74,14 @@ class TokenBudget:
         self,
         limit: int | None = None,
         *,
-        bytes_per_token: float = BYTES_PER_TOKEN,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         if limit is not None and limit < 0:
             raise ValueError(f"a budget of {limit} tokens")
-        if bytes_per_token <= 0:
-            raise ValueError(f"{bytes_per_token} bytes a token")
         self.limit = limit
         self.reserved = 0
         self.used = 0
         self.paid = 0
-        self._bytes_per_token = bytes_per_token
         self._by_purpose: dict[str, Spend] = defaultdict(Spend)
         self._clock = clock
         self._ends_at: float | None = None
@@ -128,12 +142,9 @@ class TokenBudget:
 
     def estimate(self, request: ChatRequest) -> int:
         """Tokens that a request may cost at most, prompt and `n` completions together."""
-        n_bytes = len(request.prompt.encode("utf-8", "surrogatepass"))
-        for message in request.messages:
-            n_bytes += len(message.content.encode("utf-8", "surrogatepass"))
         n_marks = TEMPLATE_TOKENS + TOKENS_PER_MESSAGE * len(request.messages) if request.messages else 1
-        n_prompt = -int(-n_bytes // self._bytes_per_token) + n_marks
-        return n_prompt + request.n * request.sampling.max_tokens
+        n_prompt = estimate_tokens([request.prompt, *(message.content for message in request.messages)])
+        return n_prompt + n_marks + request.n * request.sampling.max_tokens
 
     def reserve(self, tokens: int, *, replay: bool = False) -> int:
         """Set `tokens` aside and return them.

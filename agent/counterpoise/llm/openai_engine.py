@@ -7,7 +7,6 @@ request. `seed` is never sent; there are servers that it kills.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -18,7 +17,7 @@ import httpx2
 import openai
 
 from counterpoise.errors import ServerError
-from counterpoise.llm.budget import BYTES_PER_TOKEN
+from counterpoise.llm.budget import estimate_tokens
 from counterpoise.llm.chat import ChatRequest, Completion, Usage
 from counterpoise.llm.server_load import ServerLoad, read_metrics
 from counterpoise.llm.structured import score_letters
@@ -265,6 +264,7 @@ class OpenAIEngine:
             retryable=status in (408, 409, 425, 429) or status >= 500,
             status=status,
             retry_after_seconds=_read_retry_after(error.response.headers),
+            maybe_paid=status == 504,  # the gateway no longer waits; the server behind it may still write
         )
 
     def _explain_connection(self, error: BaseException) -> ServerError:
@@ -332,11 +332,8 @@ def _read_completions(reply: Any, request: ChatRequest) -> list[Completion]:
 
 def estimate_usage(request: ChatRequest, texts: Sequence[str]) -> tuple[int, int]:
     """Tokens of prompt and completions where a server counts none, so that a budget holds all the same."""
-    shown = [request.prompt, *(message.content for message in request.messages)]
-    n_prompt, n_completion = (
-        math.ceil(sum(len(text.encode("utf-8", "surrogatepass")) for text in part) / BYTES_PER_TOKEN)
-        for part in (shown, texts)
-    )
+    n_prompt = estimate_tokens([request.prompt, *(message.content for message in request.messages)])
+    n_completion = estimate_tokens(texts)
     return n_prompt, min(n_completion, len(texts) * request.sampling.max_tokens)
 
 

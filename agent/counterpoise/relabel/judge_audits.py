@@ -19,6 +19,7 @@ from counterpoise.balance import wilson_interval
 from counterpoise.relabel.judges import Judge, Question, Stage
 from counterpoise.relabel.verdicts import Grade, Judgement
 from counterpoise.retrieval_io import Instance, Passage
+from counterpoise.retrieval_values import gather_positives
 from counterpoise.splits import keyed_rank
 
 FEWEST_PLANTED = 10
@@ -171,11 +172,8 @@ def choose_plants(instances: Sequence[Instance], n_queries: int, n_fillers: int 
     with_positives = [place for place, one in enumerate(instances) if one.positives]
     ranked = keyed_rank([_name(instances[place], place) for place in with_positives], "audited query")
     chosen = [with_positives[place] for place in ranked[:n_queries]]
-    # Where a row holds a pair, what answers a query stands in several rows.
-    answering: dict[str, dict[str, str]] = {instances[place].query: {} for place in chosen}
-    for one in instances:
-        if one.query in answering:
-            answering[one.query] |= {passage.id: passage.full_text for passage in one.positives}
+    asked = {instances[place].query for place in chosen}
+    answering = gather_positives(one for one in instances if one.query in asked)
     plants = []
     for turn, place in enumerate(chosen):
         instance = instances[place]
@@ -183,7 +181,7 @@ def choose_plants(instances: Sequence[Instance], n_queries: int, n_fillers: int 
         planted = positives[int(keyed_rank([one.id for one in positives], "planted positive")[0])]
         references = tuple(one for one in positives if one.full_text != planted.full_text)
         own = {one.id for one in instance.negatives} | answering[instance.query].keys()
-        texts = {one.full_text for one in instance.negatives} | set(answering[instance.query].values())
+        texts = {one.full_text for one in (*instance.negatives, *answering[instance.query].values())}
         known = {planted.id: (True, "positive")}
         passages = [planted]
         # A positive of another query answers another question.

@@ -46,6 +46,7 @@ from counterpoise.relabel.near_copies import NearCopies
 from counterpoise.relabel.retrieval_result import Meter, PositiveCheck, RelabelledInstances
 from counterpoise.relabel.verdicts import Grade, Judgement
 from counterpoise.retrieval_io import Instance, Passage
+from counterpoise.retrieval_values import gather_positives
 from counterpoise.splits import keyed_hash, keyed_rank
 
 Gold = Mapping[tuple[str, str], bool]
@@ -142,8 +143,10 @@ class _Run:
     ) -> None:
         self.instances, self.first, self.second = instances, first, second
         self.settings, self.gold, self.listener = settings, gold, listener
+        positives = gather_positives(instances)
         self.cases = [
-            _make_case(place, one, mined.get(place, ()), settings) for place, one in enumerate(instances)
+            _make_case(place, one, positives[one.query], mined.get(place, ()), settings)
+            for place, one in enumerate(instances)
         ]
         self.meters = {case.source: Meter(case.source) for case in self.cases}
         for case in self.cases:
@@ -514,20 +517,26 @@ class _Run:
         return keyed_hash("unflagged", f"{query_id}\0{passage_id}") < self.sampled_share * 2**64
 
 
-def _make_case(place: int, instance: Instance, mined: Sequence[Passage], settings: CascadeSettings) -> _Case:
+def _make_case(
+    place: int,
+    instance: Instance,
+    positives: Mapping[str, Passage],
+    mined: Sequence[Passage],
+    settings: CascadeSettings,
+) -> _Case:
     """Candidates of an instance: its negatives and what was mined, each id once; what repeats a positive is settled.
 
-    A negative that repeats one, or nearly so, is dropped; what was mined and does is no candidate.
+    A negative that repeats one of the query's `positives`, in whichever row they stand, or nearly so, is dropped; what
+    was mined and does is no candidate.
     """
-    ids = {passage.id for passage in instance.positives}
-    texts = {passage.full_text.strip() for passage in instance.positives}
+    texts = {passage.full_text.strip() for passage in positives.values()}
     own = {passage.id: Candidate(passage) for passage in instance.negatives}
     candidates = own | {one.id: Candidate(one, is_mined=True) for one in mined if one.id not in own}
     copies = NearCopies(sorted(texts))
     judged, settled = [], []
     for name, candidate in candidates.items():
         text = candidate.passage.full_text.strip()
-        if name in ids or text in texts:
+        if name in positives or text in texts:
             reason = "repeats a known positive"
         elif copies.has(text):
             reason = "nearly repeats a known positive"
