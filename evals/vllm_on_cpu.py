@@ -18,6 +18,7 @@ VARIABLES = {
     "OMP_NUM_THREADS": "1",  # evaluations have the other core; threads that wait for each other lose what they gain
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "VLLM_CPU_KVCACHE_SPACE": "2",
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # one process computes; else another spins while it waits for it
     "HF_HUB_OFFLINE": "1",
 }
 
