@@ -177,14 +177,13 @@ def run(settings: Settings) -> Iterator[Result]:
     train = load_texts(settings.data, ["train_inclusive"], encoder, most[0])
     test = load_texts(settings.data, ["dev", "test"], encoder, most[1])
     n_seeds = settings.seeds or (2 if settings.quick else 20)
+    n_written = settings.seeds or (1 if settings.quick else N_WRITTEN)
     parts = settings.only or ("wide", "thin", "thin_gold", "generate")
     if "wide" in parts:
         yield from run_wide(None if settings.quick else settings.data, train, test, encoder, n_seeds)
     for part in ("thin", "thin_gold", "generate"):
         if part in parts:
-            n_draws = (
-                n_seeds if part != "generate" else settings.seeds or (1 if settings.quick else N_WRITTEN)
-            )
+            n_draws = n_written if part == "generate" else n_seeds
             yield from run_thin(part, train, test, encoder, n_draws, settings)
 
 

@@ -74,10 +74,11 @@ def run_all(
             served_by = find_engine() if name in SERVED else "embedded"
             if _run_one(name, [*options, "--engine", served_by], folder, variables):
                 return True
-            if name not in SERVED or find_engine() == served_by:
+            now_served_by = find_engine() if name in SERVED else served_by
+            if now_served_by == served_by:
                 return False
             # Its server had ended and is there again at another address; replies are kept, so little is lost.
-            return _run_one(name, [*options, "--engine", find_engine()], folder, variables)
+            return _run_one(name, [*options, "--engine", now_served_by], folder, variables)
         except CounterpoiseError as error:
             print(f"{name}: {error}", file=sys.stderr, flush=True)
             return False

@@ -232,10 +232,10 @@ def read_gold(path: Path, records: Records, questions: Sequence[str], key: str) 
                 where = f"{path}: line {number}"
                 answer = read_answer(question, value, records.label_names, where)
                 if found[question].get(row, (False, answer))[1] != answer:
-                    said_before = "another answer stands above for the same row"
-                    hint = "keep the one that is right"
                     raise DataError(
-                        f"found '{value}' under '{question}', and {said_before}", where=where, hint=hint
+                        f"found '{value}' under '{question}', and another answer stands above for the same row",
+                        where=where,
+                        hint="keep the one that is right",
                     )
                 found[question][row] = (bool(is_audit), answer)
     if lines and not n_known:

@@ -38,6 +38,11 @@ def estimate_tokens(texts: Iterable[str]) -> int:
     return math.ceil(n_words / BYTES_PER_TOKEN) + n_others
 
 
+def estimate_prompt(request: ChatRequest) -> int:
+    """Tokens of the texts that a request shows, without the marks of a chat template."""
+    return estimate_tokens([request.prompt, *(message.content for message in request.messages)])
+
+
 class BudgetSpent(Exception):  # noqa: N818  (not an error: the run ends as it should)
     """The next request would go over the limit, or the time is up."""
 
@@ -143,8 +148,7 @@ class TokenBudget:
     def estimate(self, request: ChatRequest) -> int:
         """Tokens that a request may cost at most, prompt and `n` completions together."""
         n_marks = TEMPLATE_TOKENS + TOKENS_PER_MESSAGE * len(request.messages) if request.messages else 1
-        n_prompt = estimate_tokens([request.prompt, *(message.content for message in request.messages)])
-        return n_prompt + n_marks + request.n * request.sampling.max_tokens
+        return estimate_prompt(request) + n_marks + request.n * request.sampling.max_tokens
 
     def reserve(self, tokens: int, *, replay: bool = False) -> int:
         """Set `tokens` aside and return them.

@@ -17,7 +17,7 @@ import httpx2
 import openai
 
 from counterpoise.errors import ServerError
-from counterpoise.llm.budget import estimate_tokens
+from counterpoise.llm.budget import estimate_prompt, estimate_tokens
 from counterpoise.llm.chat import ChatRequest, Completion, Usage
 from counterpoise.llm.server_load import ServerLoad, read_metrics
 from counterpoise.llm.structured import score_letters
@@ -332,9 +332,8 @@ def _read_completions(reply: Any, request: ChatRequest) -> list[Completion]:
 
 def estimate_usage(request: ChatRequest, texts: Sequence[str]) -> tuple[int, int]:
     """Tokens of prompt and completions where a server counts none, so that a budget holds all the same."""
-    n_prompt = estimate_tokens([request.prompt, *(message.content for message in request.messages)])
-    n_completion = estimate_tokens(texts)
-    return n_prompt, min(n_completion, len(texts) * request.sampling.max_tokens)
+    n_completion = min(estimate_tokens(texts), len(texts) * request.sampling.max_tokens)
+    return estimate_prompt(request), n_completion
 
 
 def correct_count(n_completion: int, texts: Sequence[str], max_tokens: int) -> int:

@@ -143,11 +143,7 @@ class _Run:
     ) -> None:
         self.instances, self.first, self.second = instances, first, second
         self.settings, self.gold, self.listener = settings, gold, listener
-        positives = gather_positives(instances)
-        self.cases = [
-            _make_case(place, one, positives[one.query], mined.get(place, ()), settings)
-            for place, one in enumerate(instances)
-        ]
+        self.cases = _make_cases(instances, mined, settings)
         self.meters = {case.source: Meter(case.source) for case in self.cases}
         for case in self.cases:
             self.meters[case.source].n_instances += 1
@@ -517,33 +513,52 @@ class _Run:
         return keyed_hash("unflagged", f"{query_id}\0{passage_id}") < self.sampled_share * 2**64
 
 
+def _make_cases(
+    instances: Sequence[Instance], mined: Mapping[int, Sequence[Passage]], settings: CascadeSettings
+) -> list[_Case]:
+    """The case of every instance; what is known of a query is read once, in however many rows it stands."""
+    places: dict[str, list[int]] = {}
+    for place, one in enumerate(instances):
+        places.setdefault(one.query, []).append(place)
+    cases: dict[int, _Case] = {}
+    for query, positives in gather_positives(instances).items():
+        known = _Known(positives)
+        for place in places[query]:
+            cases[place] = _make_case(place, instances[place], known, mined.get(place, ()), settings)
+    return [cases[place] for place in range(len(instances))]
+
+
+class _Known:
+    """What answers a query, in whichever rows it stands, and whether a passage repeats it."""
+
+    def __init__(self, positives: Mapping[str, Passage]) -> None:
+        self._ids = positives.keys()
+        self._texts = {passage.full_text.strip() for passage in positives.values()}
+        self._copies = NearCopies(sorted(self._texts))
+
+    def find_repeat(self, passage: Passage) -> str:
+        """Why it needs no judge; empty where it repeats nothing."""
+        text = passage.full_text.strip()
+        if passage.id in self._ids or text in self._texts:
+            return "repeats a known positive"
+        return "nearly repeats a known positive" if self._copies.has(text) else ""
+
+
 def _make_case(
-    place: int,
-    instance: Instance,
-    positives: Mapping[str, Passage],
-    mined: Sequence[Passage],
-    settings: CascadeSettings,
+    place: int, instance: Instance, known: _Known, mined: Sequence[Passage], settings: CascadeSettings
 ) -> _Case:
     """Candidates of an instance: its negatives and what was mined, each id once; what repeats a positive is settled.
 
-    A negative that repeats one of the query's `positives`, in whichever row they stand, or nearly so, is dropped; what
-    was mined and does is no candidate.
+    A negative that repeats one, or nearly so, is dropped; what was mined and does is no candidate.
     """
-    texts = {passage.full_text.strip() for passage in positives.values()}
     own = {passage.id: Candidate(passage) for passage in instance.negatives}
     candidates = own | {one.id: Candidate(one, is_mined=True) for one in mined if one.id not in own}
-    copies = NearCopies(sorted(texts))
     judged, settled = [], []
-    for name, candidate in candidates.items():
-        text = candidate.passage.full_text.strip()
-        if name in positives or text in texts:
-            reason = "repeats a known positive"
-        elif copies.has(text):
-            reason = "nearly repeats a known positive"
-        else:
+    for candidate in candidates.values():
+        reason = known.find_repeat(candidate.passage)
+        if not reason:
             judged.append(candidate)
-            continue
-        if not candidate.is_mined:
+        elif not candidate.is_mined:
             settled.append(Decision(place, candidate, Outcome.DROP, reason))
     source = str(instance.extra.get(settings.source_field, ""))
     return _Case(place, source, instance, tuple(judged), tuple(settled))
