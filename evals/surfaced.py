@@ -13,34 +13,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counterpoise.balance import wilson_interval
-from evals.common import Result, Settings, find_file, interval, read_csv, read_jsonl, resample_means
+from evals.common import Result, Settings, interval, resample_means
+from evals.false_negatives import load_collection
 
 K = 30
-QUICK = (40, 300)
-"""Queries and passages with `--quick`."""
 
 
 def run(settings: Settings) -> Iterator[Result]:
     """Three ways to find candidates."""
-    folder = settings.data / "cranfield"
-    corpus = read_jsonl(find_file(folder, "corpus.jsonl.gz"))
-    queries = read_jsonl(find_file(folder, "queries.jsonl.gz"))
-    judged = read_csv(find_file(folder, "qrels.csv.gz"))
-    if settings.quick:
-        queries = queries[: QUICK[0]]
-        asked = {row["_id"] for row in queries}
-        judged = [row for row in judged if row["query_id"] in asked]
-        wanted = {row["doc_id"] for row in judged}
-        corpus = sorted(corpus, key=lambda row: row["_id"] not in wanted)[: max(QUICK[1], len(wanted))]
-    place = {row["_id"]: number for number, row in enumerate(corpus)}
-    texts = [f"{row['title']} {row['text']}".strip() for row in corpus]
-    found = rank_all(texts, [row["text"] for row in queries])
-    row_of = {row["_id"]: number for number, row in enumerate(queries)}
+    collection = load_collection(settings, "cranfield")
+    place = {name: number for number, name in enumerate(collection.corpus)}
+    texts = [passage.full_text for passage in collection.corpus.values()]
+    found = rank_all(texts, [query.text for query in collection.queries.values()])
+    row_of = {name: number for number, name in enumerate(collection.queries)}
     for metric, is_natural in (("surfaced_ratio", True), ("known_ratio", False)):
         pairs = [
-            (row_of[row["query_id"]], place[row["doc_id"]])
-            for row in judged
-            if (int(row["relevance"]) == -1) == is_natural
+            (row_of[query], place[name])
+            for query, judged in collection.qrels.items()
+            for name, relevance in judged.items()
+            if (relevance == -1) == is_natural
         ]
         hits = {
             arm: np.array([target in ranking[query] for query, target in pairs])

@@ -202,6 +202,16 @@ def test_the_sampler_keeps_the_contract_of_imbalanced_learn(place: Place) -> Non
     assert sampler.run_.dataset["held_out"].num_rows > 0
 
 
+def test_with_a_pool_of_the_rest_the_sampler_gives_no_row_back_twice(place: Place) -> None:
+    texts, labels = write_sentences(60, 90, 5)
+    keys = place.keys("rest") | {"pool": {"rest": 60}, "budget": 0}
+    sampler = CounterpoiseSampler(**keys)
+    more, answers = sampler.fit_resample(texts, labels)
+    kinds = Counter(row["kind"] for row in sampler.run_.dataset["train"]["provenance"])
+    assert kinds["adopted"] > 0, "some of the rest were adopted"
+    assert max(Counter(more).values()) == 1 and more[: len(texts)] == texts and len(more) == len(answers)
+
+
 def test_the_sampler_is_cloned_and_set_as_scikit_learn_does() -> None:
     labels = {"0": "bad", "1": "good"}
     sampler = CounterpoiseSampler(budget="9k", labels=labels)
