@@ -123,8 +123,8 @@ def stack_marks(first: Marks, second: Marks) -> Marks:
 
 def write(
     train: Texts, draw: Draw, encoder: Encoder, seed: int, llm: Mapping[str, Any], budget: str
-) -> tuple[Texts, Floats, Marks]:
-    """The data set that the agent makes of a draw, through the public API, with its weights and marks."""
+) -> tuple[Texts, Floats, Marks, int]:
+    """The data set that the agent makes of a draw, through the public API: texts, weights, marks, tokens used."""
     import counterpoise
     from counterpoise.job import job_from
 
@@ -147,6 +147,7 @@ def write(
             )
         )
         rows = list(run_.dataset["train"])
+        tokens = int(run_.report_data["spend"]["used"])
         reasons: dict[str, int] = {}
         for row in run_.rejected:
             reasons[row["reason"]] = reasons.get(row["reason"], 0) + 1
@@ -162,7 +163,7 @@ def write(
         np.array([""] * len(rows), dtype=object),
         encoder.encode(texts),
     )
-    return made, np.array([float(row["weight"]) for row in rows]), _read_marks(rows)
+    return made, np.array([float(row["weight"]) for row in rows]), _read_marks(rows), tokens
 
 
 def _read_marks(rows: Sequence[Mapping[str, Any]]) -> Marks:

@@ -44,7 +44,7 @@ from counterpoise.records import Floats, Integers
 from counterpoise.splits import assign_folds
 from counterpoise.students import STUDENTS, fit_log_probabilities, log_prior, make_features
 from counterpoise_retrievers.encoders import Encoder
-from evals.common import Result, Settings, interval, open_engine
+from evals.common import Result, Settings, interval, open_engine, resample_means
 from evals.concept_agent import (
     adopt,
     as_records,
@@ -72,7 +72,7 @@ N_BAGS = 10
 N_RESAMPLES = 400
 N_WRITTEN = 5
 """Draws of the part in which a model writes."""
-BUDGET, QUICK_BUDGET = "60k", "2k"
+BUDGET, QUICK_BUDGET = "60k", "4k"
 """Tokens of each of them."""
 QUICK = (2500, 600)
 """Training and test texts of the small version."""
@@ -81,6 +81,8 @@ METRICS = ("bias_at_c", "acc_at_c", "acc_at_noc", "worst_group_accuracy")
 SIMPLE = ("group_weights", "oversampling", "downsampling", "logit_adjustment", "balanced_bags")
 OURS = ("cell_downsampling", "cell_bags", "raking", "back_door", "cell_mixture", "zero_shot")
 """Ways of the product that cost no token, beyond the usual ones; label shares are taken out of the subsets."""
+WRITTEN = ("written", "written_mixture")
+"""Both are trained on the data set that the agent wrote."""
 
 _VERSION = 2  # of what is kept in the cache
 
@@ -265,6 +267,8 @@ def run_thin(
     """All four concepts at once, both students; in the part `generate` the agent writes too."""
     answers: dict[str, Answers] = {student: {} for student in STUDENTS}
     benches = {student: Bench(test, encoder, student) for student in STUDENTS}
+    tokens: list[int] = []
+    n_written: list[int] = []
     with open_engine(settings.engine) if part == "generate" else contextlib.nullcontext() as llm:
         for seed in range(n_seeds):
             draw = draw_thin(train, seed)
@@ -301,14 +305,31 @@ def run_thin(
             print(f"{part}: draw {seed + 1} of {n_seeds}, adopted {said}", file=sys.stderr, flush=True)
             if llm:
                 budget = QUICK_BUDGET if settings.quick else BUDGET
-                texts, weights, written_marks = write(train, draw, encoder, seed, llm, budget)
+                texts, weights, written_marks, used = write(train, draw, encoder, seed, llm, budget)
+                tokens.append(used)
+                n_written.append(len(texts) - len(own))
                 for student, bench in benches.items():
                     for arm, right in run_written(
                         bench, texts, weights, written_marks, len(own), seed
                     ).items():
                         answers[student].setdefault(arm, []).append(right)
     for student in STUDENTS:
-        yield from summarise(part, student, dict.fromkeys(CONCEPTS, answers[student]), test)
+        yield from summarise(part, student, dict.fromkeys(CONCEPTS, answers[student]), test, tokens)
+    if tokens:
+        yield from describe_costs(part, tokens, n_written)
+
+
+def describe_costs(part: str, tokens: Sequence[int], n_written: Sequence[int]) -> Iterator[Result]:
+    """What the agent used a draw, what was kept of it, and tokens for each record that was kept, by sums."""
+    used, kept = resample_means(tokens), resample_means(n_written)
+    price = np.sum(tokens) / max(1, np.sum(n_written))
+    for metric, value, values, unit in (
+        ("tokens", np.mean(tokens), used, "tokens"),
+        ("accepted", np.mean(n_written), kept, "records"),
+        ("tokens_per_accepted", price, used / np.maximum(kept, 1), "tokens"),
+    ):
+        low, high = interval(values)
+        yield Result("concept_bias", part, "written", metric, float(value), low, high, len(tokens), unit)
 
 
 def run_written(
@@ -328,8 +349,21 @@ def run_written(
     return found
 
 
-def summarise(setting: str, student: str, answers: Mapping[str, Answers], test: Texts) -> Iterator[Result]:
-    """Metrics of each concept and their means, differences from the best usual way, and the regret of the choice."""
+def summarise(
+    setting: str, student: str, answers: Mapping[str, Answers], test: Texts, tokens: Sequence[int] = ()
+) -> Iterator[Result]:
+    """Metrics of each concept and their means, differences from the best usual way, and the regret of the choice.
+
+    What tokens buy is told in points of worst-group accuracy for a thousand of them, not in tokens a point: a gain
+    about zero has no such price.
+
+    Args:
+        setting: what was made skew, and how.
+        student: who is trained.
+        answers: concept -> arm -> for each draw which test texts were answered rightly.
+        test: the test texts.
+        tokens: of each draw, for the arms that a model wrote for.
+    """
     generator = np.random.default_rng(11)
     names, members = np.unique(test.originals, return_inverse=True)
     n_draws = len(next(iter(next(iter(answers.values())).values())))
@@ -371,6 +405,16 @@ def summarise(setting: str, student: str, answers: Mapping[str, Answers], test: 
                 arm,
                 "worst_group_accuracy_difference",
                 difference,
+                n_draws,
+                {"baseline": best},
+            )
+        if arm in WRITTEN:
+            used = np.array([np.take(tokens, draws).mean() for draws, _ in (whole, *picks)])
+            yield _result(
+                f"{setting}-mean/{student}",
+                arm,
+                "worst_group_accuracy_per_1000_tokens",
+                1000 * (worst[arm] - worst[best]) / used,
                 n_draws,
                 {"baseline": best},
             )

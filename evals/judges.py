@@ -363,4 +363,5 @@ async def _ask_model(
                 for seed, answers in gold.items():
                     asked = train.records.take(answers[concept].training_rows)
                     said[seed, concept] = (await scorer.score(asked))[:, 1]
+                print(f"{concept}: the model was asked", file=sys.stderr, flush=True)
     return pilots, judged, tokens, said

@@ -27,7 +27,7 @@ PAGE = Path(__file__).parent / "RESULTS.md"
 LONGEST_OPEN = 40
 """Lines of tables that are shown without a fold."""
 
-LONGEST = ("minority_text", "fine_tuned", "in_context", "false_negatives", "concept_bias", "judges")
+LONGEST = ("minority_text", "fine_tuned", "in_context", "false_negatives", "concept_bias", "judges", "peers")
 """Started first, so that none of them is left over when everything else has ended."""
 
 ALONE = ("mining", "throughput", "startup", "scaling")

@@ -14,9 +14,10 @@ import urllib.request
 import psutil
 import pytest
 
+from counterpoise.errors import ServerError
 from counterpoise.llm import ChatClient, ChatRequest, Message, Sampling
 from counterpoise.llm.openai_engine import OpenAIEngine
-from counterpoise.llm.servers import EmbeddedServer
+from counterpoise.llm.servers import EmbeddedServer, wait_until_served
 
 pytestmark = pytest.mark.assets
 
@@ -51,11 +52,18 @@ async def test_the_embedded_server_completes_scores_and_keeps_to_a_schema() -> N
     assert not psutil.pid_exists(pid)
 
 
+def test_a_server_that_has_ended_is_not_waited_for() -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    with pytest.raises(ServerError, match="it ended before it had served"):
+        wait_until_served("127.0.0.1:9", "key", "model", time.monotonic() + 20, lambda: child.poll() is None)
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_no_server_outlives_its_parent(how: signal.Signals) -> None:
     parent_script = textwrap.dedent("""
         import os, time
-        from counterpoise.llm.servers import EmbeddedServer
+        from counterpoise.llm.servers import EmbeddedServer, wait_until_served
         server = EmbeddedServer(n_slots=1, slot_tokens=256)
         server.start()
         if os.fork() == 0:  # keeps the pipe to the server open

@@ -93,6 +93,12 @@ def test_a_round_takes_two_shares_of_what_is_left_and_the_last_one_all() -> None
     assert [spend(number) for number in (1, 2, 3, 4)] == [48_000, 60_000, 79_800, 120_000]
 
 
+def test_a_round_whose_share_pays_for_nothing_takes_all_that_is_left() -> None:
+    price = OFFER.request_tokens
+    assert [item.n_requests for item in plan([lack(A, 20)], remaining=2 * price, round_number=1).items] == [2]
+    assert plan([lack(A, 20)], remaining=price - 1, round_number=1).items == ()
+
+
 def test_the_slice_pays_for_the_contrast_too() -> None:
     offers = {A: Offer(100, n_demonstrations=5, contrast=MOST), MOST: Offer(5_000, n_demonstrations=5)}
     items = plan([lack(A, 1000)], offers, remaining=30_000, round_number=4).items
@@ -160,9 +166,12 @@ def test_no_plan_reserves_more_than_is_left(
         (Action.MINORITY, cell): Costs(n, n * kept // 100, float(tokens), 1)
         for cell, (n, kept, tokens) in tried.items()
     }
-    made = plan([lack(cell, need) for cell, need in needs.items()], offers, costs, remaining, round_number)
+    deficits = [lack(cell, need) for cell, need in needs.items()]
+    made = plan(deficits, offers, costs, remaining, round_number)
     share = {1: 2 / 5, 2: 1 / 2, 3: 2 / 3, 4: 1}[round_number]
-    assert sum(item.reserved_tokens for item in made.items) <= remaining * share
+    reserved = sum(item.reserved_tokens for item in made.items)
+    assert reserved <= remaining
+    assert reserved <= remaining * share or not plan(deficits, offers, costs, int(remaining * share), 4).items
     assert [item.index for item in made.items] == list(range(len(made.items)))
     assert made.items or made.reason
     for item in made.items:

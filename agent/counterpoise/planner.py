@@ -105,8 +105,8 @@ def make_plan(
     """Plan one round.
 
     Adopting takes what a cell lacks, as far as the pool offers it. What is then missing is written: the round
-    may spend the remaining budget divided by the rounds left; cells are served by need per expected token, the
-    largest first (utility: the fall of the deficit).
+    may spend twice its even share of the remaining budget, or all of it where that pays for no request; cells
+    are served by need per expected token, the largest first (utility: the fall of the deficit).
 
     Args:
         deficits: cells that lack records.
@@ -137,9 +137,29 @@ def make_plan(
     writable = [cell for cell in missing if (Action.MINORITY, cell) not in exhausted]
     if not writable:
         return Plan(round_number, (), "no cell can be improved further")
-    slice_tokens = _cut_slice(remaining_tokens, n_rounds - round_number + 1)
     order = sorted(writable, key=lambda cell: (-_rate(cell, missing, offers, costs), cell))
-    left = slice_tokens
+    share = _cut_slice(remaining_tokens, n_rounds - round_number + 1)
+    # A share that pays for no request leaves the run with what it has left: it is spent now or never.
+    for left in (share, float("inf") if remaining_tokens is None else remaining_tokens):
+        items = _fill(order, missing, offers, costs, exhausted, round_number, left)
+        if items:
+            break
+    if not items:
+        return Plan(round_number, (), "the budget does not reach for one more request")
+    return Plan(round_number, tuple(items), "cells by what they lack for each expected token")
+
+
+def _fill(
+    order: Sequence[Cell],
+    missing: Mapping[Cell, int],
+    offers: Mapping[Cell, Offer],
+    costs: Mapping[tuple[Action, Cell], Costs],
+    exhausted: frozenset[tuple[Action, Cell]],
+    round_number: int,
+    left: float,
+) -> list[PlanItem]:
+    """Items that write, cell by cell in `order`, as far as the tokens left go."""
+    items: list[PlanItem] = []
     probed: set[Action] = set()
     for cell in order:
         edited, left = _edit(
@@ -150,9 +170,7 @@ def make_plan(
         if need >= SMALLEST_USEFUL_COUNT:
             written, left = _write(cell, need, offers, costs, round_number, len(items), left)
             items += written
-    if not items:
-        return Plan(round_number, (), "the budget does not reach for one more request")
-    return Plan(round_number, tuple(items), "cells by what they lack for each expected token")
+    return items
 
 
 def _cut_slice(remaining: int | None, rounds_left: int) -> float:

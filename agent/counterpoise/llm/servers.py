@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -153,7 +153,9 @@ class EmbeddedServer:
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
             try:
                 port = self._spawn(settings, log, deadline)
-                wait_until_served(f"127.0.0.1:{port}", settings.api_key, settings.alias, deadline)
+                wait_until_served(
+                    f"127.0.0.1:{port}", settings.api_key, settings.alias, deadline, self.is_alive
+                )
             except BaseException as error:
                 self.stop()
                 if isinstance(error, ServerError):
@@ -215,7 +217,9 @@ class EmbeddedServer:
         return int(said["port"])
 
 
-def wait_until_served(address: str, api_key: str, model: str, deadline: float) -> None:
+def wait_until_served(
+    address: str, api_key: str, model: str, deadline: float, is_alive: Callable[[], bool]
+) -> None:
     """Return when a server has served a completion: an open port, or a list of models, promises nothing.
 
     Args:
@@ -223,12 +227,15 @@ def wait_until_served(address: str, api_key: str, model: str, deadline: float) -
         api_key: its key.
         model: name of the model to ask.
         deadline: by `time.monotonic()`.
+        is_alive: whether its process runs.
 
     Raises:
-        ServerError: it served none in time.
+        ServerError: it served none in time, or has ended.
     """
     found = "nothing tried"
     while (left := deadline - time.monotonic()) > 0:
+        if not is_alive():
+            raise ServerError("it ended before it had served a completion", where=address)
         found = ask_for_completion(address, api_key, model, timeout_seconds=left)
         if not found:
             return
