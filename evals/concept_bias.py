@@ -354,7 +354,7 @@ def summarise(
 ) -> Iterator[Result]:
     """Metrics of each concept and their means, differences from the best usual way, and the regret of the choice.
 
-    What tokens buy is told in points of worst-group accuracy for a thousand of them, not in tokens a point: a gain
+    What tokens buy is told in points of worst-group accuracy for ten thousand of them, not in tokens a point: a gain
     about zero has no such price.
 
     Args:
@@ -413,8 +413,8 @@ def summarise(
             yield _result(
                 f"{setting}-mean/{student}",
                 arm,
-                "worst_group_accuracy_per_1000_tokens",
-                1000 * (worst[arm] - worst[best]) / used,
+                "worst_group_points_per_10k_tokens",
+                10_000 * (worst[arm] - worst[best]) / used,
                 n_draws,
                 {"baseline": best},
             )
