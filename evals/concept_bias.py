@@ -72,7 +72,7 @@ N_BAGS = 10
 N_RESAMPLES = 400
 N_WRITTEN = 5
 """Draws of the part in which a model writes."""
-BUDGET, QUICK_BUDGET = "60k", "4k"
+BUDGET, QUICK_BUDGET = "60k", "3k"
 """Tokens of each of them."""
 QUICK = (2500, 600)
 """Training and test texts of the small version."""

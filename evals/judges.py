@@ -69,7 +69,7 @@ CONCEPTS = {
     "ambiance": "the atmosphere and decor of the place",
     "noise": "how loud or quiet it was",
 }
-N_ASKED = 40
+N_ASKED, QUICK_N_ASKED = 40, 20
 BUDGET = 2_000_000
 """Tokens of the run that the pilot's share is counted from: the default of a job."""
 
@@ -104,11 +104,11 @@ def read_truth(vote: str) -> int:
     return {"Positive": 1, "Negative": 1, "unknown": 0}.get(vote, -1)
 
 
-def ask(train: Split, concept: str, seed: int) -> Gold:
-    """Forty answers of one seed, out of those that people gave."""
+def ask(train: Split, concept: str, seed: int, n: int = N_ASKED) -> Gold:
+    """The `n` answers of one seed, out of those that people gave."""
     known = np.flatnonzero(train.truth[concept] >= 0)
     scores = train.views[concept].similarity[known][:, None]
-    asked = choose_rows_to_ask(train.records.take(known), N_ASKED, f"seed {seed}", scores)
+    asked = choose_rows_to_ask(train.records.take(known), n, f"seed {seed}", scores)
     rows, truth = known[asked.rows], train.truth[concept]
     audited, trained = rows[asked.is_audit], rows[~asked.is_audit]
     return Gold(audited, truth[audited], trained, truth[trained])
@@ -126,7 +126,8 @@ def run(settings: Settings) -> Iterator[Result]:
     encoder = CachedEncoder(make_encoder("", cache_dir, ignore), cache_dir / "vectors")
     train, test = Split(settings, "train_exclusive", encoder), Split(settings, "test", encoder)
     seeds = list(range(settings.seeds or (1 if settings.quick else 10)))
-    gold = {seed: {concept: ask(train, concept, seed) for concept in CONCEPTS} for seed in seeds}
+    n = QUICK_N_ASKED if settings.quick else N_ASKED
+    gold = {seed: {concept: ask(train, concept, seed, n) for concept in CONCEPTS} for seed in seeds}
     if not settings.only or "free" in settings.only:
         yield from report_free(train, test, gold)
     if not settings.only or "llm" in settings.only:

@@ -146,7 +146,7 @@ def run(settings: Settings) -> Iterator[Result]:
 def compare(settings: Settings, *, is_isotropic: bool = False) -> Iterator[Result]:
     """The same negatives, how fast, in how much memory."""
     need_packages("sentence_transformers", "torch")
-    n_queries, n_passages = (500, 20_000) if settings.quick else (5_000, 200_000)
+    n_queries, n_passages = (500, 10_000) if settings.quick else (5_000, 200_000)
     data = f"{n_queries} queries, {n_passages} {'isotropic ' if is_isotropic else ''}vectors"
     nan = float("nan")
     figures: dict[str, dict[str, float]] = {}
@@ -190,7 +190,7 @@ def compare(settings: Settings, *, is_isotropic: bool = False) -> Iterator[Resul
 
 def measure_index(settings: Settings) -> Iterator[Result]:
     """Vectors given in blocks are indexed and searched: peak memory of the whole process, seconds, recall."""
-    n_rows = 100_000 if settings.quick else 1_000_000
+    n_rows = 50_000 if settings.quick else 1_000_000
     data, nan = f"{n_rows} vectors", float("nan")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -79,7 +79,7 @@ RIVAL_WAYS = {"": "nothing", "_adjusted": "logit_adjustment", "_our_way": "added
 
 OUR_ARMS = ("unverified", "added_rows", "averaged", "counterpoise")
 N_RARE = 15
-QUICK_BUDGET = "4k"
+QUICK_BUDGET = "3k"
 N_OTHER_SEEDS = 3
 """Draws with another number of rare rows."""
 METRICS = ("macro_f1", "macro_f1_natural", "auroc")
