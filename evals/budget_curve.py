@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from counterpoise.students import STUDENTS
-from evals.common import Result, Settings, interval, open_engine, resample_means
+from evals.common import Result, Settings, describe_spend, interval, open_engine, resample_means
 from evals.minority_text import CORPORA, GAPS, QUICK_BUDGET, SIMPLE_ARMS, find_best, open_encoder, run_draw
 
 BUDGETS = ("5k", "15k", "40k", "120k")
@@ -53,38 +53,8 @@ def run(settings: Settings) -> Iterator[Result]:
                 print(f"{name}, {budget}: {monotonic() - started:.0f} s", file=sys.stderr, flush=True)
                 used = [float(fact["tokens"]) for fact in facts]
                 added = [float(fact["added"]) for fact in facts]
-                yield from describe_spend(name, budget, used, added)
+                yield from describe_spend("budget_curve", name, budget, used, added)
                 yield from describe_gains(name, budget, scores, used)
-
-
-def describe_spend(name: str, budget: str, used: Sequence[float], added: Sequence[float]) -> Iterator[Result]:
-    """Tokens used, records accepted, and tokens for each of them.
-
-    Args:
-        name: data set.
-        budget: as the job says it.
-        used: tokens of each draw.
-        added: accepted records of each draw.
-    """
-    for metric, values, unit in (("tokens", used, "tokens"), ("accepted", added, "records")):
-        low, high = interval(resample_means(values))
-        yield Result(
-            "budget_curve", name, budget, metric, float(np.mean(values)), low, high, len(values), unit
-        )
-    if sum(added):
-        with np.errstate(divide="ignore", invalid="ignore"):
-            low, high = interval(resample_means(used) / resample_means(added))
-        yield Result(
-            "budget_curve",
-            name,
-            budget,
-            "tokens_per_accepted",
-            sum(used) / sum(added),
-            low,
-            high,
-            len(used),
-            "tokens",
-        )
 
 
 def describe_gains(name: str, budget: str, scores: Scores, used: Sequence[float]) -> Iterator[Result]:

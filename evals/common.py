@@ -133,6 +133,28 @@ def resample_means(values: Sequence[float], n_resamples: int = 4000, seed: int =
     return np.asarray(table[picks].mean(axis=1))
 
 
+def describe_spend(
+    evaluation: str, data: str, arm: str, used: Sequence[float], added: Sequence[float]
+) -> Iterator[Result]:
+    """Tokens used, records accepted, and tokens for each of them.
+
+    Args:
+        evaluation: whose lines they are.
+        data: data set or part of it.
+        arm: what spent them.
+        used: tokens of each draw.
+        added: accepted records of each draw.
+    """
+    for metric, values, unit in (("tokens", used, "tokens"), ("accepted", added, "records")):
+        low, high = interval(resample_means(values))
+        yield Result(evaluation, data, arm, metric, float(np.mean(values)), low, high, len(values), unit)
+    if sum(added):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            low, high = interval(resample_means(used) / resample_means(added))
+        price = sum(used) / sum(added)
+        yield Result(evaluation, data, arm, "tokens_per_accepted", price, low, high, len(used), "tokens")
+
+
 @contextlib.contextmanager
 def open_engine(engine: str) -> Iterator[dict[str, Any]]:
     """The `llm` key of a job, for a server that runs as long as the block.

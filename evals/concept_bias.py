@@ -44,7 +44,7 @@ from counterpoise.records import Floats, Integers
 from counterpoise.splits import assign_folds
 from counterpoise.students import STUDENTS, fit_log_probabilities, log_prior, make_features
 from counterpoise_retrievers.encoders import Encoder
-from evals.common import Result, Settings, interval, open_engine, resample_means
+from evals.common import Result, Settings, describe_spend, interval, open_engine
 from evals.concept_agent import (
     adopt,
     as_records,
@@ -66,13 +66,13 @@ from evals.concept_texts import (
     weigh_cells,
 )
 from evals.edit_cases import CONCEPTS
-from evals.minority_text import open_encoder
+from evals.minority_text import QUICK_BUDGET, open_encoder
 
 N_BAGS = 10
 N_RESAMPLES = 400
 N_WRITTEN = 5
 """Draws of the part in which a model writes."""
-BUDGET, QUICK_BUDGET = "60k", "3k"
+BUDGET = "60k"
 """Tokens of each of them."""
 QUICK = (2500, 600)
 """Training and test texts of the small version."""
@@ -316,20 +316,7 @@ def run_thin(
     for student in STUDENTS:
         yield from summarise(part, student, dict.fromkeys(CONCEPTS, answers[student]), test, tokens)
     if tokens:
-        yield from describe_costs(part, tokens, n_written)
-
-
-def describe_costs(part: str, tokens: Sequence[int], n_written: Sequence[int]) -> Iterator[Result]:
-    """What the agent used a draw, what was kept of it, and tokens for each record that was kept, by sums."""
-    used, kept = resample_means(tokens), resample_means(n_written)
-    price = np.sum(tokens) / max(1, np.sum(n_written))
-    for metric, value, values, unit in (
-        ("tokens", np.mean(tokens), used, "tokens"),
-        ("accepted", np.mean(n_written), kept, "records"),
-        ("tokens_per_accepted", price, used / np.maximum(kept, 1), "tokens"),
-    ):
-        low, high = interval(values)
-        yield Result("concept_bias", part, "written", metric, float(value), low, high, len(tokens), unit)
+        yield from describe_spend("concept_bias", part, "written", tokens, n_written)
 
 
 def run_written(
@@ -417,6 +404,7 @@ def summarise(
                 10_000 * (worst[arm] - worst[best]) / used,
                 n_draws,
                 {"baseline": best},
+                "points",
             )
     if "counterpoise" in worst:
         rival = max(
@@ -484,7 +472,13 @@ def measure(right: NDArray[np.bool_], test: Texts, column: int, draws: Integers,
 
 
 def _result(
-    data: str, arm: str, metric: str, values: Floats, n: int, extra: dict[str, Any] | None = None
+    data: str,
+    arm: str,
+    metric: str,
+    values: Floats,
+    n: int,
+    extra: dict[str, Any] | None = None,
+    unit: str = "percent",
 ) -> Result:
     low, high = interval(values[1:])
-    return Result("concept_bias", data, arm, metric, float(values[0]), low, high, n, "percent", extra or {})
+    return Result("concept_bias", data, arm, metric, float(values[0]), low, high, n, unit, extra or {})

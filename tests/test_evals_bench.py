@@ -13,8 +13,11 @@ import numpy as np
 import pytest
 
 from counterpoise.students import STUDENTS
-from evals import budget_curve, forecast, gap_means, peers
+from evals import budget_curve, concept_bias, forecast, gap_means, peers
+from evals.common import describe_spend
+from evals.concept_texts import Texts
 from evals.easy_augmentation import augment, fill_labels
+from evals.edit_cases import CONCEPTS
 from evals.forecast_picture import draw
 from evals.minority_text import GAPS, RIVAL_WAYS, SIMPLE_ARMS, list_parts, read_validation, summarise
 from tests.servers import LocalServer
@@ -81,9 +84,39 @@ def test_budget_curve_says_what_a_point_costs_only_where_there_is_one() -> None:
         line for line in better if line.arm == "added_rows, 40k" and line.metric == "tokens_per_point"
     ]
     spend = {
-        line.metric: line.value for line in budget_curve.describe_spend("made", "40k", used, [100, 0, 100])
+        line.metric: line.value for line in describe_spend("budget_curve", "made", "40k", used, [100, 0, 100])
     }
     assert spend["tokens_per_accepted"] == pytest.approx(300)
+
+
+def test_what_tokens_buy_in_the_worst_cell_is_told_against_the_best_simple_way() -> None:
+    cells = np.array([(label, *[state] * len(CONCEPTS)) for label in (0, 1) for state in (0, 1)] * 3)
+    n, n_draws = len(cells), 3
+    test = Texts(
+        np.array([f"text {row}" for row in range(n)], dtype=object),
+        cells[:, 0],
+        cells[:, 1:],
+        np.array([f"original {row // 4}" for row in range(n)], dtype=object),
+        np.zeros((n, 1), np.float32),
+    )
+    in_worst = (cells[:, 0] == 1) & (cells[:, 1] == 0)
+    answers = {
+        "oversampling": [~in_worst] * n_draws,
+        "downsampling": [np.arange(n) % 2 == 0] * n_draws,
+        "written": [np.ones(n, dtype=np.bool_)] * n_draws,
+    }
+    lines = list(
+        concept_bias.summarise(
+            "made", "words", dict.fromkeys(CONCEPTS, answers), test, [10_000, 20_000, 30_000]
+        )
+    )
+    found = {(line.arm, line.metric): line for line in lines if line.data == "made-mean/words"}
+    assert found["written", "worst_group_accuracy"].value == 100
+    assert found["written", "worst_group_accuracy_difference"].value == 100
+    price = found["written", "worst_group_points_per_10k_tokens"]
+    assert price.value == pytest.approx(50) and price.unit == "points"
+    assert 100 / 3 <= price.low < price.value < price.high <= 100
+    assert ("oversampling", "worst_group_points_per_10k_tokens") not in found
 
 
 def test_peers_are_compared_with_the_better_use_of_their_rows() -> None:

@@ -138,9 +138,9 @@ def make_plan(
     if not writable:
         return Plan(round_number, (), "no cell can be improved further")
     order = sorted(writable, key=lambda cell: (-_rate(cell, missing, offers, costs), cell))
-    share = _cut_slice(remaining_tokens, n_rounds - round_number + 1)
-    # A share that pays for no request leaves the run with what it has left: it is spent now or never.
-    for left in (share, float("inf") if remaining_tokens is None else remaining_tokens):
+    remaining = float("inf") if remaining_tokens is None else float(remaining_tokens)
+    # Where its share pays for no request, what is left is spent now or never.
+    for left in (_cut_slice(remaining, n_rounds - round_number + 1), remaining):
         items = _fill(order, missing, offers, costs, exhausted, round_number, left)
         if items:
             break
@@ -173,10 +173,8 @@ def _fill(
     return items
 
 
-def _cut_slice(remaining: int | None, rounds_left: int) -> float:
+def _cut_slice(remaining: float, rounds_left: int) -> float:
     """Tokens of this round: two shares of what is left, so that the first round learns and the last tops up."""
-    if remaining is None:
-        return float("inf")
     return remaining if rounds_left <= 1 else remaining * min(1.0, 2.0 / (rounds_left + 1))
 
 
