@@ -116,8 +116,12 @@ def test_an_exhausted_cell_and_one_without_demonstrations_are_left_alone() -> No
 @pytest.mark.parametrize(
     ("need", "remaining", "reason"),
     [
-        (20, 0, "the budget does not reach for one more request"),
-        (20, 599, "the budget does not reach for one more request"),
+        (20, 0, "the budget does not reach for one more request: 0 tokens are left, and one may take 600"),
+        (
+            20,
+            599,
+            "the budget does not reach for one more request: 599 tokens are left, and one may take 600",
+        ),
         (2, None, "no cell can be improved further"),
     ],
 )
@@ -125,6 +129,14 @@ def test_an_empty_plan_says_why(need: int, remaining: int | None, reason: str) -
     made = plan([lack(A, need)], remaining=remaining, round_number=4)
     assert made.items == () and made.reason == reason
     assert plan([]).reason == "no cell can be improved further"
+
+
+def test_a_budget_too_small_for_a_request_and_its_contrast_says_what_both_may_take() -> None:
+    offers = {A: replace(OFFER, contrast=MOST), B: replace(OFFER, request_tokens=9_000), MOST: OFFER}
+    made = plan([lack(A, 20), lack(B, 20)], offers, remaining=1_100, round_number=4)
+    assert made.items == ()
+    assert made.reason.endswith(": 1,100 tokens are left, and one with its contrast may take 1,200")
+    assert plan([lack(A, 20), lack(B, 20)], offers, remaining=1_200, round_number=4).items
 
 
 def test_acceptance_is_smoothed_so_that_one_failure_does_not_close_a_cell() -> None:

@@ -145,7 +145,7 @@ def make_plan(
         if items:
             break
     if not items:
-        return Plan(round_number, (), "the budget does not reach for one more request")
+        return Plan(round_number, (), _say_unpaid(remaining, writable, offers))
     return Plan(round_number, tuple(items), "cells by what they lack for each expected token")
 
 
@@ -176,6 +176,22 @@ def _fill(
 def _cut_slice(remaining: float, rounds_left: int) -> float:
     """Tokens of this round: two shares of what is left, so that the first round learns and the last tops up."""
     return remaining if rounds_left <= 1 else remaining * min(1.0, 2.0 / (rounds_left + 1))
+
+
+def _say_unpaid(remaining: float, cells: Sequence[Cell], offers: Mapping[Cell, Offer]) -> str:
+    """Why nothing can be written, with the figure a user would set the budget by."""
+    prices = []
+    for cell in cells:
+        contrast = offers[cell].contrast
+        prices.append(
+            (offers[cell].request_tokens + (offers[contrast].request_tokens if contrast else 0), contrast)
+        )
+    price, contrast = min(prices, key=lambda pair: pair[0])
+    what = "one with its contrast" if contrast else "one"
+    return (
+        "the budget does not reach for one more request: "
+        f"{remaining:,.0f} tokens are left, and {what} may take {price:,}"
+    )
 
 
 def _rate(
