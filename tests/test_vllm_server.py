@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,8 @@ import pytest
 
 from counterpoise.errors import EngineDiedError, JobError, ServerError
 from counterpoise.events import Event
-from counterpoise.llm import ChatRequest
+from counterpoise.llm import ChatClient, ChatRequest
+from counterpoise.llm.budget import BudgetSpent, TokenBudget
 from counterpoise.llm.managed_engine import ManagedEngine
 from counterpoise.llm.vllm_log import explain_log
 from counterpoise.llm.vllm_server import VllmServer, find_slots, name_model
@@ -222,6 +224,27 @@ async def test_what_kills_it_is_told_and_a_server_that_only_dies_is_given_up(
             await engine.generate(ask("hello"))
         assert not caught.value.retryable
     assert sum(event.name == "warning" for event in heard) == 3
+    assert not [pid for pid in list_family(families) if is_running(pid)]
+
+
+async def test_the_time_is_up_while_the_server_starts_again(
+    tmp_path: Path, families: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = make_server(tmp_path)
+    engine, budget = ManagedEngine(server), TokenBudget()
+    started_again = threading.Event()
+    async with ChatClient(engine, budget=budget) as chat:
+        await chat.generate(ask("before"))
+        monkeypatch.setattr(server, "start", lambda: started_again.wait(60))
+        budget.end_after(1.0)
+        os.kill(wait_for_family(families)[0], signal.SIGKILL)
+        try:
+            asked = (chat.generate(ask(f"after {number}")) for number in range(5))
+            ended = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 30)
+            assert {type(one) for one in ended} == {BudgetSpent} and engine.n_starts == 1
+            assert budget.reserved == 0
+        finally:
+            started_again.set()
     assert not [pid for pid in list_family(families) if is_running(pid)]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -369,13 +369,17 @@ class ChatClient:
 
     async def _enter(self, lane: Lane, *, alone: bool) -> None:
         """Wait for a permit, but not longer than there is time."""
-        left = self.budget.seconds_left
-        if left is None:
-            await lane.gate.enter(alone=alone)
-            return
+        await self._wait_in_time(lane.gate.enter(alone=alone))
+
+    async def _wait_in_time(self, waiting: Awaitable[None]) -> None:
+        """Wait for what comes before a request is sent.
+
+        Raises:
+            BudgetSpent: the time is up first.
+        """
         try:
-            async with asyncio.timeout(left):
-                await lane.gate.enter(alone=alone)
+            async with asyncio.timeout(self.budget.seconds_left):
+                await waiting
         except TimeoutError:
             self.budget.check_time()
             raise
@@ -384,9 +388,11 @@ class ChatClient:
         self, lane: Lane, request: ChatRequest, keys: list[bytes], reserved: int
     ) -> list[Completion]:
         """Send a request that has its permit, and let its lane learn from what comes of it."""
-        self.budget.check_time()
         sent_at = monotonic()
         try:
+            await self._wait_in_time(lane.wait_until_ready())
+            self.budget.check_time()
+            sent_at = monotonic()
             return await self._send(lane, request, keys, reserved)
         except ServerError as error:
             lane.note_failure(error, sent_at)

@@ -65,6 +65,16 @@ class Lane:
         kind = (request.purpose, request.n, request.sampling.max_tokens)
         self.gate.note_reply(kind, monotonic() - sent_at)
 
+    async def wait_until_ready(self) -> None:
+        """Wait while the server is being started again, where it is ours.
+
+        Raises:
+            EngineDiedError: it was given up.
+        """
+        wait: Any = getattr(self.engine, "wait_until_ready", None)
+        if wait is not None:
+            await wait()
+
     async def watch_load(self) -> None:
         """Ask for the server's load again and again, until it turns out that it does not say."""
         read_load: Any = getattr(self.engine, "read_load", None)

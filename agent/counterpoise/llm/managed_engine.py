@@ -141,36 +141,47 @@ class ManagedEngine:
         finally:
             await asyncio.shield(asyncio.to_thread(self._server.stop))
 
+    async def wait_until_ready(self) -> None:
+        """Wait while the server is being started.
+
+        Raises:
+            EngineDiedError: it was given up.
+        """
+        await self._find_engine()
+
     async def generate(self, request: ChatRequest) -> list[Completion]:
         """The `n` completions of a request; waits while the server is being started.
 
         Raises:
             EngineDiedError: the server died while it had the request; or, not retryable, it has died so often
                 that it was given up.
-            ServerError: as `OpenAIEngine.generate` raises it.
+            ServerError: as `OpenAIEngine.generate` raises it; retryable where the server turned out to be dead before
+                it saw the request.
         """
-        while True:
-            engine = await self._find_engine()
-            self._count_in_flight(1)
-            try:
-                completions = await engine.generate(request)
-            except ServerError as error:
-                if not error.retryable or not await self._is_dead(engine):
-                    raise
-                why = self._server.explain_end()
-                self._begin_restart(engine)
-                if error.is_unreached:
-                    continue  # the server had never seen it
-                raise EngineDiedError(
-                    f"the server ended under the request ({why})",
-                    where=engine.url,
-                    retryable=True,
-                    maybe_paid=True,
+        engine = await self._find_engine()
+        self._count_in_flight(1)
+        try:
+            completions = await engine.generate(request)
+        except ServerError as error:
+            if not error.retryable or not await self._is_dead(engine):
+                raise
+            why = self._server.explain_end()
+            self._begin_restart(engine)
+            if error.is_unreached:
+                # An attempt, not an absence: whether the server comes back is known here and not by waiting.
+                raise ServerError(
+                    f"the server had ended ({why}) and is started again", where=engine.url, retryable=True
                 ) from error
-            finally:
-                self._count_in_flight(-1)
-            self._n_deaths = 0
-            return completions
+            raise EngineDiedError(
+                f"the server ended under the request ({why})",
+                where=engine.url,
+                retryable=True,
+                maybe_paid=True,
+            ) from error
+        finally:
+            self._count_in_flight(-1)
+        self._n_deaths = 0
+        return completions
 
     async def read_load(self) -> ServerLoad | None:
         """As `OpenAIEngine.read_load`, of the server as it runs now."""
