@@ -180,17 +180,16 @@ def _cut_slice(remaining: float, rounds_left: int) -> float:
 
 def _say_unpaid(remaining: float, cells: Sequence[Cell], offers: Mapping[Cell, Offer]) -> str:
     """Why nothing can be written, with the figure a user would set the budget by."""
-    prices = []
-    for cell in cells:
+
+    def price(cell: Cell) -> int:
         contrast = offers[cell].contrast
-        prices.append(
-            (offers[cell].request_tokens + (offers[contrast].request_tokens if contrast else 0), contrast)
-        )
-    price, contrast = min(prices, key=lambda pair: pair[0])
-    what = "one with its contrast" if contrast else "one"
+        return offers[cell].request_tokens + (offers[contrast].request_tokens if contrast else 0)
+
+    cheapest = min(cells, key=price)
+    what = "one with its contrast" if offers[cheapest].contrast else "one"
     return (
         "the budget does not reach for one more request: "
-        f"{remaining:,.0f} tokens are left, and {what} may take {price:,}"
+        f"{remaining:,.0f} tokens are left, and {what} may take {price(cheapest):,}"
     )
 
 

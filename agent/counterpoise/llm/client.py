@@ -358,7 +358,7 @@ class ChatClient:
                 failed = lane = self._lanes.choose(failed)
                 lane.n_assigned += 1
                 try:
-                    await self._enter(lane, alone=self._quarantine.is_suspect(keys))
+                    await self._wait_in_time(lane.gate.enter(alone=self._quarantine.is_suspect(keys)))
                     try:
                         return await self._try_once(lane, request, keys, reserved)
                     finally:
@@ -367,12 +367,8 @@ class ChatClient:
                     lane.n_assigned -= 1
         raise AssertionError("tenacity ends with a result or an exception")
 
-    async def _enter(self, lane: Lane, *, alone: bool) -> None:
-        """Wait for a permit, but not longer than there is time."""
-        await self._wait_in_time(lane.gate.enter(alone=alone))
-
     async def _wait_in_time(self, waiting: Awaitable[None]) -> None:
-        """Wait for what comes before a request is sent.
+        """Wait for what comes before a request is sent, but not longer than there is time.
 
         Raises:
             BudgetSpent: the time is up first.
