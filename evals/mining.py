@@ -29,22 +29,14 @@ _HEAD = """
 import gc, json, sys, time
 from pathlib import Path
 import numpy as np
+from evals.memory import read_memory
 folder, n_negatives = Path(sys.argv[1]), int(sys.argv[2])
 queries = (folder / "queries.txt").read_text().splitlines()
 passages = (folder / "passages.txt").read_text().splitlines()
-def read_status(name):
-    # Not getrusage: what the parent held at the fork counts there as well.
-    for line in open("/proc/self/status"):
-        if line.startswith(name):
-            return int(line.split()[1]) * 1024
-def peak():
-    return read_status("VmHWM")
-def now():
-    return read_status("VmRSS")
 """
 
 _TAIL = """
-seconds, cpu, n_bytes = time.perf_counter() - started, time.process_time() - used, peak() - before
+seconds, cpu, n_bytes = time.perf_counter() - started, time.process_time() - used, read_memory("VmHWM") - before
 print(json.dumps({"seconds": seconds, "bytes": n_bytes, "cpu": cpu, "found": found}))
 """
 
@@ -57,7 +49,7 @@ from datasets.fingerprint import generate_random_fingerprint
 import faiss
 from counterpoise_retrievers.hard_negatives import mine_hard_negatives
 gc.collect()
-before, started, used = now(), time.perf_counter(), time.process_time()
+before, started, used = read_memory("VmRSS"), time.perf_counter(), time.process_time()
 mined = mine_hard_negatives(
     np.load(folder / "queries.npy"), np.load(folder / "passages.npy", mmap_mode="r"),
     [[row] for row in range(len(queries))], n_negatives=n_negatives, relative_margin=0.05,
@@ -94,7 +86,7 @@ class Given:
         return (torch.from_numpy(one) * torch.from_numpy(other)).sum(dim=1)
 pairs = Dataset.from_dict({"anchor": queries, "positive": passages[: len(queries)]})
 gc.collect()
-before, started, used = now(), time.perf_counter(), time.process_time()
+before, started, used = read_memory("VmRSS"), time.perf_counter(), time.process_time()
 made = mine_hard_negatives(
     pairs, Given(), corpus=passages, num_negatives=n_negatives, relative_margin=0.05,
     output_format="n-tuple", use_faiss=True, verbose=False,
@@ -113,6 +105,7 @@ import json, sys, time
 from pathlib import Path
 import numpy as np
 from counterpoise_retrievers.stored_index import StoredIndex
+from evals.memory import read_memory
 folder, n_rows = Path(sys.argv[1]), int(sys.argv[2])
 started = time.perf_counter()
 index = StoredIndex(folder / "index", 384, memory_gib=4.0)
@@ -124,9 +117,8 @@ state = index.build()
 built = time.perf_counter()
 scores, rows = index.search(np.load(folder / "queries.npy"), 10)
 done = time.perf_counter()
-peak = next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmHWM"))
 print(json.dumps({
-    "bytes": peak, "kind": state.kind, "recall": state.recall,
+    "bytes": read_memory("VmHWM"), "kind": state.kind, "recall": state.recall,
     "effort": state.effort, "add_seconds": added - started, "build_seconds": built - added,
     "search_seconds": done - built,
 }))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.minority_text import N_RARE
-from evals.tables import find_results
+from evals.tables import find_results, write
 
 README = Path(__file__).parents[1] / "README.md"
 STUDENTS = {"minilm_lr": "sentence vectors", "tfidf_lr": "words"}
@@ -27,7 +27,8 @@ HEADLINE_ARMS = (
 )
 NOT_MEASURED = "not measured here"
 
-Lines = Mapping[tuple[str, str, str], Mapping[str, Any]]
+Line = Mapping[str, Any]
+Lines = Mapping[tuple[str, str, str], Line]
 """(data, arm, metric) -> line."""
 
 
@@ -132,20 +133,14 @@ def write_tables(folder: Path) -> None:
     README.write_text(fill_tables(README.read_text(encoding="utf-8"), folder), encoding="utf-8")
 
 
-def index_lines(rows: Sequence[Mapping[str, Any]]) -> Lines:
+def index_lines(rows: Sequence[Line]) -> Lines:
     """Lines by data, arm and metric."""
     return {(row["data"], row["arm"], row["metric"]): row for row in rows}
 
 
-def _say(line: Mapping[str, Any] | None, places: int) -> str:
-    if line is None:
-        return ""
-    value, low, high = (f"{line[key]:.{places}f}" for key in ("value", "low", "high"))
-    return f"{value} ({low} to {high})"
+def _say(line: Line | None, places: int) -> str:
+    return write(line, places) if line else ""
 
 
-def _say_points(line: Mapping[str, Any] | None) -> str:
-    if line is None:
-        return ""
-    value, low, high = (f"{100 * line[key]:+.1f}" for key in ("value", "low", "high"))
-    return f"{value} ({low} to {high})"
+def _say_points(line: Line | None) -> str:
+    return write(line, 1, factor=100, sign="+") if line else ""

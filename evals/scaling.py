@@ -19,19 +19,17 @@ import pyarrow.parquet as pq
 from evals.common import Result, Settings
 
 _MEASURE = """
-import json, re, sys, time
-from pathlib import Path
+import json, sys, time
 import counterpoise.linter, counterpoise.datasets_sources, datasets, pyarrow.parquet
 import sklearn.decomposition, sklearn.cluster, scipy.sparse, scipy.stats
 from counterpoise.tasks import TextClassification
-def peak():
-    # Not ru_maxrss: that of a child starts with what its parent held.
-    return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
-before, started = peak(), time.perf_counter()
+from evals.memory import read_memory
+before, started = read_memory("VmHWM"), time.perf_counter()
 task = TextClassification(("text",), "label", ("source",))
 table = counterpoise.datasets_sources.load_table(sys.argv[1], task=task)
 report = counterpoise.linter.lint_table(table, task)
-print(json.dumps({"bytes": peak() - before, "seconds": time.perf_counter() - started, "rows": report.n_rows}))
+seconds, n_bytes = time.perf_counter() - started, read_memory("VmHWM") - before
+print(json.dumps({"bytes": n_bytes, "seconds": seconds, "rows": report.n_rows}))
 """
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,11 +81,19 @@ def _name_unit(row: dict[str, Any]) -> str:
     return "" if row["unit"] in ("ratio", "") else f" {row['unit']}"
 
 
-def write(row: dict[str, Any]) -> str:
-    """A value with its interval, rounded as far as the interval means anything; nothing where it is not a number."""
-    if row["value"] is None:
-        return ""
-    digits = 2 if "ratio" in row["metric"] else 1 if row["unit"] == "tokens" else 3
-    if row["low"] is None:
-        return f"{row['value']:.{digits}f}"
-    return f"{row['value']:.{digits}f} ({row['low']:.{digits}f} to {row['high']:.{digits}f})"
+def write(row: Mapping[str, Any], digits: int | None = None, factor: float = 1, sign: str = "") -> str:
+    """A value with its interval, rounded as far as the interval means anything; nothing where it is not a number.
+
+    Args:
+        row: a line of results.
+        digits: places after the point; None goes by metric and unit.
+        factor: what the figures are multiplied by: 100 makes points of a ratio.
+        sign: `+` writes the sign of positive figures, too.
+    """
+    if digits is None:
+        digits = 2 if "ratio" in row["metric"] else 1 if row["unit"] == "tokens" else 3
+    value, low, high = (
+        "" if row[key] is None else f"{factor * row[key]:{sign}.{digits}f}"
+        for key in ("value", "low", "high")
+    )
+    return f"{value} ({low} to {high})" if value and low else value

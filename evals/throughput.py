@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from typing import Any
 
 from evals import counting_server
 from evals.common import Result, Settings, open_engine
+from evals.memory import read_memory
 from evals.vllm_on_cpu import KEY
 
 ARMS = ("bare_loop", "raw_aiohttp", "counterpoise")
@@ -199,7 +199,7 @@ async def measure(job: dict[str, Any]) -> dict[str, float]:
     figures = {
         "requests_per_second": len(bodies) / seconds,
         "cpu_seconds_per_request": cpu / len(bodies),
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_mib": read_memory("VmHWM") / 2**20,
     }
     if job["form"] in ("label", "generate"):
         figures["tokens_per_second"] = n_tokens / seconds

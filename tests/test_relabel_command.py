@@ -144,7 +144,7 @@ def test_people_see_the_audits_and_the_sentence(
         (["--output", "{triples}.folder/out.jsonl"], "its folder is not there; make it first"),
         (
             ["--gold", "{triples}"],
-            "line 2: is no judgement; a line has a query id, a passage id and a number",
+            "line 1: is no judgement; a line has a query id, a passage id and a number",
         ),
         (["--gold", "{empty}"], "holds no judgements; a line has a query id"),
         (["--gold", "{twice}"], "line 3: query q and passage p are judged twice, right and wrong; keep one"),
@@ -158,7 +158,7 @@ def test_mistakes_are_one_line(
     triples: Path, arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     empty = triples.with_name("gold.csv")
-    empty.write_text("query,passage\n", encoding="utf-8")
+    empty.write_text("query,passage,score\n", encoding="utf-8")
     nothing = triples.with_name("nothing.jsonl")
     nothing.write_text('{"_id": "1", "text": ""}\n', encoding="utf-8")
     twice = triples.with_name("twice.tsv")

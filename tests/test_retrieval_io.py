@@ -24,6 +24,7 @@ from counterpoise.retrieval_io import (
     write_beir,
     write_instances,
 )
+from counterpoise.retrieval_steps import load_gold
 
 TEVATRON: list[dict[str, Any]] = [
     {
@@ -260,9 +261,13 @@ def test_broken_collections_are_named(tmp_path: Path) -> None:
     qrels.write_text("query-id\tcorpus-id\tscore\n1\t1\tmuch\n", encoding="utf-8")
     with pytest.raises(DataError, match="line 2: is no judgement"):
         read_beir(tmp_path)
-    for score in ("0.5", "inf", "nan"):
+    for score, message in (
+        ("0.5", "the score 0.5 is no whole number"),
+        ("inf", "is no judgement"),
+        ("nan", "is no judgement"),
+    ):
         qrels.write_text(f"1\t1\t{score}\n", encoding="utf-8")
-        with pytest.raises(DataError, match=f"line 1: the score {score} is no whole number"):
+        with pytest.raises(DataError, match=f"line 1: {message}"):
             read_beir(tmp_path)
     qrels.write_text('1\t"' + 200_000 * "a", encoding="utf-8")
     with pytest.raises(DataError, match=r"line 1: cannot be read \(field larger"):
@@ -290,3 +295,10 @@ def test_a_table_keeps_its_columns_where_negatives_are_gone(tmp_path: Path, colu
     instance = next(read_instances(path))
     fewer = replace(instance, negatives=instance.negatives[:-1])
     assert format_instance(fewer, "sentence_transformers") == [{**row, columns[-1]: None}]
+
+
+def test_gold_may_be_packed_and_have_a_header(tmp_path: Path) -> None:
+    path = tmp_path / "gold.csv.gz"
+    with gzip.open(path, "wt", encoding="utf-8") as file:
+        file.write("query,passage,score\nq,a,2\nq,b,0\n")
+    assert load_gold(str(path)) == {("q", "a"): True, ("q", "b"): False}

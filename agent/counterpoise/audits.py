@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counterpoise.balance import wilson_interval
-from counterpoise.metrics import compute_auroc
+from counterpoise.metrics import compute_auroc, compute_drawn_aurocs
 from counterpoise.records import Floats, Integers, Objects
 
 WEAK_AUROC = 0.6
@@ -24,6 +24,7 @@ WEAK_KAPPA = 0.4
 _N_RESAMPLES = 500
 _N_BINS = 10
 _MOST_PAIRED_ROWS = 1_000  # up to so many rows all pairs are held in memory
+_MOST_CELLS = 2_000_000  # draws x rows at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +142,7 @@ def measure_auroc(scores: Floats, truth: Integers) -> tuple[float, float, float]
     if scores.shape[1] == 2 and len(members) == 2 and len(truth) <= _MOST_PAIRED_ROWS:
         draws = _resample_pairs(scores[:, 1] - scores[:, 0], members, generator)
     else:
-        draws = np.empty(_N_RESAMPLES)
-        for draw in range(_N_RESAMPLES):
-            rows = np.concatenate([generator.choice(group, len(group)) for group in members])
-            draws[draw] = compute_auroc(scores[rows], truth[rows])
+        draws = _resample_rows(scores, truth, members, generator)
     low, high = np.quantile(draws, [0.025, 0.975])
     # Resampling cannot leave a perfect score; a rule-of-three bound keeps a handful of rows from looking sure.
     rarest = min(len(group) for group in members)
@@ -164,6 +162,21 @@ def _resample_pairs(
     return np.asarray(
         np.einsum("ra,ab,rb->r", counts[1], wins, counts[0], optimize=True) / (sizes[0] * sizes[1])
     )
+
+
+def _resample_rows(
+    scores: Floats, truth: Integers, members: list[NDArray[np.int64]], generator: np.random.Generator
+) -> Floats:
+    """(_N_RESAMPLES,) AUROCs of any number of labels, as many draws at a time as fit."""
+    n_at_once = max(1, _MOST_CELLS // len(truth))
+    draws = []
+    for first in range(0, _N_RESAMPLES, n_at_once):
+        counts = np.zeros((min(n_at_once, _N_RESAMPLES - first), len(truth)), dtype=np.int64)
+        for row in counts:
+            drawn = np.concatenate([generator.choice(group, len(group)) for group in members])
+            row[:] = np.bincount(drawn, minlength=len(truth))
+        draws.append(compute_drawn_aurocs(scores, truth, counts))
+    return np.concatenate(draws)
 
 
 def measure_kappa(answers: NDArray[np.int64], truth: Integers) -> tuple[float, float, float]:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from counterpoise.errors import DataError
-from counterpoise.json_lines import open_to_read, open_to_write, read_rows, write_rows
+from counterpoise.json_lines import open_to_write, read_rows, write_rows
+from counterpoise.judgements import HINT, read_judgements
 from counterpoise.retrieval_values import (
     Collection,
     FieldError,
@@ -21,8 +22,6 @@ from counterpoise.retrieval_values import (
 )
 
 _Named = TypeVar("_Named", Passage, Query)
-
-_JUDGEMENT = "a line has a query id, a passage id and a whole number"
 
 
 def read_passages(path: Path) -> Iterator[Passage]:
@@ -97,38 +96,18 @@ def _read_queries(path: Path) -> Iterator[Query]:
 
 def _read_qrels(path: Path) -> dict[str, dict[str, int]]:
     qrels: dict[str, dict[str, int]] = {}
-    with open_to_read(path) as file:
-        delimiter = "," if ".csv" in path.suffixes else "\t"
-        for number, cells in _read_cells(file, path, delimiter):
-            where = f"{path}: line {number}"
-            try:
-                query_id, passage_id, score = cells
-                relevance = float(score)
-            except ValueError:
-                if number == 1 and len(cells) == 3:
-                    continue  # the header
-                raise DataError("is no judgement", where=where, hint=_JUDGEMENT) from None
-            if not relevance.is_integer():
-                # Cut off, 0.5 would say "not relevant".
-                raise DataError(f"the score {score} is no whole number", where=where, hint=_JUDGEMENT)
-            judged = qrels.setdefault(query_id, {})
-            if judged.setdefault(passage_id, int(relevance)) != relevance:
-                raise DataError(
-                    f"query {query_id} and passage {passage_id} are judged twice, {judged[passage_id]} and {score}",
-                    where=where,
-                    hint="keep one of the two",
-                )
+    for where, query_id, passage_id, score in read_judgements(path):
+        if not score.is_integer():
+            # Cut off, 0.5 would say "not relevant".
+            raise DataError(f"the score {score} is no whole number", where=where, hint=HINT)
+        known = qrels.setdefault(query_id, {}).setdefault(passage_id, int(score))
+        if known != score:
+            raise DataError(
+                f"query {query_id} and passage {passage_id} are judged twice, {known} and {int(score)}",
+                where=where,
+                hint="keep one of the two",
+            )
     return qrels
-
-
-def _read_cells(file: Iterable[str], path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(file, delimiter=delimiter)
-    try:
-        yield from enumerate(reader, start=1)
-    except csv.Error as error:
-        raise DataError(
-            f"cannot be read ({error})", where=f"{path}: line {reader.line_num}", hint=_JUDGEMENT
-        ) from error
 
 
 def _index(items: Iterable[_Named], path: Path) -> dict[str, _Named]:

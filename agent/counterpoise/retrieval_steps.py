@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from counterpoise.engines import open_chat
 from counterpoise.errors import DataError
 from counterpoise.events import Event, Listener
 from counterpoise.job import LlmConfig
+from counterpoise.judgements import HINT, read_judgements
 from counterpoise.llm import ChatClient, ReplyStore, TokenBudget
 from counterpoise.preparation import make_encoder
 from counterpoise.relabel.judges import Judge, Stage
@@ -53,42 +53,21 @@ def load_corpus(source: str) -> list[Passage]:
 
 
 def load_gold(source: str) -> Gold:
-    """Known answers: query id, passage id, score a line (tab-separated, or a CSV); above 0 is relevant.
+    """Known answers: query id, passage id, score a line (tab-separated, or a CSV; gzip too); above 0 is relevant.
 
     Raises:
         DataError: the file cannot be read, holds nothing, a line is no judgement, or two contradict each other.
     """
-    path = Path(source)
-    hint = "a line has a query id, a passage id and a number"
     gold: dict[tuple[str, str], bool] = {}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            delimiter = "," if path.suffix == ".csv" else "\t"
-            for number, cells in enumerate(csv.reader(file, delimiter=delimiter), start=1):
-                where = f"{path}: line {number}"
-                try:
-                    query_id, passage_id, score = cells
-                    relevance = float(score)
-                except ValueError:
-                    if number > 1:
-                        raise DataError("is no judgement", where=where, hint=hint) from None
-                    continue
-                if np.isnan(relevance):
-                    raise DataError("is no judgement", where=where, hint=hint)
-                if gold.setdefault((query_id, passage_id), relevance > 0) != (relevance > 0):
-                    raise DataError(
-                        f"query {query_id} and passage {passage_id} are judged twice, right and wrong",
-                        where=where,
-                        hint="keep one of the two",
-                    )
-    except OSError as error:
-        raise DataError(f"cannot be read ({error.strerror})", where=str(path)) from error
-    except UnicodeDecodeError as error:
-        raise DataError("is not UTF-8", where=str(path), hint="save it as UTF-8") from error
-    except csv.Error as error:
-        raise DataError(f"is no table ({error})", where=str(path), hint=hint) from error
+    for where, query_id, passage_id, score in read_judgements(Path(source)):
+        if gold.setdefault((query_id, passage_id), score > 0) != (score > 0):
+            raise DataError(
+                f"query {query_id} and passage {passage_id} are judged twice, right and wrong",
+                where=where,
+                hint="keep one of the two",
+            )
     if not gold:
-        raise DataError("holds no judgements", where=str(path), hint=hint)
+        raise DataError("holds no judgements", where=source, hint=HINT)
     return gold
 
 
