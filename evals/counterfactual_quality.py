@@ -81,7 +81,7 @@ CURVE = (0.3, 0.4, 0.5, 0.55, 0.6, 0.7, 0.75, 0.8, 0.9, 0.95)
 N_FOLDS = 3
 GOLD_SURE_FROM = 0.6
 _SIZES = {"cad_imdb": 150, "lexicon": 300, "embedded": 60}
-_QUICK, _QUICK_TRAIN = 40, 600
+_QUICK, _QUICK_TRAIN = 40, 300
 _EMBEDDED_TOKENS = 10**9
 
 
@@ -242,7 +242,7 @@ def _list_sources(reviews: Reviews, most: int) -> list[Case]:
 
 def edit_by_model(reviews: Reviews, encoder: Encoder, settings: Settings) -> list[Case]:
     """Edits and injections by the model of `--engine`, made by the product's generators."""
-    n = 3 if settings.quick else _SIZES["embedded"]
+    n = 2 if settings.quick else _SIZES["embedded"]
     sources = _list_sources(reviews, n)
     injections = {case.source: case for case in reviews.cases if case.kind is Kind.CONCEPT_INJECTION}
     texts = sorted(injections)

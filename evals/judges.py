@@ -132,7 +132,7 @@ def run(settings: Settings) -> Iterator[Result]:
         yield from report_free(train, test, gold)
     if not settings.only or "llm" in settings.only:
         with open_engine(settings.engine) as llm:
-            n_texts = 8 if settings.quick else _TEXTS_FOR_MODEL
+            n_texts = 4 if settings.quick else _TEXTS_FOR_MODEL
             asked = asyncio.run(_ask_model(llm, train, test, gold, cache_dir, n_texts))
         yield from report_model(test, *asked[:3])
         yield from report_forced(train, test, gold, asked[1], asked[3])
