@@ -49,7 +49,7 @@ GOLD_SHARE = 0.10
 N_SEEDS = 5
 QUICK = (40, 200)
 """Queries and passages of a collection with `--quick`."""
-QUICK_MODEL_ROWS = 2
+QUICK_MODEL_ROWS = 1
 N_MODEL_NEGATIVES = 3
 """Negatives of an instance that a real model reads; its audit needs the positives most of all."""
 
