@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from counterpoise import audits
 from counterpoise.audits import audit, measure_auroc
 from counterpoise.records import Floats, Integers
 
@@ -77,3 +78,13 @@ def test_one_answer_only_has_no_auroc_and_may_decide_nothing() -> None:
 def test_shapes_that_do_not_belong_together_are_refused(shape: tuple[int, ...], n: int) -> None:
     with pytest.raises(ValueError, match=f"for {n} answers"):
         audit(np.zeros(shape), np.zeros(n, dtype=np.int64))
+
+
+def test_as_many_draws_at_a_time_as_fit_give_the_same_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(4)
+    truth = generator.integers(0, 3, 90)
+    scores = 2 * generator.random((90, 3)) + np.eye(3)[truth]
+    at_once = measure_auroc(scores, truth)
+    monkeypatch.setattr(audits, "_MOST_CELLS", 7 * len(truth))
+    assert measure_auroc(scores, truth) == at_once
+    assert at_once[1] < at_once[0] < at_once[2]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from counterpoise.errors import ServerError
 from evals import common, readme_tables, suite
 from evals.__main__ import EVALS, main
+from evals.memory import read_memory
 from evals.vllm_on_cpu import KEY
 
 
@@ -158,3 +161,12 @@ def test_the_tables_of_the_readme_are_those_of_the_lines() -> None:
     assert text == readme_tables.fill_tables(text, suite.RESULTS)
     changed = text.replace("| biased |", "| byassed |")
     assert changed != text == readme_tables.fill_tables(changed, suite.RESULTS)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_peak_of_a_process_is_not_that_of_its_parent() -> None:
+    held = np.ones(40_000_000)
+    code = "from evals.memory import read_memory; print(read_memory('VmHWM'), read_memory('VmRSS'))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    peak, now = map(int, done.stdout.split())
+    assert 0 < now <= peak < held.nbytes / 2 < read_memory("VmHWM")

@@ -261,13 +261,9 @@ def test_broken_collections_are_named(tmp_path: Path) -> None:
     qrels.write_text("query-id\tcorpus-id\tscore\n1\t1\tmuch\n", encoding="utf-8")
     with pytest.raises(DataError, match="line 2: is no judgement"):
         read_beir(tmp_path)
-    for score, message in (
-        ("0.5", "the score 0.5 is no whole number"),
-        ("inf", "is no judgement"),
-        ("nan", "is no judgement"),
-    ):
+    for score in ("0.5", "inf", "nan"):
         qrels.write_text(f"1\t1\t{score}\n", encoding="utf-8")
-        with pytest.raises(DataError, match=f"line 1: {message}"):
+        with pytest.raises(DataError, match=f"line 1: the score {score} is no whole number"):
             read_beir(tmp_path)
     qrels.write_text('1\t"' + 200_000 * "a", encoding="utf-8")
     with pytest.raises(DataError, match=r"line 1: cannot be read \(field larger"):

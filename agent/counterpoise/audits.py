@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counterpoise.balance import wilson_interval
-from counterpoise.metrics import compute_auroc, compute_drawn_aurocs
+from counterpoise.metrics import compute_auroc, compute_drawn_aurocs, draw_counts
 from counterpoise.records import Floats, Integers, Objects
 
 WEAK_AUROC = 0.6
@@ -142,7 +142,7 @@ def measure_auroc(scores: Floats, truth: Integers) -> tuple[float, float, float]
     if scores.shape[1] == 2 and len(members) == 2 and len(truth) <= _MOST_PAIRED_ROWS:
         draws = _resample_pairs(scores[:, 1] - scores[:, 0], members, generator)
     else:
-        draws = _resample_rows(scores, truth, members, generator)
+        draws = _resample_rows(scores, truth, generator)
     low, high = np.quantile(draws, [0.025, 0.975])
     # Resampling cannot leave a perfect score; a rule-of-three bound keeps a handful of rows from looking sure.
     rarest = min(len(group) for group in members)
@@ -164,19 +164,13 @@ def _resample_pairs(
     )
 
 
-def _resample_rows(
-    scores: Floats, truth: Integers, members: list[NDArray[np.int64]], generator: np.random.Generator
-) -> Floats:
+def _resample_rows(scores: Floats, truth: Integers, generator: np.random.Generator) -> Floats:
     """(_N_RESAMPLES,) AUROCs of any number of labels, as many draws at a time as fit."""
     n_at_once = max(1, _MOST_CELLS // len(truth))
-    draws = []
-    for first in range(0, _N_RESAMPLES, n_at_once):
-        counts = np.zeros((min(n_at_once, _N_RESAMPLES - first), len(truth)), dtype=np.int64)
-        for row in counts:
-            drawn = np.concatenate([generator.choice(group, len(group)) for group in members])
-            row[:] = np.bincount(drawn, minlength=len(truth))
-        draws.append(compute_drawn_aurocs(scores, truth, counts))
-    return np.concatenate(draws)
+    sizes = (min(n_at_once, _N_RESAMPLES - first) for first in range(0, _N_RESAMPLES, n_at_once))
+    return np.concatenate(
+        [compute_drawn_aurocs(scores, truth, draw_counts(truth, size, generator)) for size in sizes]
+    )
 
 
 def measure_kappa(answers: NDArray[np.int64], truth: Integers) -> tuple[float, float, float]:

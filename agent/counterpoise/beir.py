@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from counterpoise.errors import DataError
 from counterpoise.json_lines import open_to_write, read_rows, write_rows
-from counterpoise.judgements import HINT, read_judgements
+from counterpoise.judgements import read_judgements
 from counterpoise.retrieval_values import (
     Collection,
     FieldError,
@@ -22,6 +22,8 @@ from counterpoise.retrieval_values import (
 )
 
 _Named = TypeVar("_Named", Passage, Query)
+
+_JUDGEMENT = "a line has a query id, a passage id and a whole number"
 
 
 def read_passages(path: Path) -> Iterator[Passage]:
@@ -96,10 +98,10 @@ def _read_queries(path: Path) -> Iterator[Query]:
 
 def _read_qrels(path: Path) -> dict[str, dict[str, int]]:
     qrels: dict[str, dict[str, int]] = {}
-    for where, query_id, passage_id, score in read_judgements(path):
+    for where, query_id, passage_id, score in read_judgements(path, _JUDGEMENT):
         if not score.is_integer():
             # Cut off, 0.5 would say "not relevant".
-            raise DataError(f"the score {score} is no whole number", where=where, hint=HINT)
+            raise DataError(f"the score {score} is no whole number", where=where, hint=_JUDGEMENT)
         known = qrels.setdefault(query_id, {}).setdefault(passage_id, int(score))
         if known != score:
             raise DataError(

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Iterator
 from pathlib import Path
 
 from counterpoise.errors import DataError
 from counterpoise.json_lines import open_to_read
 
-HINT = "a line has a query id, a passage id and a number"
 
-
-def read_judgements(path: Path) -> Iterator[tuple[str, str, str, float]]:
+def read_judgements(path: Path, hint: str) -> Iterator[tuple[str, str, str, float]]:
     """Read them one at a time; a first line whose score is no number is a header.
 
+    Args:
+        path: the file.
+        hint: what a line should be, for messages.
+
     Yields:
-        Where the line stands (for a message), query id, passage id, and the score, a finite number.
+        Where the line stands (for a message), query id, passage id, and the score, which may be infinite or NaN.
 
     Raises:
         DataError: the file cannot be read, or a line is no judgement.
@@ -34,11 +35,9 @@ def read_judgements(path: Path) -> Iterator[tuple[str, str, str, float]]:
                 except ValueError:
                     if number == 1 and len(cells) == 3:
                         continue
-                    raise DataError("is no judgement", where=where, hint=HINT) from None
-                if not math.isfinite(score):
-                    raise DataError("is no judgement", where=where, hint=HINT)
+                    raise DataError("is no judgement", where=where, hint=hint) from None
                 yield where, query_id, passage_id, score
         except csv.Error as error:
             raise DataError(
-                f"cannot be read ({error})", where=f"{path}: line {reader.line_num}", hint=HINT
+                f"cannot be read ({error})", where=f"{path}: line {reader.line_num}", hint=hint
             ) from error

@@ -21,6 +21,7 @@ from counterpoise.metrics import (
     compute_drawn_aurocs,
     compute_drawn_macro_f1s,
     compute_macro_f1,
+    draw_counts,
 )
 from counterpoise.records import Floats, Integers, Objects
 from counterpoise.splits import keyed_hash, sample_by_rank
@@ -321,7 +322,7 @@ def _compare(
     n_draws = int(np.clip(_MOST_CELLS // max(1, per_draw), 40, _N_RESAMPLES))
     generator = np.random.default_rng(20)
     seeds = generator.integers(0, n_seeds, size=(n_draws, n_seeds))
-    counts = _draw_counts(truth, n_draws, generator)
+    counts = draw_counts(truth, n_draws, generator)
     means: dict[tuple[str, str], dict[str, float]] = {}
     draws: dict[tuple[str, str], dict[str, Floats]] = {}
     for name, table in scores.items():
@@ -362,15 +363,6 @@ def _average_drawn(seeds: Integers, scores: Floats) -> Floats:
         scores: (s, d) of every seed on the rows of every resample.
     """
     return np.asarray(np.take_along_axis(scores.T, seeds, axis=1).mean(axis=1))
-
-
-def _draw_counts(truth: Integers, n_draws: int, generator: np.random.Generator) -> Integers:
-    """(d, n) how often a resample has each row; of each label it has as many rows as there are."""
-    members = [np.flatnonzero(truth == label) for label in np.unique(truth)]
-    rows = (
-        np.concatenate([generator.choice(group, len(group)) for group in members]) for _ in range(n_draws)
-    )
-    return np.stack([np.bincount(picked, minlength=len(truth)) for picked in rows])
 
 
 def _estimate(mean: float, draws: Floats) -> Estimate:

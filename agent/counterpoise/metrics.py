@@ -107,6 +107,15 @@ def compute_drawn_aurocs(scores: Floats, truth: Integers, counts: Integers) -> F
     return np.asarray(areas.mean(axis=1))
 
 
+def draw_counts(truth: Integers, n_draws: int, generator: np.random.Generator) -> Integers:
+    """(d, n) how often a resample has each row; of each label it has as many rows as there are."""
+    members = [np.flatnonzero(truth == label) for label in np.unique(truth)]
+    rows = (
+        np.concatenate([generator.choice(group, len(group)) for group in members]) for _ in range(n_draws)
+    )
+    return np.stack([np.bincount(picked, minlength=len(truth)) for picked in rows])
+
+
 def _list_columns(scores: Floats, truth: Integers) -> tuple[Floats, Integers]:
     """(n, c) what is ranked, and (c,) the labels that it speaks for; none where `truth` has one label only."""
     labels = np.unique(truth)

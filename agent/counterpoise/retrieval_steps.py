@@ -14,7 +14,7 @@ from counterpoise.engines import open_chat
 from counterpoise.errors import DataError
 from counterpoise.events import Event, Listener
 from counterpoise.job import LlmConfig
-from counterpoise.judgements import HINT, read_judgements
+from counterpoise.judgements import read_judgements
 from counterpoise.llm import ChatClient, ReplyStore, TokenBudget
 from counterpoise.preparation import make_encoder
 from counterpoise.relabel.judges import Judge, Stage
@@ -58,8 +58,11 @@ def load_gold(source: str) -> Gold:
     Raises:
         DataError: the file cannot be read, holds nothing, a line is no judgement, or two contradict each other.
     """
+    hint = "a line has a query id, a passage id and a number"
     gold: dict[tuple[str, str], bool] = {}
-    for where, query_id, passage_id, score in read_judgements(Path(source)):
+    for where, query_id, passage_id, score in read_judgements(Path(source), hint):
+        if np.isnan(score):
+            raise DataError("is no judgement", where=where, hint=hint)
         if gold.setdefault((query_id, passage_id), score > 0) != (score > 0):
             raise DataError(
                 f"query {query_id} and passage {passage_id} are judged twice, right and wrong",
@@ -67,7 +70,7 @@ def load_gold(source: str) -> Gold:
                 hint="keep one of the two",
             )
     if not gold:
-        raise DataError("holds no judgements", where=source, hint=HINT)
+        raise DataError("holds no judgements", where=source, hint=hint)
     return gold
 
 
