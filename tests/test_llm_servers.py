@@ -29,6 +29,8 @@ async def test_the_embedded_server_completes_scores_and_keeps_to_a_schema() -> N
         with pytest.raises(urllib.error.HTTPError, match="401"):
             urllib.request.urlopen(urllib.request.Request(f"{server.url}/completions", b"{}"), timeout=30)
         assert server.api_key not in " ".join(psutil.Process(pid).cmdline())
+        # Threads that spin for long make it crawl beside any other busy program.
+        assert {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & psutil.Process(pid).environ().keys()
         async with ChatClient(OpenAIEngine(server.url, api_key=server.api_key), concurrency=4) as chat:
             assert chat.name.startswith("SmolLM2-135M-Instruct.Q4_1@b179c9523d0e")
             two = await chat.generate(

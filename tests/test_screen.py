@@ -93,6 +93,13 @@ def test_without_a_terminal_every_event_is_a_line() -> None:
     assert file.getvalue().splitlines() == LINES
 
 
+def test_of_many_labels_the_thinnest_and_the_largest_are_named() -> None:
+    labels = {f"intent {place}": 100 + (37 * place) % 149 for place in range(149)} | {"none": 960}
+    line = describe_event(Event("read", {"rows": 9, "held_out": 5, "pool": 0, "labels": labels}))
+    assert line.startswith("read 9 rows (intent 0 100, intent 145 101, ")
+    assert line.endswith(" 108, 140 more, none 960); 5 held out")
+
+
 def test_lines_about_progress_come_now_and_then_and_the_last_always() -> None:
     file, now = io.StringIO(), [0.0]
     listener = PlainLines(file, clock=lambda: now[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
+from counterpoise import students
 from counterpoise.records import Floats
 from counterpoise.scorers import SimilarityScorer
 from counterpoise.students import (
@@ -108,6 +110,40 @@ def test_bags_and_draws_depend_on_the_seed_and_on_nothing_else() -> None:
         first = predict(arm, "minilm_lr", TRAIN, TEST, 2, seed=1)
         assert first.tobytes() == predict(arm, "minilm_lr", TRAIN, TEST, 2, seed=1).tobytes()
         assert np.abs(first - predict(arm, "minilm_lr", TRAIN, TEST, 2, seed=2)).max() > 0.01, arm
+
+
+@pytest.mark.parametrize("student", STUDENTS)
+def test_many_repeated_rows_become_weights(student: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    repeated = predict("oversampling", student, TRAIN, TEST, 2)
+    monkeypatch.setattr("counterpoise.students._MOST_REPEATED", 0)
+    trained_on: list[int] = []
+    fit = students.fit_log_probabilities
+
+    def count_rows(features: Any, *rest: Any) -> Floats:
+        trained_on.append(features.shape[0])
+        return fit(features, *rest)
+
+    monkeypatch.setattr("counterpoise.students.fit_log_probabilities", count_rows)
+    weighted = predict("oversampling", student, TRAIN, TEST, 2)
+    assert trained_on == [len(TRAIN)]
+    # The same optimum; where the solver stops moves a little with the order of the sums.
+    np.testing.assert_allclose(np.exp(weighted), np.exp(repeated), atol=0.01)
+    assert np.abs(np.exp(weighted) - np.exp(predict("nothing", student, TRAIN, TEST, 2))).max() > 0.1
+
+
+def test_words_that_no_drawn_row_has_are_left_out_without_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = predict("downsampling", "tfidf_lr", TRAIN, TEST, 2)
+    monkeypatch.setattr("counterpoise.students._MANY_COEFFICIENTS", 0)
+    widths: list[int] = []
+    fit = students.fit_log_probabilities
+
+    def note_width(features: Any, *rest: Any) -> Floats:
+        widths.append(features.shape[1])
+        return fit(features, *rest)
+
+    monkeypatch.setattr("counterpoise.students.fit_log_probabilities", note_width)
+    np.testing.assert_allclose(predict("downsampling", "tfidf_lr", TRAIN, TEST, 2), plain, atol=1e-4)
+    assert widths[0] < students.make_features("tfidf_lr", TRAIN, TEST)[0].shape[1]
 
 
 def test_a_student_sees_its_own_representation_only() -> None:

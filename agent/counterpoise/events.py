@@ -14,7 +14,8 @@ class Event:
     Args:
         name: a fixed word: `read`, `encoded`, `audited`, `measured`, `planned`, `proposed`, `judged`, `round`,
             `spent`, `finished`, `warning`, `starting` and `server` (a server of ours is being started, serves),
-            `examining`, `prefix_cache`.
+            `examining`, `prefix_cache`, and how far something is that takes long: `encoding`, `training`, `judging`,
+            `downloading`.
         data: plain values (numbers, strings, lists, mappings), ready for JSON.
     """
 
@@ -23,6 +24,15 @@ class Event:
 
 
 Listener = Callable[[Event], None]
+
+
+def tell_progress(listener: Listener, event: str, /, **more: str) -> Callable[[int, int], None]:
+    """A function that takes how many are done and how many there are, and tells the listener.
+
+    >>> tell_progress(print, "encoding")(3, 4)
+    Event(name='encoding', data={'done': 3, 'total': 4})
+    """
+    return lambda done, total: listener(Event(event, {"done": done, "total": total, **more}))
 
 
 def ignore(event: Event) -> None:

@@ -18,7 +18,7 @@ from counterpoise.datasets_io import load_table, read_marks, read_records
 from counterpoise.datasets_sources import name_source
 from counterpoise.engines import open_chat
 from counterpoise.errors import DataError, JobError
-from counterpoise.events import Event, Listener, ignore
+from counterpoise.events import Listener, ignore, tell_progress
 from counterpoise.llm import ReplyStore, TokenBudget
 from counterpoise.patches import LabelChange, Neighbour, Patch
 from counterpoise.preparation import divide, group_records, make_encoder
@@ -105,7 +105,7 @@ def find_label_errors(
     plain = CachedEncoder(
         make_encoder(encoder, cache, listener),
         cache / "vectors",
-        on_progress=lambda done, total: listener(Event("encoding", {"done": done, "total": total})),
+        on_progress=tell_progress(listener, "encoding"),
     )
     # In the order of ids, so that nothing depends on the order of the file.
     order = np.argsort(records.ids.astype(str), kind="stable")

@@ -17,7 +17,7 @@ from counterpoise.cell_choice import score_unlabelled
 from counterpoise.cell_ways import make_marks, weigh_records
 from counterpoise.edit_desk import EditDesk
 from counterpoise.engines import find_capabilities, open_chat, settle_capabilities
-from counterpoise.events import Event, Listener, ignore
+from counterpoise.events import Event, Listener, ignore, tell_progress
 from counterpoise.filters import make_known_texts, make_text_filter
 from counterpoise.generators.minority_text import MinorityText
 from counterpoise.job import Job
@@ -41,6 +41,7 @@ from counterpoise.run_directory import RunDirectory
 from counterpoise.scorers import ClassifierScorer
 from counterpoise.students import make_rows
 from counterpoise.summary import make_report
+from counterpoise.trainings import TRAINED
 from counterpoise.trust import LabelTrust, audit_free_scorers, audit_model, label_with_model
 from counterpoise_retrievers.faiss_index import FaissIndex
 
@@ -94,7 +95,7 @@ async def run_job(job: Job, listener: Listener = ignore) -> Finished:
                 directory.write_replies(chat.take_used())
                 _tell_prefix_hits(chat, directory, listener)
         outcome = write_outcome(directory.path / "dataset", directory.path / "rejected", job, shop, ledger)
-        report = make_report(job, shop, ledger, trust, simple, outcome, budget, stopped)
+        report = make_report(job, shop, ledger, trust, simple, outcome, budget, stopped, listener)
         write_report(directory.path, report)
         directory.write("spend", {name: vars_of(spend) for name, spend in budget.by_purpose.items()})
         directory.finish()
@@ -200,7 +201,10 @@ def measure_simple_ways(
     train = inputs.train
     rows = make_rows(train.records.texts, train.vectors, train.records.labels, zero_shot=train.zero_shot)
     drawn = draw_rows(train.records.ids, train.records.labels, MOST_VALIDATION_ROWS)
-    scores = score_arms(rows.take(drawn), inputs.folds[drawn], len(train.records.label_names))
+    n_labels, folds = len(train.records.label_names), inputs.folds[drawn]
+    scores = score_arms(
+        rows.take(drawn), folds, n_labels, tell=tell_progress(listener, "training", name=TRAINED)
+    )
     best = choose_best(scores, metric)
     listener(
         Event(

@@ -25,7 +25,8 @@ from counterpoise.metrics import (
 )
 from counterpoise.records import Floats, Integers, Objects
 from counterpoise.splits import keyed_hash, sample_by_rank
-from counterpoise.students import STUDENTS, ZERO_TOKEN_ARMS, Rows, list_students, predict_arms
+from counterpoise.students import STUDENTS, ZERO_TOKEN_ARMS, Rows, list_students
+from counterpoise.trainings import Tell, Training, run_trainings
 
 N_SEEDS = 5
 KEPT_RATIO = 0.9
@@ -71,6 +72,7 @@ def score_arms(
     n_labels: int,
     arms: Sequence[str] = ZERO_TOKEN_ARMS,
     parents: Floats | None = None,
+    tell: Tell | None = None,
 ) -> list[ArmScore]:
     """Cross-validated scores of arms on the user's own rows; macro-F1 with the labels equalised.
 
@@ -81,6 +83,7 @@ def score_arms(
         arms: names of `students.ARMS`.
         parents: (n, n_folds) where 1 marks that a row was made from rows of that fold, which it must not help
             to judge; None where there are no added rows.
+        tell: told how many trainings are done where they take long.
 
     Returns:
         One score for every arm and student, in the order of `arms` and `STUDENTS`.
@@ -88,8 +91,9 @@ def score_arms(
     own = np.flatnonzero(train.original)
     truth = train.labels[own]
     tables: dict[tuple[str, str], Floats] = {}
+    trainings: list[Training] = []
     for student in STUDENTS:
-        mine = [arm for arm in arms if student in list_students(arm)]
+        mine = tuple(arm for arm in arms if student in list_students(arm))
         for arm in mine:
             tables[arm, student] = np.zeros((len(train), n_labels))
         for fold in np.unique(folds[own]) if mine else ():
@@ -97,11 +101,10 @@ def score_arms(
             inside = ~outside
             if parents is not None:
                 inside &= parents[:, fold] == 0
-            predicted = predict_arms(
-                mine, student, train.take(inside), train.take(outside), n_labels, seed=int(fold)
-            )
-            for arm, scores in predicted.items():
-                tables[arm, student][outside] = scores
+            trainings.append(Training(mine, student, train, inside, train, outside, n_labels, int(fold)))
+    for training, predicted in zip(trainings, run_trainings(trainings, tell), strict=True):
+        for arm, scores in predicted.items():
+            tables[arm, training.student][training.scored] = scores
     return [
         _score_arm(arm, student, tables[arm, student][own], truth, n_labels)
         for arm in arms
@@ -242,6 +245,7 @@ def score_held_out(
     baseline: Mapping[str, Mapping[str, str]],
     ways: Mapping[str, Mapping[str, str]] | None = None,
     n_seeds: int = N_SEEDS,
+    tell: Tell | None = None,
 ) -> list[HeldOutScore]:
     """The held-out table.
 
@@ -253,33 +257,32 @@ def score_held_out(
         baseline: metric -> student -> arm that differences are taken from.
         ways: arm -> student -> name of `students.ARMS`, where that is not the arm's own.
         n_seeds: repetitions, 2 or more.
+        tell: told how many trainings are done where they take long.
 
     Returns:
         One row for every arm and student.
     """
-    scores: dict[tuple[str, str], Floats] = {}
+    trainings: list[Training] = []
+    trained: list[dict[str, str]] = []
+    everything = np.ones(len(test), dtype=np.bool_)
     for arms in _list_sharing(trains, groups):
         train, names = trains[arms[0]], groups[arms[0]]
-        masks = [_draw_groups(names, seed) for seed in range(n_seeds)]
+        masks = [_keep_rare(_draw_groups(names, seed), train) for seed in range(n_seeds)]
         for student in STUDENTS:
             mine = {
                 arm: (ways or {}).get(arm, {}).get(student, arm)
                 for arm in arms
                 if student in list_students(arm)
             }
-            drawn = [
-                predict_arms(
-                    dict.fromkeys(mine.values()),
-                    student,
-                    train.take(_keep_rare(mask, train)),
-                    test,
-                    n_labels,
-                    seed,
-                )
-                for seed, mask in enumerate(masks)
-            ]
-            for arm, way in mine.items():
-                scores[arm, student] = np.stack([one[way] for one in drawn])
+            unique = tuple(dict.fromkeys(mine.values()))
+            for seed, mask in enumerate(masks):
+                trained.append(mine)
+                trainings.append(Training(unique, student, train, mask, test, everything, n_labels, seed))
+    drawn: dict[tuple[str, str], list[Floats]] = {}
+    for training, mine, predicted in zip(trainings, trained, run_trainings(trainings, tell), strict=True):
+        for arm, way in mine.items():
+            drawn.setdefault((arm, training.student), []).append(predicted[way])
+    scores = {key: np.stack(tables) for key, tables in drawn.items()}
     scores = {(arm, student): scores[arm, student] for arm in trains for student in list_students(arm)}
     return _compare(scores, test.labels, n_labels, baseline, n_seeds)
 

@@ -25,7 +25,7 @@ from counterpoise.datasets_out import Part, check_parts
 from counterpoise.datasets_sources import load_table, name_source
 from counterpoise.engines import report_download
 from counterpoise.errors import DataError, JobError
-from counterpoise.events import Event, Listener
+from counterpoise.events import Event, Listener, tell_progress
 from counterpoise.gold import LABEL, Gold, read_gold
 from counterpoise.job import Job, Rest, RestByLabel
 from counterpoise.records import Cell, Floats, Integers, Records
@@ -202,7 +202,7 @@ def prepare(job: Job, listener: Listener) -> Inputs:
     encoder = CachedEncoder(
         plain,
         cache_dir / "vectors",
-        on_progress=lambda done, total: listener(Event("encoding", {"done": done, "total": total})),
+        on_progress=tell_progress(listener, "encoding"),
     )
     label_texts = tuple(job.labels.get(label, label) for label in task_labels)
     empty_pool = parts.train.records.take(np.empty(0, dtype=np.int64))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from counterpoise.assets import find_cache_dir
 from counterpoise.errors import DataError, JobError, ServerError
-from counterpoise.events import Event, Listener, ignore
+from counterpoise.events import Listener, ignore, tell_progress
 from counterpoise.preparation import make_encoder
 from counterpoise_retrievers.arrays import Vectors
 from counterpoise_retrievers.encoders import CachedEncoder, Encoder, EndpointEncoder, PrefixedEncoder
@@ -82,7 +82,7 @@ def open_encoders(
     cached = CachedEncoder(
         plain,
         folder / "vectors",
-        on_progress=lambda done, total: listener(Event("encoding", {"done": done, "total": total})),
+        on_progress=tell_progress(listener, "encoding"),
     )
     return EncoderPair(
         PrefixedEncoder(cached, query_prefix) if query_prefix else cached,

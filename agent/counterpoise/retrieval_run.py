@@ -17,7 +17,7 @@ import numpy as np
 
 from counterpoise import pages
 from counterpoise.assets import find_cache_dir
-from counterpoise.events import Event, Listener, ignore
+from counterpoise.events import Event, Listener, ignore, tell_progress
 from counterpoise.preparation import make_encoder
 from counterpoise.relabel.cascade import Outcome
 from counterpoise.relabel.retrieval_result import RelabelledInstances
@@ -56,7 +56,7 @@ async def run_retrieval(job: RetrievalJob, listener: Listener = ignore) -> dict[
         encoder = CachedEncoder(
             make_encoder(job.encoder, cache_dir, listener),
             cache_dir / "vectors",
-            on_progress=lambda done, total: listener(Event("encoding", {"done": done, "total": total})),
+            on_progress=tell_progress(listener, "encoding"),
         )
         sources = [str(one.extra.get(job.source_field, "")) for one in instances]
         before = check_retrieval(instances, sources, corpus, encoder)

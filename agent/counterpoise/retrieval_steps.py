@@ -12,7 +12,7 @@ import numpy as np
 from counterpoise.assets import find_cache_dir
 from counterpoise.engines import open_chat
 from counterpoise.errors import DataError
-from counterpoise.events import Event, Listener
+from counterpoise.events import Listener, tell_progress
 from counterpoise.job import LlmConfig
 from counterpoise.judgements import read_judgements
 from counterpoise.llm import ChatClient, ReplyStore, TokenBudget
@@ -156,7 +156,7 @@ def _mine(
     encoder = CachedEncoder(
         make_encoder(job.encoder, cache_dir, listener),
         cache_dir / "vectors",
-        on_progress=lambda done, total: listener(Event("encoding", {"done": done, "total": total})),
+        on_progress=tell_progress(listener, "encoding"),
     )
     return mine_candidates(instances, load_corpus(job.corpus), encoder, job.candidates)
 

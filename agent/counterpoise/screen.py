@@ -25,6 +25,9 @@ MOST_CELLS = 10
 PLAIN_SECONDS = 10.0
 """Plain lines about progress come no faster than this."""
 
+OFTEN = ("encoding", "downloading", "judging", "training")
+"""Events that tell how many of so many are done."""
+
 PACE_SECONDS = 120.0
 """Tokens per second are those of the last so many seconds."""
 
@@ -121,7 +124,7 @@ class RunState:
     def apply(self, event: Event) -> None:
         """Take one event in; an unknown one changes nothing."""
         data = event.data
-        if event.name in ("encoding", "downloading", "judging"):
+        if event.name in OFTEN:
             self._move_bar(str(data.get("name", "texts encoded")), data["done"], data["total"])
         elif event.name == "planned":
             self.round = data["round"]
@@ -190,7 +193,7 @@ def _show_live(console: Console, minutes: float | None) -> Iterator[Listener]:
             with lock:
                 state.apply(event)
             line = describe_event(event)
-            if line and event.name not in ("encoding", "downloading", "judging", "progress", "planned"):
+            if line and event.name not in (*OFTEN, "progress", "planned"):
                 live.console.print(line)
 
         yield listen
@@ -262,7 +265,7 @@ class PlainLines:
 
     def _is_due(self, event: Event) -> bool:
         """Whether an event may be written: of kinds that come often, the last or one after a while."""
-        if event.name not in ("encoding", "downloading", "judging", "progress"):
+        if event.name not in (*OFTEN, "progress"):
             return True
         kind = f"{event.name} {event.data.get('name', '')}"
         now = self._state.clock()
@@ -280,7 +283,13 @@ def describe_event(event: Event) -> str:
 
 
 def _describe_read(data: Mapping[str, Any]) -> str:
-    labels = ", ".join(f"{name} {format_count(count)}" for name, count in dict(data["labels"]).items())
+    counts = sorted(dict(data["labels"]).items(), key=lambda item: item[1])
+    if len(counts) > MOST_CELLS:  # the thinnest and the largest say what is wrong with it
+        rest = f"{len(counts) - MOST_CELLS} more"
+        parts = [f"{name} {format_count(count)}" for name, count in (*counts[: MOST_CELLS - 1], counts[-1])]
+        labels = ", ".join((*parts[:-1], rest, parts[-1]))
+    else:
+        labels = ", ".join(f"{name} {format_count(count)}" for name, count in dict(data["labels"]).items())
     pool = f", {format_count(data['pool'])} in the pool" if data["pool"] else ""
     return (
         f"read {format_count(data['rows'])} rows ({labels}); {format_count(data['held_out'])} held out{pool}"
@@ -355,6 +364,9 @@ _DESCRIPTIONS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "encoding": lambda data: f"encoded {format_count(data['done'])} of {format_count(data['total'])} texts",
     "downloading": lambda data: f"downloading {data['name']}: {data['done'] / max(1, data['total']):.0%}",
     "judging": lambda data: f"judged {format_count(data['done'])} of {format_count(data['total'])} instances",
+    "training": lambda data: (
+        f"trained {format_count(data['done'])} of {format_count(data['total'])} students"
+    ),
     "judge_audited": lambda data: data["sentence"],
     "projected": _describe_projected,
     "measured": _describe_measured,

@@ -53,6 +53,8 @@ INVERSE_REGULARISATION = 3.0
 WRITTEN_WEIGHT = 0.2
 LARGEST_OWN_WEIGHT = 3.0
 N_BAGS = 10
+_MOST_REPEATED = 50_000  # rows of an oversampled side that are trained on one by one
+_MANY_COEFFICIENTS = 1_000_000
 _FLOOR = 1e-9  # probability of a label that is absent from a training part
 
 Features = NDArray[np.float32] | csr_matrix
@@ -293,8 +295,12 @@ def weigh_rows(labels: Integers, is_written: NDArray[np.bool_], n_labels: int) -
 def _fit(task: _Task, weights: Floats, rows: Integers | None = None) -> Floats:
     if rows is None:
         return fit_log_probabilities(task.train, task.labels, weights, task.test, task.n_labels)
-    picked = task.train[rows]
-    return fit_log_probabilities(picked, task.labels[rows], weights[rows], task.test, task.n_labels)
+    picked, test = task.train[rows], task.test
+    if isinstance(picked, csr_matrix) and picked.shape[1] * task.n_labels > _MANY_COEFFICIENTS:
+        # The coefficients of words that no row has stay zero: the same model without carrying them along.
+        used = np.unique(picked.indices)
+        picked, test = picked[:, used], test[:, used]
+    return fit_log_probabilities(picked, task.labels[rows], weights[rows], test, task.n_labels)
 
 
 def _do_nothing(task: _Task) -> Floats:
@@ -321,6 +327,9 @@ def _draw(task: _Task, per_label: Callable[[Integers], int], *, draw: int = 0) -
 
 def _oversample(task: _Task) -> Floats:
     rows = _draw(task, lambda counts: int(counts.max()))
+    if len(rows) > _MOST_REPEATED:
+        # Many labels beside a large one repeat a few rows a million times: a weight is the same sum of losses.
+        return _fit(task, np.bincount(rows, minlength=len(task.labels)).astype(np.float64))
     return _fit(task, np.ones(len(task.labels)), rows)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from counterpoise.association import measure_residuals
 from counterpoise.balance import count_cells, find_deficits
 from counterpoise.datasets_sources import name_source
+from counterpoise.events import Listener, ignore, tell_progress
 from counterpoise.job import Job
 from counterpoise.llm import TokenBudget
 from counterpoise.measures import (
@@ -33,6 +34,7 @@ from counterpoise.records import Proposal, Records, State, Verdict
 from counterpoise.result import Outcome
 from counterpoise.rounds import Ledger, Workshop, count_records, is_short
 from counterpoise.students import MIXTURES, STUDENTS, ZERO_TOKEN_ARMS, find_mixture, make_rows
+from counterpoise.trainings import TRAINED
 from counterpoise.trust import LabelTrust
 
 MOST_EXAMPLES = 12
@@ -49,6 +51,7 @@ def make_report(
     outcome: Outcome,
     budget: TokenBudget,
     stopped: str,
+    listener: Listener = ignore,
 ) -> dict[str, Any]:
     """The report of a run, in the shape of `report_schema.Report`.
 
@@ -63,6 +66,7 @@ def make_report(
         outcome: what was written.
         budget: what was spent.
         stopped: why the run ended.
+        listener: told of trainings that take long.
     """
     scores, best = simple
     n_labels = len(shop.inputs.train.records.label_names)
@@ -78,7 +82,8 @@ def make_report(
         drawn = np.concatenate([drawn, np.arange(len(records), len(outcome.ours))])
         folds = np.concatenate([shop.inputs.folds, np.full(len(accepted), -1)])[drawn]
         arms = sorted({*own.values(), *mixed.values()})
-        scored = score_arms(outcome.ours.take(drawn), folds, n_labels, arms, outcome.parents[drawn])
+        tell = tell_progress(listener, "training", name=TRAINED)
+        scored = score_arms(outcome.ours.take(drawn), folds, n_labels, arms, outcome.parents[drawn], tell)
         mine = [score for score in scored if own[score.student] == score.arm]
         mixtures = [score for score in scored if mixed[score.student] == score.arm]
         chosen = recommend(scores, mixtures, job.metric, counts)
@@ -86,7 +91,7 @@ def make_report(
         validation += [replace(score, arm="averaged") for score in mixtures]
     ways = {"counterpoise": chosen, "added_rows": own, "averaged": mixed, "unverified": own}
     baseline = {metric: choose_best(scores, metric) for metric in METRICS}
-    table = measure_held_out(shop, outcome, baseline, ways, bool(accepted))
+    table = measure_held_out(shop, outcome, baseline, ways, bool(accepted), listener)
     before = shop.inputs.train.records
     after = count_records(shop, ledger)
     headline, advice = advise(job, table, best, chosen, len(accepted), len(shop.inputs.pool))
@@ -151,6 +156,7 @@ def measure_held_out(
     baseline: Mapping[str, Mapping[str, str]],
     ways: Mapping[str, Mapping[str, str]],
     has_added: bool,
+    listener: Listener = ignore,
 ) -> list[HeldOutScore]:
     """Score every arm on the sealed rows; `ways` says what our arms are for each student."""
     inputs = shop.inputs
@@ -170,7 +176,10 @@ def measure_held_out(
             groups |= dict.fromkeys(arms, outcome.groups[arms[0]][picked])
     held = inputs.held_out
     test = make_rows(held.records.texts, held.vectors, held.records.labels, zero_shot=held.zero_shot)
-    return score_held_out(trains, groups, test, len(held.records.label_names), baseline, ways)
+    n_labels = len(held.records.label_names)
+    return score_held_out(
+        trains, groups, test, n_labels, baseline, ways, tell=tell_progress(listener, "training", name=TRAINED)
+    )
 
 
 def advise(
