@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import subprocess
+import sys
+import textwrap
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from joblib import cpu_count
 
 from counterpoise import trainings
 from counterpoise.records import Floats
-from counterpoise.students import STUDENTS, make_rows, predict_arms
+from counterpoise.students import STUDENTS, make_rows
 from counterpoise.trainings import Training, run_trainings
 from tests.made_up import ENCODER, as_objects, write_sentences
 
@@ -37,7 +40,7 @@ def test_long_trainings_run_side_by_side_and_give_the_same(monkeypatch: pytest.M
 
     monkeypatch.setattr(trainings, "LONG_WORK", 0)
     monkeypatch.setattr(trainings, "cpu_count", lambda: max(2, cpu_count()))
-    monkeypatch.setattr(trainings, "predict_arms", predict_and_sign)
+    monkeypatch.setattr(trainings, "_predict_for", predict_and_sign)
     beside = list(run_trainings(make_trainings(), lambda *progress: told.append(progress)))
     assert told == [(done, 6) for done in range(1, 7)]
     assert all(int(scores.pop("process")[0]) != os.getpid() for scores in beside)
@@ -47,6 +50,31 @@ def test_long_trainings_run_side_by_side_and_give_the_same(monkeypatch: pytest.M
         ]
 
 
-def predict_and_sign(arms: Sequence[str], student: str, *rest: Any) -> dict[str, Floats]:
-    """What `predict_arms` gives, and the number of the process that did it."""
-    return {**predict_arms(arms, student, *rest), "process": np.array([float(os.getpid())])}
+def predict_and_sign(parent: int, *given: Any) -> dict[str, Floats]:
+    """The scores, and the number of the process that did it."""
+    return {**trainings._predict_for(parent, *given), "process": np.array([float(os.getpid())])}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process does not learn of its parent's end there")
+def test_the_processes_end_with_a_parent_that_is_killed() -> None:
+    script = """
+        import time, psutil
+        from counterpoise import trainings
+        from tests.test_trainings import make_trainings
+        trainings.LONG_WORK, trainings.cpu_count = 0, lambda: 2
+        print(len(list(trainings.run_trainings(make_trainings()))))
+        print(*(child.pid for child in psutil.Process().children(recursive=True)), flush=True)
+        time.sleep(60)
+    """
+    killed = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, text=True
+    )
+    assert killed.stdout is not None
+    assert killed.stdout.readline() == "6\n"
+    children = [psutil.Process(int(pid)) for pid in killed.stdout.readline().split()]
+    assert len(children) >= 2
+    killed.kill()
+    killed.wait()
+    killed.stdout.close()
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert not alive

@@ -6,13 +6,16 @@ thread (`students.fit_log_probabilities`).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from joblib import Parallel, cpu_count, delayed
 from numpy.typing import NDArray
 
+from counterpoise.orphans import end_with_parent
 from counterpoise.records import Floats
 from counterpoise.students import Rows, predict_arms
 
@@ -72,10 +75,22 @@ def run_trainings(trainings: Sequence[Training], tell: Tell | None = None) -> It
         return
     n_processes = min(MOST_PROCESSES, cpu_count(), len(trainings))
     side_by_side = Parallel(n_jobs=n_processes, return_as="generator", pre_dispatch=n_processes)
-    for done, scores in enumerate(side_by_side(delayed(predict_arms)(*_give(one)) for one in trainings), 1):
+    tasks = (delayed(_predict_for)(os.getpid(), *_give(one)) for one in trainings)
+    for done, scores in enumerate(side_by_side(tasks), start=1):
         if tell is not None:
             tell(done, len(trainings))
         yield scores
+
+
+def _predict_for(
+    parent: int, arms: tuple[str, ...], student: str, train: Rows, test: Rows, n_labels: int, seed: int
+) -> dict[str, Floats]:
+    """What `predict_arms` gives, in a process that would else outlive a parent that was killed."""
+    _watch_once(parent)
+    return predict_arms(arms, student, train, test, n_labels, seed)
+
+
+_watch_once = cache(end_with_parent)
 
 
 def _give(one: Training) -> tuple[tuple[str, ...], str, Rows, Rows, int, int]:

@@ -2,8 +2,7 @@
 
 `EmbeddedServer` runs llama.cpp's server in a child process, which keeps a crash of it away from the agent.
 The child ends with its parent, however that ends: it watches the pipe to its parent and its parent's process
-number. (The kernel's own death signal is bound to the parent's *thread*, and would stop a server that was
-started from a worker thread.)
+number.
 
 `python -m counterpoise.llm.servers` is the child: it reads one line of settings, with the key, from standard
 input.
@@ -29,6 +28,7 @@ from urllib.parse import urlsplit
 
 from counterpoise.assets import SMOLLM2, Asset, Progress, ensure_asset
 from counterpoise.errors import ServerError
+from counterpoise.orphans import end_with_parent
 
 N_SLOTS = 16
 """Requests the embedded server works on at once."""
@@ -38,8 +38,6 @@ SLOT_TOKENS = 2048
 
 START_SECONDS = 120.0
 STOP_SECONDS = 5.0
-WATCH_SECONDS = 0.5
-
 SPIN_COUNT = 1000
 """Turns that a thread of GNU OpenMP waits for the others before it sleeps; its own figure is 300,000, some 15 ms."""
 
@@ -298,7 +296,7 @@ def serve_embedded() -> None:
     """The child: serve until the parent is gone."""
     settings = ChildSettings(**json.loads(sys.stdin.readline()))
     threading.Thread(target=_end_with_input, daemon=True).start()
-    threading.Thread(target=_end_with_parent, args=(settings.parent,), daemon=True).start()
+    end_with_parent(settings.parent)
     try:
         import xllamacpp
     except ImportError as error:
@@ -359,13 +357,6 @@ def _end_with_input() -> None:
     """The pipe from the parent closes when the parent ends, unless a fork of it holds the other end."""
     while sys.stdin.read(1):
         continue
-    os._exit(0)
-
-
-def _end_with_parent(parent: int) -> None:
-    """A child whose parent has died belongs to another process."""
-    while os.getppid() == parent or os.name == "nt":
-        time.sleep(WATCH_SECONDS)
     os._exit(0)
 
 
