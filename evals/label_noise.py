@@ -6,8 +6,9 @@ clean_test_accuracy are of the whole data, the known rows mended and dropped row
 cleanlab arms mend nothing that cleanlab does not find). Dropped rows are not counted as fixed; drop_precision is the
 share of them whose label was wrong. promise_broken_ratio is of changed labels, drop_promise_broken_ratio of rows that
 were dropped, or would have been if they had not been relabelled. `...@40` are means over forty other draws of the known
-rows (`passed_ratio@40`: draws in which any label but a known one changed). The test is 2,000 clean texts; the student
-is logistic regression on MiniLM.
+rows (`passed_ratio@40`: draws in which any label but a known one changed), `...@200` over two hundred, with judges of
+60%, 75% and 90% accuracy that the same known rows audit (`judge_used_ratio`: draws in which one passed). The test is
+2,000 clean texts; the student is logistic regression on MiniLM.
 """
 
 from __future__ import annotations
@@ -35,6 +36,10 @@ N_SEEDS = 5
 N_GOLD = 200
 N_DRAWS = 40
 JUDGE_ACCURACY = 0.9
+N_JUDGED_DRAWS = 200
+JUDGED = (0.6, 0.75, 0.9)
+"""Accuracies of judges that pass their audit seldom, half of the time, and nearly always."""
+
 PROMISES = (0.7, 0.8, 0.9)
 METHODS = ("self_confidence", "normalized_margin", "confidence_weighted_entropy")
 NAME = "label_noise"
@@ -95,9 +100,12 @@ class News:
 
 
 def run(settings: Settings) -> Iterator[Result]:
-    """All parts; `--only noisy_ag_news`, `--only draws` (forty draws of known rows) or `--only planted` runs one."""
+    """All parts, or those named.
+
+    `--only noisy_ag_news`, `draws` (forty draws of known rows), `judged_draws` (two hundred, with judges), `planted`.
+    """
     news = News(settings)
-    if not settings.only or {"noisy_ag_news", "draws"} & set(settings.only):
+    if not settings.only or {"noisy_ag_news", "draws", "judged_draws"} & set(settings.only):
         records, folds = news.make_records(news.given)
         bare = find_suspects(
             news.vectors, news.given, records.groups, folds, len(news.names), texts=news.texts
@@ -106,6 +114,8 @@ def run(settings: Settings) -> Iterator[Result]:
             yield from run_human_noise(news, records, folds, bare, settings)
         if not settings.only or "draws" in settings.only:
             yield from run_draws(news, records, folds, bare, settings)
+        if not settings.only or "judged_draws" in settings.only:
+            yield from run_judged_draws(news, records, folds, bare, settings)
     if not settings.only or "planted" in settings.only:
         yield from run_planted_noise(news, settings)
 
@@ -237,6 +247,45 @@ def run_draws(
     ):
         for promised, values in tables.items():
             yield make_result("noisy_ag_news", f"counterpoise_at_{promised}", name, values)
+
+
+def run_judged_draws(
+    news: News, records: Records, folds: Integers, bare: Suspects, settings: Settings
+) -> Iterator[Result]:
+    """How often the promise breaks where the same known rows decide whether a judge is believed, and what passes."""
+    n_draws = 4 if settings.quick else N_JUDGED_DRAWS
+    truth = dict(zip(news.texts, news.truth, strict=True))
+    found: dict[tuple[str, str], list[float]] = {}
+    for draw in range(n_draws):
+        known = sample_by_rank(records.ids, N_GOLD, f"judged {draw}")
+        gold = np.full(len(news.given), UNKNOWN)
+        gold[known] = news.truth[known]
+        suspects = find_with(news, records, folds, gold, bare)
+        for accuracy in JUDGED:
+            judge = ScriptedJudge(truth, len(news.names), accuracy, f"judged {draw}")
+            for promised in PROMISES[:2]:
+                decisions = asyncio.run(
+                    decide_labels(
+                        records,
+                        news.vectors,
+                        folds,
+                        gold,
+                        min_precision=promised,
+                        judge=judge,
+                        suspects=suspects,
+                    )
+                )
+                told = measure(news, decisions, gold, with_student=False)
+                arm = f"counterpoise_judge_{100 * accuracy:.0f}_at_{promised}"
+                for metric, value in (
+                    ("judge_used_ratio", float(decisions.judge["is_used"])),
+                    ("passed_ratio", float(told["changed_labels"] > 0)),
+                    ("promise_broken_ratio", float(told["change_precision"] < promised)),
+                    ("drop_promise_broken_ratio", float(measure_drops(news, decisions, gold) < promised)),
+                ):
+                    found.setdefault((arm, f"{metric}@{n_draws}"), []).append(value)
+    for (arm, metric), values in found.items():
+        yield make_result("noisy_ag_news", arm, metric, values)
 
 
 def run_planted_noise(news: News, settings: Settings) -> Iterator[Result]:
