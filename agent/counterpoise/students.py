@@ -53,7 +53,7 @@ INVERSE_REGULARISATION = 3.0
 WRITTEN_WEIGHT = 0.2
 LARGEST_OWN_WEIGHT = 3.0
 N_BAGS = 10
-_MOST_REPEATED = 50_000  # rows of an oversampled side that are trained on one by one
+_MOST_REPEATED = 10_000  # rows of an oversampled side that are trained on one by one
 _MANY_COEFFICIENTS = 1_000_000
 _FLOOR = 1e-9  # probability of a label that is absent from a training part
 
@@ -228,7 +228,10 @@ def fit_log_probabilities(
     if len(present) == 1:
         scores[:, present[0]] = 0.0
         return scores
-    model = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=1000)
+    # The steps of L-BFGS carry some twenty copies of the coefficients along: with 150 labels and 17,000 words Newton's
+    # method took a sixth of its time, with 150 labels and 384 dimensions half as long again.
+    solver = "newton-cg" if features.shape[1] * len(present) > _MANY_COEFFICIENTS else "lbfgs"
+    model = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=1000, solver=solver)
     # One thread: these fits are small, several threads cost more than they bring, and the number of threads would
     # move the last bits of the result from machine to machine.
     with find_threads().limit(limits=1):
@@ -295,12 +298,8 @@ def weigh_rows(labels: Integers, is_written: NDArray[np.bool_], n_labels: int) -
 def _fit(task: _Task, weights: Floats, rows: Integers | None = None) -> Floats:
     if rows is None:
         return fit_log_probabilities(task.train, task.labels, weights, task.test, task.n_labels)
-    picked, test = task.train[rows], task.test
-    if isinstance(picked, csr_matrix) and picked.shape[1] * task.n_labels > _MANY_COEFFICIENTS:
-        # The coefficients of words that no row has stay zero: the same model without carrying them along.
-        used = np.unique(picked.indices)
-        picked, test = picked[:, used], test[:, used]
-    return fit_log_probabilities(picked, task.labels[rows], weights[rows], test, task.n_labels)
+    picked = task.train[rows]
+    return fit_log_probabilities(picked, task.labels[rows], weights[rows], task.test, task.n_labels)
 
 
 def _do_nothing(task: _Task) -> Floats:
