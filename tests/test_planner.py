@@ -71,6 +71,27 @@ def test_cells_come_by_need_for_each_expected_token() -> None:
     assert plan([lack(A, 20), lack(B, 40)]) == plan([lack(B, 40), lack(A, 20)])
 
 
+def test_a_budget_that_does_not_reach_for_all_cells_is_shared_out_by_need() -> None:
+    # Together 24 requests are wanted; those of 12 can be paid in the last round.
+    made = plan([lack(A, 34), lack(B, 68), lack(C, 34)], remaining=12 * 600, round_number=4)
+    assert [(item.cell, item.n_requests) for item in made.items] == [(B, 6), (A, 3), (C, 3)]
+    # What a cell does not want of its share goes to the others; B is dear, so it wants more than its need says.
+    offers = {A: OFFER, B: replace(OFFER, request_tokens=6000), MOST: OFFER}
+    made = plan([lack(A, 34), lack(B, 34)], offers, remaining=24_000, round_number=4)
+    assert [(item.cell, item.n_requests) for item in made.items] == [(A, 6), (B, 3)]
+    # Of a share that pays for no whole request the rest goes to the next cell, and nothing is left lying.
+    made = plan([lack(A, 34), lack(B, 34), lack(C, 34)], remaining=4 * 600, round_number=4)
+    assert [item.n_requests for item in made.items] == [1, 1, 2]
+
+
+def test_of_many_cells_as_many_get_a_request_as_can_be_paid() -> None:
+    cells = [Cell(f"intent {place:03d}") for place in range(150)]
+    made = plan(
+        [lack(cell, 900) for cell in cells], dict.fromkeys(cells, OFFER), remaining=30 * 600, round_number=4
+    )
+    assert [(item.cell, item.n_requests) for item in made.items] == [(cell, 1) for cell in cells[:30]]
+
+
 def test_contrast_records_are_planned_beside_their_cell() -> None:
     thin, most = plan([lack(A, 60)], {A: replace(OFFER, contrast=MOST), MOST: OFFER}).items
     # The contrast records raise the largest label, so the cell needs as many again: 90 against 30.

@@ -4,6 +4,8 @@ A round spends one slice of the budget, then everything is counted again, becaus
 Adopting comes before writing: a real text costs no token and is truer. What writing costs a record is learned from
 settled rounds only, so the plan does not depend on the order in which replies arrive.
 
+Where a slice does not reach for all cells, it is shared out by need: a record is worth most where there are fewest.
+
 Beside the thin cells the plan writes some *contrast* records for the label that has most. A student that sees
 synthetic texts under one label only learns the marks of the generator as a sign of that label; with contrast it
 cannot. (A trial on eight draws of restaurant reviews pointed this way; no evaluation isolates it yet.)
@@ -158,9 +160,15 @@ def _fill(
     round_number: int,
     left: float,
 ) -> list[PlanItem]:
-    """Items that write, cell by cell in `order`, as far as the tokens left go."""
+    """Items that write, cell by cell in `order`, as far as the tokens left go.
+
+    Where they do not reach for all cells, each may take its share and at least one request, so that a budget for a
+    tenth of what is lacking does not go to a single cell.
+    """
     items: list[PlanItem] = []
     probed: set[Action] = set()
+    shares = _share_out(left, order, missing, offers, costs)
+    saved = 0.0  # of the shares so far, for the cells to come
     for cell in order:
         edited, left = _edit(
             cell, missing[cell], offers, costs, exhausted, round_number, len(items), left, probed
@@ -168,9 +176,41 @@ def _fill(
         items += edited
         need = missing[cell] - sum(item.count for item in edited)
         if need >= SMALLEST_USEFUL_COUNT:
-            written, left = _write(cell, need, offers, costs, round_number, len(items), left)
+            limit = min(left, max(_price_requests(1, cell, offers), shares[cell] + saved))
+            written = _write(cell, need, offers, costs, round_number, len(items), limit)
             items += written
+            spent = sum(item.reserved_tokens for item in written)
+            left -= spent
+            saved += shares[cell] - spent
     return items
+
+
+def _share_out(
+    left: float,
+    cells: Sequence[Cell],
+    missing: Mapping[Cell, int],
+    offers: Mapping[Cell, Offer],
+    costs: Mapping[tuple[Action, Cell], Costs],
+) -> dict[Cell, float]:
+    """Tokens that each cell may write for: all it wants where that can be paid, else in proportion to its need.
+
+    What a cell does not want of its share is shared out among the others.
+    """
+    wanted = {
+        cell: float(_price_requests(_want(cell, missing[cell], offers, costs)[1], cell, offers))
+        for cell in cells
+    }
+    if sum(wanted.values()) <= left:
+        return wanted
+    shares: dict[Cell, float] = {}
+    open_cells = list(cells)
+    while open_cells:
+        rest, n_missing = left - sum(shares.values()), sum(missing[cell] for cell in open_cells)
+        even = {cell: rest * missing[cell] / n_missing for cell in open_cells}
+        content = {cell: wanted[cell] for cell in open_cells if wanted[cell] <= even[cell]}
+        shares |= content or even
+        open_cells = [cell for cell in open_cells if cell not in shares]
+    return shares
 
 
 def _cut_slice(remaining: float, rounds_left: int) -> float:
@@ -180,17 +220,39 @@ def _cut_slice(remaining: float, rounds_left: int) -> float:
 
 def _say_unpaid(remaining: float, cells: Sequence[Cell], offers: Mapping[Cell, Offer]) -> str:
     """Why nothing can be written, with the figure a user would set the budget by."""
-
-    def price(cell: Cell) -> int:
-        contrast = offers[cell].contrast
-        return offers[cell].request_tokens + (offers[contrast].request_tokens if contrast else 0)
-
-    cheapest = min(cells, key=price)
+    cheapest = min(cells, key=lambda cell: _price_requests(1, cell, offers))
     what = "one with its contrast" if offers[cheapest].contrast else "one"
     return (
         "the budget does not reach for one more request: "
-        f"{remaining:,.0f} tokens are left, and {what} may take {price(cheapest):,}"
+        f"{remaining:,.0f} tokens are left, and {what} may take {_price_requests(1, cheapest, offers):,}"
     )
+
+
+def _price_requests(n_requests: int, cell: Cell, offers: Mapping[Cell, Offer]) -> int:
+    """Tokens that so many requests for a cell may take, with those for its contrast."""
+    contrast = offers[cell].contrast
+    price = n_requests * offers[cell].request_tokens
+    return price + _count_contrast(n_requests, cell, offers) * (
+        offers[contrast].request_tokens if contrast else 0
+    )
+
+
+def _count_contrast(n_requests: int, cell: Cell, offers: Mapping[Cell, Offer]) -> int:
+    return _round_up(n_requests * CONTRAST_RATIO) if offers[cell].contrast else 0
+
+
+def _want(
+    cell: Cell,
+    need: int,
+    offers: Mapping[Cell, Offer],
+    costs: Mapping[tuple[Action, Cell], Costs],
+) -> tuple[float, int, float]:
+    """Records to write for a cell, the requests they take, and the share of their texts that is kept."""
+    known = costs.get((Action.MINORITY, cell), Costs())
+    ratio = known.acceptance_ratio if known.tried else FIRST_ACCEPTANCE_RATIO
+    # The contrast records raise the label that has most, so the cell needs as many again.
+    wanted = need * (1 + CONTRAST_RATIO / (1 - CONTRAST_RATIO)) if offers[cell].contrast else float(need)
+    return wanted, _round_up(wanted / ratio / COMPLETIONS_PER_REQUEST), ratio
 
 
 def _rate(
@@ -221,23 +283,15 @@ def _write(
     round_number: int,
     index: int,
     left: float,
-) -> tuple[list[PlanItem], float]:
+) -> list[PlanItem]:
     """The item for one cell and its contrast item, as far as the tokens left go."""
-    contrast = offers[cell].contrast
-    known = costs.get((Action.MINORITY, cell), Costs())
-    ratio = known.acceptance_ratio if known.tried else FIRST_ACCEPTANCE_RATIO
-    # The contrast records raise the label that has most, so the cell needs as many again.
-    wanted = need * (1 + CONTRAST_RATIO / (1 - CONTRAST_RATIO)) if contrast else float(need)
-    n_requests = _round_up(wanted / ratio / COMPLETIONS_PER_REQUEST)
-    n_contrast = _round_up(n_requests * CONTRAST_RATIO) if contrast else 0
-    price = offers[cell].request_tokens
-    contrast_price = offers[contrast].request_tokens if contrast else 0
-    while n_requests and n_requests * price + n_contrast * contrast_price > left:
-        cost = n_requests * price + n_contrast * contrast_price
+    contrast, price = offers[cell].contrast, offers[cell].request_tokens
+    wanted, n_requests, ratio = _want(cell, need, offers, costs)
+    while n_requests and (cost := _price_requests(n_requests, cell, offers)) > left:
         n_requests = min(n_requests - 1, int(n_requests * left / cost))
-        n_contrast = _round_up(n_requests * CONTRAST_RATIO) if contrast and n_requests else 0
+    n_contrast = _count_contrast(n_requests, cell, offers)
     if not n_requests:
-        return [], left
+        return []
     # Where the tokens do not reach for all that is wanted, the plan says what they do reach for, one record at least.
     wanted = max(1.0, min(wanted, n_requests * COMPLETIONS_PER_REQUEST * ratio))
     items = [
@@ -252,10 +306,10 @@ def _write(
                 round_number,
                 index + 1,
                 n_contrast,
-                n_contrast * contrast_price,
+                n_contrast * offers[contrast].request_tokens,
             )
         )
-    return items, left - n_requests * price - n_contrast * contrast_price
+    return items
 
 
 def find_unable(costs: Mapping[tuple[Action, Cell], Costs]) -> frozenset[Action]:
