@@ -71,7 +71,7 @@ def test_cells_come_by_need_for_each_expected_token() -> None:
     assert plan([lack(A, 20), lack(B, 40)]) == plan([lack(B, 40), lack(A, 20)])
 
 
-def test_a_budget_that_does_not_reach_for_all_cells_is_shared_out_by_need() -> None:
+def test_a_budget_that_does_not_reach_for_all_labels_is_shared_out_by_need() -> None:
     # Together 24 requests are wanted; those of 12 can be paid in the last round.
     made = plan([lack(A, 34), lack(B, 68), lack(C, 34)], remaining=12 * 600, round_number=4)
     assert [(item.cell, item.n_requests) for item in made.items] == [(B, 6), (A, 3), (C, 3)]
@@ -82,9 +82,15 @@ def test_a_budget_that_does_not_reach_for_all_cells_is_shared_out_by_need() -> N
     # Of a share that pays for no whole request the rest goes to the next cell, and nothing is left lying.
     made = plan([lack(A, 34), lack(B, 34), lack(C, 34)], remaining=4 * 600, round_number=4)
     assert [item.n_requests for item in made.items] == [1, 1, 2]
+    # Cells of concepts come one after the other.
+    food, noise = Cell("a", "food"), Cell("a", "noise")
+    made = plan(
+        [lack(food, 34), lack(noise, 34)], {food: OFFER, noise: OFFER}, remaining=3000, round_number=4
+    )
+    assert [(item.cell, item.n_requests) for item in made.items] == [(food, 5)]
 
 
-def test_of_many_cells_as_many_get_a_request_as_can_be_paid() -> None:
+def test_of_many_labels_as_many_get_a_request_as_can_be_paid() -> None:
     cells = [Cell(f"intent {place:03d}") for place in range(150)]
     made = plan(
         [lack(cell, 900) for cell in cells], dict.fromkeys(cells, OFFER), remaining=30 * 600, round_number=4

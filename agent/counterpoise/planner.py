@@ -4,7 +4,7 @@ A round spends one slice of the budget, then everything is counted again, becaus
 Adopting comes before writing: a real text costs no token and is truer. What writing costs a record is learned from
 settled rounds only, so the plan does not depend on the order in which replies arrive.
 
-Where a slice does not reach for all cells, it is shared out by need: a record is worth most where there are fewest.
+Where a slice does not reach for all labels, it is shared out by need: a record is worth most where there are fewest.
 
 Beside the thin cells the plan writes some *contrast* records for the label that has most. A student that sees
 synthetic texts under one label only learns the marks of the generator as a sign of that label; with contrast it
@@ -162,8 +162,8 @@ def _fill(
 ) -> list[PlanItem]:
     """Items that write, cell by cell in `order`, as far as the tokens left go.
 
-    Where they do not reach for all cells, each may take its share and at least one request, so that a budget for a
-    tenth of what is lacking does not go to a single cell.
+    Where they do not reach for all labels, each may take its share and at least one request, so that a budget for a
+    tenth of what is lacking does not go to a single label.
     """
     items: list[PlanItem] = []
     probed: set[Action] = set()
@@ -192,16 +192,18 @@ def _share_out(
     offers: Mapping[Cell, Offer],
     costs: Mapping[tuple[Action, Cell], Costs],
 ) -> dict[Cell, float]:
-    """Tokens that each cell may write for: all it wants where that can be paid, else in proportion to its need.
+    """Tokens that each cell may write for: all there are where those pay for all cells, else in proportion to its need.
 
-    What a cell does not want of its share is shared out among the others.
+    What a cell does not want of its share is shared out among the others. Cells of concepts and attributes are served
+    one after the other: there are few of them, and shared out among those that the model hardly writes for, 30,000
+    tokens gave 131 records instead of 165 (means of five draws of the evaluation `concept_bias`).
     """
     wanted = {
         cell: float(_price_requests(_want(cell, missing[cell], offers, costs)[1], cell, offers))
         for cell in cells
     }
-    if sum(wanted.values()) <= left:
-        return wanted
+    if sum(wanted.values()) <= left or any(cell.concept or cell.attribute for cell in cells):
+        return dict.fromkeys(cells, left)
     shares: dict[Cell, float] = {}
     open_cells = list(cells)
     while open_cells:
