@@ -55,6 +55,22 @@ def predict_and_sign(parent: int, *given: Any) -> dict[str, Floats]:
     return {**trainings._predict_for(parent, *given), "process": np.array([float(os.getpid())])}
 
 
+def test_on_one_core_they_run_in_the_process_itself_which_lives_on() -> None:
+    script = """
+        import time
+        from counterpoise import trainings
+        from tests.test_trainings import make_trainings
+        trainings.LONG_WORK, trainings.cpu_count = 0, lambda: 1
+        done = len(list(trainings.run_trainings(make_trainings())))
+        time.sleep(1)
+        print("alive", done)
+    """
+    ended = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], check=True, capture_output=True, text=True
+    )
+    assert ended.stdout == "alive 6\n"
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a process does not learn of its parent's end there")
 def test_the_processes_end_with_a_parent_that_is_killed() -> None:
     script = """

@@ -16,8 +16,11 @@ def end_with_parent(parent: int) -> None:
     """From now on, end this process when its parent has died: it belongs to another process then.
 
     Args:
-        parent: the parent's process number, from the parent itself: it may have died before we could ask.
+        parent: the parent's process number, from the parent itself: it may have died before we could ask. Our own
+            number, where work meant for another process is done in this one after all, asks for nothing.
     """
+    if parent == os.getpid():
+        return
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 
 
