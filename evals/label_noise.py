@@ -26,7 +26,7 @@ from counterpoise.events import ignore
 from counterpoise.preparation import make_encoder
 from counterpoise.records import Floats, Integers, Records
 from counterpoise.relabel.label_judges import Reference
-from counterpoise.relabel.labels import Decisions, decide_labels
+from counterpoise.relabel.labels import QUEUE_RATIO, Decisions, decide_labels
 from counterpoise.relabel.suspects import UNKNOWN, Suspects, find_suspects, score_labels
 from counterpoise.splits import assign_folds, keyed_hash, sample_by_rank
 from counterpoise_retrievers.encoders import CachedEncoder
@@ -126,7 +126,6 @@ def run_human_noise(
     """People's mistakes, with and without known labels, with and without a judge."""
     seeds = settings.seeds or N_SEEDS
     wrong = news.given != news.truth
-    nobody = np.full(len(wrong), UNKNOWN)
     lines: dict[tuple[str, str], list[float]] = {}
 
     def note(arm: str, metric: str, value: float) -> None:
@@ -140,9 +139,7 @@ def run_human_noise(
         "cleanlab": news.score_student(replaced),
     }
     for seed in range(seeds):
-        known = sample_by_rank(records.ids, N_GOLD, f"gold {seed}")
-        gold = nobody.copy()
-        gold[known] = news.truth[known]
+        gold = draw_known(news, records, f"gold {seed}")
         rest = gold == UNKNOWN
         for name, value in student.items():
             note(name, "clean_test_accuracy", value)
@@ -166,7 +163,7 @@ def run_human_noise(
             "detection_auprc",
             float(average_precision_score(wrong[rest], suspects.scores[rest])),
         )
-        note("known_rows_only", "clean_test_accuracy", score_known_only(news, known))
+        note("known_rows_only", "clean_test_accuracy", score_known_only(news, np.flatnonzero(~rest)))
         for promised in PROMISES:
             for judge in (
                 None,
@@ -178,17 +175,7 @@ def run_human_noise(
                 ),
             ):
                 arm = f"counterpoise{'_judge_90' if judge else ''}_at_{promised}"
-                decisions = asyncio.run(
-                    decide_labels(
-                        records,
-                        news.vectors,
-                        folds,
-                        gold,
-                        min_precision=promised,
-                        judge=judge,
-                        suspects=suspects,
-                    )
-                )
+                decisions = decide(news, records, folds, gold, suspects, promised, judge)
                 for metric, value in measure(news, decisions, gold).items():
                     note(arm, metric, value)
     for (arm, metric), values in lines.items():
@@ -213,22 +200,10 @@ def run_draws(
     drops: dict[float, list[float]] = {promised: [] for promised in PROMISES}
     accuracy: dict[float, list[float]] = {}
     for draw in range(n_draws):
-        known = sample_by_rank(records.ids, N_GOLD, f"promise {draw}")
-        gold = np.full(len(news.given), UNKNOWN)
-        gold[known] = news.truth[known]
+        gold = draw_known(news, records, f"promise {draw}")
         suspects = find_with(news, records, folds, gold, bare)
         for promised in PROMISES:
-            decisions = asyncio.run(
-                decide_labels(
-                    records,
-                    news.vectors,
-                    folds,
-                    gold,
-                    min_precision=promised,
-                    suspects=suspects,
-                    queue_ratio=0.01,
-                )
-            )
+            decisions = decide(news, records, folds, gold, suspects, promised, queue_ratio=0.01)
             told = measure(news, decisions, gold, with_student=promised == PROMISES[0])
             broken[promised].append(float(told["change_precision"] < promised))
             drops[promised].append(float(measure_drops(news, decisions, gold) < promised))
@@ -257,24 +232,12 @@ def run_judged_draws(
     truth = dict(zip(news.texts, news.truth, strict=True))
     found: dict[tuple[str, str], list[float]] = {}
     for draw in range(n_draws):
-        known = sample_by_rank(records.ids, N_GOLD, f"judged {draw}")
-        gold = np.full(len(news.given), UNKNOWN)
-        gold[known] = news.truth[known]
+        gold = draw_known(news, records, f"judged {draw}")
         suspects = find_with(news, records, folds, gold, bare)
         for accuracy in JUDGED:
             judge = ScriptedJudge(truth, len(news.names), accuracy, f"judged {draw}")
             for promised in PROMISES[:2]:
-                decisions = asyncio.run(
-                    decide_labels(
-                        records,
-                        news.vectors,
-                        folds,
-                        gold,
-                        min_precision=promised,
-                        judge=judge,
-                        suspects=suspects,
-                    )
-                )
+                decisions = decide(news, records, folds, gold, suspects, promised, judge)
                 told = measure(news, decisions, gold, with_student=False)
                 arm = f"counterpoise_judge_{100 * accuracy:.0f}_at_{promised}"
                 for metric, value in (
@@ -300,9 +263,7 @@ def run_planted_noise(news: News, settings: Settings) -> Iterator[Result]:
             shifts = [1 + keyed_hash(f"shift {seed}", texts[row]) % (len(news.names) - 1) for row in hit]
             planted[hit] = (planted[hit] + shifts) % len(news.names)
             records, folds = news.make_records(planted)
-            gold = np.full(len(planted), UNKNOWN)
-            known = sample_by_rank(records.ids, N_GOLD, f"gold {seed}")
-            gold[known] = news.truth[known]
+            gold = draw_known(news, records, f"gold {seed}")
             judge = ScriptedJudge(dict(zip(texts, news.truth, strict=True)), len(news.names), 1.0, "perfect")
             suspects = find_suspects(
                 news.vectors, planted, records.groups, folds, len(news.names), gold, texts=news.texts
@@ -316,11 +277,7 @@ def run_planted_noise(news: News, settings: Settings) -> Iterator[Result]:
                     float(wrong[inside].sum() / wrong.sum())
                 )
             # The queue of the method itself, at twice the number of labels it thinks wrong.
-            decisions = asyncio.run(
-                decide_labels(
-                    records, news.vectors, folds, gold, min_precision=0.7, judge=judge, suspects=suspects
-                )
-            )
+            decisions = decide(news, records, folds, gold, suspects, 0.7, judge)
             relabelled = decisions.outcomes == "relabel"
             right = relabelled & (decisions.after == news.truth)
             size = round(2.0 * suspects.scores.sum())
@@ -333,6 +290,39 @@ def run_planted_noise(news: News, settings: Settings) -> Iterator[Result]:
             )
         for metric, draws in values.items():
             yield make_result(f"planted_{ratio}", "counterpoise_judge_perfect", metric, draws)
+
+
+def draw_known(news: News, records: Records, key: str) -> Integers:
+    """(n,) the true labels of rows drawn by hash, `UNKNOWN` of the others."""
+    gold = np.full(len(news.truth), UNKNOWN)
+    known = sample_by_rank(records.ids, N_GOLD, key)
+    gold[known] = news.truth[known]
+    return gold
+
+
+def decide(
+    news: News,
+    records: Records,
+    folds: Integers,
+    gold: Integers,
+    suspects: Suspects,
+    promised: float,
+    judge: ScriptedJudge | None = None,
+    queue_ratio: float = QUEUE_RATIO,
+) -> Decisions:
+    """What the product makes of these suspects."""
+    return asyncio.run(
+        decide_labels(
+            records,
+            news.vectors,
+            folds,
+            gold,
+            min_precision=promised,
+            judge=judge,
+            queue_ratio=queue_ratio,
+            suspects=suspects,
+        )
+    )
 
 
 def find_with(news: News, records: Records, folds: Integers, gold: Integers, bare: Suspects) -> Suspects:

@@ -283,13 +283,14 @@ def describe_event(event: Event) -> str:
 
 
 def _describe_read(data: Mapping[str, Any]) -> str:
-    counts = sorted(dict(data["labels"]).items(), key=lambda item: item[1])
-    if len(counts) > MOST_CELLS:  # the thinnest and the largest say what is wrong with it
-        rest = f"{len(counts) - MOST_CELLS} more"
-        parts = [f"{name} {format_count(count)}" for name, count in (*counts[: MOST_CELLS - 1], counts[-1])]
-        labels = ", ".join((*parts[:-1], rest, parts[-1]))
-    else:
-        labels = ", ".join(f"{name} {format_count(count)}" for name, count in dict(data["labels"]).items())
+    counts = list(dict(data["labels"]).items())
+    n_more = len(counts) - MOST_CELLS
+    if n_more > 0:
+        counts.sort(key=lambda item: item[1])
+    parts = [f"{name} {format_count(count)}" for name, count in counts]
+    if n_more > 0:  # the thinnest and the largest say what is wrong with it
+        parts[MOST_CELLS - 1 : -1] = [f"{n_more} more"]
+    labels = ", ".join(parts)
     pool = f", {format_count(data['pool'])} in the pool" if data["pool"] else ""
     return (
         f"read {format_count(data['rows'])} rows ({labels}); {format_count(data['held_out'])} held out{pool}"

@@ -327,7 +327,7 @@ def _draw(task: _Task, per_label: Callable[[Integers], int], *, draw: int = 0) -
 def _oversample(task: _Task) -> Floats:
     rows = _draw(task, lambda counts: int(counts.max()))
     if len(rows) > _MOST_REPEATED:
-        # Many labels beside a large one repeat a few rows a million times: a weight is the same sum of losses.
+        # Many labels beside a large one would repeat their few rows over and over: a weight is the same sum of losses.
         return _fit(task, np.bincount(rows, minlength=len(task.labels)).astype(np.float64))
     return _fit(task, np.ones(len(task.labels)), rows)
 

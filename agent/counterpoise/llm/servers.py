@@ -38,6 +38,7 @@ SLOT_TOKENS = 2048
 
 START_SECONDS = 120.0
 STOP_SECONDS = 5.0
+
 SPIN_COUNT = 1000
 """Turns that a thread of GNU OpenMP waits for the others before it sleeps; its own figure is 300,000, some 15 ms."""
 
