@@ -345,3 +345,21 @@ def test_rejected(tmp_path):
     }
     assert write_rejected(tmp_path / "none", []) == 0
     assert re.fullmatch(r"rejected-\d+-of-\d+\.parquet", next((tmp_path / "none").iterdir()).name)
+
+
+def test_two_results_loaded_one_after_the_other_keep_their_rows(tmp_path):
+    # Both lie in folders named `dataset`, and the library keeps what it has read by names.
+    for run, n in (("first", 6), ("second", 5), ("third", 6)):
+        write(tmp_path / run / "dataset", make_part(n))
+    loaded = {
+        run: datasets.load_dataset(str(tmp_path / run / "dataset"), cache_dir=str(tmp_path / "cache"))
+        for run in ("first", "second", "third")
+    }
+    assert [loaded[run]["train"].num_rows for run in loaded] == [8, 7, 8]
+    assert set(loaded["second"]) == {"train", "held_out"}
+    assert loaded["second"]["train"]["review"][:5] == [f"review {number}" for number in range(5)]
+    names = {run: loaded[run]["train"].info.config_name for run in loaded}
+    assert names["first"] == names["third"] != names["second"], "equal bytes, equal name"
+    write(tmp_path / "first" / "dataset", make_part(4))
+    again = datasets.load_dataset(str(tmp_path / "first" / "dataset"), cache_dir=str(tmp_path / "cache"))
+    assert again["train"].num_rows == 6, "a folder that was written again"

@@ -87,6 +87,7 @@ def render_card(
     held_out: Records,
     added: Sequence[AddedRecord],
     relabelled: Mapping[str, RelabelledRecord],
+    name: str,
 ) -> str:
     """The text of README.md.
 
@@ -96,6 +97,8 @@ def render_card(
         held_out: the held-out rows.
         added: the records that were added.
         relabelled: id -> new label.
+        name: of the configuration, other for other shards. `load_dataset` keeps what it has read under the names of
+            folder and configuration, and every result lies in a folder named `dataset`.
     """
     splits = ("train", "held_out")
     files = [{"split": split, "path": f"{split}-*.parquet"} for split in splits]
@@ -103,7 +106,7 @@ def render_card(
         "pretty_name": card.name,
         "task_categories": ["text-classification"],
         "tags": ["counterpoise", "synthetic"] if any(map(_is_synthetic, added)) else ["counterpoise"],
-        "configs": [{"config_name": "default", "data_files": files}],
+        "configs": [{"config_name": name, "data_files": files}],
     }
     n_changed = sum(record in relabelled for record in train.ids)
     kinds = Counter(str(record.provenance.kind) for record in added)

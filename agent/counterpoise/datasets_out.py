@@ -15,7 +15,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +137,8 @@ def write_result(
         )
         sealed = _convert_part(held_out, features, task, "held_out", {}, None)
         _write_shards(partial, "held_out", sealed, len(held_out.records), features)
-        text = render_card(card, train.records, held_out.records, ordered, relabelled)
+        name = f"counterpoise-{_hash_shards(partial)}"
+        text = render_card(card, train.records, held_out.records, ordered, relabelled, name)
         (partial / "README.md").write_text(text, encoding="utf-8", newline="\n")
         if folder.exists():
             shutil.rmtree(folder)
@@ -303,6 +304,15 @@ def _write_shards(
                 writer.write_table(table.slice(0, room))
                 left = table.slice(room)
                 room -= min(room, len(table))
+
+
+def _hash_shards(folder: Path) -> str:
+    """A hash of names and bytes of a result's shards, 16 hex digits."""
+    whole = sha256()
+    for shard in sorted(folder.glob("*.parquet")):
+        with shard.open("rb") as file:
+            whole.update(f"{shard.name} {file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return whole.hexdigest()[:16]
 
 
 def _convert_part(
