@@ -9,14 +9,15 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 EVAL ?= all
 ENGINE ?= $(if $(filter all,$(EVAL)),vllm,embedded)
 
-.PHONY: help demo check test test-vllm test-browser wheel-test evals
+.PHONY: help demo check test test-vllm test-browser test-extras wheel-test evals
 
 help:
 	@echo "make demo          rebalance real reviews with the embedded model and show where the report is"
 	@echo "make check         format, lint, types, import directions"
-	@echo "make test          all tests but those that need a browser or vLLM"
+	@echo "make test          all tests but those that need a browser, vLLM or other people's libraries"
 	@echo "make test-vllm     the tests on real vLLM, on the CPU; builds it in .venv-vllm (3.4 GB)"
 	@echo "make test-browser  the pages in Chromium"
+	@echo "make test-extras   what torch and other people's libraries make of it; builds .venv-extras"
 	@echo "make wheel-test    the tests against the built wheel, outside the checkout"
 	@echo "make evals         every evaluation, resumable; EVAL=name for one, EVAL=list names them; ARGS='--data DIR --quick';"
 	@echo "                   all of them with texts by vLLM on the CPU (built in .venv-vllm); ENGINE=embedded does without"
@@ -31,7 +32,7 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not browser and not vllm"
+	$(BIN)/python -m pytest -m "not browser and not vllm and not extras"
 
 # tests/vllm_environment.py keeps a stamp of its own: what is there and right is not built again.
 test-vllm: $(VENV)/.dev
@@ -45,6 +46,11 @@ test-browser: $(VENV)/.dev
 	else echo "Chromium is not installed (Debian: apt-get install chromium)" >&2; exit 1; fi
 	COUNTERPOISE_REQUIRE_BROWSER=1 $(BIN)/python -m pytest -m browser
 
+# Each environment under .venv-extras keeps a stamp of its own (tests/extras_environments.py).
+test-extras: $(VENV)/.dev
+	$(BIN)/python -m tests.extras_environments
+	COUNTERPOISE_REQUIRE_EXTRAS=1 $(BIN)/python -m pytest -m extras
+
 # Only files that git knows take part: the wheel is built from a copy of them; then the sources leave that copy,
 # and its tests can only meet what was installed (those of the README stay away with it).
 wheel-test: $(VENV)/bin/python
@@ -56,7 +62,7 @@ wheel-test: $(VENV)/bin/python
 	"$$work/venv/bin/python" -m pip --disable-pip-version-check install --quiet "$$(echo "$$work"/dist/*.whl)[dev]"; \
 	cd "$$work/copy"; \
 	"$$work/venv/bin/python" -c 'import counterpoise, sys; assert counterpoise.__file__.startswith(sys.prefix)'; \
-	"$$work/venv/bin/python" -m pytest -m "not browser and not data and not slow and not vllm"
+	"$$work/venv/bin/python" -m pytest -m "not browser and not data and not extras and not slow and not vllm"
 
 evals: $(VENV)/.eval $(if $(filter all peers,$(EVAL)),$(PEERS)/.peers)
 	COUNTERPOISE_PEERS_PYTHON="$(CURDIR)/$(PEERS)/bin/python" $(BIN)/python -m evals $(EVAL) --engine $(ENGINE) $(ARGS)
