@@ -21,12 +21,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from counterpoise.errors import AssetError, StorageError
+from counterpoise_retrievers.private_files import make_private_folder
 
 Progress = Callable[[int, int], None]
 """Told of bytes done and bytes in all while an asset is pulled."""
 
 CACHE_VARIABLE = "COUNTERPOISE_CACHE"
 POLL_SECONDS = 0.2
+_OURS = ("assets", "counterpoise-", "doctor", "hub", "replies.sqlite", "vectors", "vllm", "wheels")
+"""How the names begin of what we write into the cache folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,20 @@ def find_cache_dir(cache_dir: Path | None = None) -> Path:
     return user_cache_path("counterpoise", appauthor=False)
 
 
+def make_cache_folder(folder: Path) -> None:
+    """Make the cache folder, readable by its owner only; one that is there is tightened where all in it is ours.
+
+    A folder that holds other files too is the user's own and keeps its mode; what we write into it is tight all the
+    same.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    if folder.is_dir() and any(not entry.name.startswith(_OURS) for entry in folder.iterdir()):
+        return
+    make_private_folder(folder)
+
+
 def list_assets(cache_dir: Path | None = None) -> list[AssetStatus]:
     """All pinned assets; present means there with the right size (the hash is checked at use)."""
     folder = find_cache_dir(cache_dir)
@@ -182,6 +199,7 @@ def _pull(asset: Asset, folder: Path, path: Path, progress: Progress | None) -> 
     The scratch folder lies inside the cache, because a rename is atomic only within one file system. Two
     processes that pull at once both succeed: the second rename puts the same bytes there.
     """
+    make_cache_folder(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".pull-", ignore_cleanup_errors=True) as name:
         scratch = Path(name)

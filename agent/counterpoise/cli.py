@@ -1,7 +1,7 @@
 """The command line: `check run preview resume report doctor assets`, and from errors to exit codes.
 
-Exit codes: 0 done, 1 a check that fails (or a fault of ours), 2 a mistake of the user's, 3 a server, a
-download or a disk that failed, 130 interrupted. A mistake is one line on standard error, without a traceback
+Exit codes: 0 done, 1 a check that fails, 2 a mistake of the user's, 3 a server, a download or a disk that failed,
+4 a fault of ours, 130 interrupted. A mistake is one line on standard error, without a traceback
 unless `--debug` is given.
 
 This is the only module that prints. It loads nothing heavy at import, so that `--help` answers at once:
@@ -30,8 +30,16 @@ from counterpoise.commands.label_errors import label_errors
 from counterpoise.commands.mine import mine
 from counterpoise.commands.relabel import relabel
 from counterpoise.commands.session import Session, refuse_inputs
-from counterpoise.errors import CounterpoiseError, DataError, JobError, RunDirectoryError, ServiceError
+from counterpoise.errors import (
+    FAULT,
+    CounterpoiseError,
+    DataError,
+    JobError,
+    RunDirectoryError,
+    ServiceError,
+)
 from counterpoise.job_options import AttributeOption, DataArgument, LabelOption, TextOption, read_job
+from counterpoise.redactions import redact
 
 if TYPE_CHECKING:
     from counterpoise.api import Run
@@ -48,7 +56,11 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="--json, --quiet and --debug may also stand behind a command.",
+    epilog=(
+        "--json, --quiet and --debug may also stand behind a command. Exit codes: 0 done; 1 a finding of check fails; "
+        "2 a mistake in the job, the data or the command; 3 a server, download or disk failed and the run can be "
+        "resumed; 4 a fault of counterpoise itself; 130 interrupted."
+    ),
 )
 assets_app = typer.Typer(help="List the pinned weights and demo data, or pull them.")
 app.add_typer(assets_app, name="assets", invoke_without_command=True)
@@ -104,9 +116,19 @@ def execute(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         return _leave_pipe()
     except Exception as error:  # the last line of defence: a user sees one line, whatever happened
-        kind = type(error).__name__
-        return _fail(session, f"internal error: {kind}: {error}; run again with --debug", 1)
+        return _explain_foreign(session, error)
     return 0
+
+
+def _explain_foreign(session: Session, error: Exception) -> int:
+    """Say what an error of others means, or that it is a fault of ours."""
+    from counterpoise.boundaries import explain
+
+    known = explain(error)
+    if known is not None:
+        return _fail(session, f"error: {known}", known.exit_code)
+    said = redact(f"internal error: {type(error).__name__}: {error}")
+    return _fail(session, f"{said}; this is a fault of counterpoise, run again with --debug", FAULT)
 
 
 @app.callback(invoke_without_command=True)
@@ -440,7 +462,7 @@ def _fail(session: Session, line: str, code: int) -> int:
     from counterpoise.screen import clean_text
 
     if session.is_debug:
-        traceback.print_exc()
+        typer.echo(redact(traceback.format_exc()), err=True, nl=False)
     typer.echo(clean_text(line), err=True)
     return code
 

@@ -6,6 +6,8 @@ where the rows come from, how many of each kind and cell there were and are, who
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +19,9 @@ import yaml
 from counterpoise.records import Kind, Provenance, Records, State
 
 _MAX_CARD_CELLS = 60
+_MARKS = re.compile(r"[\\`*\[\]!|~]|(?<!\w)_|_(?!\w)|^[#>+-]")
+"""What Markdown takes for more than a character; a backslash before it makes it one."""
+_UNSHOWN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +108,7 @@ def render_card(
     splits = ("train", "held_out")
     files = [{"split": split, "path": f"{split}-*.parquet"} for split in splits]
     head = {
-        "pretty_name": card.name,
+        "pretty_name": _make_line(card.name),
         "task_categories": ["text-classification"],
         "tags": ["counterpoise", "synthetic"] if any(map(_is_synthetic, added)) else ["counterpoise"],
         "configs": [{"config_name": name, "data_files": files}],
@@ -122,7 +127,7 @@ def render_card(
         "|---|---|",
         f"| {Kind.ORIGINAL} | {len(train) - n_changed} |",
         f"| {Kind.RELABELLED} | {n_changed} |",
-        *(f"| {kind} | {count} |" for kind, count in sorted(kinds.items())),
+        *(f"| {_escape(kind)} | {count} |" for kind, count in sorted(kinds.items())),
         "",
         "## Cells",
         "",
@@ -132,13 +137,13 @@ def render_card(
         "",
         "## Where added rows come from",
         "",
-        f"Models: {', '.join(card.models) or 'none'}. Prompts: {', '.join(card.prompts) or 'none'}.",
+        f"Models: {_list(card.models)}. Prompts: {_list(card.prompts)}.",
         "Every row carries its parents, prompt, model and scores in `provenance`, and `label_before` where",
         "its label was changed.",
         "",
         "## Licence",
         "",
-        f"Original rows: {card.licence or 'not stated; their own terms hold'}. Rows written by a model",
+        f"Original rows: {_escape(card.licence) or 'not stated; their own terms hold'}. Rows written by a model",
         "continue these rows and fall under the terms of both the data and the model: check them before you",
         "share this data set.",
         "",
@@ -175,15 +180,30 @@ def _render_cells(
             synthetic.update(cells)
     cells = sorted(before | after, key=lambda cell: (" with " in cell, -after[cell], cell))
     for cell in cells[:_MAX_CARD_CELLS]:
-        shown = _escape(cell).replace("|", "\\|")
+        shown = _escape(cell)
         yield f"| {shown} | {before[cell]} | {after[cell]} | {synthetic[cell] / max(after[cell], 1):.0%} |"
     if len(cells) > _MAX_CARD_CELLS:
         yield f"| {len(cells) - _MAX_CARD_CELLS} smaller cells | | | |"
 
 
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(map(_escape, names)) or "none"
+
+
+def _make_line(text: str) -> str:
+    """One line without controls, marks of direction and halves of characters, as a YAML head can hold it."""
+    shown = "".join(" " if unicodedata.category(mark) in _UNSHOWN else mark for mark in text)
+    return " ".join(shown.split())
+
+
 def _escape(text: str) -> str:
-    """One line of Markdown in which nothing is taken for HTML: a label `<5` is shown, a script is not run."""
-    return " ".join(text.replace("&", "&amp;").replace("<", "&lt;").split())
+    """One line of Markdown that shows what the text says: nothing in it is taken for HTML, a link or a mark.
+
+    Names of models, labels, columns and files come from outside. A label `<5` is shown, a script is not run, an
+    address makes no link, and a picture is not fetched by whoever opens the card.
+    """
+    shown = _MARKS.sub(r"\\\g<0>", _make_line(text).replace("&", "&amp;").replace("<", "&lt;"))
+    return shown.replace("://", ":&#47;&#47;").replace("www.", "www&#46;")
 
 
 def _name_cells(label: str, marks: Sequence[str]) -> list[str]:

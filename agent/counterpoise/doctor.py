@@ -32,6 +32,7 @@ from counterpoise.llm.server_load import ServerLoad
 from counterpoise.llm.servers import Server
 from counterpoise.llm.structured import parse_reply
 from counterpoise.records import Capabilities
+from counterpoise.redactions import keep_secret, keep_secrets_of, redact
 
 SPEED_TOKENS = 64
 """Completion tokens of each request whose time is taken."""
@@ -345,6 +346,8 @@ class _Base:
 
     def __init__(self, url: str, api_key: str) -> None:
         self._url = url.rstrip("/")
+        keep_secret(api_key)
+        keep_secrets_of(url)
         is_local = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
         # Proxies of the environment are for the world outside.
         proxies = [urllib.request.ProxyHandler({})] if is_local else []
@@ -371,10 +374,12 @@ class _Base:
         request = urllib.request.Request(url, content, self._headers)  # noqa: S310  (an address of the user's)
         try:
             with self._opener.open(request, timeout=ASK_SECONDS) as response:
-                return bytes(response.read())
+                return redact(response.read().decode("utf-8", "replace")).encode()
         except urllib.error.HTTPError as error:
             with error:
-                raise OSError(f"HTTP {error.code}: {error.read(300).decode('utf-8', 'replace')}") from None
+                raise OSError(
+                    f"HTTP {error.code}: {redact(error.read(300).decode('utf-8', 'replace'))}"
+                ) from None
 
 
 def _cut(text: str) -> str:

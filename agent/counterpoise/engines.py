@@ -12,13 +12,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from counterpoise.assets import find_cache_dir
+from counterpoise.assets import find_cache_dir, make_cache_folder
 from counterpoise.errors import JobError, ServerError
 from counterpoise.events import Event, Listener
 from counterpoise.llm import ChatClient, ChatRequest, Engine, ReplyStore, Sampling, TokenBudget
 from counterpoise.prompting import load_prompt
 from counterpoise.records import Capabilities
+from counterpoise.redactions import keep_secret
 from counterpoise.run_directory import RunDirectory
+from counterpoise_retrievers.private_files import make_private_folder, touch_private_file
 
 _PROBE_WORDS = ("table", "river", "seven", "orange")
 _SERVER_CONCURRENCY = 64
@@ -103,6 +105,7 @@ def read_api_key(variable: str) -> str:
         raise JobError(
             f"the environment variable {variable} is not set", where="llm: api_key_env", hint="set it"
         )
+    keep_secret(key)
     return key
 
 
@@ -195,10 +198,15 @@ async def find_capabilities(chat: ChatClient) -> Capabilities:
 def keep_findings(model: str, findings: Mapping[str, Any], cache_dir: Path) -> Path:
     """Write what a diagnosis of a model has found into the cache, for `settle_capabilities`; gives the file."""
     path = _locate_findings(model, cache_dir)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_cache_folder(cache_dir)
+    make_private_folder(path.parent)
     scratch = path.with_suffix(f".{os.getpid()}.part")
-    scratch.write_text(json.dumps(dict(findings), ensure_ascii=False, indent=1), encoding="utf-8")
-    scratch.replace(path)
+    touch_private_file(scratch)
+    try:
+        scratch.write_text(json.dumps(dict(findings), indent=1), encoding="utf-8")
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
     return path
 
 
@@ -210,7 +218,7 @@ def settle_capabilities(found: Capabilities, directory: RunDirectory, cache_dir:
     kept = directory.read("capabilities").get(found.model)
     if kept is not None:
         return Capabilities(**kept)
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         known = json.loads(_locate_findings(found.model, cache_dir).read_text(encoding="utf-8"))
         found = replace(
             found,

@@ -2,7 +2,7 @@
 
 ::
 
-    CounterpoiseError
+    CounterpoiseError        exit code 4: a fault of ours, as is every error that is not in this tree
     ├── UserError            exit code 2: the user's file, key or column; one line says what would be right
     │   ├── JobError         a job file, a command-line option or an argument
     │   ├── DataError        the data itself
@@ -15,12 +15,18 @@
         ├── AssetError       pinned weights or demo data that cannot be had
         └── StorageError     the disk is full or does not answer
 
-A budget that ran out is not an error: see `counterpoise.llm.budget.BudgetSpent`.
+A budget that ran out is not an error: see `counterpoise.llm.budget.BudgetSpent`. Foreign errors become ours in
+`boundaries`. No message holds a key (`redactions`).
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
+
+from counterpoise.redactions import redact
+
+FAULT = 4
+"""The exit code of a fault of ours."""
 
 
 class CounterpoiseError(Exception):
@@ -32,20 +38,20 @@ class CounterpoiseError(Exception):
         hint: what would be right; stands behind the message.
     """
 
-    exit_code: ClassVar[int] = 1
+    exit_code: ClassVar[int] = FAULT
     retryable: bool = False
 
     def __init__(self, message: str, *, where: str = "", hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.where = where
-        self.hint = hint
+        super().__init__(redact(message))
+        self.message = redact(message)
+        self.where = redact(where)
+        self.hint = redact(hint)
 
     def __str__(self) -> str:
         """One line: where, what, and what would be right."""
         line = f"{self.where}: {self.message}" if self.where else self.message
         line = f"{line}; {self.hint}" if self.hint else line
-        return " ".join(line.split())
+        return redact(" ".join(line.split()))
 
 
 class UserError(CounterpoiseError):

@@ -5,10 +5,12 @@ The environment escapes everything; only the charts, which escape for themselves
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import os
-import tempfile
+import secrets
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,14 +98,14 @@ def write_whole(path: Path, text: str) -> None:
     Raises:
         OSError: the folder cannot be written or the disk is full; an older file stays as it was.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.partial")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+        with temporary.open("x", encoding="utf-8", newline="\n") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copymode(path, temporary)  # who may read the older file may read this one, and nobody else
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from counterpoise.assets import find_cache_dir
 from counterpoise.errors import DataError, JobError, ServerError
 from counterpoise.events import Listener, ignore, tell_progress
 from counterpoise.preparation import make_encoder
+from counterpoise.redactions import keep_secret, keep_secrets_of
 from counterpoise_retrievers.arrays import Vectors
 from counterpoise_retrievers.encoders import CachedEncoder, Encoder, EndpointEncoder, PrefixedEncoder
 
@@ -76,6 +77,8 @@ def open_encoders(
             raise JobError(
                 f"the environment variable {api_key_env} is not set", where="encoder", hint="set it"
             )
+        keep_secret(os.environ.get(api_key_env, ""))
+        keep_secrets_of(encoder)
         plain = EndpointEncoder(encoder, model, os.environ.get(api_key_env, "") if api_key_env else "")
     else:
         plain = make_encoder("" if encoder == "minilm" else encoder, folder, listener)

@@ -3,7 +3,7 @@
 `job.yaml` is the resolved job, `journal.sqlite` holds rounds, verdicts, audits, spend and the keys of the replies
 used, `FINISHED` says that everything else is whole. A run is a function of its job, its data and the stored
 replies, so resuming is running again: decisions are taken anew and agree with the journal, and no stored reply is
-asked a second time.
+asked a second time. The folder is its owner's alone: modes 0700 and 0600, whatever the umask and whatever they were.
 """
 
 from __future__ import annotations
@@ -21,6 +21,12 @@ from typing import Any, Self
 from uuid import uuid4
 
 from counterpoise.errors import RunDirectoryError, StorageError
+from counterpoise_retrievers.private_files import (
+    make_private_folder,
+    tighten,
+    tighten_tree,
+    touch_private_file,
+)
 
 FINISHED = "FINISHED"
 _JOURNAL = "journal.sqlite"
@@ -51,8 +57,9 @@ class RunDirectory:
         try:
             if path.is_dir() and not (path / _JOURNAL).exists():
                 self._refuse_strangers()  # before anything of ours lies in a folder of the user's
-            path.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            make_private_folder(path)
+            self._tighten()  # a run of an older version may have left its files open to others
+            self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise _explain(error, path) from error
@@ -71,12 +78,13 @@ class RunDirectory:
                 hint="wait for it, or name another folder under output",
             ) from error
         try:
+            touch_private_file(path / _JOURNAL)  # what SQLite writes beside it takes its mode
             self._journal = sqlite3.connect(path / _JOURNAL, isolation_level=None)
             self._journal.execute("pragma journal_mode=wal")
             self._journal.execute("pragma synchronous=normal")
             for table in _SCHEMA:
                 self._journal.execute(table)
-        except sqlite3.Error as error:
+        except (OSError, sqlite3.Error) as error:
             os.close(self._lock)
             raise _explain(error, path) from error
 
@@ -89,6 +97,7 @@ class RunDirectory:
     ) -> None:
         """Close the journal and let the lock go."""
         self._journal.close()
+        self._tighten()
         os.close(self._lock)
 
     def begin(self, job_yaml: str, fingerprint: str) -> None:
@@ -121,8 +130,17 @@ class RunDirectory:
                 else:
                     (self.path / name).unlink(missing_ok=True)
             write_text(self.path / "job.yaml", job_yaml)
+            self._tighten()
         except OSError as error:
             raise _explain(error, self.path) from error
+
+    def _tighten(self) -> None:
+        """Take what is ours in the directory from everybody else; hidden files and links are not ours."""
+        folder = self.path.resolve()
+        tighten(folder)
+        for entry in folder.iterdir():
+            if not entry.name.startswith(".") and not entry.is_symlink():
+                tighten_tree(entry)
 
     def _refuse_strangers(self) -> None:
         names = sorted(entry.name for entry in self.path.iterdir())
@@ -179,6 +197,7 @@ class RunDirectory:
             StorageError: the disk is full.
         """
         try:
+            self._tighten()
             write_text(self.path / FINISHED, "")
         except OSError as error:
             raise _explain(error, self.path) from error
@@ -192,8 +211,11 @@ class RunDirectory:
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8", newline="\n")
-    partial.replace(path)
+    try:
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _explain(error: Exception, path: Path) -> StorageError:

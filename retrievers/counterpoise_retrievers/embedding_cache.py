@@ -3,7 +3,8 @@
 Two files an encoder, both only ever appended to: `NAME.vectors`, rows of float32, and `NAME.keys`, 16 bytes
 a row (blake2b of the encoder's name and the text). Row i belongs to key i, and rows are on the disk before
 their keys are written, so a process that dies leaves at most a tail that does not count; the next writer cuts
-it off. Writers take a lock; readers need none, because what counts never changes.
+it off. Writers take a lock; readers need none, because what counts never changes. Folder and files are their
+owner's alone: a vector tells much of its text.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 
 from counterpoise_retrievers.arrays import Integers, Vectors, check_vectors
 from counterpoise_retrievers.encoder_protocol import Encoder
+from counterpoise_retrievers.private_files import make_private_folder, touch_private_file
 
 Keys = NDArray[np.bytes_]
 
@@ -46,15 +48,15 @@ class VectorStore:
     def __init__(self, path: Path, dimension: int) -> None:
         self._vectors_path = path.with_name(path.name + ".vectors")
         self._keys_path = path.with_name(path.name + ".keys")
-        self._lock = FileLock(path.with_name(path.name + ".lock"))
+        self._lock = FileLock(path.with_name(path.name + ".lock"), mode=0o600)
         self._dimension = dimension
         self._row_bytes = 4 * dimension
         self._rows: Vectors = np.empty((0, dimension), dtype=np.float32)
         self._sorted_keys: Keys = np.empty(0, dtype=f"S{_KEY_BYTES}")
         self._sorted_positions: Integers = np.empty(0, dtype=np.int64)
         self._recent: dict[bytes, int] = {}
-        self._vectors_path.touch()
-        self._keys_path.touch()
+        for file in (self._vectors_path, self._keys_path, Path(self._lock.lock_file)):
+            touch_private_file(file)
         self._refresh()
 
     def __len__(self) -> int:
@@ -151,7 +153,7 @@ class CachedEncoder:
         self._salt = f"{encoder.name}\0{encoder.max_tokens}\0".encode()
         self._guard = threading.Lock()
         self._checked = False
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private_folder(folder)
         self._store = VectorStore(folder / _name_file(self._salt, encoder), encoder.dimension)
 
     def encode(self, texts: Sequence[str]) -> Vectors:

@@ -2,7 +2,8 @@
 
 A key is a hash of what can change the reply and of nothing else, so a run that is killed, resumed, or started
 again with one record more asks only what it has not asked before. Replies are stored as the server gave them;
-parsing and checking them is a pure function of request and reply and happens at each use.
+parsing and checking them is a pure function of request and reply and happens at each use. A row that is damaged
+counts as none: its reply is asked again. The file and what SQLite writes beside it are their owner's alone.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Self
 
+from counterpoise.assets import make_cache_folder
 from counterpoise.errors import StorageError
 from counterpoise.llm.chat import ChatRequest, Completion, Usage
+from counterpoise_retrievers.private_files import tighten, touch_private_file
 
 BUSY_SECONDS = 30.0
 """How long a process waits for another one that writes to the same store."""
@@ -29,6 +32,9 @@ FORMAT = 2
 
 MAX_ROWS = 5_000
 """Rows a statement; SQLite takes 32,766 variables."""
+
+MOST_TOKENS = 1 << 53
+"""Of one reply; whatever says more is damaged, or lies."""
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -73,8 +79,23 @@ def pack_reply(completion: Completion) -> bytes:
 
 
 def unpack_reply(packed: bytes) -> Completion:
-    """The completion that `pack_reply` stored."""
-    text, logprobs, n_prompt, n_completion, finish_reason = json.loads(str(packed, "utf-8"))
+    """The completion that `pack_reply` stored.
+
+    Raises:
+        ValueError: these are not the bytes of one.
+    """
+    try:
+        text, logprobs, n_prompt, n_completion, finish_reason = json.loads(str(packed, "utf-8"))
+    except (TypeError, RecursionError) as error:
+        raise ValueError(f"no stored reply: {error}") from error
+    counts = (n_prompt, n_completion)
+    if (
+        not isinstance(text, str)
+        or not isinstance(finish_reason, str)
+        or not (logprobs is None or _is_table(logprobs))
+        or not all(type(count) is int and 0 <= count <= MOST_TOKENS for count in counts)
+    ):
+        raise ValueError("no stored reply: a part of it is of another kind")
     return Completion(
         text=text,
         logprobs=logprobs,
@@ -82,6 +103,21 @@ def unpack_reply(packed: bytes) -> Completion:
         finish_reason=finish_reason,
         cached=True,
     )
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        type(item) in (int, float) and item == item for item in value.values()
+    )
+
+
+def _is_reply(packed: Any) -> bool:
+    """Whether a stored row can be used."""
+    try:
+        unpack_reply(packed)
+    except ValueError:
+        return False
+    return True
 
 
 Deaths = Mapping[bytes, tuple[int, str]]
@@ -128,7 +164,10 @@ class ReplyStore:
         self.path = Path(path)
         self._batches: queue.SimpleQueue[_Batch | None] = queue.SimpleQueue()
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_cache_folder(self.path.parent)
+            touch_private_file(self.path)  # what SQLite writes beside it takes its mode
+            for suffix in ("-wal", "-shm", "-journal"):
+                tighten(self.path.with_name(self.path.name + suffix))
             self._reader = self._open()
         except (OSError, sqlite3.Error) as error:
             raise self._explain(error) from error
@@ -158,7 +197,7 @@ class ReplyStore:
         return int(self._reader.execute("SELECT count(*) FROM replies").fetchone()[0])
 
     def get_many(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        """The packed replies of those keys that are there."""
+        """The rows of those keys that are there, as they are."""
         try:
             if len(keys) == 1:
                 row = self._reader.execute("SELECT reply FROM replies WHERE key = ?", keys).fetchone()
@@ -167,6 +206,18 @@ class ReplyStore:
             for start in range(0, len(keys), MAX_ROWS):
                 part = keys[start : start + MAX_ROWS]
                 found.update(_select(self._reader, part))
+        except sqlite3.Error as error:
+            raise self._explain(error) from error
+        return found
+
+    def get_usable(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """As `get_many`, but a row that holds no whole reply is taken out of the file, so that it is asked again."""
+        found = self.get_many(keys)
+        damaged = [(key, packed) for key, packed in found.items() if not _is_reply(packed)]
+        try:
+            for row in damaged:
+                self._reader.execute("DELETE FROM replies WHERE key = ? AND reply IS ?", row)
+                del found[row[0]]
         except sqlite3.Error as error:
             raise self._explain(error) from error
         return found
@@ -207,12 +258,13 @@ class ReplyStore:
 
     def read_deaths(self, run_id: str) -> dict[bytes, tuple[int, str]]:
         """What `note_deaths` has kept of a run."""
-        rows = self._read("SELECT key, n, why FROM deaths WHERE run = ?", run_id)
-        return {key: (n, why) for key, n, why in rows}
+        rows = self._read("SELECT key, n, why FROM deaths WHERE run = ? AND typeof(n) = 'integer'", run_id)
+        return {key: (n, str(why)) for key, n, why in rows if isinstance(key, bytes)}
 
     def read_payments(self, run_id: str) -> dict[str, int]:
         """Tokens that a run has paid for in all its processes so far, by purpose."""
-        return dict(self._read("SELECT purpose, tokens FROM payments WHERE run = ?", run_id))
+        query = "SELECT purpose, tokens FROM payments WHERE run = ? AND typeof(tokens) = 'integer'"
+        return {str(purpose): max(0, tokens) for purpose, tokens in self._read(query, run_id)}
 
     def _read(self, query: str, run_id: str) -> list[Any]:
         try:
@@ -264,10 +316,16 @@ class ReplyStore:
             connection.close()
 
     def _explain(self, error: Exception) -> StorageError:
+        is_damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(
+            error, sqlite3.OperationalError
+        )
+        hint = "free some space, or set another cache folder on a local disk, then resume"
+        if is_damaged:
+            hint = "move this file away: what it held is asked again; or set another cache folder"
         return StorageError(
             f"the reply store cannot be used ({error})",
             where=str(self.path),
-            hint="free some space, or set another cache folder on a local disk, then resume",
+            hint=hint,
         )
 
 
@@ -308,8 +366,8 @@ def _store(connection: sqlite3.Connection, batches: Sequence[_Batch]) -> dict[by
         for (run_id, purpose), tokens in paid.items():
             connection.execute(
                 "INSERT INTO payments VALUES (?, ?, ?) "
-                "ON CONFLICT DO UPDATE SET tokens = tokens + excluded.tokens",
-                (run_id, purpose, tokens),
+                "ON CONFLICT DO UPDATE SET tokens = min(tokens + excluded.tokens, ?)",
+                (run_id, purpose, tokens, MOST_TOKENS),
             )
         connection.executemany("INSERT OR REPLACE INTO deaths VALUES (?, ?, ?, ?)", deaths)
         connection.execute("COMMIT")

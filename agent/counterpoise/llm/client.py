@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -17,7 +18,7 @@ from tenacity.wait import wait_random_exponential
 from counterpoise.errors import EngineDiedError, ReplyError, ServerError
 from counterpoise.events import Event, Listener, ignore
 from counterpoise.llm.budget import BudgetSpent, TokenBudget
-from counterpoise.llm.cache import Payment, ReplyStore, make_keys, pack_reply, unpack_reply
+from counterpoise.llm.cache import MOST_TOKENS, Payment, ReplyStore, make_keys, pack_reply, unpack_reply
 from counterpoise.llm.chat import ChatRequest, Completion, Engine, Usage
 from counterpoise.llm.lanes import Lane, Lanes
 from counterpoise.llm.quarantine import Quarantine
@@ -200,7 +201,7 @@ class ChatClient:
             StorageError: the reply store cannot be written.
         """
         keys = make_keys(self.name, request)
-        found = self._store.get_many(keys) if self._store is not None else {}
+        found = self._store.get_usable(keys) if self._store is not None else {}
         return await self._answer(request, keys, found)
 
     async def generate_many(self, requests: Iterable[ChatRequest]) -> AsyncGenerator[Outcome, None]:
@@ -255,7 +256,9 @@ class ChatClient:
         """Outcomes of the requests whose replies are stored; tasks for the others."""
         keys = [make_keys(self.name, request) for _, request in chunk]
         found = (
-            self._store.get_many([key for group in keys for key in group]) if self._store is not None else {}
+            self._store.get_usable([key for group in keys for key in group])
+            if self._store is not None
+            else {}
         )
         for (index, request), group in zip(chunk, keys, strict=True):
             if all(key in found for key in group):
@@ -303,7 +306,7 @@ class ChatClient:
         """Ask for what is neither stored nor being asked; wait for what others are asking."""
         if late := [key for key in keys if key not in found and key in self._counted]:
             # Answered since the store was looked at, which is a whole batch ago where the caller was busy.
-            found = found | (self._store.get_many(late) if self._store is not None else {})
+            found = found | (self._store.get_usable(late) if self._store is not None else {})
         while True:
             waiting = {key: self._asked[key] for key in keys if key not in found and key in self._asked}
             missing = [key for key in keys if key not in found and key not in waiting]
@@ -317,7 +320,7 @@ class ChatClient:
                 for key, asked in waiting.items():
                     fresh[key] = await asyncio.shield(asked)
             except _AbandonedError:
-                found = self._store.get_many(keys) if self._store is not None else {}
+                found = self._store.get_usable(keys) if self._store is not None else {}
                 continue
             if found:
                 self._replay(replace(request, n=len(found)), list(found), found)
@@ -424,13 +427,14 @@ class ChatClient:
             packed = [pack_reply(completion) for completion in completions]
             payment = None
             if self._run_id:
-                tokens = sum(completion.usage.total for completion in completions)
+                tokens = min(sum(completion.usage.total for completion in completions), MOST_TOKENS)
                 payment = Payment(self._run_id, request.purpose, tokens)
             stored = await self._store.put(dict(zip(keys, packed, strict=True)), payment)
             for position, key in enumerate(keys):
                 if stored[key] != packed[position]:
-                    # Another process stored this reply first; a later resume will read that one.
-                    completions[position] = replace(unpack_reply(stored[key]), cached=False)
+                    # Another process stored this reply first; a later resume will read that one, if it is whole.
+                    with contextlib.suppress(ValueError):
+                        completions[position] = replace(unpack_reply(stored[key]), cached=False)
         checked = [_check(request, completion) for completion in completions]
         self._settle(request, keys, checked, reserved, paid=True)
         return checked
@@ -461,7 +465,7 @@ class ChatClient:
             return completion
         repair = make_repair(request, sample, completion.text, completion.problem)
         keys = make_keys(self.name, repair)
-        found = self._store.get_many(keys) if self._store is not None else {}
+        found = self._store.get_usable(keys) if self._store is not None else {}
         if found:
             second = self._replay(repair, keys, found)[0]
         else:

@@ -21,6 +21,7 @@ from counterpoise.llm.budget import estimate_prompt, estimate_tokens
 from counterpoise.llm.chat import ChatRequest, Completion, Usage
 from counterpoise.llm.server_load import ServerLoad, read_metrics
 from counterpoise.llm.structured import score_letters
+from counterpoise.redactions import keep_secret, keep_secrets_of, redact, redact_values
 
 TOP_LOGPROBS = 20
 """Log-probabilities asked for; the most that servers give."""
@@ -72,6 +73,8 @@ class OpenAIEngine:
         self.model = model
         self._identity = ""
         self._api_key = api_key
+        keep_secret(api_key)
+        keep_secrets_of(url)
         self._timeout = httpx2.Timeout(timeout_seconds, connect=connect_seconds, pool=None)
         self._is_local = parts.hostname in ("127.0.0.1", "localhost", "::1")
         self._client: openai.AsyncOpenAI | None = None
@@ -141,7 +144,7 @@ class OpenAIEngine:
                 hint="a server that gives them can score letters",
                 maybe_paid=True,
             ) from error
-        except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise ServerError(
                 f"a reply that is not a completion ({type(error).__name__}: {error})",
                 where=self.url,
@@ -213,7 +216,7 @@ class OpenAIEngine:
         for entry in models:
             if self.model in ("", entry["id"], *entry.get("aliases", ())):
                 self.model = self.model or entry["id"]
-                self._identity = _describe_model(entry)
+                self._identity = redact(_describe_model(entry))
                 return
         names = ", ".join(sorted(entry["id"] for entry in models)) or "none"
         raise ServerError(
@@ -240,8 +243,8 @@ class OpenAIEngine:
         except (httpx2.HTTPError, aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._explain_connection(error) from error
         try:
-            return json.loads(response.content)
-        except ValueError as error:
+            return redact_values(json.loads(response.content))
+        except (ValueError, RecursionError) as error:
             raise ServerError(
                 f"a reply that is not JSON: {response.content[:60]!r}",
                 where=self.url,

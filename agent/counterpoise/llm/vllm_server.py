@@ -29,6 +29,7 @@ from counterpoise.errors import JobError, ServerError, StorageError
 from counterpoise.llm import supervisor
 from counterpoise.llm.servers import ask_for_completion
 from counterpoise.llm.vllm_log import explain_log
+from counterpoise_retrievers.private_files import touch_private_file
 
 START_SECONDS = 3600.0
 """The longest start: weights may have to be downloaded first."""
@@ -217,6 +218,7 @@ class VllmServer:
             environment.pop("PYTHONPATH", None)  # ours is not that environment's
         try:
             self._log.parent.mkdir(parents=True, exist_ok=True)
+            touch_private_file(self._log)  # vLLM may log what it is asked
             with self._log.open("a", encoding="utf-8") as log:
                 log.write(f"\n=== {time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(command)}\n")
                 log.flush()
