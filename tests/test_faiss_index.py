@@ -127,6 +127,6 @@ def test_langchain_sees_the_index_as_a_store_and_a_retriever() -> None:
     assert [each.id for each in store.as_retriever(search_kwargs={"k": 1}).invoke("aai")] == ["z"]
     made = FaissVectorStore.from_texts(["one", "two"], DeterministicFakeEmbedding(size=6))
     assert made.similarity_search("two", k=1)[0].page_content == "two"
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(ValueError, match="metadatas: one for each text"):
         store.add_texts(["one more"], [{}, {}])
     assert len(store.index) == 3

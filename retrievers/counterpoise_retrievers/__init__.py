@@ -7,6 +7,6 @@ Errors of use are ValueError; a server or a disk that fails raises OSError. Impo
     stored_index      StoredIndex, an index in a folder that grows from exact to approximate
     hard_negatives    mine_hard_negatives
     bm25, fusion      BM25Index, fuse_rankings
-    langchain         FaissVectorStore, FaissRetriever
+    langchain         FaissVectorStore with filters, ids, diversity and folders; FaissRetriever
     neighbours        pick_diverse, find_near_duplicates, knn_agreement, group_near_duplicates
 """

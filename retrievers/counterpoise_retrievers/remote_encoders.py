@@ -122,18 +122,23 @@ class EndpointEncoder:
 
 
 class LangChainEncoder:
-    """An encoder from a LangChain `Embeddings` (its `embed_documents`).
+    """An encoder from a LangChain `Embeddings`.
 
     Args:
         embeddings: what encodes.
         name: names the vectors in caches and reports.
         max_tokens: the window, as far as it is known.
+        for_queries: encode with `embed_query`, one text after the other, instead of `embed_documents`: models with
+            prefixes tell the two apart.
     """
 
-    def __init__(self, embeddings: Embeddings, name: str, *, max_tokens: int = 512) -> None:
-        self.name = name
+    def __init__(
+        self, embeddings: Embeddings, name: str, *, max_tokens: int = 512, for_queries: bool = False
+    ) -> None:
+        self.name = f"{name} (queries)" if for_queries else name
         self.max_tokens = max_tokens
         self._embeddings = embeddings
+        self._for_queries = for_queries
 
     @cached_property
     def dimension(self) -> int:
@@ -144,7 +149,12 @@ class LangChainEncoder:
         """Encode n texts: (n, dimension) float32, rows of length 1; ValueError where they cannot be used."""
         if len(texts) == 0:
             return np.empty((0, self.dimension), dtype=np.float32)
-        rows = self._embeddings.embed_documents([text or _EMPTY for text in texts])
+        given = [text or _EMPTY for text in texts]
+        rows = (
+            [self._embeddings.embed_query(text) for text in given]
+            if self._for_queries
+            else self._embeddings.embed_documents(given)
+        )
         vectors = check_vectors(rows, self.dimension, what=self.name)
         if len(vectors) != len(texts):
             raise ValueError(f"{self.name}: {len(vectors)} vectors came back for {len(texts)} texts")
