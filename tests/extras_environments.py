@@ -23,6 +23,11 @@ TRANSFORMERS = "transformers==5.10.4"
 ENVIRONMENTS: dict[str, tuple[tuple[str, ...], ...]] = {
     # The CPU build of torch first: any other version drags CUDA in.
     "trainers": (("torch==2.13.0",), ("sentence-transformers==6.2.0", "FlagEmbedding==1.4.2", TRANSFORMERS)),
+    # LangChain's tests bring plugins of pytest that the other tests are not meant to run with.
+    "langchain": (
+        ("-e", str(FOLDER.parent), "pandas", "scikit-learn"),
+        ("langchain-tests==1.1.9", "langchain-openai==1.7.4", "nbclient==0.11.0", "ipykernel==7.4.0"),
+    ),
 }
 """Name of an environment -> what pip installs, one call after the other. They share no packages with `.venv`."""
 

@@ -1,4 +1,4 @@
-"""LangChain's standard tests over our vector store and retriever; `make test-extras` runs them (test_langchain_extras.py).
+"""LangChain's standard tests over our vector store and retriever, for `make test-extras` (test_langchain_extras.py).
 
 They bring plugins of pytest and run in an environment of their own, which is why no test is collected from this file.
 """
@@ -17,14 +17,14 @@ from counterpoise_retrievers.langchain import FaissRetriever, FaissVectorStore
 from counterpoise_retrievers.stored_index import StoredIndex
 
 
-class TestStore(VectorStoreIntegrationTests):
-    @pytest.fixture()
+class TestStore(VectorStoreIntegrationTests):  # type: ignore[misc]
+    @pytest.fixture
     def vectorstore(self) -> FaissVectorStore:
         return FaissVectorStore(self.get_embeddings())
 
 
-class TestStoreInAFolder(VectorStoreIntegrationTests):
-    @pytest.fixture()
+class TestStoreInAFolder(VectorStoreIntegrationTests):  # type: ignore[misc]
+    @pytest.fixture
     def vectorstore(self, tmp_path: Path) -> Iterator[FaissVectorStore]:
         with StoredIndex(tmp_path, 6) as index:
             yield FaissVectorStore(self.get_embeddings(), index=index)
@@ -36,7 +36,7 @@ def make_filled_store() -> FaissVectorStore:
     return store
 
 
-class TestRetriever(RetrieversIntegrationTests):
+class TestRetriever(RetrieversIntegrationTests):  # type: ignore[misc]
     @property
     def retriever_constructor(self) -> type[BaseRetriever]:
         return FaissRetriever
@@ -54,7 +54,7 @@ def as_retriever(k: int = 4) -> BaseRetriever:
     return make_filled_store().as_retriever(search_kwargs={"k": k})
 
 
-class TestRetrieverOfTheStore(RetrieversIntegrationTests):
+class TestRetrieverOfTheStore(RetrieversIntegrationTests):  # type: ignore[misc]
     @property
     def retriever_constructor(self) -> Any:
         return as_retriever
