@@ -191,7 +191,7 @@ def test_instances_are_their_own_corpus(tmp_path: Path) -> None:
 
     passages = tuple(Passage(f"p{place}", f"text {place}") for place in range(4))
     write_instances(tmp_path / "in.jsonl", [Instance("q", "text", passages[:1], passages[1:])], "rlhn")
-    instances, corpus = _read(tmp_path / "in.jsonl", None, "")
+    instances, corpus = _read(tmp_path / "in.jsonl", None, "", False, [])
     assert len(list(instances)) == 1
     assert [each.id for each in corpus] == ["p0", "p1", "p2", "p3"]
 

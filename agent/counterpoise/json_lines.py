@@ -1,4 +1,4 @@
-"""JSON Lines, plain or gzip, in and out one object at a time."""
+"""JSON Lines, plain or gzip, in and out one object at a time; a JSON list and Parquet are read the same way."""
 
 from __future__ import annotations
 
@@ -13,26 +13,109 @@ from typing import IO, Any
 
 from counterpoise.errors import DataError
 
+_PARQUET_ROWS = 10_000
+
 
 def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Line numbers and objects; empty lines are passed over."""
+    """Line numbers and objects; empty lines are passed over.
+
+    The items of a JSON list and the rows of a Parquet file are numbered from 1 instead.
+
+    Raises:
+        DataError: the file cannot be read, or a line is no object.
+    """
+    if (kind := name_container(path)) == "Parquet":
+        yield from _read_parquet_rows(path)
+        return
+    if kind:
+        hint = "unpack it, or save it as JSON Lines"
+        raise DataError(f"is {kind}, which is not read", where=str(path), hint=hint)
+    is_list = False
     with open_to_read(path) as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise DataError(f"is no JSON: {error}", where=f"{path}: line {number}") from None
-            except RecursionError:
-                raise DataError("is nested too deep", where=f"{path}: line {number}") from None
-            if not isinstance(row, dict):
-                raise DataError("is no object", where=f"{path}: line {number}", hint="one JSON object a line")
-            yield number, row
+            if number == 1 and line.lstrip().startswith("["):
+                is_list = True
+                break
+            yield number, _parse_object(line, f"{path}: line {number}")
+    if is_list:
+        yield from _read_list(path)
+
+
+def name_container(path: Path) -> str:
+    """What a file is by its first bytes, where it is no text: `Parquet`, `a zip archive`, ...; "" otherwise."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+    except OSError:
+        return ""  # opening it to read says it in better words
+    kinds = {
+        b"PAR1": "Parquet",
+        b"PK\x03\x04": "a zip archive or a workbook",
+        b"\xd0\xcf\x11\xe0": "an old Excel workbook",
+        b"BZh": "bzip2",
+        b"\xfd7zXZ": "xz",
+        b"\x28\xb5\x2f\xfd": "zstd",
+        b"7z\xbc\xaf": "a 7z archive",
+        b"ARROW1": "an Arrow file",
+        b"SQLite f": "an SQLite database",
+        b"%PDF": "a PDF",
+        b"\x89HDF": "an HDF5 file",
+    }
+    return next((name for mark, name in kinds.items() if head.startswith(mark)), "")
+
+
+def _parse_object(text: str, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(text)
+    except ValueError as error:
+        raise DataError(f"is no JSON: {error}", where=where) from None
+    except RecursionError:
+        raise DataError("is nested too deep", where=where) from None
+    if not isinstance(row, dict):
+        raise DataError("is no object", where=where, hint="one JSON object a line")
+    return row
+
+
+def _read_list(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a file that is one JSON list."""
+    with open_to_read(path) as file:
+        text = file.read()
+    try:
+        items = json.loads(text)
+    except ValueError as error:
+        raise DataError(f"is no JSON: {error}", where=str(path), hint="write one object a line") from None
+    except RecursionError:
+        raise DataError("is nested too deep", where=str(path)) from None
+    for number, item in enumerate(items, start=1):
+        if not isinstance(item, dict):
+            raise DataError("is no object", where=f"{path}: item {number}", hint="one JSON object a line")
+        yield number, item
+
+
+def _read_parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    number = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(_PARQUET_ROWS):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, row
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DataError(f"is broken as Parquet ({error})", where=str(path)) from error
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
-    """Write objects, one a line; the number of lines. The file is whole or not there; OSError where that fails."""
+    """Write objects, one a line, or as Parquet where the name ends so; the number of lines.
+
+    The file is whole or not there; OSError where that fails.
+    """
+    if path.suffix == ".parquet":
+        return _write_parquet_rows(path, rows)
     n_rows = 0
     with open_to_write(path) as file:
         for row in rows:
@@ -43,6 +126,25 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
                 file.write(json.dumps(row) + "\n")
             n_rows += 1
     return n_rows
+
+
+def _write_parquet_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    listed = [dict(row) for row in rows]
+    names = list(dict.fromkeys(name for row in listed for name in row))
+    part = path.with_name(path.name + ".part")
+    try:
+        table = pa.table({name: pa.array([row.get(name) for row in listed]) for name in names})
+        pq.write_table(table, part)
+        part.replace(path)
+    except (pa.ArrowException, OverflowError) as error:
+        hint = "name an output that ends in .jsonl"
+        raise DataError(f"cannot be said in Parquet ({error})", where=str(path), hint=hint) from error
+    finally:
+        part.unlink(missing_ok=True)
+    return len(listed)
 
 
 @contextmanager
@@ -59,7 +161,12 @@ def open_to_read(path: Path) -> Iterator[IO[str]]:
         try:
             yield file
         except UnicodeDecodeError as error:
-            raise DataError("is not UTF-8", where=str(path), hint="save it as UTF-8") from error
+            line = _count_lines(path, is_gzip)
+            byte = error.object[error.start]
+            hint = "save it as UTF-8 (it may be Windows-1252, Latin-1 or UTF-16)"
+            raise DataError(
+                f"is not UTF-8: byte 0x{byte:02x} in line {line}", where=str(path), hint=hint
+            ) from error
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise DataError("is gzip cut short or damaged", where=str(path)) from error
 
@@ -82,3 +189,16 @@ def open_to_write(path: Path) -> Iterator[IO[str]]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _count_lines(path: Path, is_gzip: bool) -> int:
+    """The first line that is not UTF-8."""
+    number = 0
+    opened = gzip.open(path, "rb") if is_gzip else path.open("rb")  # noqa: SIM115  (closed below)
+    with opened as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                return number
+    return number

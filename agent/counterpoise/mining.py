@@ -166,9 +166,11 @@ def mine_hard_negatives(
     instances = []
     for row, each in enumerate(kept):
         found = [place for place in indices[row].tolist() if place >= 0]
+        own = {passage.id: passage.raw for passage in each.negatives}
         scores = passage_vectors[found].astype(np.float64) @ query_vectors[row].astype(np.float64)
         negatives = tuple(
-            _with_score(passages[place], float(score)) for place, score in zip(found, scores, strict=True)
+            _with_score(passages[place], float(score), own)
+            for place, score in zip(found, scores, strict=True)
         )
         instances.append(replace(each, negatives=negatives))
     n_short = sum(len(each.negatives) < n_negatives for each in instances)
@@ -240,5 +242,6 @@ def _gather(corpus: Iterable[Passage], queries: Sequence[Instance]) -> tuple[lis
     return passages, places
 
 
-def _with_score(passage: Passage, score: float) -> Passage:
-    return replace(passage, extra={**passage.extra, "score": round(score, 6)})
+def _with_score(passage: Passage, score: float, own: Mapping[str, Any]) -> Passage:
+    """A passage as a negative; what a row says of it is kept where that is a row of the same query."""
+    return replace(passage, extra={**passage.extra, "score": round(score, 6)}, raw=own.get(passage.id))

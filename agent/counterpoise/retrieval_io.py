@@ -1,25 +1,36 @@
 """Retrieval data in and out: training instances (a query, its positives, its negatives) and collections.
 
-Three forms of instances, JSON Lines, plain or gzip, read and written one line at a time::
+Five forms of instances, JSON Lines, plain or gzip, read and written one line at a time::
 
     tevatron               query_id, query, positive_passages, negative_passages (docid, title, text)
+    tevatron_ids           query_id, query_text, positive_document_ids, negative_document_ids; texts in a corpus
     rlhn                   query_id, query, positives, negatives (id, title, text)
-    sentence_transformers  anchor, positive, negative or negative_1 ... negative_n (texts alone)
+    flag_embedding         query, pos, neg (lists of texts), perhaps pos_scores, neg_scores, prompt, type
+    sentence_transformers  anchor, positive, negative or negative_1 ... negative_n (texts alone), and judged pairs
 
-A collection is a BEIR folder: `corpus.jsonl`, `queries.jsonl`, `qrels/SPLIT.tsv`. What is read and written in the
-same form comes back without loss: unknown fields, their order and the spelling of ids are kept.
+A collection is a BEIR or MTEB folder (see `beir`). What is read and written in the same form comes back without loss:
+unknown fields, their order and the spelling of ids are kept. Only judged pairs of one query are gathered.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableSequence
 from pathlib import Path
 from typing import Any
 
-from counterpoise.beir import list_splits, read_beir, read_passages, write_beir
+from counterpoise.beir import list_splits, read_beir, read_corpus, read_passages, write_beir
 from counterpoise.errors import DataError
 from counterpoise.json_lines import read_rows, write_rows
+from counterpoise.retrieval_tuples import (
+    format_tuples,
+    gather_pairs,
+    is_flag_embedding,
+    is_judged_pair,
+    is_tuple,
+    list_unread_passages,
+    name_query,
+    parse_tuple,
+)
 from counterpoise.retrieval_values import (
     Collection,
     FieldError,
@@ -46,6 +57,7 @@ __all__ = [
     "hash_text",
     "list_splits",
     "read_beir",
+    "read_corpus",
     "read_instances",
     "read_passages",
     "write_beir",
@@ -56,21 +68,27 @@ _PARTS = {
     "tevatron": ("positive_passages", "negative_passages", "docid"),
     "rlhn": ("positives", "negatives", "id"),
 }
-"""The names of the positives, of the negatives, and of a passage's id, in the forms that have ids."""
+"""The names of the positives, of the negatives, and of a passage's id, in the forms that have ids and texts."""
 
-FORMS = (*_PARTS, "sentence_transformers")
+_IDS = ("positive_document_ids", "negative_document_ids")
 
-_QUERY_NAMES = ("anchor", "query", "question", "sentence1")
-_POSITIVE_NAMES = ("positive", "answer", "pos")
-_NEGATIVE_NAME = re.compile(r"neg(?:ative)?s?(?:_(\d+))?")
+FORMS = (*_PARTS, "tevatron_ids", "flag_embedding", "sentence_transformers")
 
 
-def read_instances(path: Path, form: str = "auto") -> Iterator[Instance]:
-    """Read training instances, one at a time.
+def read_instances(
+    path: Path,
+    form: str = "auto",
+    *,
+    corpus: Mapping[str, Passage] | None = None,
+    notes: MutableSequence[str] | None = None,
+) -> Iterator[Instance]:
+    """Read training instances, one at a time; judged pairs are gathered by query and follow at the end.
 
     Args:
         path: JSON Lines, plain or gzip (`.gz`).
         form: one of `FORMS`; `auto` tells by the first line.
+        corpus: passages by id, for the form that names them by id only.
+        notes: sentences on what was not understood or left out are added, once the last instance is read.
 
     Yields:
         One instance a line, in the order of the file.
@@ -81,14 +99,32 @@ def read_instances(path: Path, form: str = "auto") -> Iterator[Instance]:
     path = Path(path)
     if form not in (*FORMS, "auto"):
         raise DataError(f"no form '{form}'", where=str(path), hint=f"there are {', '.join(FORMS)}")
+    pairs: dict[tuple[str, str], list[tuple[int, Row]]] = {}
+    unread: dict[str, int] = {}
+    missing: list[str] = []
     for number, row in read_rows(path):
         where = f"{path}: line {number}"
         if form == "auto":
             form = _find_form(row, where)
         try:
-            yield _parse_instance(row, form)
+            if form in ("flag_embedding", "sentence_transformers"):
+                for name in list_unread_passages(row):
+                    unread[name] = unread.get(name, 0) + 1
+            if form == "sentence_transformers" and is_judged_pair(row):
+                pairs.setdefault(name_query(row), []).append((number, row))
+                continue
+            yield _parse_instance(row, form, corpus, missing)
         except FieldError as error:
             raise DataError(str(error), where=where, hint=_describe_form(form)) from None
+    for rows in pairs.values():
+        yield _gather(rows, path)
+    if notes is not None:
+        notes.extend(_note_unread(path.name, unread))
+        if missing:
+            passages = "1 passage is" if len(missing) == 1 else f"{len(missing):,} passages are"
+            notes.append(
+                f"{path.name}: {passages} named that the corpus does not have (such as '{missing[0]}') and left out"
+            )
 
 
 def write_instances(path: Path, instances: Iterable[Instance], form: str) -> int:
@@ -127,19 +163,25 @@ def find_form(path: Path) -> str:
 
 
 def format_instance(instance: Instance, form: str) -> list[Row]:
-    """The lines of one instance, as objects: one, or one a positive in the form `sentence_transformers`."""
+    """The lines of one instance, as objects: one; in the form `sentence_transformers` one a positive or a judgement."""
     raw = instance.raw
-    if raw is not None and parses_to(lambda: _parse_instance(raw, form), instance):
+    if instance.rows:
+        if form == "sentence_transformers" and parses_to(lambda: gather_pairs(instance.rows), instance):
+            return list(instance.rows)
+    elif raw is not None and parses_to(lambda: _parse_instance(raw, form, _index(instance), []), instance):
         return [raw]
-    if form == "sentence_transformers":
-        return _format_tuples(instance)
-    positives, negatives, id_name = _PARTS[form]
-    parts: dict[str, Any] = {
-        "query_id": instance.query_id,
-        "query": instance.query,
-        positives: [format_passage(passage, id_name) for passage in instance.positives],
-        negatives: [format_passage(passage, id_name) for passage in instance.negatives],
-    }
+    if form in ("flag_embedding", "sentence_transformers"):
+        return format_tuples(instance, as_lists=form == "flag_embedding")
+    parts: dict[str, Any] = {"query_id": instance.query_id}
+    if form == "tevatron_ids":
+        parts["query_text"] = instance.query
+        for name, side in zip(_IDS, (instance.positives, instance.negatives), strict=True):
+            parts[name] = [_spell_id(passage) for passage in side]
+    else:
+        positives, negatives, id_name = _PARTS[form]
+        parts["query"] = instance.query
+        parts[positives] = [format_passage(passage, id_name) for passage in instance.positives]
+        parts[negatives] = [format_passage(passage, id_name) for passage in instance.negatives]
     if raw is not None and str(raw.get("query_id")) == instance.query_id:
         parts["query_id"] = raw["query_id"]
     fields = {**parts, **instance.extra}
@@ -148,11 +190,17 @@ def format_instance(instance: Instance, form: str) -> list[Row]:
 
 
 def _find_form(row: Row, where: str) -> str:
+    if _IDS[0] in row:
+        return "tevatron_ids"
     for form, (positives, _, _) in _PARTS.items():
-        if positives in row:
+        value = row.get(positives)
+        # A list of texts under `positives` is none of passages with ids.
+        if positives in row and not (
+            form == "rlhn" and value and isinstance(value, list) and isinstance(value[0], str)
+        ):
             return form
-    if _find_name(row, _QUERY_NAMES) and _find_name(row, _POSITIVE_NAMES):
-        return "sentence_transformers"
+    if is_tuple(row):
+        return "flag_embedding" if is_flag_embedding(row) else "sentence_transformers"
     found = ", ".join(list(row)[:8]) or "nothing"
     raise DataError(
         f"no known form of training instances: fields {found}",
@@ -163,14 +211,22 @@ def _find_form(row: Row, where: str) -> str:
 
 def _describe_form(form: str) -> str:
     if form == "sentence_transformers":
-        return "a line has anchor, positive and negative (or negative_1, negative_2, ...)"
+        return "a line has anchor, positive and negative (or negative_1, negative_2, ...), or query, answer and label"
+    if form == "flag_embedding":
+        return "a line has query, pos and neg, two lists of texts"
+    if form == "tevatron_ids":
+        return f"a line has query_id, query_text, {_IDS[0]} and {_IDS[1]}"
     positives, negatives, id_name = _PARTS[form]
     return f"a line has query_id, query, {positives} and {negatives}, whose items have {id_name}, title, text"
 
 
-def _parse_instance(row: Row, form: str) -> Instance:
-    if form == "sentence_transformers":
-        return _parse_tuple(row)
+def _parse_instance(
+    row: Row, form: str, corpus: Mapping[str, Passage] | None, missing: MutableSequence[str]
+) -> Instance:
+    if form in ("flag_embedding", "sentence_transformers"):
+        return parse_tuple(row)
+    if form == "tevatron_ids":
+        return _parse_ids(row, corpus, missing)
     positives, negatives, id_name = _PARTS[form]
     known = ("query_id", "query", positives, negatives)
     return Instance(
@@ -190,56 +246,59 @@ def _parse_passages(row: Row, name: str, id_name: str) -> tuple[Passage, ...]:
     return tuple(parse_passage(item, id_name) for item in items)
 
 
-def _parse_tuple(row: Row) -> Instance:
-    query_name, positive_name = _find_name(row, _QUERY_NAMES), _find_name(row, _POSITIVE_NAMES)
-    if not query_name or not positive_name:
-        raise FieldError(f"no '{'query' if query_name else 'anchor'}' or no 'positive'")
-    negative_names = _find_negatives(row)
-    negatives: list[Passage] = []
-    for name in negative_names:
-        value = row[name]
-        # A short tuple is filled with null where a table had to be square.
-        for text in value if isinstance(value, list) else [] if value is None else [value]:
-            if not isinstance(text, str):
-                raise FieldError(f"'{name}' is {type(text).__name__}, not a text")
-            negatives.append(Passage(hash_text(text), text))
-    query, positive = take_text(row, query_name), take_text(row, positive_name)
-    known = (query_name, positive_name, *negative_names)
+def _parse_ids(row: Row, corpus: Mapping[str, Passage] | None, missing: MutableSequence[str]) -> Instance:
+    """An instance that names its passages by id; those that the corpus lacks are noted and left out."""
+    if corpus is None:
+        raise FieldError("names its passages by id only: name their corpus too (--corpus)")
+    sides = []
+    for name in _IDS:
+        items = row.get(name)
+        if not isinstance(items, list):
+            raise FieldError(f"'{name}' is no list of ids")
+        side = []
+        for item in items:
+            found = corpus.get(take_id({name: item}, name))
+            if found is None:
+                missing.append(str(item))
+            else:
+                side.append(found)
+        sides.append(tuple(side))
+    known = ("query_id", "query_text", *_IDS)
     extra = {name: value for name, value in row.items() if name not in known}
-    return Instance(
-        hash_text(query), query, (Passage(hash_text(positive), positive),), tuple(negatives), extra, row
+    return Instance(take_id(row, "query_id"), take_text(row, "query_text"), sides[0], sides[1], extra, row)
+
+
+def _index(instance: Instance) -> dict[str, Passage]:
+    return {passage.id: passage for passage in (*instance.positives, *instance.negatives)}
+
+
+def _spell_id(passage: Passage) -> Any:
+    raw = passage.raw or {}
+    return next(
+        (raw[name] for name in ("docid", "_id", "id") if str(raw.get(name)) == passage.id), passage.id
     )
 
 
-def _format_tuples(instance: Instance) -> list[Row]:
-    raw: Row = instance.raw or {}
-    if not _find_name(raw, _POSITIVE_NAMES):
-        raw = {}  # it was read in another form
-    query_name = _find_name(raw, _QUERY_NAMES) or "anchor"
-    positive_name = _find_name(raw, _POSITIVE_NAMES) or "positive"
-    before = _find_negatives(raw)
-    stem = before[0].partition("_")[0] if before else "negative"
-    texts = [passage.full_text for passage in instance.negatives]
-    if before and isinstance(raw[before[0]], list):
-        negatives: dict[str, Any] = {before[0]: texts}
-    elif before and len(texts) <= len(before):
-        # The columns of before, so that a table keeps its own.
-        padded = [*texts, *[None] * (len(before) - len(texts))]
-        negatives = dict(zip(before, padded, strict=True))
-    elif len(texts) == 1:
-        negatives = {stem: texts[0]}
-    else:
-        negatives = {f"{stem}_{place + 1}": text for place, text in enumerate(texts)}
-    return [
-        {query_name: instance.query, positive_name: positive.full_text, **negatives, **instance.extra}
-        for positive in instance.positives
-    ]
+def _gather(rows: list[tuple[int, Row]], path: Path) -> Instance:
+    try:
+        return gather_pairs([row for _, row in rows])
+    except FieldError as error:
+        # The line at which the rows before it stop going together.
+        for end in range(1, len(rows) + 1):
+            try:
+                gather_pairs([row for _, row in rows[:end]])
+            except FieldError as first:
+                where = f"{path}: line {rows[end - 1][0]}"
+                raise DataError(
+                    str(first), where=where, hint=_describe_form("sentence_transformers")
+                ) from None
+        raise DataError(str(error), where=str(path)) from None
 
 
-def _find_name(row: Row, names: Sequence[str]) -> str:
-    return next((name for name in names if name in row), "")
-
-
-def _find_negatives(row: Row) -> list[str]:
-    numbers = {name: match[1] for name in row if (match := _NEGATIVE_NAME.fullmatch(name))}
-    return sorted(numbers, key=lambda name: int(numbers[name] or 0))
+def _note_unread(name: str, unread: Mapping[str, int]) -> Iterator[str]:
+    for field, n_lines in unread.items():
+        lines = "1 line" if n_lines == 1 else f"{n_lines:,} lines"
+        yield (
+            f"{name}: the field '{field}' ({lines}) looks like passages and is not understood: it is kept as it is, "
+            "and nobody judges or searches it; rename it to negative_1 or positive if it is one of these"
+        )

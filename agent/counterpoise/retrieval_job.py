@@ -3,7 +3,7 @@
 Every key is optional but `data`::
 
     task: retrieval
-    data: triples.jsonl                       # Tevatron, RLHN or sentence-transformers form
+    data: triples.jsonl                       # Tevatron, RLHN, FlagEmbedding or sentence-transformers form
     corpus: corpus.jsonl                      # or a BEIR folder; adds mined candidates
     llm: {engine: server, url: http://localhost:8000/v1}         # the first, cheap judge
     strong_llm: {engine: server, url: http://localhost:8001/v1}  # the second, strong one
@@ -61,7 +61,9 @@ class RetrievalJob(BaseModel):
     task: Literal["retrieval"] = "retrieval"
     name: str = ""
     data: str = Field(min_length=1)
-    form: Literal["auto", "tevatron", "rlhn", "sentence_transformers"] = "auto"
+    form: Literal["auto", "tevatron", "tevatron_ids", "rlhn", "flag_embedding", "sentence_transformers"] = (
+        "auto"
+    )
     corpus: str = ""
     candidates: int = Field(30, ge=1, le=1000)
     gold: str = ""

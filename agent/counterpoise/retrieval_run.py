@@ -49,7 +49,7 @@ async def run_retrieval(job: RetrievalJob, listener: Listener = ignore) -> dict[
     from counterpoise_retrievers.encoders import CachedEncoder
 
     with RunDirectory(Path(job.output)) as directory:
-        instances = load_instances(job)
+        instances = load_instances(job, listener)
         corpus = load_corpus(job.corpus) if job.corpus else []
         directory.begin(job.dump(), f"{job.fingerprint()}-{_fingerprint(instances, corpus)}")
         cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)

@@ -12,7 +12,7 @@ import numpy as np
 from counterpoise.assets import find_cache_dir
 from counterpoise.engines import open_chat
 from counterpoise.errors import DataError
-from counterpoise.events import Listener, tell_progress
+from counterpoise.events import Event, Listener, ignore, tell_progress
 from counterpoise.job import LlmConfig
 from counterpoise.judgements import read_judgements
 from counterpoise.llm import ChatClient, ReplyStore, TokenBudget
@@ -20,22 +20,47 @@ from counterpoise.preparation import make_encoder
 from counterpoise.relabel.judges import Judge, Stage
 from counterpoise.relabel.retrieval import CascadeSettings, Gold, relabel_instances
 from counterpoise.relabel.retrieval_result import RelabelledInstances
-from counterpoise.retrieval_io import Instance, Passage, read_beir, read_instances, read_passages
+from counterpoise.retrieval_io import (
+    Instance,
+    Passage,
+    find_form,
+    read_corpus,
+    read_instances,
+    read_passages,
+)
 from counterpoise.retrieval_job import RetrievalJob
 
 if TYPE_CHECKING:
     from counterpoise_retrievers.encoders import Encoder
 
 
-def load_instances(job: RetrievalJob) -> list[Instance]:
+def load_instances(job: RetrievalJob, listener: Listener = ignore) -> list[Instance]:
     """The instances of a job.
 
+    Args:
+        job: names the file, and the corpus of instances that name their passages by id.
+        listener: told of what was not understood or left out.
+
     Raises:
-        DataError: the file cannot be used, or holds none.
+        DataError: the file cannot be used, holds none, or none has a negative and there is no corpus to find some in.
     """
-    instances = list(read_instances(Path(job.data), job.form))
+    path = Path(job.data)
+    form = find_form(path) if job.form == "auto" else job.form
+    corpus = None
+    if form == "tevatron_ids" and job.corpus:
+        corpus = {passage.id: passage for passage in load_corpus(job.corpus)}
+    notes: list[str] = []
+    instances = list(read_instances(path, form, corpus=corpus, notes=notes))
+    for note in notes:
+        listener(Event("warning", {"message": note}))
     if not instances:
         raise DataError("holds no instances", where=job.data, hint="one JSON object a line")
+    if not job.corpus and not any(one.negatives for one in instances):
+        hint = (
+            "; ".join(notes)
+            or "name them negative, negative_1, neg or negative_passages, or give a corpus to mine in"
+        )
+        raise DataError("holds no negatives, so there is nothing to judge", where=job.data, hint=hint)
     return instances
 
 
@@ -46,7 +71,7 @@ def load_corpus(source: str) -> list[Passage]:
         DataError: it cannot be read, or no passage has a text.
     """
     path = Path(source)
-    passages = list(read_beir(path).corpus.values() if path.is_dir() else read_passages(path))
+    passages = list(read_corpus(path).values() if path.is_dir() else read_passages(path))
     if not any(passage.full_text for passage in passages):
         raise DataError("holds no passages with a text", where=source, hint="a line has _id, title and text")
     return passages
@@ -126,7 +151,7 @@ async def relabel_job(
         UserError: a mistake in the job or the data.
         ServiceError: a server, a download or a disk failed; again with the same job goes on.
     """
-    instances = load_instances(job) if instances is None else instances
+    instances = load_instances(job, listener) if instances is None else instances
     gold = load_gold(job.gold) if job.gold else {}
     cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
     mined: Mapping[int, Sequence[Passage]] = {}

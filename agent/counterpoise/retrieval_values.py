@@ -65,6 +65,7 @@ class Instance:
         negatives: passages that are taken not to.
         extra: fields that Counterpoise does not know.
         raw: the line it was read from.
+        rows: all of them, where several lines were gathered.
     """
 
     query_id: str
@@ -73,6 +74,7 @@ class Instance:
     negatives: tuple[Passage, ...]
     extra: Row = field(default_factory=dict, hash=False)
     raw: Row | None = field(default=None, repr=False, compare=False)
+    rows: tuple[Row, ...] = field(default=(), repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -112,18 +114,32 @@ def hash_text(text: str) -> str:
 
 def parse_passage(row: Row, id_name: str) -> Passage:
     """Read a passage whose id has that name; FieldError where it is none."""
-    known = (id_name, "text", "title")
+    text_name = _find_text_name(row, "contents", "content", "passage")
+    known = (id_name, text_name, "title")
     title = row.get("title")
     if title is not None and not isinstance(title, str):
         raise FieldError(f"'title' is {type(title).__name__}, not a text")
     extra = {name: value for name, value in row.items() if name not in known}
-    return Passage(take_id(row, id_name), take_text(row, "text"), title or "", extra, row)
+    # Published collections hold passages without a text; they can only be passed over.
+    text = "" if text_name in row and row[text_name] is None else take_text(row, text_name)
+    return Passage(take_id(row, id_name), text, title or "", extra, row)
 
 
 def parse_query(row: Row) -> Query:
     """Read a query; FieldError where it is none."""
-    extra = {name: value for name, value in row.items() if name not in ("_id", "text")}
-    return Query(take_id(row, "_id"), take_text(row, "text"), extra, row)
+    id_name = find_id_name(row, "query_id", "query-id", "qid")
+    text_name = _find_text_name(row, "query", "query_text")
+    extra = {name: value for name, value in row.items() if name not in (id_name, text_name)}
+    return Query(take_id(row, id_name), take_text(row, text_name), extra, row)
+
+
+def find_id_name(row: Row, *names: str) -> str:
+    """The field that holds the id of a line of a collection: `_id`, `id`, or one of `names`."""
+    return next((name for name in (*names, "_id", "id") if name in row), "_id")
+
+
+def _find_text_name(row: Row, *names: str) -> str:
+    return next((name for name in ("text", *names) if name in row), "text")
 
 
 def format_passage(passage: Passage, id_name: str) -> Row:
@@ -145,6 +161,8 @@ def format_query(query: Query) -> Row:
 def take_id(row: Row, name: str) -> str:
     """A text or a whole number, as a text; FieldError otherwise."""
     value = row.get(name)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # what a table makes of ids where one is missing
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise FieldError(f"'{name}' is missing" if value is None else f"'{name}' is no id")
     return str(value)

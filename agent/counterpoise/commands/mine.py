@@ -31,7 +31,16 @@ def mine(
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write; must not exist.")],
     corpus: Annotated[Path | None, typer.Option(help="JSONL of passages, where DATA is no folder.")] = None,
     split: Annotated[str, typer.Option(help="Judgements of a BEIR folder that has several.")] = "",
-    form: Annotated[str, typer.Option(help="tevatron, rlhn or sentence_transformers.")] = "tevatron",
+    form: Annotated[
+        str,
+        typer.Option(
+            help="tevatron, rlhn, flag_embedding, sentence_transformers; by default that of DATA where it can hold "
+            "several positives a query, else tevatron."
+        ),
+    ] = "",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse judgements of passages or queries that are not there.")
+    ] = False,
     negatives: Annotated[int, typer.Option(min=1, help="Negatives for each query.")] = 30,
     way: Annotated[str, typer.Option(help="dense, bm25 or fused (both, by rank).")] = "fused",
     band: Annotated[
@@ -53,16 +62,21 @@ def mine(
 
     Vectors are kept: an interrupted run goes on where it was. No language model, no token.
     """
+    from counterpoise.events import Event
     from counterpoise.mining import mine_hard_negatives
     from counterpoise.retrieval_io import FORMS, write_instances
 
     session: Session = context.obj
-    if form not in FORMS:
+    if form and form not in FORMS:
         raise JobError(f"no form '{form}'", where="--form", hint=f"there are {', '.join(FORMS)}")
     if output.exists():
         raise JobError("exists already", where=str(output), hint="name a new file")
-    queries, passages = _read(data, corpus, split)
+    notes: list[str] = []
+    queries, passages = _read(data, corpus, split, strict, notes)
+    form = form or _choose_form(data)
     with session.open_screen() as listener:
+        for note in notes:
+            listener(Event("warning", {"message": note}))
         mined = mine_hard_negatives(
             queries,
             passages,
@@ -102,22 +116,38 @@ def mine(
         typer.echo(f"{counts['queries_without_positive']} queries without a positive are left out")
 
 
-def _read(data: Path, corpus: Path | None, split: str) -> tuple[Iterable[Instance], Iterable[Passage]]:
+def _choose_form(data: Path) -> str:
+    """The form of the given instances; that of Tevatron where it cannot hold several positives, or was a collection."""
+    from counterpoise.retrieval_io import find_form
+
+    form = "" if data.is_dir() else find_form(data)
+    return form if form in ("rlhn", "flag_embedding") else "tevatron"
+
+
+def _read(
+    data: Path, corpus: Path | None, split: str, is_strict: bool, notes: list[str]
+) -> tuple[Iterable[Instance], Iterable[Passage]]:
     from counterpoise.mining import list_queries
-    from counterpoise.retrieval_io import read_beir, read_instances, read_passages
+    from counterpoise.retrieval_io import find_form, read_beir, read_corpus, read_instances, read_passages
 
     if data.is_dir():
         if corpus is not None:
             raise JobError("a BEIR folder has its own corpus", where="--corpus", hint="leave it out")
-        collection = read_beir(data, split)
+        collection = read_beir(data, split, is_strict=is_strict, notes=notes)
         try:
             return list_queries(collection), collection.corpus.values()
         except DataError as error:
             error.where = error.where or str(data)
             raise
-    instances = list(read_instances(data))
+    passages: list[Passage] = []
     if corpus is not None:
-        return instances, read_passages(corpus)
+        passages = list(read_corpus(corpus).values() if corpus.is_dir() else read_passages(corpus))
+    by_id = None
+    if corpus is not None and find_form(data) == "tevatron_ids":
+        by_id = {passage.id: passage for passage in passages}
+    instances = list(read_instances(data, corpus=by_id, notes=notes))
+    if corpus is not None:
+        return instances, passages
     # What the instances hold is what there is to search.
     held = {passage.id: passage for each in instances for passage in (*each.positives, *each.negatives)}
     return instances, held.values()

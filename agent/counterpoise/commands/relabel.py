@@ -30,7 +30,7 @@ def relabel(
     strong_api_key_env: Annotated[str, typer.Option(help="The same for the strong judge.")] = "",
     budget: Annotated[str, typer.Option(help="Tokens that may be spent, e.g. 2M or 500k.")] = "2M",
     output: Annotated[str, typer.Option(help="Repaired file; by default beside the given one.")] = "",
-    form: Annotated[str, typer.Option(help="tevatron, rlhn, sentence_transformers or auto.")] = "auto",
+    form: Annotated[str, typer.Option(help="auto, or the form of DATA (docs/data.md).")] = "auto",
     gold: Annotated[
         str, typer.Option(help="Judged candidates (query id, passage id, score), for audits.")
     ] = "",
