@@ -39,7 +39,7 @@ async def test_log_probabilities_are_read_where_there_are_any() -> None:
 
 async def test_a_written_letter_counts_where_there_are_none() -> None:
     engine = LangChainEngine(FakeListChatModel(responses=["b", "neither of them"]))
-    assert engine.name == "langchain:FakeListChatModel"
+    assert engine.name.startswith("langchain:FakeListChatModel@")
     good, bad = [(await engine.generate(ASK))[0] for _ in range(2)]
     assert good.logprobs == pytest.approx({"A": 0.1, "B": 0.9}) and good.usage.total > 0
     assert bad.logprobs is None and "none of the letters" in bad.problem

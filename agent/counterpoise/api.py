@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from counterpoise.errors import JobError, RunDirectoryError, StorageError
 from counterpoise.events import Listener, ignore
-from counterpoise.job import Job, job_from
+from counterpoise.job import Job, check_model, job_from
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -114,6 +114,8 @@ def run(job: Job | RetrievalJob, *, listener: Listener = ignore) -> Run:
     from counterpoise.retrieval_job import RetrievalJob
     from counterpoise.retrieval_run import run_retrieval
 
+    for llm in (job.llm, job.second_llm if isinstance(job, RetrievalJob) else job.llm):
+        check_model(llm, job.output)
     try:
         if isinstance(job, RetrievalJob):
             return Run(Path(job.output), run_alone(lambda: run_retrieval(job, listener)))
@@ -208,7 +210,7 @@ def rebalance(
     *,
     text: str | Sequence[str],
     label: str,
-    model: str = "embedded",
+    model: Any = "embedded",
     budget: str | int = "2M",
     listener: Listener = ignore,
     **keys: Any,
@@ -219,7 +221,8 @@ def rebalance(
         data: a `Dataset`, a pandas frame, a mapping of columns, a file, a folder or a hub id.
         text: text column, or columns.
         label: label column.
-        model: `embedded`, or the URL of an OpenAI-compatible server.
+        model: `embedded`, the URL of an OpenAI-compatible server, the keys of `llm` in a job, a chat model of
+            LangChain, or any object with `generate(request)`, which is an engine (see `counterpoise.llm.Engine`).
         budget: tokens, as a number or `2M`, `500k`.
         listener: told of every step.
         **keys: any other key of a job: attributes, concepts, pool, held_out, target, output, ...

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ from typing import Any
 from counterpoise.assets import find_cache_dir, make_cache_folder
 from counterpoise.errors import JobError, ServerError
 from counterpoise.events import Event, Listener
+from counterpoise.job import LlmConfig
 from counterpoise.llm import ChatClient, ChatRequest, Engine, ReplyStore, Sampling, TokenBudget
+from counterpoise.llm.model_objects import keeps_replies, make_engine
 from counterpoise.prompting import load_prompt
 from counterpoise.records import Capabilities
 from counterpoise.redactions import keep_secret
@@ -24,6 +26,9 @@ from counterpoise_retrievers.private_files import make_private_folder, touch_pri
 
 _PROBE_WORDS = ("table", "river", "seven", "orange")
 _SERVER_CONCURRENCY = 64
+_OBJECT_CONCURRENCY = 16
+"""Of a model that is an object in Python, which may well be one behind a limit of requests."""
+
 _MOST_CONCURRENCY = 1024
 """Of a server of which nothing is known, reached only while throughput grows or it says that it has no queue."""
 
@@ -45,11 +50,12 @@ async def open_chat(
     python: str = "",
     log_dir: Path | None = None,
     run_id: str = "",
+    instance: Any = None,
 ) -> AsyncIterator[ChatClient]:
     """Open the client for a job's engine; whatever is started is stopped at the end.
 
     Args:
-        engine: `embedded`, `server` or `vllm`.
+        engine: `embedded`, `server`, `vllm` or `object`.
         urls: base URLs, for `server`.
         model: model name, "" to ask the server.
         api_key_env: name of the environment variable that holds the key.
@@ -63,6 +69,7 @@ async def open_chat(
         python: for `vllm`, as `VllmServer` takes it.
         log_dir: for `vllm`, folder that its log is kept in; None for `cache_dir`.
         run_id: of the run directory, see `ChatClient`.
+        instance: for `object`, the model.
 
     Raises:
         JobError: a variable that is not set, an engine that is not installed, or a model that vLLM refuses.
@@ -80,10 +87,11 @@ async def open_chat(
         args=args,
         python=python,
         log_dir=log_dir,
+        instance=instance,
     )
     client = ChatClient(
         engines,
-        store,
+        store if instance is None or keeps_replies(instance) else None,
         budget,
         concurrency=concurrency or slots,
         most_concurrency=concurrency or (_MOST_CONCURRENCY if engine == "server" else slots),
@@ -92,6 +100,27 @@ async def open_chat(
     )
     async with client as chat:
         yield chat
+
+
+def open_model(llm: LlmConfig, **settings: Any) -> AbstractAsyncContextManager[ChatClient]:
+    """Open the client for a model as a job names it.
+
+    Args:
+        llm: the model.
+        **settings: the other arguments of `open_chat`: store, budget, cache_dir, listener, log_dir, run_id.
+    """
+    return open_chat(
+        engine=llm.engine,
+        urls=llm.url,
+        model=llm.model,
+        api_key_env=llm.api_key_env,
+        concurrency=llm.concurrency,
+        tensor_parallel_size=llm.tensor_parallel_size,
+        args=llm.args,
+        python=llm.python,
+        instance=getattr(llm, "instance", None),
+        **settings,
+    )
 
 
 def read_api_key(variable: str) -> str:
@@ -121,6 +150,7 @@ def open_engines(
     args: Sequence[str] = (),
     python: str = "",
     log_dir: Path | None = None,
+    instance: Any = None,
 ) -> tuple[list[Engine], int]:
     """The engines of a job, not entered yet, and the requests each of them takes at once.
 
@@ -147,6 +177,8 @@ def open_engines(
         )
         identity = f"{vllm.served_name} (vllm)"
         return [ManagedEngine(vllm, identity=identity, listener=listener)], find_slots(args)
+    if engine == "object":
+        return [make_engine(instance)], _OBJECT_CONCURRENCY
     from counterpoise.llm.openai_engine import OpenAIEngine
 
     return [OpenAIEngine(url, model, api_key=api_key) for url in urls], _SERVER_CONCURRENCY

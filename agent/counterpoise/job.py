@@ -38,7 +38,7 @@ from pydantic import (
 
 from counterpoise.configuration import read_mapping, validate
 from counterpoise.datasets_sources import normalise_path, resolve_source
-from counterpoise.errors import JobError
+from counterpoise.errors import JobError, RunDirectoryError
 from counterpoise.tasks import TextClassification
 
 _TOKEN_UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "b": 1_000_000_000}
@@ -165,6 +165,78 @@ class LlmConfig(BaseModel):
             if self.engine != "vllm" and getattr(self, key):
                 raise ValueError(f"{key} with engine {self.engine}; only vllm knows it")
         return self
+
+
+class ModelObject(LlmConfig):
+    """A model that is an object in Python: a chat model of LangChain, or an engine.
+
+    Args:
+        model: its identity.
+        instance: the object; None in a job that was read from a file, which can only name it.
+    """
+
+    model_config = ConfigDict(**_SETTINGS, arbitrary_types_allowed=True)
+    engine: Literal["object"] = "object"  # type: ignore[assignment] # no job file may write it
+    instance: Any = None
+
+    @model_validator(mode="after")
+    def _check_engine(self) -> Self:
+        return self
+
+
+_IN_MEMORY = "memory:"
+"""Stands in a dumped job before the name of what was an object in Python."""
+
+
+def expand_llm(value: object) -> object:
+    """What `llm` may be for short: a word or a URL, or a model as an object.
+
+    Raises:
+        ValueError: an object that cannot be asked.
+    """
+    from counterpoise.llm.model_objects import is_model, name_model
+
+    if isinstance(value, str) and value.startswith(_IN_MEMORY):
+        return ModelObject(model=value.removeprefix(_IN_MEMORY))
+    if isinstance(value, str):
+        return {"engine": "server", "url": value} if "://" in value else {"engine": value}
+    if value is None or isinstance(value, Mapping | LlmConfig):
+        return value
+    if is_model(value):
+        return ModelObject(model=name_model(value), instance=value)
+    raise ValueError(
+        f"found {value!r:.60}; give `embedded`, a URL, a chat model of LangChain, or an object with generate(request)"
+    )
+
+
+def read_llm(value: Any) -> LlmConfig:
+    """The model that an argument in Python names or is.
+
+    Raises:
+        JobError: it is none.
+    """
+    try:
+        config = expand_llm(value)
+    except ValueError as error:
+        message, _, hint = str(error).partition("; ")
+        raise JobError(message, where="model", hint=hint) from error
+    if isinstance(config, LlmConfig):
+        return config
+    return validate(LlmConfig, config if isinstance(config, Mapping) else {}, "model")
+
+
+def check_model(llm: LlmConfig, where: str) -> None:
+    """Refuse a job that was read from a file and whose model was an object in Python.
+
+    Raises:
+        RunDirectoryError: says how to go on.
+    """
+    if isinstance(llm, ModelObject) and llm.instance is None:
+        raise RunDirectoryError(
+            f"its model was an object in Python ({llm.model})",
+            where=where,
+            hint="call it from Python again with that model and the same output; stored replies are used",
+        )
 
 
 class Budget(BaseModel):
@@ -321,9 +393,7 @@ class Job(BaseModel):
     @field_validator("llm", mode="before")
     @classmethod
     def _expand_llm(cls, value: object) -> object:
-        if isinstance(value, str):
-            return {"engine": "server", "url": value} if "://" in value else {"engine": value}
-        return value
+        return expand_llm(value)
 
     @field_validator("budget", mode="before")
     @classmethod
@@ -346,7 +416,7 @@ class Job(BaseModel):
 
     def dump(self) -> str:
         """The job as YAML with every key; a table in memory becomes `memory:` and a word on it."""
-        return yaml.safe_dump(_as_plain(self), sort_keys=False, allow_unicode=True)
+        return yaml.safe_dump(as_plain(self), sort_keys=False, allow_unicode=True)
 
     def fingerprint(self) -> str:
         """A hash of the settings that decide the result, 16 hex digits.
@@ -354,13 +424,13 @@ class Job(BaseModel):
         Where things lie and how fast they go is left out: folders, URLs, concurrency, minutes, name. So are
         the contents of the data: the ids of the records are their hashes.
         """
-        keys = _as_plain(self)
+        keys = as_plain(self)
         for name in ("name", "output", "cache_dir"):
             del keys[name]
         for name in ("data", "held_out", "pool", "encoder", "gold"):
             if isinstance(keys[name], str):
                 keys[name] = re.split(r"[/\\]", keys[name])[-1]
-        keys["llm"] = {name: keys["llm"][name] for name in ("engine", "model")}
+        keys["llm"] = {"engine": self.llm.engine, "model": self.llm.model}
         keys["budget"] = keys["budget"]["tokens"]
         return hashlib.sha256(json.dumps(keys, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:16]
 
@@ -429,14 +499,16 @@ def _resolve_llm_paths(llm: Mapping[str, Any], base: Path) -> dict[str, Any]:
     return resolved
 
 
-def _as_plain(value: Any) -> Any:
+def as_plain(value: Any) -> Any:
     """Values that YAML and JSON know."""
+    if isinstance(value, ModelObject):
+        return f"{_IN_MEMORY}{value.model}"
     if isinstance(value, BaseModel):
-        return {name: _as_plain(getattr(value, name)) for name in type(value).model_fields}
+        return {name: as_plain(getattr(value, name)) for name in type(value).model_fields}
     if isinstance(value, str | int | float | None):
         return value
     if isinstance(value, tuple):
-        return [_as_plain(item) for item in value]
+        return [as_plain(item) for item in value]
     if isinstance(value, dict) and all(isinstance(item, str | int | float) for item in value.values()):
         return dict(value)
     n_rows = f", {len(value)} rows" if hasattr(value, "__len__") and not isinstance(value, dict) else ""

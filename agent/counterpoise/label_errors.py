@@ -16,9 +16,10 @@ from counterpoise.api import run_alone
 from counterpoise.assets import find_cache_dir
 from counterpoise.datasets_io import load_table, read_marks, read_records
 from counterpoise.datasets_sources import name_source
-from counterpoise.engines import open_chat
+from counterpoise.engines import open_model
 from counterpoise.errors import DataError, JobError
 from counterpoise.events import Listener, ignore, tell_progress
+from counterpoise.job import read_llm
 from counterpoise.llm import ReplyStore, TokenBudget
 from counterpoise.patches import LabelChange, Neighbour, Patch
 from counterpoise.preparation import divide, group_records, make_encoder
@@ -58,7 +59,7 @@ def find_label_errors(
     min_precision: float | None = None,
     confidence: float = DEFAULT_CONFIDENCE,
     may_drop: bool = True,
-    model: str = "",
+    model: Any = "",
     judge: Judge | None = None,
     descriptions: dict[str, str] | None = None,
     tokens: int = DEFAULT_TOKENS,
@@ -81,7 +82,8 @@ def find_label_errors(
             ranks all suspects for review.
         confidence: of the promise.
         may_drop: whether rows may be dropped whose label is wrong and whose right label is not sure enough.
-        model: URL of a model server, or `embedded`, that is asked about the suspects; believed only after its audit.
+        model: that is asked about the suspects: a URL, `embedded`, a chat model of LangChain or any object with
+            `generate(request)`; believed only after its audit. "" asks none.
         judge: any other strong scorer.
         descriptions: a line for each label, for the model.
         tokens: that the model may use at most.
@@ -96,6 +98,7 @@ def find_label_errors(
     for name, value in (("min_precision", min_precision), ("confidence", confidence)):
         if value is not None and not 0 < value < 1:
             raise JobError(f"found {value}", where=name, hint="write a number between 0 and 1, such as 0.9")
+    llm = read_llm(model or "embedded")
     task = TextClassification((text,) if isinstance(text, str) else tuple(text), label, (), trusted)
     source = name_source(data)
     cache = find_cache_dir(Path(cache_dir) if cache_dir else None)
@@ -128,14 +131,9 @@ def find_label_errors(
 
     async def ask() -> Decisions:
         answers = tuple((descriptions or {}).get(name, name) for name in ordered.label_names)
-        is_embedded = model == "embedded"
         with ReplyStore(cache / "replies.sqlite") as store:
-            async with open_chat(
-                engine="embedded" if is_embedded else "server",
-                urls=() if is_embedded else (model,),
-                model="",
-                api_key_env="",
-                concurrency=None,
+            async with open_model(
+                llm,
                 store=store,
                 budget=TokenBudget(tokens),
                 cache_dir=cache,

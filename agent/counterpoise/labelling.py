@@ -21,12 +21,12 @@ from counterpoise.configuration import read_mapping
 from counterpoise.datasets_io import read_records
 from counterpoise.datasets_sources import load_table, name_source
 from counterpoise.discovery import ask_for_concepts, find_clusters_of_clauses, merge_names, write_concepts
-from counterpoise.engines import open_chat
+from counterpoise.engines import open_model
 from counterpoise.errors import DataError, JobError
 from counterpoise.events import Listener
 from counterpoise.gold import LABEL, Asked, Gold, ask_on_terminal, choose_rows_to_ask, read_answer, read_gold
 from counterpoise.gold import write_questions as write_questions
-from counterpoise.job import job_from
+from counterpoise.job import job_from, read_llm
 from counterpoise.llm import ReplyStore, TokenBudget
 from counterpoise.passages import make_passages, split_passages
 from counterpoise.preparation import make_encoder
@@ -153,7 +153,7 @@ def write_labels(path: Path, texts: Texts, columns: ConceptColumns) -> None:
         raise JobError(f"cannot be written ({error.strerror})", where=str(path), hint=hint) from error
 
 
-def propose_concepts(texts: Texts, model: str, n: int, open_screen: OpenScreen) -> str:
+def propose_concepts(texts: Texts, model: Any, n: int, open_screen: OpenScreen) -> str:
     """The YAML list of proposed concepts, from clusters of clauses and, where one is named, from a model."""
     plain = [str(text) for text in texts.records.texts]
     kept = np.sort(sample_by_rank(texts.records.ids, _MOST_ASKED_FROM, "concepts"))
@@ -166,16 +166,11 @@ def propose_concepts(texts: Texts, model: str, n: int, open_screen: OpenScreen) 
     return write_concepts(found, {})
 
 
-async def _ask_model(texts: Texts, model: str, sample: list[str], open_screen: OpenScreen) -> list[Any]:
+async def _ask_model(texts: Texts, model: Any, sample: list[str], open_screen: OpenScreen) -> list[Any]:
     cache_dir = find_cache_dir(None)
-    is_url = "://" in model
     with ReplyStore(cache_dir / "replies.sqlite") as store, open_screen() as listener:
-        async with open_chat(
-            engine="server" if is_url else "embedded",
-            urls=(model,) if is_url else (),
-            model="",
-            api_key_env="",
-            concurrency=None,
+        async with open_model(
+            read_llm(model),
             store=store,
             budget=TokenBudget(None),
             cache_dir=cache_dir,

@@ -16,7 +16,7 @@ from counterpoise.balance import count_cells
 from counterpoise.cell_choice import score_unlabelled
 from counterpoise.cell_ways import make_marks, weigh_records
 from counterpoise.edit_desk import EditDesk
-from counterpoise.engines import find_capabilities, open_chat, settle_capabilities
+from counterpoise.engines import find_capabilities, open_model, settle_capabilities
 from counterpoise.events import Event, Listener, ignore, tell_progress
 from counterpoise.filters import make_known_texts, make_text_filter
 from counterpoise.generators.minority_text import MinorityText
@@ -73,19 +73,12 @@ async def run_job(job: Job, listener: Listener = ignore) -> Finished:
         cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
         budget = TokenBudget(job.budget.tokens)
         with ReplyStore(cache_dir / "replies.sqlite") as store:
-            async with open_chat(
-                engine=job.llm.engine,
-                urls=job.llm.url,
-                model=job.llm.model,
-                api_key_env=job.llm.api_key_env,
-                concurrency=job.llm.concurrency,
+            async with open_model(
+                job.llm,
                 store=store,
                 budget=budget,
                 cache_dir=cache_dir,
                 listener=listener,
-                tensor_parallel_size=job.llm.tensor_parallel_size,
-                args=job.llm.args,
-                python=job.llm.python,
                 log_dir=directory.path,
                 run_id=directory.id,
             ) as chat:

@@ -31,7 +31,8 @@ def relabel_negatives(
 
     Args:
         data: a file of instances (Tevatron, RLHN or sentence-transformers form), or instances.
-        model: the cheap judge: `embedded`, a URL, or the keys of `llm` in a job.
+        model: the cheap judge: `embedded`, a URL, the keys of `llm` in a job, a chat model of LangChain, or any object
+            with `generate(request)`.
         strong_model: the strong judge; the same as `model` where not given.
         corpus: passages or a BEIR folder, where further candidates are mined.
         budget: tokens, as a number or `2M`, `500k`.

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator
 
 from counterpoise.configuration import read_mapping, validate
-from counterpoise.job import Budget, Job, LlmConfig, load_job
+from counterpoise.job import Budget, Job, LlmConfig, as_plain, expand_llm, load_job
 from counterpoise.relabel.cascade import MIN_PRECISION, MOST_RELABELS
 
 _PATHS = ("data", "corpus", "gold", "output", "cache_dir", "encoder")
@@ -85,9 +85,11 @@ class RetrievalJob(BaseModel):
     @field_validator("llm", "strong_llm", mode="before")
     @classmethod
     def _expand_llm(cls, value: object) -> object:
-        if isinstance(value, str):
-            return {"engine": "server", "url": value} if "://" in value else {"engine": value}
-        return value
+        return expand_llm(value)
+
+    @field_serializer("llm", "strong_llm")
+    def _write_llm(self, value: LlmConfig | None) -> Any:
+        return as_plain(value)
 
     @field_validator("budget", mode="before")
     @classmethod
@@ -111,7 +113,8 @@ class RetrievalJob(BaseModel):
         for name in ("data", "corpus", "gold", "encoder"):
             keys[name] = Path(keys[name]).name
         for name in ("llm", "strong_llm"):
-            keys[name] = keys[name] and {part: keys[name][part] for part in ("engine", "model")}
+            llm = getattr(self, name)
+            keys[name] = llm and {"engine": llm.engine, "model": llm.model}
         keys["budget"] = keys["budget"]["tokens"]
         return hashlib.sha256(json.dumps(keys, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:16]
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from counterpoise.assets import find_cache_dir
-from counterpoise.engines import open_chat
+from counterpoise.engines import open_model
 from counterpoise.errors import DataError
 from counterpoise.events import Event, Listener, ignore, tell_progress
 from counterpoise.job import LlmConfig
@@ -191,31 +191,16 @@ async def _open_judges(
     job: RetrievalJob, store: ReplyStore, budget: TokenBudget, cache_dir: Path, listener: Listener
 ) -> AsyncIterator[tuple[Judge, Judge]]:
     """Both judges; where they are the same model there is one way to it."""
-    async with _open_chat(job.llm, store, budget, cache_dir, listener) as first:
+    asking: dict[str, Any] = {"store": store, "budget": budget, "cache_dir": cache_dir, "listener": listener}
+    async with open_model(job.llm, **asking) as first:
         if job.second_llm == job.llm:
             yield _make_judge("first", first, job, job.llm), _make_judge("second", first, job, job.llm)
             return
-        async with _open_chat(job.second_llm, store, budget, cache_dir, listener) as second:
+        async with open_model(job.second_llm, **asking) as second:
             yield (
                 _make_judge("first", first, job, job.llm),
                 _make_judge("second", second, job, job.second_llm),
             )
-
-
-def _open_chat(
-    llm: LlmConfig, store: ReplyStore, budget: TokenBudget, cache_dir: Path, listener: Listener
-) -> AbstractAsyncContextManager[ChatClient]:
-    return open_chat(
-        engine=llm.engine,
-        urls=llm.url,
-        model=llm.model,
-        api_key_env=llm.api_key_env,
-        concurrency=llm.concurrency,
-        store=store,
-        budget=budget,
-        cache_dir=cache_dir,
-        listener=listener,
-    )
 
 
 def _make_judge(stage: Stage, chat: ChatClient, job: RetrievalJob, llm: LlmConfig) -> Judge:

@@ -12,27 +12,32 @@ from typing import TYPE_CHECKING, Any
 
 from counterpoise.errors import ServerError
 from counterpoise.llm.chat import ChatRequest, Completion, Usage
+from counterpoise.llm.model_objects import name_model
 from counterpoise.llm.structured import score_letters
 
 if TYPE_CHECKING:
-    from langchain_core.language_models import BaseChatModel
+    from langchain_core.runnables import Runnable
 
 _SURENESS = 0.9  # what a written letter counts for where there are no log-probabilities
 _N_TOP = 20
+_PASSING = frozenset({408, 409, 425, 429})
+"""Statuses below 500 that go by."""
 
 
 class LangChainEngine:
     """An engine around a LangChain chat model.
 
     Args:
-        model: the chat model; wrapped in a `ChatClient` its failures are retried, so let it not retry by itself.
-        name: identity of the model, part of every key of the reply store; by default its class and model name.
+        model: the chat model, or a chain that takes messages; wrapped in a `ChatClient` its failures are retried, so
+            let it not retry by itself.
+        name: identity of the model, part of every key of the reply store; by default its class, its model name and a
+            hash of its settings.
     """
 
-    def __init__(self, model: BaseChatModel, name: str = "") -> None:
+    def __init__(self, model: Runnable[Any, Any], name: str = "") -> None:
         self._model = model
-        given = getattr(model, "model_name", "") or getattr(model, "model", "")
-        self._name = name or f"langchain:{type(model).__name__}:{given}".rstrip(":")
+        self._name = name or name_model(model)
+        self._shows_scores = True
 
     @property
     def name(self) -> str:
@@ -58,23 +63,18 @@ class LangChainEngine:
             messages.append(
                 ("system", f"Answer with JSON that keeps to this schema, and nothing else: {schema}")
             )
-        options: dict[str, Any] = {"stop": list(request.sampling.stop) or None}
-        if request.choices:
-            options |= {"logprobs": True, "top_logprobs": _N_TOP}
-        try:
-            reply = await self._model.ainvoke(messages, **options)
-        except Exception as error:  # every provider has errors of its own
-            kind = type(error).__name__
-            raise ServerError(f"{kind}: {error}", where=self.name, retryable=True) from error
-        text = str(reply.text)
+        reply = await self._ask(messages, request)
+        text = reply if isinstance(reply, str) else str(getattr(reply, "text", ""))
         usage = getattr(reply, "usage_metadata", None) or {}
         spent = Usage(int(usage.get("input_tokens", 0)), int(usage.get("output_tokens", 0)))
         if not spent.total:
             # A model that counts nothing is counted by words, so that a budget holds all the same.
             spent = Usage(sum(len(content.split()) for _, content in messages), len(text.split()))
+        metadata = getattr(reply, "response_metadata", None) or {}
+        ended = str(metadata.get("finish_reason") or metadata.get("stop_reason") or "stop")
         if not request.choices:
-            return Completion(text=text, usage=spent)
-        table = _read_table(reply.response_metadata)
+            return Completion(text=text, usage=spent, finish_reason=_ENDS.get(ended, ended))
+        table = _read_table(metadata)
         if table:
             return Completion(text=text, logprobs=score_letters(table, request.choices), usage=spent)
         letter = text.strip()[:1].upper()
@@ -85,6 +85,46 @@ class LangChainEngine:
         rest = (1.0 - _SURENESS) / max(1, len(request.choices) - 1)
         scores = {choice: _SURENESS if choice == letter else rest for choice in request.choices}
         return Completion(text=letter, logprobs=scores, usage=spent)
+
+    async def _ask(self, messages: list[tuple[str, str]], request: ChatRequest) -> Any:
+        """Invoke the model; one that refuses to show log-probabilities is not asked for them again."""
+        options: dict[str, Any] = {"stop": list(request.sampling.stop)} if request.sampling.stop else {}
+        if request.choices and self._shows_scores:
+            try:
+                return await self._invoke(messages, options | {"logprobs": True, "top_logprobs": _N_TOP})
+            except ServerError as error:
+                if error.retryable:
+                    raise
+            reply = await self._invoke(messages, options)
+            self._shows_scores = False
+            return reply
+        return await self._invoke(messages, options)
+
+    async def _invoke(self, messages: list[tuple[str, str]], options: dict[str, Any]) -> Any:
+        """Invoke the model.
+
+        Raises:
+            ServerError: it failed; not to be tried again where it refuses the request, or lacks a package.
+        """
+        try:
+            return await self._model.ainvoke(messages, **options)
+        except Exception as error:  # every provider has errors of its own
+            response = getattr(error, "response", None)
+            status = getattr(error, "status_code", None) or getattr(response, "status_code", None)
+            status = status if isinstance(status, int) else 0
+            is_refused = 400 <= status < 500 and status not in _PASSING
+            is_wrong = isinstance(error, ImportError | TypeError | NotImplementedError)
+            raise ServerError(
+                f"{type(error).__name__}: {error}",
+                where=self.name,
+                hint="install the package that it names" if isinstance(error, ImportError) else "",
+                retryable=not (is_refused or is_wrong),
+                status=status,
+            ) from error
+
+
+_ENDS = {"end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length"}
+"""Words of other providers for why a reply ended."""
 
 
 def _read_table(metadata: dict[str, Any]) -> dict[str, float]:
