@@ -155,10 +155,13 @@ def test_without_a_token_records_of_the_pool_are_adopted(place: Place) -> None:
         kinds = Counter(row["kind"] for row in found.dataset["train"]["provenance"])
         assert set(kinds) == {"original", "adopted"} and kinds["adopted"] >= 10
         assert found.report_data["spend"]["used"] <= budget
-        assert found.stopped in (
-            "the data is balanced.",
-            "the budget does not reach for the first questions.",
-        )
+        short = [row["cell"] for row in found.after if row["need"]]
+        if short:
+            assert found.stopped.startswith("the budget does not reach for the first questions: bad lacks ")
+            assert "raise `budget`" in found.stopped
+        else:
+            assert found.stopped == "the data is balanced."
+        assert [row["cell"] for row in found.report_data["ending"]["short"]] == short
 
 
 def list_rows(run: api.Run) -> dict[str, list[str]]:

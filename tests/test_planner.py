@@ -82,12 +82,52 @@ def test_a_budget_that_does_not_reach_for_all_labels_is_shared_out_by_need() -> 
     # Of a share that pays for no whole request the rest goes to the next cell, and nothing is left lying.
     made = plan([lack(A, 34), lack(B, 34), lack(C, 34)], remaining=4 * 600, round_number=4)
     assert [item.n_requests for item in made.items] == [1, 1, 2]
-    # Cells of concepts come one after the other.
-    food, noise = Cell("a", "food"), Cell("a", "noise")
+
+
+FOOD, NOISE, OLD = Cell("a", "food"), Cell("a", "noise"), Cell("b", attribute="topic", value="old")
+NAMED = dict.fromkeys((A, B, FOOD, NOISE, OLD, MOST), OFFER)
+
+
+def test_named_cells_are_written_for_beside_labels_by_need() -> None:
+    made = plan([lack(A, 60), lack(FOOD, 40), lack(NOISE, 20)], NAMED, remaining=6 * 600, round_number=4)
+    # Half of what does not reach is for the label, the rest for what was named, twice as much for food as for noise.
+    assert [(item.cell, item.n_requests) for item in made.items] == [(FOOD, 2), (NOISE, 1), (A, 3)]
+    # Labels that lack little beside a thousand named cells keep half of a round that does not reach for all.
+    crowd = [Cell("b", attribute="topic", value=f"{place:03d}") for place in range(50)]
+    offers = dict.fromkeys((A, *crowd), OFFER)
     made = plan(
-        [lack(food, 34), lack(noise, 34)], {food: OFFER, noise: OFFER}, remaining=3000, round_number=4
+        [lack(A, 300), *(lack(cell, 300) for cell in crowd)], offers, remaining=20 * 600, round_number=4
     )
-    assert [(item.cell, item.n_requests) for item in made.items] == [(food, 5)]
+    assert sum(item.n_requests for item in made.items if item.cell == A) == 10
+    assert [item.n_requests for item in made.items if item.cell != A] == [1] * 10
+
+
+def test_a_record_for_a_named_cell_is_one_of_its_label() -> None:
+    made = plan([lack(A, 60), lack(FOOD, 40), lack(OLD, 20)], NAMED)
+    assert [(item.cell, item.count) for item in made.items] == [(FOOD, 40), (OLD, 20), (A, 40)]
+    assert [item.cell for item in plan([lack(A, 40), lack(FOOD, 40)], NAMED).items] == [FOOD]
+    # Of the pool, too.
+    offers = {A: replace(OFFER, n_adoptable=30), FOOD: replace(OFFER, n_adoptable=12)}
+    made = plan([lack(A, 50), lack(FOOD, 10)], offers)
+    assert [(item.action, item.cell, item.count) for item in made.items] == [
+        (Action.ADOPT, FOOD, 10),
+        (Action.ADOPT, A, 20),
+    ]
+
+
+@pytest.mark.parametrize(("left", "cells"), [(599, []), (600, [A]), (1200, [FOOD, A])])
+def test_where_few_requests_are_paid_the_label_comes_first(left: int, cells: list[Cell]) -> None:
+    made = plan([lack(A, 60), lack(FOOD, 40), lack(NOISE, 20)], NAMED, remaining=left, round_number=4)
+    assert [item.cell for item in made.items] == cells
+
+
+def test_contrast_follows_what_is_kept_and_no_item_keeps_more_than_its_cell_can_take() -> None:
+    offers = {A: replace(OFFER, contrast=MOST), MOST: OFFER}
+    tried = {(Action.MINORITY, A): Costs(tried=98, accepted=19, tokens=9800.0, requests=20)}
+    thin, most = plan([lack(A, 57)], offers, tried).items
+    # A fifth is kept: many more requests for the cell, but no more contrast records than before.
+    assert (thin.n_requests, most.n_requests) == (72, 6)
+    assert (thin.most, most.most) == (86 + 4, 28 + 2)
 
 
 def test_of_many_labels_as_many_get_a_request_as_can_be_paid() -> None:
@@ -118,6 +158,21 @@ def test_a_round_takes_two_shares_of_what_is_left_and_the_last_one_all() -> None
         return sum(item.reserved_tokens for item in made.items)
 
     assert [spend(number) for number in (1, 2, 3, 4)] == [48_000, 60_000, 79_800, 120_000]
+
+
+def test_without_a_limit_of_rounds_the_first_are_cut_alike_and_later_ones_take_the_rest() -> None:
+    def spend(round_number: int) -> int:
+        made = make_plan(
+            [lack(A, 100_000)],
+            {A: OFFER},
+            {},
+            round_number=round_number,
+            n_rounds=None,
+            remaining_tokens=120_000,
+        )
+        return sum(item.reserved_tokens for item in made.items)
+
+    assert [spend(number) for number in (1, 2, 3, 4, 5, 50)] == [48_000, 60_000, 79_800, *[120_000] * 3]
 
 
 def test_a_round_whose_share_pays_for_nothing_takes_all_that_is_left() -> None:

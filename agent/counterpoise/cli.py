@@ -435,10 +435,19 @@ def _print_result(session: Session, finished: Run) -> None:
     headline = finished.report_data["headline"]
     if session.as_json:
         session.write_event(
-            "result", headline=headline, stopped=finished.stopped, report=str(page), dataset=str(dataset)
+            "result",
+            headline=headline,
+            advice=finished.report_data.get("advice", []),
+            stopped=finished.stopped,
+            report=str(page),
+            dataset=str(dataset),
         )
         return
     typer.echo(clean_text(headline))
+    if finished.stopped:
+        typer.echo(clean_text(f"the run ended: {finished.stopped}"))
+    for line in finished.report_data.get("advice", []):
+        typer.echo(clean_text(f"what to do now: {line}"))
     typer.echo(f"report: {page}")
     typer.echo(f"data set: {dataset}")
 

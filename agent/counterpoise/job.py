@@ -297,7 +297,7 @@ class Job(BaseModel):
         name: of the run; by default that of the data.
         task: what kind of data it is.
         seed: another seed gives other held-out rows, folds and demonstrations.
-        rounds: turns of the loop, at most.
+        rounds: turns of the loop, at most; None for as many as pay.
         cache_dir: where replies and vectors are kept; by default the user's cache folder.
         encoder: folder with `model.onnx` and `tokenizer.json` instead of the pinned encoder.
     """
@@ -329,7 +329,7 @@ class Job(BaseModel):
     metric: Literal["macro_f1", "auroc"] = "macro_f1"
     llm: LlmConfig = LlmConfig()
     budget: Budget = Budget()
-    rounds: int = Field(4, ge=1, le=100)
+    rounds: int | None = Field(None, ge=1, le=100)
     seed: int = 0
     encoder: str = ""
     output: str = ""

@@ -1,4 +1,4 @@
-"""The loop: read, audit, measure, then plan, act, judge and count again until it is balanced or spent.
+"""The loop: read, audit, measure, then plan, act, judge and count again, as long as that pays and can be paid.
 
 A run is a function of its job, its data and the stored replies. Nothing in it depends on the order in which replies
 arrive, so it may be killed at any moment and run again.
@@ -7,6 +7,7 @@ arrive, so it may be killed at any moment and run again.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +17,28 @@ from counterpoise.balance import count_cells
 from counterpoise.cell_choice import score_unlabelled
 from counterpoise.cell_ways import make_marks, weigh_records
 from counterpoise.edit_desk import EditDesk
+from counterpoise.endings import BALANCED, NOTHING_PAYS, Progress, Stop, describe_ending
 from counterpoise.engines import find_capabilities, open_model, settle_capabilities
 from counterpoise.events import Event, Listener, ignore, tell_progress
 from counterpoise.filters import make_known_texts, make_text_filter
 from counterpoise.generators.minority_text import MinorityText
 from counterpoise.job import Job
+from counterpoise.ledger import Ledger
 from counterpoise.llm import BudgetSpent, ChatClient, ReplyStore, Spend, TokenBudget
 from counterpoise.measures import MOST_VALIDATION_ROWS, ArmScore, choose_best, draw_rows, score_arms
+from counterpoise.planner import UNPAID
 from counterpoise.preparation import Inputs, prepare
 from counterpoise.records import Capabilities, Deficit, Floats, Plan
 from counterpoise.report import write_report
 from counterpoise.result import Outcome, write_outcome
 from counterpoise.rounds import (
-    Ledger,
     Workshop,
     carry_out,
     count_records,
     find_all_deficits,
     is_short,
     list_deficits,
+    list_short,
     plan_round,
 )
 from counterpoise.run_directory import RunDirectory
@@ -44,6 +48,9 @@ from counterpoise.summary import make_report
 from counterpoise.trainings import TRAINED
 from counterpoise.trust import LabelTrust, audit_free_scorers, audit_model, label_with_model
 from counterpoise_retrievers.faiss_index import FaissIndex
+
+OLD_ROUNDS = 4
+"""Rounds of a job that names none, in run directories of versions that knew no run without a limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,9 @@ async def run_job(job: Job, listener: Listener = ignore) -> Finished:
     """
     with RunDirectory(Path(job.output)) as directory:
         inputs = prepare(job, listener)
+        job = keep_old_rounds(job, inputs, directory)
         directory.begin(job.dump(), f"{job.fingerprint()}-{inputs.fingerprint}")
+        directory.write("run", {"rounds": job.rounds})
         simple = measure_simple_ways(inputs, job.metric, listener)
         cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
         budget = TokenBudget(job.budget.tokens)
@@ -84,11 +93,12 @@ async def run_job(job: Job, listener: Listener = ignore) -> Finished:
             ) as chat:
                 if job.budget.minutes is not None:
                     budget.end_after(60 * job.budget.minutes)
-                ledger, shop, trust, stopped = await _repair(job, inputs, chat, directory, listener)
+                ledger, shop, trust, stop = await _repair(job, inputs, chat, directory, listener)
                 directory.write_replies(chat.take_used())
                 _tell_prefix_hits(chat, directory, listener)
         outcome = write_outcome(directory.path / "dataset", directory.path / "rejected", job, shop, ledger)
-        report = make_report(job, shop, ledger, trust, simple, outcome, budget, stopped, listener)
+        ending = describe_ending(stop, list_short(shop, ledger), ledger, job.budget.tokens)
+        report = make_report(job, shop, ledger, trust, simple, outcome, budget, ending, listener)
         write_report(directory.path, report)
         directory.write("spend", {name: vars_of(spend) for name, spend in budget.by_purpose.items()})
         directory.finish()
@@ -99,22 +109,32 @@ async def run_job(job: Job, listener: Listener = ignore) -> Finished:
                     "directory": str(directory.path),
                     "report": str(directory.path / "report.html"),
                     "accepted": len(ledger.list_accepted()),
-                    "stopped": stopped,
+                    "stopped": ending["sentence"],
+                    "ending": ending,
                 },
             )
         )
         return Finished(directory.path, report, outcome)
 
 
+def keep_old_rounds(job: Job, inputs: Inputs, directory: RunDirectory) -> Job:
+    """The job as its directory was begun: earlier versions stopped after four rounds unless told otherwise."""
+    known = directory.read("run")
+    if job.rounds is not None or "fingerprint" not in known or "rounds" in known:
+        return job
+    limited = job.model_copy(update={"rounds": OLD_ROUNDS})
+    return limited if known["fingerprint"] == f"{limited.fingerprint()}-{inputs.fingerprint}" else job
+
+
 async def _repair(
     job: Job, inputs: Inputs, chat: ChatClient, directory: RunDirectory, listener: Listener
-) -> tuple[Ledger, Workshop, LabelTrust, str]:
+) -> tuple[Ledger, Workshop, LabelTrust, Stop]:
     """The rounds: the part of a run that spends tokens."""
     ledger = Ledger()
     trust = audit_free_scorers(inputs)
     shop = open_workshop(job, inputs, trust)
     capabilities = Capabilities(model=job.llm.model or job.llm.engine)
-    limit, unpaid = job.budget.tokens, ""
+    limit, unpaid = job.budget.tokens, None
     try:
         cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
         capabilities = settle_capabilities(await find_capabilities(chat), directory, cache_dir)
@@ -132,16 +152,16 @@ async def _repair(
             shop = open_workshop(job, inputs, trust)
     except BudgetSpent:
         if chat.budget.is_time_up:
-            return ledger, shop, trust, _say_time_up(job)
+            return ledger, shop, trust, _stop_in_time(job)
         # Nothing can be written, but records of the pool are adopted for no token.
-        limit, unpaid = 0, "the budget does not reach for the first questions."
+        limit, unpaid = 0, Stop("budget", "the budget does not reach for the first questions")
     listener(Event("audited", {"scorers": list(trust.rows)}))
     directory.write("audits", {row["name"]: row for row in trust.rows})
-    for number in range(1, job.rounds + 1):
-        if not list_deficits(shop, ledger):
-            return ledger, shop, trust, "the data is balanced."
-        if chat.budget.is_time_up:
-            return ledger, shop, trust, _say_time_up(job)
+    progress = Progress()
+    for number in count(1):
+        stop = _find_stop(job, shop, ledger, chat, progress, number)
+        if stop is not None:
+            return ledger, shop, trust, stop
         plan = plan_round(
             shop,
             ledger,
@@ -153,7 +173,8 @@ async def _repair(
         )
         listener(Event("planned", describe_plan(plan)))
         if not plan.items:
-            return ledger, shop, trust, unpaid or f"{plan.reason}."
+            stop = Stop("budget", plan.reason) if plan.reason.startswith(UNPAID) else NOTHING_PAYS
+            return ledger, shop, trust, unpaid or stop
         judged = await carry_out(plan, shop, ledger, chat, capabilities, listener)
         ledger.settle(plan, judged)
         directory.write_replies(chat.take_used())
@@ -170,13 +191,27 @@ async def _repair(
             },
         )
         listener(Event("round", describe_cells(shop, ledger, number)))
+    raise AssertionError("a count has no end")
+
+
+def _find_stop(
+    job: Job, shop: Workshop, ledger: Ledger, chat: ChatClient, progress: Progress, number: int
+) -> Stop | None:
+    """Why round `number` is not to begin; None where it is."""
+    short = list_short(shop, ledger)
+    if not short:
+        return BALANCED
     if chat.budget.is_time_up:
-        return ledger, shop, trust, _say_time_up(job)
-    return ledger, shop, trust, f"all {job.rounds} rounds are done."
+        return _stop_in_time(job)
+    if job.rounds is not None and number > job.rounds:
+        return Stop(
+            "rounds", f"all {job.rounds} rounds are done" if job.rounds > 1 else "the one round is done"
+        )
+    return NOTHING_PAYS if progress.is_stalled(short) or not list_deficits(shop, ledger) else None
 
 
-def _say_time_up(job: Job) -> str:
-    return f"the {job.budget.minutes:g} minutes are spent."
+def _stop_in_time(job: Job) -> Stop:
+    return Stop("time", f"the {job.budget.minutes:g} minutes are spent")
 
 
 def _tell_prefix_hits(chat: ChatClient, directory: RunDirectory, listener: Listener) -> None:
@@ -305,7 +340,7 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
 def describe_cells(shop: Workshop, ledger: Ledger, number: int) -> dict[str, Any]:
     """The cells that are still short, and all label cells, as plain values."""
     counts = count_cells(count_records(shop, ledger), ["label"])
-    short = {deficit.cell: deficit for deficit in list_deficits(shop, ledger)}
+    short = {deficit.cell: deficit for deficit in list_short(shop, ledger)}
     cells = [
         {
             "cell": str(cell),

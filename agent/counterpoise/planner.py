@@ -4,7 +4,9 @@ A round spends one slice of the budget, then everything is counted again, becaus
 Adopting comes before writing: a real text costs no token and is truer. What writing costs a record is learned from
 settled rounds only, so the plan does not depend on the order in which replies arrive.
 
-Where a slice does not reach for all labels, it is shared out by need: a record is worth most where there are fewest.
+A slice is shared out by need between labels and the cells that the user named (a label with a concept or with an
+attribute value): a record is worth most where there are fewest. A record for a named cell is one of its label, too, so
+named cells are planned first and a label is written for what they leave.
 
 Beside the thin cells the plan writes some *contrast* records for the label that has most. A student that sees
 synthetic texts under one label only learns the marks of the generator as a sign of that label; with contrast it
@@ -21,14 +23,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from counterpoise.records import Action, Cell, Deficit, Plan, PlanItem
+from counterpoise.shares import share_families, share_out
 
 CONTRAST_RATIO = 1 / 3
 """Contrast records for each record written for a thin cell."""
 
 COMPLETIONS_PER_REQUEST = 6
 SMALLEST_USEFUL_COUNT = 3
+TOLERATED_RATIO = 0.05
+"""What a cell may lack, or have beyond its target, without anything being done about it."""
+
+PLANNED_ROUNDS = 4
+"""Without a limit of the user's the budget is cut as if there were so many rounds; each later one may take the rest."""
+
 FIRST_ACCEPTANCE_RATIO = 0.95  # expected before anything was tried
 EDIT_ACTIONS = (Action.CONCEPT_INJECTION, Action.COUNTERFACTUAL_EDIT)
+UNPAID = "the budget does not reach for one more request"
 PROBE_REQUESTS = 24
 MOST_OF_BUDGET = 0.1  # of the round's tokens for one probe
 ABLE_FROM = 0.25
@@ -100,7 +110,7 @@ def make_plan(
     costs: Mapping[tuple[Action, Cell], Costs],
     *,
     round_number: int,
-    n_rounds: int,
+    n_rounds: int | None,
     remaining_tokens: int | None,
     exhausted: frozenset[tuple[Action, Cell]] = frozenset(),
 ) -> Plan:
@@ -115,40 +125,53 @@ def make_plan(
         offers: what each of these cells, and each contrast cell, has to offer.
         costs: what actions have cost in cells so far, settled rounds only.
         round_number: this round, from 1.
-        n_rounds: rounds the job allows.
+        n_rounds: rounds the job allows, None without a limit.
         remaining_tokens: what is left of the budget; None without a limit.
         exhausted: actions that have stopped paying in a cell.
 
     Returns:
         The plan; empty when nothing is to be done or nothing can be paid.
     """
-    items: list[PlanItem] = []
-    missing: dict[Cell, int] = {}
-    for deficit in deficits:
-        offer = offers[deficit.cell]
-        count = min(deficit.need, offer.n_adoptable)
-        if count and (Action.ADOPT, deficit.cell) not in exhausted:
-            items.append(PlanItem(Action.ADOPT, deficit.cell, count, round_number, len(items)))
-        else:
-            count = 0
-        if deficit.need - count >= SMALLEST_USEFUL_COUNT and offer.n_demonstrations:
-            missing[deficit.cell] = deficit.need - count
+    items = _plan_adoptions(deficits, offers, exhausted, round_number)
     if items:
         # Adopted records move every count: they are settled before a token is spent.
         return Plan(round_number, tuple(items), "real records of the pool come before written ones")
+    missing = {
+        deficit.cell: deficit.need
+        for deficit in deficits
+        if deficit.need >= SMALLEST_USEFUL_COUNT and offers[deficit.cell].n_demonstrations
+    }
     writable = [cell for cell in missing if (Action.MINORITY, cell) not in exhausted]
     if not writable:
         return Plan(round_number, (), "no cell can be improved further")
     order = sorted(writable, key=lambda cell: (-_rate(cell, missing, offers, costs), cell))
     remaining = float("inf") if remaining_tokens is None else float(remaining_tokens)
     # Where its share pays for no request, what is left is spent now or never.
-    for left in (_cut_slice(remaining, n_rounds - round_number + 1), remaining):
+    for left in (_cut_slice(remaining, round_number, n_rounds), remaining):
         items = _fill(order, missing, offers, costs, exhausted, round_number, left)
         if items:
             break
     if not items:
-        return Plan(round_number, (), _say_unpaid(remaining, writable, offers))
+        return Plan(round_number, (), _say_unpaid(remaining, writable, offers, costs))
     return Plan(round_number, tuple(items), "cells by what they lack for each expected token")
+
+
+def _plan_adoptions(
+    deficits: Sequence[Deficit],
+    offers: Mapping[Cell, Offer],
+    exhausted: frozenset[tuple[Action, Cell]],
+    round_number: int,
+) -> list[PlanItem]:
+    """Pool records for every cell; what named cells take is no longer missing in their label."""
+    items: list[PlanItem] = []
+    taken: dict[str, int] = {}
+    for deficit in sorted(deficits, key=lambda deficit: not deficit.cell.is_named):
+        already = 0 if deficit.cell.is_named else taken.get(deficit.cell.label, 0)
+        count = min(deficit.need, offers[deficit.cell].n_adoptable) - already
+        if count > 0 and (Action.ADOPT, deficit.cell) not in exhausted:
+            items.append(PlanItem(Action.ADOPT, deficit.cell, count, round_number, len(items)))
+            taken[deficit.cell.label] = taken.get(deficit.cell.label, 0) + count
+    return items
 
 
 def _fill(
@@ -160,98 +183,128 @@ def _fill(
     round_number: int,
     left: float,
 ) -> list[PlanItem]:
-    """Items that write, cell by cell in `order`, as far as the tokens left go.
+    """Items that write, cell by cell in `order`, named cells first, as far as the tokens left go.
 
-    Where they do not reach for all labels, each may take its share and at least one request, so that a budget for a
-    tenth of what is lacking does not go to a single label.
+    Where they do not reach for all cells, each may take its share and at least one request, so that a budget for a
+    tenth of what is lacking does not go to a single one.
     """
+    named = [cell for cell in order if cell.is_named]
+    labels = [cell for cell in order if not cell.is_named]
+
+    def price(cell: Cell, need: float) -> float:
+        return float(_price_requests(_want(cell, need, offers, costs)[1], cell, offers, costs))
+
     items: list[PlanItem] = []
-    probed: set[Action] = set()
-    shares = _share_out(left, order, missing, offers, costs)
-    saved = 0.0  # of the shares so far, for the cells to come
-    for cell in order:
-        edited, left = _edit(
-            cell, missing[cell], offers, costs, exhausted, round_number, len(items), left, probed
+    for cells, limit in ((named, share_families(left, labels, named, missing, price)), (labels, left)):
+        needs = {cell: missing[cell] - _count_planned(items, cell) for cell in cells}
+        needs = {cell: need for cell, need in needs.items() if need >= SMALLEST_USEFUL_COUNT}
+        spent = _fill_family(
+            needs,
+            offers,
+            costs,
+            exhausted,
+            round_number,
+            min(limit, left),
+            items,
+            share_out(min(limit, left), needs, price),
         )
+        left -= spent
+    return items
+
+
+def _fill_family(
+    needs: Mapping[Cell, int],
+    offers: Mapping[Cell, Offer],
+    costs: Mapping[tuple[Action, Cell], Costs],
+    exhausted: frozenset[tuple[Action, Cell]],
+    round_number: int,
+    left: float,
+    items: list[PlanItem],
+    shares: Mapping[Cell, float],
+) -> float:
+    """Add the items of some cells, in their order; the tokens that they reserve."""
+    probed: set[Action] = {item.action for item in items if item.action in EDIT_ACTIONS}
+    before, saved = left, 0.0  # of the shares so far, for the cells to come
+    for cell, missing in needs.items():
+        edited, left = _edit(cell, missing, offers, costs, exhausted, round_number, len(items), left, probed)
         items += edited
-        need = missing[cell] - sum(item.count for item in edited)
+        need = missing - sum(item.count for item in edited)
         if need >= SMALLEST_USEFUL_COUNT:
-            limit = min(left, max(_price_requests(1, cell, offers), shares[cell] + saved))
+            limit = min(left, max(_price_requests(1, cell, offers, costs), shares[cell] + saved))
             written = _write(cell, need, offers, costs, round_number, len(items), limit)
             items += written
             spent = sum(item.reserved_tokens for item in written)
             left -= spent
             saved += shares[cell] - spent
-    return items
+    return before - left
 
 
-def _share_out(
-    left: float,
-    cells: Sequence[Cell],
-    missing: Mapping[Cell, int],
-    offers: Mapping[Cell, Offer],
-    costs: Mapping[tuple[Action, Cell], Costs],
-) -> dict[Cell, float]:
-    """Tokens that each cell may write for: all there are where those pay for all cells, else in proportion to its need.
-
-    What a cell does not want of its share is shared out among the others. Cells of concepts and attributes are served
-    one after the other: there are few of them, and shared out among those that the model hardly writes for, a record
-    took 206 tokens instead of 182 (five draws of the evaluation `concept_bias` each; within chance).
-    """
-    wanted = {
-        cell: float(_price_requests(_want(cell, missing[cell], offers, costs)[1], cell, offers))
-        for cell in cells
-    }
-    if sum(wanted.values()) <= left or any(cell.concept or cell.attribute for cell in cells):
-        return dict.fromkeys(cells, left)
-    shares: dict[Cell, float] = {}
-    open_cells = list(cells)
-    while open_cells:
-        rest, n_missing = left - sum(shares.values()), sum(missing[cell] for cell in open_cells)
-        even = {cell: rest * missing[cell] / n_missing for cell in open_cells}
-        content = {cell: wanted[cell] for cell in open_cells if wanted[cell] <= even[cell]}
-        shares |= content or even
-        open_cells = [cell for cell in open_cells if cell not in shares]
-    return shares
+def _count_planned(items: Sequence[PlanItem], cell: Cell) -> int:
+    """How much nearer the items planned so far bring a label to the one that gets most beside it."""
+    counts: dict[str, int] = {}
+    for item in items:
+        counts[item.cell.label] = counts.get(item.cell.label, 0) + item.count
+    others = [count for label, count in counts.items() if label != cell.label]
+    return counts.get(cell.label, 0) - max(others, default=0)
 
 
-def _cut_slice(remaining: float, rounds_left: int) -> float:
+def _cut_slice(remaining: float, round_number: int, n_rounds: int | None) -> float:
     """Tokens of this round: two shares of what is left, so that the first round learns and the last tops up."""
+    rounds_left = (PLANNED_ROUNDS if n_rounds is None else n_rounds) - round_number + 1
     return remaining if rounds_left <= 1 else remaining * min(1.0, 2.0 / (rounds_left + 1))
 
 
-def _say_unpaid(remaining: float, cells: Sequence[Cell], offers: Mapping[Cell, Offer]) -> str:
+def _say_unpaid(
+    remaining: float,
+    cells: Sequence[Cell],
+    offers: Mapping[Cell, Offer],
+    costs: Mapping[tuple[Action, Cell], Costs],
+) -> str:
     """Why nothing can be written, with the figure a user would set the budget by."""
-    cheapest = min(cells, key=lambda cell: _price_requests(1, cell, offers))
+    cheapest = min(cells, key=lambda cell: _price_requests(1, cell, offers, costs))
     what = "one with its contrast" if offers[cheapest].contrast else "one"
     return (
-        "the budget does not reach for one more request: "
-        f"{remaining:,.0f} tokens are left, and {what} may take {_price_requests(1, cheapest, offers):,}"
+        f"{UNPAID}: "
+        f"{remaining:,.0f} tokens are left, and {what} may take {_price_requests(1, cheapest, offers, costs):,}"
     )
 
 
-def _price_requests(n_requests: int, cell: Cell, offers: Mapping[Cell, Offer]) -> int:
+def _price_requests(
+    n_requests: int, cell: Cell, offers: Mapping[Cell, Offer], costs: Mapping[tuple[Action, Cell], Costs]
+) -> int:
     """Tokens that so many requests for a cell may take, with those for its contrast."""
     contrast = offers[cell].contrast
     price = n_requests * offers[cell].request_tokens
-    return price + _count_contrast(n_requests, cell, offers) * (
+    return price + _count_contrast(n_requests, cell, offers, costs) * (
         offers[contrast].request_tokens if contrast else 0
     )
 
 
-def _count_contrast(n_requests: int, cell: Cell, offers: Mapping[Cell, Offer]) -> int:
-    return _round_up(n_requests * CONTRAST_RATIO) if offers[cell].contrast else 0
+def _count_contrast(
+    n_requests: int, cell: Cell, offers: Mapping[Cell, Offer], costs: Mapping[tuple[Action, Cell], Costs]
+) -> int:
+    """Requests for contrast records: a third as many records as are expected to be kept for the cell itself."""
+    contrast = offers[cell].contrast
+    if not contrast or not n_requests:
+        return 0
+    kept = _expect_ratio(cell, costs) / _expect_ratio(contrast, costs)
+    return _round_up(n_requests * CONTRAST_RATIO * min(1.0, kept))
+
+
+def _expect_ratio(cell: Cell, costs: Mapping[tuple[Action, Cell], Costs]) -> float:
+    """Share of the texts for a cell that are expected to be kept."""
+    known = costs.get((Action.MINORITY, cell), Costs())
+    return known.acceptance_ratio if known.tried else FIRST_ACCEPTANCE_RATIO
 
 
 def _want(
     cell: Cell,
-    need: int,
+    need: float,
     offers: Mapping[Cell, Offer],
     costs: Mapping[tuple[Action, Cell], Costs],
 ) -> tuple[float, int, float]:
     """Records to write for a cell, the requests they take, and the share of their texts that is kept."""
-    known = costs.get((Action.MINORITY, cell), Costs())
-    ratio = known.acceptance_ratio if known.tried else FIRST_ACCEPTANCE_RATIO
+    ratio = _expect_ratio(cell, costs)
     # The contrast records raise the label that has most, so the cell needs as many again.
     wanted = need * (1 + CONTRAST_RATIO / (1 - CONTRAST_RATIO)) if offers[cell].contrast else float(need)
     return wanted, _round_up(wanted / ratio / COMPLETIONS_PER_REQUEST), ratio
@@ -289,15 +342,25 @@ def _write(
     """The item for one cell and its contrast item, as far as the tokens left go."""
     contrast, price = offers[cell].contrast, offers[cell].request_tokens
     wanted, n_requests, ratio = _want(cell, need, offers, costs)
-    while n_requests and (cost := _price_requests(n_requests, cell, offers)) > left:
+    while n_requests and (cost := _price_requests(n_requests, cell, offers, costs)) > left:
         n_requests = min(n_requests - 1, int(n_requests * left / cost))
-    n_contrast = _count_contrast(n_requests, cell, offers)
+    n_contrast = _count_contrast(n_requests, cell, offers, costs)
     if not n_requests:
         return []
+    most = _allow(wanted)
     # Where the tokens do not reach for all that is wanted, the plan says what they do reach for, one record at least.
     wanted = max(1.0, min(wanted, n_requests * COMPLETIONS_PER_REQUEST * ratio))
     items = [
-        PlanItem(Action.MINORITY, cell, round(wanted), round_number, index, n_requests, n_requests * price)
+        PlanItem(
+            Action.MINORITY,
+            cell,
+            round(wanted),
+            round_number,
+            index,
+            n_requests,
+            n_requests * price,
+            most=most,
+        )
     ]
     if contrast and n_contrast:
         items.append(
@@ -309,6 +372,7 @@ def _write(
                 index + 1,
                 n_contrast,
                 n_contrast * offers[contrast].request_tokens,
+                most=_allow(wanted * CONTRAST_RATIO),
             )
         )
     return items
@@ -368,6 +432,11 @@ def _edit(
         )
         left -= price
     return items, left
+
+
+def _allow(wanted: float) -> int:
+    """Records that may be kept where so many are wanted: what is beyond is too little to make another cell short."""
+    return round(wanted) + max(SMALLEST_USEFUL_COUNT - 1, int(TOLERATED_RATIO * wanted))
 
 
 def _round_up(value: float) -> int:

@@ -10,19 +10,13 @@ from counterpoise.cell_ways import make_marks
 from counterpoise.events import Listener
 from counterpoise.forecasts import Forecast, forecast_gains
 from counterpoise.job import Job
+from counterpoise.ledger import Ledger
 from counterpoise.llm import ChatClient, ChatRequest, ScriptedChatClient, TokenBudget
 from counterpoise.loop import find_skewed_cells, measure_simple_ways, open_workshop
 from counterpoise.measures import MOST_VALIDATION_ROWS, ArmScore
 from counterpoise.preparation import Inputs, prepare
 from counterpoise.records import Action, Capabilities
-from counterpoise.rounds import (
-    Ledger,
-    Workshop,
-    choose_demonstrations,
-    foresee_records,
-    list_deficits,
-    plan_round,
-)
+from counterpoise.rounds import Workshop, choose_demonstrations, foresee_records, list_short, plan_round
 from counterpoise.students import STUDENTS, make_rows
 from counterpoise.trust import audit_free_scorers
 
@@ -69,7 +63,7 @@ async def make_preview(job: Job, listener: Listener) -> dict[str, Any]:
             for score in scores
         ],
         "best": best,
-        "deficits": list_deficits(shop, ledger),
+        "deficits": list_short(shop, ledger),
         "plan": list(plan.items),
         "prompts": prompts,
         "forecasts": [

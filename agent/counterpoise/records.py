@@ -72,6 +72,11 @@ class Cell:
         return self.label
 
     @property
+    def is_named(self) -> bool:
+        """Whether a concept or an attribute of the user's names it, beside the label."""
+        return bool(self.concept or self.attribute)
+
+    @property
     def key(self) -> str:
         """Canonical JSON of the cell, for hashes and journals."""
         return json.dumps([self.label, self.concept, self.attribute, self.value], ensure_ascii=False)
@@ -104,6 +109,7 @@ class PlanItem:
         n_requests: model requests to send at most (0 for actions that cost no token).
         reserved_tokens: what these requests may cost at most.
         first_source: for an edit, how many sources earlier items of the same action and cell have drawn.
+        most: records of it that are kept at most, so that no cell outgrows its target; 0 without a limit.
     """
 
     action: Action
@@ -114,6 +120,7 @@ class PlanItem:
     n_requests: int = 0
     reserved_tokens: int = 0
     first_source: int = 0
+    most: int = 0
 
     @property
     def id(self) -> str:

@@ -169,7 +169,7 @@ class Validation(TypedDict):
 class HeldOutRow(TypedDict):
     """An arm on the held-out rows; differences are paired, against the best zero-token arm of validation.
 
-    The first row of kind `ours` of a student is the one that the key figures show.
+    `adopted` and `written` are arms of their own where records of both kinds were added.
     """
 
     arm: str
@@ -189,6 +189,45 @@ class HeldOut(TypedDict):
     rows: list[HeldOutRow]
 
 
+class Ending(TypedDict):
+    """Why a run ended and what is short then; figures of proposals and tokens are those of the cells that are short.
+
+    `kind` is `balanced`, `budget`, `time`, `rounds` or `nothing_pays`; `balanced` exactly where `short` is empty.
+    `refused` counts refusals, `chief_reason` is the most common one; `tokens_needed` is what filling the cells would
+    take at the price of a record so far, None where none was kept; `sentence` says all of it.
+    """
+
+    kind: str
+    why: str
+    short: list[CellCount]
+    proposed: int
+    refused: int
+    chief_reason: str
+    chief_reason_count: int
+    tokens: float
+    tokens_needed: float | None
+    advice: str
+    sentence: str
+
+
+class Recommendation(TypedDict):
+    """What to do: a way of training one student, its figures on the held-out rows, and code that does it.
+
+    `arm` and `student` name its row of the held-out table, `baseline` the arm that its differences are taken from.
+    """
+
+    arm: str
+    student: str
+    way: str
+    uses_added: bool
+    baseline: str
+    macro_f1: Interval
+    macro_f1_difference: Interval
+    auroc: Interval
+    auroc_difference: Interval
+    code: str
+
+
 class Report(TypedDict):
     """Everything the page shows."""
 
@@ -196,6 +235,7 @@ class Report(TypedDict):
     version: str
     headline: str
     advice: list[str]
+    recommendation: NotRequired[Recommendation]
     data: DataFacts
     balance: Balance
     rounds: list[Round]
@@ -205,4 +245,5 @@ class Report(TypedDict):
     validation: Validation | None
     held_out: HeldOut | None
     stopped: str
+    ending: NotRequired[Ending]
     settings: dict[str, Any]

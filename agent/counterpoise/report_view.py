@@ -20,6 +20,7 @@ from counterpoise.report_schema import (
     HeldOut,
     HeldOutRow,
     Interval,
+    Recommendation,
     Report,
     ScorerAudit,
     Spend,
@@ -46,6 +47,8 @@ ARMS = {
     "smote": "points between neighbours of a rare label",
     "added_rows": "the accepted records added, whatever validation says",
     "averaged": "that and a model of your own rows alone, averaged",
+    "adopted": "the records adopted from the pool alone added",
+    "written": "the records written by a model alone added",
     "unverified": "every proposal added, no filter",
     "counterpoise": "what inner validation chose, simple ways included",
     "real_data": "as many real records added",
@@ -104,19 +107,30 @@ def list_key_figures(report: Report) -> list[dict[str, Any]]:
             ),
         ),
     ]
-    ours = _pick_first_of_ours(report["held_out"])
-    for metric, metric_name in METRICS.items() if ours else ():
-        parts = []
-        for row in ours:
-            difference: Interval | None = _get(row, f"{metric}_difference")
-            value = pages.format_signed(_get(difference, "mean"))
-            tone = judge_difference(difference)
-            parts.append({"value": value, "tone": tone, "notes": [row["student"], _format_range(difference)]})
-        figures.append({"label": f"{metric_name}, against the best way without tokens", "parts": parts})
+    figures += _list_recommended(report.get("recommendation"))
     notes = [f"of {pages.format_count(spend['limit'])}" if spend["limit"] is not None else "no limit"]
     if spend["tokens_per_accepted"] is not None:
         notes.append(f"{pages.format_count(spend['tokens_per_accepted'])} a record")
     figures.append(_make_figure("Tokens used", pages.format_count(spend["used"]), *notes))
+    return figures
+
+
+def _list_recommended(advised: Recommendation | None) -> list[dict[str, Any]]:
+    """What is advised, in both metrics: the gain where it rests on added records, else the score."""
+    figures = []
+    for metric, name in METRICS.items() if advised is not None else ():
+        key = f"{metric}_difference" if _get(advised, "uses_added") else metric
+        interval: Interval = _get(advised, key)
+        gains = key != metric
+        value = pages.format_signed(interval["mean"]) if gains else pages.format_decimal(interval["mean"])
+        way = pages.format_name(str(_get(advised, "way")).removesuffix("_prior"))
+        part = {
+            "value": value,
+            "tone": judge_difference(interval) if gains else "plain",
+            "notes": [_format_range(interval, signed=gains), f"{way}, {_get(advised, 'student')}"],
+        }
+        label = f"{name} over the best way without tokens" if gains else f"{name} of what to do"
+        figures.append({"label": label, "parts": [part]})
     return figures
 
 
@@ -379,15 +393,6 @@ def _draw_difference_axis(scale: charts.Scale) -> Markup:
         for tick in scale.ticks
     ]
     return charts.draw_axis(scale, labels)
-
-
-def _pick_first_of_ours(held_out: HeldOut | None) -> list[HeldOutRow]:
-    """The first arm of ours of each student."""
-    firsts: dict[str, HeldOutRow] = {}
-    for row in held_out["rows"] if held_out else ():
-        if row["kind"] == "ours":
-            firsts.setdefault(row["student"], row)
-    return list(firsts.values())
 
 
 def _format_range(interval: Interval | None, *, signed: bool = True, digits: int = 3) -> str:

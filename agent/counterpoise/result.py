@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,9 +20,10 @@ from counterpoise.datasets_out import (
 )
 from counterpoise.datasets_sources import name_source
 from counterpoise.job import Job
+from counterpoise.ledger import Judged, Ledger
 from counterpoise.preparation import Inputs, Side
 from counterpoise.records import ConceptColumns, Kind, Proposal, Provenance, State, Verdict
-from counterpoise.rounds import Judged, Ledger, Workshop
+from counterpoise.rounds import Workshop
 from counterpoise.scorers import SimilarityScorer
 from counterpoise.students import Rows, make_rows, weigh_rows
 
@@ -34,6 +36,8 @@ class Outcome:
         content_hash: of the written data set; does not depend on the order of rows.
         ours: original and accepted rows.
         unverified: original rows and all proposals, whatever the filters said.
+        apart: original rows with the adopted ones alone (`adopted`) and with the written ones alone (`written`); empty
+            where there is only one kind of them.
         groups: arm -> (n,) group names of its rows.
         parents: (n, n_folds) of `ours`: 1 where a row was made from rows of that fold.
     """
@@ -41,6 +45,7 @@ class Outcome:
     content_hash: str
     ours: Rows
     unverified: Rows
+    apart: dict[str, Rows]
     groups: dict[str, NDArray[np.object_]]
     parents: NDArray[np.float64]
 
@@ -59,8 +64,14 @@ def write_outcome(dataset: Path, rejected: Path, job: Job, shop: Workshop, ledge
         StorageError: the disk is full.
     """
     inputs = shop.inputs
-    ours, parents = _gather(inputs, ledger, kept_only=True)
-    unverified, _ = _gather(inputs, ledger, kept_only=False)
+    ours, parents = _gather(inputs, ledger, lambda judged: judged.kept)
+    unverified, _ = _gather(inputs, ledger, _list_written)
+    apart = {
+        name: _gather(inputs, ledger, pick)[0]
+        for name, pick in (("adopted", _list_adopted), ("written", _list_kept_written))
+    }
+    if any(len(rows) == len(inputs.train) for rows in apart.values()):
+        apart = {}
     own = len(inputs.train)
     added = [
         _make_added(proposal, verdict, float(ours.weights[own + place]), concepts, inputs)
@@ -94,12 +105,14 @@ def write_outcome(dataset: Path, rejected: Path, job: Job, shop: Workshop, ledge
         content_hash=content_hash(load_result(dataset)),
         ours=ours,
         unverified=unverified,
+        apart=apart,
         groups={
             "own": train_groups,
             **dict.fromkeys(
                 ("counterpoise", "added_rows", "averaged"), _name_groups(train_groups, len(ours))
             ),
             "unverified": _name_groups(train_groups, len(unverified)),
+            **{name: _name_groups(train_groups, len(rows)) for name, rows in apart.items()},
         },
         parents=parents,
     )
@@ -164,14 +177,16 @@ def _restore(part: Part, side: Side) -> Part:
     return Part(part.table, replace(part.records, concepts=concepts.take(order)))
 
 
-def _gather(inputs: Inputs, ledger: Ledger, *, kept_only: bool) -> tuple[Rows, NDArray[np.float64]]:
-    """Original and added rows for the students, and which folds the added ones come from."""
+def _gather(
+    inputs: Inputs, ledger: Ledger, pick: Callable[[Judged], list[int]]
+) -> tuple[Rows, NDArray[np.float64]]:
+    """Original rows and the picked proposals for the students, and which folds these come from."""
     train = inputs.train
     names = {name: place for place, name in enumerate(train.records.label_names)}
     proposals: list[Proposal] = []
     vectors = [np.empty((0, train.vectors.shape[1]), np.float32)]
     for _, judged in ledger.rounds:
-        places = judged.kept if kept_only else _list_written(judged)
+        places = pick(judged)
         proposals += [judged.proposals[place] for place in places]
         vectors.append(judged.vectors[places])
     added = np.concatenate(vectors)
@@ -199,6 +214,14 @@ def _gather(inputs: Inputs, ledger: Ledger, *, kept_only: bool) -> tuple[Rows, N
         ),
     )
     return rows, parents
+
+
+def _list_adopted(judged: Judged) -> list[int]:
+    return [place for place in judged.kept if judged.proposals[place].kind is Kind.ADOPTED]
+
+
+def _list_kept_written(judged: Judged) -> list[int]:
+    return [place for place in judged.kept if judged.proposals[place].kind is not Kind.ADOPTED]
 
 
 def _list_written(judged: Judged) -> list[int]:

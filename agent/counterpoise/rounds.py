@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -24,14 +24,14 @@ from counterpoise.filters import (
     make_known_texts,
 )
 from counterpoise.generators.minority_text import Demonstrations, MinorityText
+from counterpoise.ledger import Judged, Ledger, leave_out_surplus
 from counterpoise.llm import ChatClient
-from counterpoise.planner import EDIT_ACTIONS, Costs, Offer, make_plan
-from counterpoise.preparation import Inputs, Side, Vectors
+from counterpoise.planner import EDIT_ACTIONS, TOLERATED_RATIO, Offer, make_plan
+from counterpoise.preparation import Inputs, Side
 from counterpoise.records import (
     Action,
     Capabilities,
     Cell,
-    ConceptColumns,
     Deficit,
     Floats,
     Integers,
@@ -48,99 +48,8 @@ from counterpoise.writer_audits import check_writers
 from counterpoise_retrievers.faiss_index import FaissIndex
 
 MOST_DEMONSTRATIONS = 500
-_FEWEST_TRIED = 50
-_LOWEST_ACCEPTANCE = 0.10
-TOLERATED_RATIO = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """Proposals of settled rounds with their verdicts and vectors, in the order of their ids."""
-
-    proposals: tuple[Proposal, ...]
-    verdicts: tuple[Verdict, ...]
-    vectors: Vectors
-    concepts: ConceptColumns | None
-
-    def __len__(self) -> int:
-        """Number of proposals."""
-        return len(self.proposals)
-
-    @property
-    def kept(self) -> list[int]:
-        """Positions of the accepted ones."""
-        return [place for place, verdict in enumerate(self.verdicts) if verdict.kept]
-
-
-@dataclass(slots=True)
-class Ledger:
-    """What a run has so far: settled rounds only. The only thing in a run that changes."""
-
-    rounds: list[tuple[Plan, Judged]] = field(default_factory=list)
-    costs: dict[tuple[Action, Cell], Costs] = field(default_factory=dict)
-
-    def settle(self, plan: Plan, judged: Judged) -> None:
-        """Add a round and what its items cost."""
-        self.rounds.append((plan, judged))
-        for item in plan.items:
-            mine = [
-                place
-                for place, proposal in enumerate(judged.proposals)
-                # A request that failed says nothing of how good the texts are.
-                if proposal.item.id == item.id and not proposal.failure
-            ]
-            n_kept = sum(judged.verdicts[place].kept for place in mine)
-            tokens = sum(judged.proposals[place].tokens for place in mine)
-            key = (item.action, item.cell)
-            known = self.costs.get(key, Costs())
-            self.costs[key] = known.add(len(mine), n_kept, tokens, item.n_requests)
-
-    def list_accepted(self) -> list[tuple[Proposal, Verdict]]:
-        """All accepted proposals, by id."""
-        return [
-            (judged.proposals[place], judged.verdicts[place])
-            for _, judged in self.rounds
-            for place in judged.kept
-        ]
-
-    def list_rejected(self) -> list[tuple[Proposal, Verdict]]:
-        """All others, by id."""
-        return [
-            (proposal, verdict)
-            for _, judged in self.rounds
-            for proposal, verdict in zip(judged.proposals, judged.verdicts, strict=True)
-            if not verdict.kept
-        ]
-
-    def list_offered(self) -> frozenset[str]:
-        """Ids of the pool rows that were proposed, accepted or not: a filter that refused one would again."""
-        return frozenset(
-            proposal.source_id
-            for _, judged in self.rounds
-            for proposal in judged.proposals
-            if proposal.source_id
-        )
-
-    def stack_vectors(self, dimension: int, *, kept_only: bool = True) -> Vectors:
-        """Vectors of the accepted proposals (or of all), in the same order."""
-        parts = [
-            judged.vectors[judged.kept] if kept_only else judged.vectors
-            for _, judged in self.rounds
-            if len(judged)
-        ]
-        return np.concatenate(parts) if parts else np.empty((0, dimension), np.float32)
-
-    def find_exhausted(self) -> frozenset[tuple[Action, Cell]]:
-        """Actions that no longer pay in a cell: less than a tenth kept over fifty tries, or nothing new."""
-        gone = set()
-        for (action, cell), costs in self.costs.items():
-            if (
-                (costs.tried >= _FEWEST_TRIED and costs.accepted / costs.tried < _LOWEST_ACCEPTANCE)
-                or (costs.requests and not costs.tried)
-                or (action is Action.ADOPT and not costs.accepted)
-            ):
-                gone.add((action, cell))
-        return frozenset(gone)
+MOST_NAMED = 60
+"""Named cells that one round plans for, those that lack most: a label with fifty values makes fifty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,20 +143,20 @@ def is_short(deficit: Deficit) -> bool:
     return deficit.need >= max(3, TOLERATED_RATIO * deficit.want)
 
 
-def list_deficits(shop: Workshop, ledger: Ledger) -> list[Deficit]:
-    """Cells that lack records: labels alone first; the finer cells once the labels are even or exhausted."""
+def list_short(shop: Workshop, ledger: Ledger) -> list[Deficit]:
+    """All cells that lack records, whether anything can still be done about them or not; largest need first."""
     records = count_records(shop, ledger)
+    found = find_all_deficits(records, shop.inputs, shop.target, ["label", "concept", "attribute"])
+    return [deficit for deficit in found if is_short(deficit)]
+
+
+def list_deficits(shop: Workshop, ledger: Ledger) -> list[Deficit]:
+    """The short cells that a round plans for: those in which writing still pays, the labels and what they lack most."""
     gone = ledger.find_exhausted()
-    stages: list[list[Literal["label", "concept", "attribute"]]] = [["label"], ["concept", "attribute"]]
-    for families in stages:
-        found = [
-            deficit
-            for deficit in find_all_deficits(records, shop.inputs, shop.target, families)
-            if is_short(deficit) and (Action.MINORITY, deficit.cell) not in gone
-        ]
-        if found:
-            return found
-    return []
+    found = [one for one in list_short(shop, ledger) if (Action.MINORITY, one.cell) not in gone]
+    named = [deficit for deficit in found if deficit.cell.is_named]
+    left_out = {deficit.cell for deficit in named[MOST_NAMED:]}
+    return [deficit for deficit in found if deficit.cell not in left_out]
 
 
 def plan_round(
@@ -257,7 +166,7 @@ def plan_round(
     capabilities: Capabilities,
     *,
     round_number: int,
-    n_rounds: int,
+    n_rounds: int | None,
     limit: int | None,
 ) -> Plan:
     """Count, and plan the next round.
@@ -268,7 +177,7 @@ def plan_round(
         chat: for estimates of requests.
         capabilities: of the model.
         round_number: from 1.
-        n_rounds: rounds the job allows.
+        n_rounds: rounds the job allows, None without a limit.
         limit: tokens of the budget, None without.
     """
     deficits = list_deficits(shop, ledger)
@@ -362,7 +271,11 @@ async def carry_out(
     for item in plan.items:
         if item.action is Action.ADOPT:
             candidates = _list_adoptable(shop, item.cell, taken)
-            proposals += propose_adoptions(item, shop.inputs.pool.records, candidates, shop.key)
+            adopted = propose_adoptions(item, shop.inputs.pool.records, candidates, shop.key)
+            taken |= {
+                proposal.source_id for proposal in adopted
+            }  # a row for one cell of its label is none for another
+            proposals += adopted
             continue
         if item.action in EDIT_ACTIONS and shop.desk is not None:
             material = shop.desk.gather(item.action, item.cell, capabilities)
@@ -434,6 +347,7 @@ def judge(proposals: Sequence[Proposal], shop: Workshop, ledger: Ledger) -> Judg
     verdicts = list(first)
     for place, copy in zip(places, copies, strict=True):
         verdicts[place] = combine_verdicts([first[place]], [copy])[0]
+    verdicts = leave_out_surplus(proposals, verdicts)
     if concepts is not None:
         concepts = mark_injected(proposals, verdicts, concepts)
     return Judged(tuple(proposals), tuple(verdicts), vectors, concepts)

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
+from counterpoise.advice import (
+    Added,
+    choose,
+    describe_action,
+    describe_recommendation,
+    write_headline,
+)
 from counterpoise.association import measure_residuals
-from counterpoise.balance import count_cells, find_deficits
+from counterpoise.balance import ALL_FAMILIES, count_cells
 from counterpoise.datasets_sources import name_source
 from counterpoise.events import Listener, ignore, tell_progress
 from counterpoise.job import Job
+from counterpoise.ledger import Ledger
 from counterpoise.llm import TokenBudget
 from counterpoise.measures import (
     MOST_TRAINING_ROWS,
@@ -30,16 +39,17 @@ from counterpoise.measures import (
     score_held_out,
 )
 from counterpoise.metrics import METRICS
-from counterpoise.records import Proposal, Records, State, Verdict
+from counterpoise.recipe_code import write_code
+from counterpoise.records import Kind, Proposal, Records, State, Verdict
 from counterpoise.result import Outcome
-from counterpoise.rounds import Ledger, Workshop, count_records, is_short
-from counterpoise.students import MIXTURES, STUDENTS, ZERO_TOKEN_ARMS, find_mixture, make_rows
+from counterpoise.rounds import Workshop, count_records, find_all_deficits, is_short
+from counterpoise.students import STUDENTS, ZERO_TOKEN_ARMS, find_mixture, make_rows
 from counterpoise.trainings import TRAINED
 from counterpoise.trust import LabelTrust
 
 MOST_EXAMPLES = 12
 MOST_EXAMPLES_A_REASON = 3
-_METRIC_NAMES = {"macro_f1": "macro-F1", "auroc": "AUROC"}
+OUR_ARMS = ("counterpoise", "added_rows", "averaged", "adopted", "written")
 
 
 def make_report(
@@ -50,7 +60,7 @@ def make_report(
     simple: tuple[list[ArmScore], dict[str, str]],
     outcome: Outcome,
     budget: TokenBudget,
-    stopped: str,
+    ending: Mapping[str, Any],
     listener: Listener = ignore,
 ) -> dict[str, Any]:
     """The report of a run, in the shape of `report_schema.Report`.
@@ -65,7 +75,7 @@ def make_report(
         simple: scores of the ways that cost no token on inner validation, and the best for each student.
         outcome: what was written.
         budget: what was spent.
-        stopped: why the run ended.
+        ending: why the run ended and what is short, as `endings.describe_ending` says it.
         listener: told of trainings that take long.
     """
     scores, best = simple
@@ -89,24 +99,35 @@ def make_report(
         chosen = recommend(scores, mixtures, job.metric, counts)
         validation += [replace(score, arm="added_rows") for score in mine]
         validation += [replace(score, arm="averaged") for score in mixtures]
-    ways = {"counterpoise": chosen, "added_rows": own, "averaged": mixed, "unverified": own}
+    ways = {"counterpoise": chosen, "added_rows": own, "averaged": mixed}
+    ways |= dict.fromkeys(("unverified", "adopted", "written"), own)
     baseline = {metric: choose_best(scores, metric) for metric in METRICS}
     table = measure_held_out(shop, outcome, baseline, ways, bool(accepted), listener)
     before = shop.inputs.train.records
     after = count_records(shop, ledger)
-    headline, advice = advise(job, table, best, chosen, len(accepted), len(shop.inputs.pool))
+    added = count_added(ledger, budget)
+    choice = choose(job.metric, table, best, chosen)
+    code = write_code(
+        choice.way if choice.arm == "counterpoise" else choice.arm,
+        choice.student,
+        text=job.text,
+        label=job.label,
+        descriptions=_describe_labels(job, shop),
+        encoder=re.split(r"[/\\]", job.encoder)[-1],
+    )
     return {
         "title": job.name,
         "version": version("counterpoise"),
-        "headline": headline,
-        "advice": advice,
+        "headline": write_headline(choice, job.metric, table, added),
+        "advice": [describe_action(choice, job.metric, added)],
+        "recommendation": describe_recommendation(choice, code),
         "data": {
             "source": name_source(job.data).rsplit("/", 1)[-1],
             "rows": len(before),
             "labels": {str(cell): have for cell, have in count_cells(before, ["label"]).items()},
             "held_out_rows": len(shop.inputs.held_out),
             "pool_rows": len(shop.inputs.pool),
-            "notes": [*shop.inputs.notes, *_note_measured(len(before))],
+            "notes": [*shop.inputs.notes, *_note_measured(len(before)), *_note_pool(len(shop.inputs.pool))],
         },
         "balance": _describe_balance(shop, before, after),
         "rounds": _describe_rounds(ledger),
@@ -132,7 +153,8 @@ def make_report(
             "n_seeds": N_SEEDS,
             "rows": [_describe_score(score) for score in table],
         },
-        "stopped": stopped,
+        "stopped": ending["sentence"],
+        "ending": dict(ending),
         "settings": {
             **_describe_settings(job, outcome),
             **{f"chosen for {student}": chosen[student] for student in STUDENTS},
@@ -147,6 +169,15 @@ def _note_measured(n_rows: int) -> list[str]:
     return [
         f"arms were compared on {MOST_VALIDATION_ROWS:,} training rows on inner validation and on at most "
         f"{MOST_TRAINING_ROWS:,} for the held-out table, drawn by hash, and fifty rows of every label besides"
+    ]
+
+
+def _note_pool(n_pool: int) -> list[str]:
+    if n_pool:
+        return []
+    return [
+        "no unlabelled records were given: they help more than written ones; name a file of them under `pool`, and "
+        "the sure ones are adopted without a token"
     ]
 
 
@@ -169,6 +200,7 @@ def measure_held_out(
     if has_added:
         for arms, rows in (
             (("counterpoise", "added_rows", "averaged"), outcome.ours),
+            *(((name,), rows) for name, rows in outcome.apart.items()),
             (("unverified",), outcome.unverified),
         ):
             picked = np.concatenate([drawn, np.arange(len(records), len(rows))])
@@ -182,82 +214,32 @@ def measure_held_out(
     )
 
 
-def advise(
-    job: Job,
-    table: Sequence[HeldOutScore],
-    best: Mapping[str, str],
-    chosen: Mapping[str, str],
-    n_accepted: int,
-    n_pool: int,
-) -> tuple[str, list[str]]:
-    """One honest sentence on what adding records was worth, and what to do.
-
-    Gains count from the best way that costs no token, and only where the interval of the paired difference
-    excludes zero.
-    """
-    name = _METRIC_NAMES[job.metric]
-    ours = {score.student: score.differences[job.metric] for score in table if score.arm == "added_rows"}
-    simple = "; ".join(f"{_say(best[student])} for {student}" for student in STUDENTS)
-    if not n_accepted:
-        return (
-            f"No record was added: use {_say(best[STUDENTS[0]])}, the best way that costs no token",
-            [f"On inner validation the best ways without tokens are: {simple}."],
-        )
-    better = [student for student, value in ours.items() if value.low > 0]
-    worse = [student for student, value in ours.items() if value.high < 0]
-    sizes = ", ".join(
-        f"{100 * value.mean:+.1f} points ({100 * value.low:+.1f} to {100 * value.high:+.1f}) for {student}"
-        for student, value in ours.items()
+def count_added(ledger: Ledger, budget: TokenBudget) -> Added:
+    """The accepted records by kind, why others were refused, and what the run has used."""
+    accepted, rejected = ledger.list_accepted(), ledger.list_rejected()
+    n_adopted = sum(proposal.kind is Kind.ADOPTED for proposal, _ in accepted)
+    reasons = Counter(verdict.reason for _, verdict in rejected)
+    return Added(
+        adopted=n_adopted,
+        written=len(accepted) - n_adopted,
+        proposed=len(accepted) + len(rejected),
+        reason=min(reasons, key=lambda reason: (-reasons[reason], reason), default=""),
+        tokens=budget.used,
     )
-    picked = "; ".join(f"{_say(chosen[student])} for {student}" for student in STUDENTS)
-    advice = [
-        f"{name} of the added records against the best way without tokens: {sizes}.",
-        f"Before the sealed rows were scored, inner validation chose: {picked}. That choice is the arm counterpoise.",
-    ]
-    if any(way in MIXTURES for way in chosen.values()):
-        advice.append(
-            "Averaged is: train one model on the result and one on your own rows alone, adjust the logits of both by "
-            "the label shares, and average their log-probabilities."
-        )
-    if better and not worse:
-        headline = f"{n_accepted} added records raised {name} beyond the best way that costs no token"
-        if len(better) < len(ours):
-            headline += f" for {' and '.join(better)}, with no measurable difference for the other student"
-        advice.append(
-            "Train on the result with its `weight` column and adjust the logits by the weighted label shares."
-        )
-    elif worse and not better:
-        headline = (
-            f"Do not train on the added records: {_say(best[worse[0]])} alone is better, and costs no token"
-        )
-        advice.append(f"Use instead: {simple}.")
-    elif better:
-        headline = (
-            f"The {n_accepted} added records help {' and '.join(better)}, and harm {' and '.join(worse)}"
-        )
-        advice.append(f"Use the result for {' and '.join(better)} only; else {simple}.")
-    else:
-        headline = (
-            f"{n_accepted} added records made no measurable difference in {name}: "
-            f"{_say(best[STUDENTS[0]])} is as good"
-        )
-        advice.append(f"Use instead: {simple}. They cost no token.")
-    if not n_pool:
-        advice.append(
-            "Unlabelled records would help more than writing: name a file of them under `pool`, and the sure ones "
-            "are adopted without a token."
-        )
-    return headline, advice
 
 
-def _say(arm: str) -> str:
-    return arm.replace("_", " ")
+def _describe_labels(job: Job, shop: Workshop) -> dict[Any, str]:
+    """One line about each label, by its value as the data set has it."""
+    part = shop.inputs.train_part
+    values = part.table[job.label][:]
+    first = {int(label): row for row, label in reversed(list(enumerate(part.records.labels)))}
+    return {values[row]: shop.inputs.label_texts[label] for label, row in sorted(first.items())}
 
 
 def _kind(arm: str) -> str:
     if arm in ZERO_TOKEN_ARMS:
         return "zero_token"
-    return "ours" if arm in ("counterpoise", "added_rows", "averaged") else "reference"
+    return "ours" if arm in OUR_ARMS else "reference"
 
 
 def _describe_score(score: HeldOutScore) -> dict[str, Any]:
@@ -277,7 +259,11 @@ def _describe_balance(shop: Workshop, before: Records, after: Records) -> dict[s
     target = shop.target
     counted = {True: count_cells(before), False: count_cells(after)}
     wanted = {
-        side: {deficit.cell: deficit for deficit in find_deficits(records, target) if is_short(deficit)}
+        side: {
+            deficit.cell: deficit
+            for deficit in find_all_deficits(records, shop.inputs, target, ALL_FAMILIES)
+            if is_short(deficit)
+        }
         for side, records in ((True, before), (False, after))
     }
     cells = list(counted[True])
@@ -411,7 +397,7 @@ def _describe_settings(job: Job, outcome: Outcome) -> dict[str, Any]:
         "engine": job.llm.engine,
         "model": job.llm.model,
         "budget": job.budget.tokens,
-        "rounds": job.rounds,
+        "rounds": "no limit" if job.rounds is None else job.rounds,
         "seed": job.seed,
         "job": job.fingerprint(),
         "content_hash": outcome.content_hash,

@@ -60,7 +60,8 @@ def test_minutes_end_a_run_inside_a_round_and_what_is_under_way_is_kept(
     with LocalServer(reply) as server:
         run = counterpoise.run(make_job(tmp_path, server, "run", budget={"tokens": 1_000_000, "minutes": 30}))
         report = read_report(tmp_path / "run")
-        assert report["stopped"] == "the 30 minutes are spent."
+        assert report["stopped"].startswith("the 30 minutes are spent: bad lacks ")
+        assert report["ending"]["kind"] == "time" and "more `minutes`" in report["ending"]["advice"]
         assert 2 <= n_written <= 2 + 3, "what was under way, and nothing after it"
         assert sum(item["requests"] for item in report["rounds"][0]["items"]) > 6
         assert (tmp_path / "run" / "FINISHED").is_file() and run.dataset["train"]

@@ -1,0 +1,215 @@
+"""What a run says at its end: one headline, and one thing to do with one number and its code.
+
+Which way a run recommends was chosen on inner validation, before the sealed rows were opened (the arm *counterpoise*).
+The sealed rows may only overrule it: what cannot be told from a way that costs no token is no reason to train on added
+records, and where a simple way, or leaving the data as it is, scores highest there, the report says that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from counterpoise.measures import Estimate, HeldOutScore
+from counterpoise.pages import format_decimal, format_name, format_signed
+from counterpoise.students import MIXTURES, OWN_WAYS, ZERO_TOKEN_ARMS
+
+METRIC_NAMES = {"macro_f1": "macro-F1", "auroc": "AUROC"}
+_STUDENT_NAMES = {
+    "minilm_lr": "logistic regression on sentence vectors",
+    "tfidf_lr": "logistic regression on words",
+}
+_NOTHING = "doing nothing"
+_ACTIONS = {
+    "nothing": "Train {student} on your rows as they are",
+    "added_rows": "Train {student} on the result, with its `weight` column and the logits adjusted by the label shares",
+    "averaged": "Train {student} on the result and once more on your own rows alone, and average the two",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """Accepted records by kind, and what they cost.
+
+    Args:
+        adopted: from the pool.
+        written: by a model.
+        proposed: proposals, refused ones included.
+        reason: the most common reason of a refusal, "" where none was refused.
+        tokens: used by the run.
+    """
+
+    adopted: int = 0
+    written: int = 0
+    proposed: int = 0
+    reason: str = ""
+    tokens: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.adopted + self.written
+
+    def __str__(self) -> str:
+        """`163 adopted and 84 written records`, `90 written records`."""
+        named = [f"{count:,} {kind}" for kind in ("adopted", "written") if (count := getattr(self, kind))]
+        return f"{' and '.join(named)} record{'s' if self.total != 1 else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What to do: a way of training one student.
+
+    Args:
+        arm: of the held-out table.
+        student: of the held-out table.
+        way: name of `students.ARMS` or `students.MIXTURES`.
+        baseline: the best way without tokens for this student, on inner validation.
+        row: its line of the held-out table.
+    """
+
+    arm: str
+    student: str
+    way: str
+    baseline: str
+    row: HeldOutScore
+
+    @property
+    def uses_added(self) -> bool:
+        """Whether it trains on the added records."""
+        return self.way in MIXTURES or self.way in OWN_WAYS
+
+
+def choose(
+    metric: str, table: Sequence[HeldOutScore], best: Mapping[str, str], chosen: Mapping[str, str]
+) -> Choice:
+    """The arm and student to recommend.
+
+    Args:
+        metric: what counts.
+        table: the held-out table.
+        best: student -> the best way without tokens on inner validation.
+        chosen: student -> the way that the run recommends.
+    """
+    open_rows = []
+    for row in table:
+        way = chosen[row.student] if row.arm == "counterpoise" else row.arm
+        choice = Choice(row.arm, row.student, way, best[row.student], row)
+        gains = row.arm == "counterpoise" and choice.uses_added and row.differences[metric].low > 0
+        if gains or row.arm in ZERO_TOKEN_ARMS:
+            open_rows.append(choice)
+    # Of equals the one that costs less: ways without tokens stand first in the table.
+    return max(open_rows, key=lambda choice: round(choice.row.values[metric].mean, 9))
+
+
+def describe_action(choice: Choice, metric: str, added: Added) -> str:
+    """One sentence: what to train on what, and one number with its interval."""
+    name, student = METRIC_NAMES[metric], _STUDENT_NAMES.get(choice.student, choice.student)
+    plain = choice.way.removesuffix("_prior")
+    what = _ACTIONS.get(plain, f"Use {format_name(choice.way)} with {{student}}").format(student=student)
+    if choice.way in ("averaged_prior", "added_rows_prior"):
+        what += ", each with nearness to the labels' descriptions as a prior"
+    if choice.uses_added:
+        number = _write(choice.row.differences[metric], signed=True)
+        return (
+            f"{what}: {number} {name} over {format_name(choice.baseline)}, the best way without tokens, "
+            "on the sealed rows."
+        )
+    idle = "; the added records do not improve on it" if added.total else ""
+    return f"{what}: {name} {_write(choice.row.values[metric])} on the sealed rows{idle}."
+
+
+def write_headline(choice: Choice, metric: str, table: Sequence[HeldOutScore], added: Added) -> str:
+    """One honest sentence on what adding records was worth, and which of them helped.
+
+    Gains count from the best way that costs no token, and only where the interval of the paired difference excludes
+    zero.
+    """
+    name = METRIC_NAMES[metric]
+    simple = _NOTHING if choice.arm == "nothing" else format_name(choice.arm)
+    if not added.total:
+        return _say_nothing_added(added, simple)
+    found = {(row.arm, row.student): row.differences[metric] for row in table}
+    if choice.uses_added:
+        return _say_gain(choice, name, found, added)
+    ours = {student: value for (arm, student), value in found.items() if arm == "added_rows"}
+    better = [student for student, value in ours.items() if value.low > 0]
+    worse = [student for student, value in ours.items() if value.high < 0]
+    if better and worse:
+        return (
+            f"The {added} help {' and '.join(better)} and harm {' and '.join(worse)}: {simple} for {choice.student} "
+            "scores highest, and costs no token"
+        )
+    if better:
+        return (
+            f"{added} raised {name} for {' and '.join(better)}, but {simple} for {choice.student} scores higher "
+            "and costs no token"
+        )
+    if worse:
+        return f"Do not train on the {added}: {simple} is better, and costs no token"
+    return f"{added} made no measurable difference in {name}: {simple} is as good"
+
+
+def describe_recommendation(choice: Choice, code: str) -> dict[str, Any]:
+    """The recommendation in the shape of `report_schema.Recommendation`."""
+    measures: dict[str, Any] = {}
+    for metric in METRIC_NAMES:
+        if metric in choice.row.values:
+            measures[metric] = _as_interval(choice.row.values[metric])
+            measures[f"{metric}_difference"] = _as_interval(choice.row.differences[metric])
+    return {
+        "arm": choice.arm,
+        "student": choice.student,
+        "way": choice.way,
+        "uses_added": choice.uses_added,
+        "baseline": choice.baseline,
+        **measures,
+        "code": code,
+    }
+
+
+def _say_nothing_added(added: Added, simple: str) -> str:
+    best = "the best way that costs no token"
+    use = f"{simple} is {best}" if simple == _NOTHING else f"use {simple}, {best}"
+    if not added.tokens:
+        return f"No record was added: {use}"
+    why = f"all {added.proposed:,} proposals were refused, most as {format_name(added.reason)}"
+    spent = f"{added.tokens:,} tokens were spent and no record was added"
+    return f"{spent}: {why}; {use}" if added.reason else f"{spent}: {use}"
+
+
+def _say_gain(choice: Choice, name: str, found: Mapping[tuple[str, str], Estimate], added: Added) -> str:
+    beyond = f"raised {name} beyond the best way that costs no token"
+    students = {student: value for (arm, student), value in found.items() if arm == "counterpoise"}
+    others = {student: value for student, value in students.items() if student != choice.student}
+    whom = ""
+    if not all(value.low > 0 for value in others.values()):
+        harmed = [student for student, value in others.items() if value.high < 0]
+        whom = f" for {choice.student}, " + (
+            f"and lowered it for {' and '.join(harmed)}"
+            if harmed
+            else "with no measurable difference for the other student"
+        )
+    parts = {kind: found.get((kind, choice.student)) for kind in ("adopted", "written")}
+    if any(part is None for part in parts.values()):
+        return f"{added} {beyond}{whom}"
+    helped = [kind for kind, part in parts.items() if part is not None and part.low > 0]
+    if len(helped) == 1:
+        other = "written" if helped == ["adopted"] else "adopted"
+        part = parts[other]
+        does = "lowered it" if part is not None and part.high < 0 else "made no measurable difference"
+        return (
+            f"{getattr(added, helped[0]):,} {helped[0]} records {beyond}{whom}; "
+            f"the {getattr(added, other):,} {other} ones alone {does}"
+        )
+    return f"{added} {'each' if helped else 'together'} {beyond}{whom}"
+
+
+def _write(value: Estimate, *, signed: bool = False) -> str:
+    write = format_signed if signed else format_decimal
+    return f"{write(value.mean)} ({write(value.low)} to {write(value.high)})"
+
+
+def _as_interval(value: Estimate) -> dict[str, float]:
+    return {"mean": value.mean, "low": value.low, "high": value.high}

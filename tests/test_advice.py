@@ -1,0 +1,156 @@
+"""The headline says what the table says, also where that is not what anybody hoped for; what to do is one thing."""
+
+from __future__ import annotations
+
+import pytest
+
+from counterpoise.advice import (
+    Added,
+    Choice,
+    choose,
+    describe_action,
+    describe_recommendation,
+    write_headline,
+)
+from counterpoise.measures import Estimate, HeldOutScore
+from counterpoise.students import STUDENTS
+
+BEST = {"minilm_lr": "logit_adjustment", "tfidf_lr": "balanced_bags"}
+MIXED = {"minilm_lr": "averaged_prior", "tfidf_lr": "averaged"}
+UP, DOWN, FLAT = Estimate(0.08, 0.03, 0.13), Estimate(-0.06, -0.1, -0.02), Estimate(0.01, -0.02, 0.04)
+EDGE = Estimate(0.02, 0.0, 0.04)
+ADDED = Added(written=90, proposed=120, reason="length", tokens=5_000)
+LEVELS = {"nothing": 0.5, "logit_adjustment": 0.7, "balanced_bags": 0.69}
+
+
+def make_table(
+    *differences: Estimate, metric: str = "macro_f1", levels: dict[str, float] = LEVELS, **parts: Estimate
+) -> list[HeldOutScore]:
+    """Rows of both students; `differences` are those of our arms, and the other metric says the opposite."""
+    other = "auroc" if metric == "macro_f1" else "macro_f1"
+    table = []
+    for student, difference in zip(STUDENTS, differences, strict=True):
+        base = levels[BEST[student]]
+        rows = {arm: Estimate(level - base, level - base, level - base) for arm, level in levels.items()}
+        rows |= dict.fromkeys(("counterpoise", "added_rows"), difference) | {"unverified": UP, **parts}
+        for arm, value in rows.items():
+            score = Estimate(base + value.mean, base + value.low, base + value.high)
+            opposite = DOWN if value.mean > 0 else UP
+            values = {metric: score, other: Estimate(0.6, 0.5, 0.7)}
+            table.append(HeldOutScore(arm, student, values, {metric: value, other: opposite}))
+    return table
+
+
+def decide(
+    table: list[HeldOutScore], added: Added = ADDED, metric: str = "macro_f1"
+) -> tuple[Choice, str, str]:
+    choice = choose(metric, table, BEST, MIXED)
+    return choice, write_headline(choice, metric, table, added), describe_action(choice, metric, added)
+
+
+@pytest.mark.parametrize(
+    ("differences", "says", "arm"),
+    [
+        (
+            (UP, UP),
+            "90 written records raised macro-F1 beyond the best way that costs no token",
+            "counterpoise",
+        ),
+        (
+            (DOWN, DOWN),
+            "Do not train on the 90 written records: logit adjustment is better",
+            "logit_adjustment",
+        ),
+        ((FLAT, FLAT), "90 written records made no measurable difference in macro-F1", "logit_adjustment"),
+        ((EDGE, EDGE), "90 written records made no measurable difference", "logit_adjustment"),
+        ((FLAT, DOWN), "Do not train on the 90 written records", "logit_adjustment"),
+        ((UP, DOWN), "90 written records raised macro-F1 beyond", "counterpoise"),
+    ],
+)
+def test_the_headline_is_what_the_intervals_say(
+    differences: tuple[Estimate, Estimate], says: str, arm: str
+) -> None:
+    choice, headline, action = decide(make_table(*differences))
+    assert headline.startswith(says) and choice.arm == arm
+    assert ("raised" in headline) == choice.uses_added == (arm == "counterpoise")
+    assert action.count("(") == 1, "one number with its interval"
+    if choice.uses_added:
+        assert (
+            "+0.080 (+0.030 to +0.130) macro-F1 over logit adjustment" in action
+            and "average the two" in action
+        )
+    else:
+        assert action.startswith("Use logit adjustment") and "macro-F1 0.700 (0.700 to 0.700)" in action
+
+
+def test_a_gain_for_one_student_is_not_told_as_a_gain_for_both() -> None:
+    headline = decide(make_table(UP, FLAT))[1]
+    assert headline.endswith("for minilm_lr, with no measurable difference for the other student")
+    assert decide(make_table(UP, DOWN))[1].endswith("for minilm_lr, and lowered it for tfidf_lr")
+    assert "minilm_lr" not in decide(make_table(UP, UP))[1]
+
+
+@pytest.mark.parametrize(
+    ("adopted", "written", "says"),
+    [
+        (
+            UP,
+            FLAT,
+            "163 adopted records raised macro-F1 beyond the best way that costs no token; the 84 written ones",
+        ),
+        (
+            FLAT,
+            UP,
+            "84 written records raised macro-F1 beyond the best way that costs no token; the 163 adopted ones",
+        ),
+        (UP, UP, "163 adopted and 84 written records each raised"),
+        (FLAT, FLAT, "163 adopted and 84 written records together raised"),
+    ],
+)
+def test_of_adopted_and_written_records_the_headline_names_what_helped(
+    adopted: Estimate, written: Estimate, says: str
+) -> None:
+    both = Added(adopted=163, written=84, proposed=300, tokens=1)
+    table = make_table(UP, UP, adopted=adopted, written=written)
+    assert decide(table, both)[1].startswith(says)
+    harmful = make_table(UP, UP, adopted=UP, written=DOWN)
+    assert decide(harmful, both)[1].endswith("the 84 written ones alone lowered it")
+
+
+def test_where_the_data_as_it_is_scores_highest_that_is_what_to_do() -> None:
+    table = make_table(FLAT, FLAT, levels=LEVELS | {"nothing": 0.75})
+    choice, headline, action = decide(table)
+    assert choice.arm == "nothing" and headline.endswith("macro-F1: doing nothing is as good")
+    assert action.startswith(
+        "Train logistic regression on sentence vectors on your rows as they are: macro-F1 0.750"
+    )
+    # And where a simple way beats what gained something elsewhere.
+    low = make_table(Estimate(0.02, 0.01, 0.03), FLAT, levels=LEVELS | {"nothing": 0.75})
+    choice, headline, _ = decide(low)
+    assert (
+        choice.arm == "nothing"
+        and "but doing nothing for minilm_lr scores higher and costs no token" in headline
+    )
+
+
+def test_the_metric_is_the_jobs() -> None:
+    table = make_table(UP, UP, metric="auroc")
+    assert decide(table, metric="auroc")[1].startswith("90 written records raised AUROC")
+    assert not decide(table, metric="macro_f1")[0].uses_added
+
+
+def test_nothing_added_says_what_was_spent_and_what_to_use() -> None:
+    table = [row for row in make_table(UP, UP) if row.arm in LEVELS]
+    headline = decide(table, Added())[1]
+    assert headline == "No record was added: use logit adjustment, the best way that costs no token"
+    headline = decide(table, Added(proposed=98, reason="copy_of_data", tokens=18_432))[1]
+    assert headline.startswith(
+        "18,432 tokens were spent and no record was added: all 98 proposals were refused, most as"
+    )
+
+
+def test_the_recommendation_is_the_row_that_the_sentence_is_about() -> None:
+    choice = decide(make_table(UP, FLAT))[0]
+    told = describe_recommendation(choice, "code")
+    assert (told["arm"], told["student"], told["way"]) == ("counterpoise", "minilm_lr", "averaged_prior")
+    assert told["macro_f1_difference"] == {"mean": 0.08, "low": 0.03, "high": 0.13} and told["code"] == "code"

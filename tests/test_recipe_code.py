@@ -1,0 +1,93 @@
+"""The code that a report shows is the model that the run has measured, and runs as it stands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import log_softmax
+
+from counterpoise.recipe_code import write_code
+from counterpoise.scorers import SimilarityScorer
+from counterpoise.students import ARMS, MIXTURES, Rows, list_students, make_rows, predict
+from tests.made_up import ENCODER, as_objects, write_sentences
+
+LINES = {"bad": "cold rude dull awful", "good": "lovely warm fresh great"}
+DRAWING = ("oversampling", "downsampling", "balanced_bags")
+CASES = [
+    *((way, "tfidf_lr") for way in ("nothing", "class_weights", "oversampling", "averaged", "balanced_bags")),
+    *((way, "minilm_lr") for way in ("logit_adjustment", "embedding_zero_shot", "averaged_prior")),
+]
+
+
+def make_side(n_bad: int, n_good: int, seed: int, weight: float = 1.0) -> Rows:
+    texts, labels = write_sentences(n_bad, n_good, seed)
+    vectors = ENCODER.encode(texts)
+    near = SimilarityScorer(ENCODER, tuple(LINES.values())).score_vectors(vectors)
+    n = len(texts)
+    weights, original = np.full(n, weight), np.full(n, weight == 1.0)
+    return make_rows(
+        as_objects(texts), vectors, np.array(labels), weights=weights, original=original, zero_shot=near
+    )
+
+
+OWN, ADDED, TEST = make_side(8, 40, 1), make_side(30, 4, 2, 0.2), make_side(20, 20, 3)
+BOTH = make_rows(
+    np.concatenate([OWN.texts, ADDED.texts]),
+    np.concatenate([OWN.vectors, ADDED.vectors]),
+    np.concatenate([OWN.labels, ADDED.labels]),
+    weights=np.concatenate([OWN.weights, ADDED.weights]),
+    original=np.concatenate([OWN.original, ADDED.original]),
+    zero_shot=np.concatenate([OWN.zero_shot, ADDED.zero_shot]),
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("run")
+    (place / "dataset").mkdir()
+    frame = pd.DataFrame(
+        {
+            "review": BOTH.texts,
+            "stars": [list(LINES)[label] for label in BOTH.labels],
+            "weight": BOTH.weights,
+            "provenance": [{"kind": "original" if own else "minority"} for own in BOTH.original],
+        }
+    )
+    frame.to_parquet(place / "dataset" / "train-00000-of-00001.parquet")
+    return place
+
+
+@pytest.mark.parametrize(("way", "student"), CASES)
+def test_the_code_is_the_model_that_was_measured(
+    way: str, student: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("counterpoise.preparation.make_encoder", lambda *_: ENCODER)
+    code = write_code(way, student, text=("review",), label="stars", descriptions=LINES)
+    space: dict[str, Any] = {}
+    exec(compile(code, way, "exec"), space)  # the code is ours; that it runs is what is tested
+    assert capsys.readouterr().out.strip() in ("['bad']", "['good']")
+    said = space["score"](list(TEST.texts))
+    expected = predict(way, student, BOTH, TEST, 2)
+    if way in DRAWING:
+        assert (said.argmax(axis=1) == expected.argmax(axis=1)).mean() > 0.8
+    else:
+        assert log_softmax(said, axis=1)[:, 0] == pytest.approx(
+            log_softmax(
+                expected if "averaged" not in way else expected * (2 if "prior" in way else 1), axis=1
+            )[:, 0],
+            abs=2e-3,
+        )
+    assert "\n\n\n\n" not in code and max(map(len, code.splitlines())) < 110
+
+
+def test_every_way_has_code() -> None:
+    for way in (*ARMS, *MIXTURES):
+        for student in list_students(way):
+            code = write_code(way, student, text=("a", "b"), label="y", descriptions={0: "x"})
+            compile(code, way, "exec")
+            assert "{" not in code.replace("{0: 'x'}", "")
