@@ -53,7 +53,8 @@ def test_a_run_in_which_nothing_is_accepted_says_so_everywhere(
     ending = report["ending"]
     assert ending["kind"] == "nothing_pays" and ending["chief_reason"] == "refusal"
     assert ending["short"] == [{"cell": "bad", "have": 12.0, "want": 60.0, "need": 48}]
-    said = f"no action pays any more: bad lacks 48; {ending['refused']} of {ending['proposed']} proposals for them were "
+    counted = f"{ending['refused']} of {ending['proposed']} proposals for them were "
+    said = f"no action pays any more: bad lacks 48; {counted}"
     assert (
         report["stopped"].startswith(said)
         and f"tokens were spent on them. What to do: {ending['advice']}." in page
