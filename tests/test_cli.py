@@ -403,7 +403,7 @@ def test_an_interrupted_run_says_how_to_go_on(reviews: Path, own_cache: Path) ->
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert said == f"interrupted; resume with: counterpoise resume {Path('run').absolute()}\n"
+    assert said == f"stopping\ninterrupted; resume with: counterpoise resume {Path('run').absolute()}\n"
 
 
 @pytest.mark.assets

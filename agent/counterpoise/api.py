@@ -7,7 +7,9 @@ import contextlib
 import errno
 import hashlib
 import shlex
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from counterpoise.errors import JobError, RunDirectoryError, StorageError
 from counterpoise.events import Listener, ignore
+from counterpoise.interrupts import GRACE_SECONDS, interrupt_at_once, interrupt_thread
 from counterpoise.job import Job, check_model, job_from
 
 if TYPE_CHECKING:
@@ -397,12 +400,37 @@ def _hash_values(*values: Any) -> str:
 
 
 def run_alone(start: Callable[[], Any]) -> Any:
-    """Run a coroutine to its end, inside a running event loop (a notebook) too."""
+    """Run a coroutine to its end, inside a running event loop (a notebook) too.
+
+    Raises:
+        KeyboardInterrupt: at once, also where it computes and does not wait.
+    """
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(start())
-    from concurrent.futures import ThreadPoolExecutor
+        with interrupt_at_once():
+            return asyncio.run(start())
+    loops: list[asyncio.AbstractEventLoop] = []
+    done: Future[Any] = Future()
 
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(lambda: asyncio.run(start())).result()
+    async def begin() -> Any:
+        loops.append(asyncio.get_running_loop())
+        return await start()
+
+    def work() -> None:
+        try:
+            done.set_result(asyncio.run(begin()))
+        except BaseException as error:
+            done.set_exception(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        return done.result()
+    except KeyboardInterrupt:
+        interrupt_thread(thread)
+        for loop in loops:
+            with contextlib.suppress(RuntimeError):  # it is closed
+                loop.call_soon_threadsafe(lambda: None)  # one that waits goes on to its next instruction
+        thread.join(GRACE_SECONDS)
+        raise

@@ -1,8 +1,8 @@
 """The command line: `check run preview resume report doctor assets`, and from errors to exit codes.
 
 Exit codes: 0 done, 1 a check that fails, 2 a mistake of the user's, 3 a server, a download or a disk that failed,
-4 a fault of ours, 130 interrupted. A mistake is one line on standard error, without a traceback
-unless `--debug` is given.
+4 a fault of ours, 130 interrupted (Ctrl-C or SIGTERM, see `interrupts`). A mistake is one line on standard error,
+without a traceback unless `--debug` is given.
 
 This is the only module that prints. It loads nothing heavy at import, so that `--help` answers at once:
 whatever a command needs is imported by the command.
@@ -10,6 +10,7 @@ whatever a command needs is imported by the command.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 import os
@@ -38,6 +39,7 @@ from counterpoise.errors import (
     RunDirectoryError,
     ServiceError,
 )
+from counterpoise.interrupts import Interrupts
 from counterpoise.job_options import AttributeOption, DataArgument, LabelOption, TextOption, read_job
 from counterpoise.redactions import redact
 
@@ -81,8 +83,16 @@ def main() -> None:
     if "--debug" not in sys.argv:
         # What libraries have to say would stand between the user and the one line that matters.
         warnings.simplefilter("ignore")
+        sys.warnoptions.append("ignore")  # for the processes that joblib starts
         logging.getLogger().addHandler(logging.NullHandler())
-    code = execute(sys.argv[1:])
+    interrupts = Interrupts(INTERRUPTED)
+    interrupts.watch()
+    try:
+        code = execute(sys.argv[1:], interrupts)
+    except KeyboardInterrupt:  # while another last line was being written
+        code = INTERRUPTED
+    if interrupts.was_told and code == INTERRUPTED:
+        interrupts.end()
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -90,34 +100,51 @@ def main() -> None:
     sys.exit(code)
 
 
-def execute(arguments: Sequence[str]) -> int:
+def execute(arguments: Sequence[str], interrupts: Interrupts | None = None) -> int:
     """Run one command line.
 
     Args:
         arguments: without the name of the program.
+        interrupts: what ends this process at a signal, where something does.
 
     Returns:
         The exit code.
     """
     session = Session()
+    interrupts = interrupts or Interrupts(INTERRUPTED)
+    interrupts.explain = lambda: _explain_interrupt(session)
     try:
         command = typer.main.get_command(app)
         with command.make_context("counterpoise", _move_flags(arguments), obj=session) as context:
             command.invoke(context)
     except typer.Exit as stop:
         return stop.exit_code
-    except _UsageError as error:
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail(session, _explain_interrupt(session), INTERRUPTED)
+    except Exception as error:
+        # What is cut off may end in any error: its reader in a pipe was stopped as well, or its server.
+        if interrupts.was_told:
+            return _fail(session, _explain_interrupt(session), INTERRUPTED)
+        return _explain_error(session, error)
+    finally:
+        interrupts.leave()
+    return 0
+
+
+def _explain_error(session: Session, error: Exception) -> int:
+    """Say what went wrong; gives the exit code."""
+    if isinstance(error, _UsageError):
         return _fail(session, f"error: {error.format_message()}", 2)  # type: ignore[attr-defined]
-    except CounterpoiseError as error:
+    if isinstance(error, CounterpoiseError):
         hint = _hint_resume(session) if isinstance(error, ServiceError) else ""
         return _fail(session, f"error: {error}{hint}", error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        return _fail(session, f"interrupted{_hint_resume(session)}", INTERRUPTED)
-    except BrokenPipeError:
+    if isinstance(error, BrokenPipeError):
         return _leave_pipe()
-    except Exception as error:  # the last line of defence: a user sees one line, whatever happened
-        return _explain_foreign(session, error)
-    return 0
+    return _explain_foreign(session, error)
+
+
+def _explain_interrupt(session: Session) -> str:
+    return f"interrupted{_hint_resume(session)}"
 
 
 def _explain_foreign(session: Session, error: Exception) -> int:
@@ -472,7 +499,8 @@ def _fail(session: Session, line: str, code: int) -> int:
 
     if session.is_debug:
         typer.echo(redact(traceback.format_exc()), err=True, nl=False)
-    typer.echo(clean_text(line), err=True)
+    with contextlib.suppress(BrokenPipeError):
+        typer.echo(clean_text(line), err=True)
     return code
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from joblib import Parallel, cpu_count, delayed
 from numpy.typing import NDArray
 
+from counterpoise.interrupts import keep_from_children
 from counterpoise.orphans import end_with_parent
 from counterpoise.records import Floats
 from counterpoise.students import Rows, predict_arms
@@ -76,7 +77,9 @@ def run_trainings(trainings: Sequence[Training], tell: Tell | None = None) -> It
     n_processes = min(MOST_PROCESSES, cpu_count(), len(trainings))
     side_by_side = Parallel(n_jobs=n_processes, return_as="generator", pre_dispatch=n_processes)
     tasks = (delayed(_predict_for)(os.getpid(), *_give(one)) for one in trainings)
-    for done, scores in enumerate(side_by_side(tasks), start=1):
+    with keep_from_children():
+        outcomes = side_by_side(tasks)
+    for done, scores in enumerate(outcomes, start=1):
         if tell is not None:
             tell(done, len(trainings))
         yield scores

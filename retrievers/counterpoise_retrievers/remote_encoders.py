@@ -90,8 +90,11 @@ class EndpointEncoder:
         batches = [
             pieces[start : start + self._batch_size] for start in range(0, len(pieces), self._batch_size)
         ]
-        with ThreadPoolExecutor(self._concurrency) as pool:
+        pool = ThreadPoolExecutor(self._concurrency)
+        try:
             vectors = np.concatenate(list(pool.map(self._request, batches)))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # after Ctrl-C nobody waits for what was asked
         weights = np.array([len(piece) for piece in pieces], dtype=np.float64)
         sums = np.zeros((len(texts), vectors.shape[1]))
         np.add.at(sums, owners, vectors * weights[:, None])
