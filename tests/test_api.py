@@ -10,16 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
-from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
 import counterpoise
-from counterpoise import CounterpoiseSampler, api
+from counterpoise import api
 from counterpoise.assets import ensure_asset, find_cache_dir
-from counterpoise.errors import DataError, JobError, RunDirectoryError
+from counterpoise.errors import DataError, RunDirectoryError
 from counterpoise.report_schema import Report
 from tests.made_up import write_sentence, write_sentences
 from tests.servers import Body, LocalServer, draw_seed, hash_body
@@ -186,77 +184,6 @@ def test_a_run_whose_data_was_in_memory_says_how_to_go_on(run: api.Run, tmp_path
         api.resume(tmp_path)
     with pytest.raises(RunDirectoryError, match="no run here"):
         api.resume(tmp_path / "absent")
-
-
-def test_the_sampler_keeps_the_contract_of_imbalanced_learn(place: Place) -> None:
-    sampler = CounterpoiseSampler(**place.keys("sampler"))
-    X_more, y_more = sampler.fit_resample(TEXTS, LABELS)  # noqa: N806
-    n = len(TEXTS)
-    assert X_more[:n] == TEXTS and y_more[:n] == LABELS and len(X_more) == len(y_more) > n + 10
-    assert {type(label) for label in y_more} == {int}, "labels come back as they were given"
-    assert all(isinstance(text, str) for text in X_more)
-    counts = Counter(y_more)
-    assert abs(counts[0] - counts[1]) < abs(12 - 40) / 2
-    assert len(sampler.weights_) == len(y_more)
-    weights = np.array(sampler.weights_)
-    bad = np.array(LABELS) == 0
-    assert len(set(weights[:n][bad])) == 1 and weights[:n][bad][0] > 1 == weights[:n][~bad][0]
-    assert (weights[n:] <= 1).all()
-    assert sampler.run_.dataset["held_out"].num_rows > 0
-
-
-def test_with_a_pool_of_the_rest_the_sampler_gives_no_row_back_twice(place: Place) -> None:
-    texts, labels = write_sentences(60, 90, 5)
-    keys = place.keys("rest") | {"pool": {"rest": 60}, "budget": 0}
-    sampler = CounterpoiseSampler(**keys)
-    more, answers = sampler.fit_resample(texts, labels)
-    kinds = Counter(row["kind"] for row in sampler.run_.dataset["train"]["provenance"])
-    assert kinds["adopted"] > 0, "some of the rest were adopted"
-    assert max(Counter(more).values()) == 1 and more[: len(texts)] == texts and len(more) == len(answers)
-
-
-def test_the_sampler_is_cloned_and_set_as_scikit_learn_does() -> None:
-    labels = {"0": "bad", "1": "good"}
-    sampler = CounterpoiseSampler(budget="9k", labels=labels)
-    copy = clone(sampler)
-    assert copy is not sampler and copy.get_params() == sampler.get_params()
-    assert copy.get_params()["labels"] == labels
-    assert copy.set_params(budget=5, name="other") is copy
-    assert copy.get_params() == {"model": "embedded", "budget": 5, "labels": labels, "name": "other"}
-    assert sampler.budget == "9k"
-
-
-def test_the_sampler_refuses_texts_without_labels() -> None:
-    with pytest.raises(JobError, match="3 texts and 2 labels"):
-        CounterpoiseSampler().fit_resample(["a", "b", "c"], [0, 1])
-
-
-def test_the_sampler_takes_one_column_and_nothing_but_texts(monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[tuple[Any, str]] = []
-
-    def rebalance(data: Any, **keys: Any) -> Any:
-        given.append((data, keys["name"]))
-        raise InterruptedError
-
-    monkeypatch.setattr(api, "rebalance", rebalance)
-    frame = pd.DataFrame({"text": ["a", "b"]})
-    for texts in (["a", "b"], np.array([["a"], ["b"]]), frame, frame["text"], [("a",), ("b",)]):
-        with pytest.raises(InterruptedError):
-            CounterpoiseSampler().fit_resample(texts, np.array([[0], [1]]))
-    table = {"text": ["a", "b"], "label": ["0", "1"]}
-    assert [data for data, _ in given] == [table] * 5 and len({name for _, name in given}) == 1
-    others: list[dict[str, Any]] = [{"budget": 1000}, {"rounds": 2}]
-    for other in others:
-        with pytest.raises(InterruptedError):
-            CounterpoiseSampler(**other).fit_resample(["a", "b"], [0, 1])
-    with pytest.raises(InterruptedError):
-        CounterpoiseSampler().fit_resample(["a", "c"], [0, None])
-    assert len({name for _, name in given}) == 4, "other data and other keys get a run directory of their own"
-    assert given[-1][0]["label"] == ["0", ""], "a label that is missing is no label"
-    with pytest.raises(JobError, match="row 2 of X is None, no text"):
-        CounterpoiseSampler().fit_resample(["a", None], [0, 1])
-    with pytest.raises(JobError, match="X has 2 columns"):
-        CounterpoiseSampler().fit_resample(np.array([["a", "b"], ["c", "d"]]), [0, 1])
 
 
 def test_check_balance_finds_and_fails_and_writes_nothing(

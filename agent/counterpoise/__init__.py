@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from counterpoise.api import (
-        CounterpoiseSampler,
         Preview,
         Run,
         check_balance,
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from counterpoise.label_errors import LabelErrors, find_label_errors
     from counterpoise.mining import mine_hard_negatives
     from counterpoise.retrieval_api import relabel_negatives
+    from counterpoise.sampler import CounterpoiseSampler
 
 __version__ = "0.1.0"
 
@@ -49,11 +49,12 @@ __all__ = [
 
 _HOMES = {
     **dict.fromkeys(
-        ("CounterpoiseSampler", "Preview", "Run", "check_balance", "preview", "rebalance", "resume", "run"),
+        ("Preview", "Run", "check_balance", "preview", "rebalance", "resume", "run"),
         "counterpoise.api",
     ),
     **dict.fromkeys(("CounterpoiseError", "ServiceError", "UserError"), "counterpoise.errors"),
     **dict.fromkeys(("Job", "load_job"), "counterpoise.job"),
+    "CounterpoiseSampler": "counterpoise.sampler",
     "relabel_negatives": "counterpoise.retrieval_api",
     "mine_hard_negatives": "counterpoise.mining",
     **dict.fromkeys(("LabelErrors", "find_label_errors"), "counterpoise.label_errors"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import hashlib
 import shlex
 import threading
 from collections.abc import Callable, Sequence
@@ -281,122 +280,6 @@ def check_balance(
     task = TextClassification(columns, label, named)
     test = None if held_out is None else load_table(held_out, task=task)
     return lint_table(load_table(data, task=task), task, test, fail_on=fail_on)
-
-
-class CounterpoiseSampler:
-    """A sampler for texts with the contract of imbalanced-learn: `fit_resample(X, y)`.
-
-    Args:
-        model: `embedded`, or the URL of an OpenAI-compatible server.
-        budget: tokens.
-        **keys: any other key of a job: labels, concepts, target, output, ... Without `output` or `name` the run
-            directory is `runs/sampler-...`, another one for other data or other keys.
-
-    Attributes:
-        run_: the finished run.
-        weights_: weights of the returned rows, for `sample_weight`.
-
-    Example:
-        >>> sampler = CounterpoiseSampler(model="http://localhost:8000/v1")  # doctest: +SKIP
-        >>> X_more, y_more = sampler.fit_resample(X, y)  # doctest: +SKIP
-    """
-
-    def __init__(self, *, model: str = "embedded", budget: str | int = "2M", **keys: Any) -> None:
-        self.model = model
-        self.budget = budget
-        self.keys: dict[str, Any] = keys
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """What it was made with, by name, as scikit-learn's `clone` and its grids ask for it."""
-        return {"model": self.model, "budget": self.budget, **self.keys}
-
-    def set_params(self, **params: Any) -> CounterpoiseSampler:
-        """Change what it was made with, any key of a job among it, and return itself."""
-        self.model = params.pop("model", self.model)
-        self.budget = params.pop("budget", self.budget)
-        self.keys = {**self.keys, **params}
-        return self
-
-    def fit_resample(self, X: Any, y: Any) -> tuple[list[str], list[Any]]:  # noqa: N803
-        """Resample texts.
-
-        Args:
-            X: n texts, or a table or array with one column of them.
-            y: n labels.
-
-        Returns:
-            Texts and labels: the training rows in their order, then added ones. The rows that the run held out to
-            measure itself are given back too, so nothing of the user's is missing.
-
-        Raises:
-            JobError: X and y differ in length, or X holds something else than one text a row.
-            DataError: a label is missing, or any other mistake in the data.
-        """
-        texts, labels = _list_column(X, "X"), _list_column(y, "y")
-        if len(texts) != len(labels):
-            found = f"{len(texts)} texts and {len(labels)} labels"
-            raise JobError(found, where="fit_resample", hint="give one label a text")
-        for place, text in enumerate(texts, 1):
-            if not isinstance(text, str):
-                found = f"row {place} of X is {text!r:.40}, no text"
-                raise JobError(found, where="fit_resample", hint="give one text a row")
-        texts = [str(text) for text in texts]
-        names = ["" if label is None else str(label) for label in labels]
-        originals = dict(zip(names, labels, strict=True))
-        keys = dict(self.keys)
-        if not {"name", "output"} & set(keys):
-            keys["name"] = f"sampler-{_hash_values(texts, names, self.model, self.budget, keys)}"
-        run_ = rebalance(
-            {"text": texts, "label": names},
-            text="text",
-            label="label",
-            model=self.model,
-            budget=self.budget,
-            **keys,
-        )
-        train = run_.dataset["train"]
-        kinds = [row["kind"] for row in train["provenance"]]
-        given = set(texts)  # with a pool of the rest of the data, an adopted row is one of these
-        added = [
-            place
-            for place, kind in enumerate(kinds)
-            if kind != "original" and train[place]["text"] not in given
-        ]
-        weights = dict(zip([row["id"] for row in train["provenance"]], train["weight"], strict=True))
-        self.run_ = run_
-        more_texts = [train[place]["text"] for place in added]
-        more_labels = [originals[train[place]["label"]] for place in added]
-        own = dict.fromkeys(originals, 1.0)
-        for place, kind in enumerate(kinds):
-            if kind == "original":
-                own[train[place]["label"]] = float(train[place]["weight"])
-        self.weights_ = [own[name] for name in names] + [
-            float(weights[train[place]["provenance"]["id"]]) for place in added
-        ]
-        return texts + more_texts, labels + more_labels
-
-
-def _list_column(values: Any, name: str) -> list[Any]:
-    """One value a row, of a sequence or of a table or array with one column.
-
-    Raises:
-        JobError: it has more columns.
-    """
-    column = []
-    rows = values.to_numpy() if hasattr(values, "columns") else values  # a frame goes through its columns
-    for row in rows:
-        if isinstance(row, list | tuple) or getattr(row, "ndim", 0) > 0:
-            if len(row) != 1:
-                found = f"{name} has {len(row)} columns"
-                raise JobError(found, where="fit_resample", hint="give one text and one label a row")
-            row = row[0]
-        column.append(row)
-    return column
-
-
-def _hash_values(*values: Any) -> str:
-    """Eight hex digits that other values change."""
-    return hashlib.blake2b(repr(values).encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
 
 
 def run_alone(start: Callable[[], Any]) -> Any:
