@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from counterpoise.rates import Rate
 from counterpoise.relabel.estimates import Estimates, estimate
-from counterpoise.relabel.judge_audits import Planted, Rate
+from counterpoise.relabel.judge_audits import Planted
 from counterpoise.relabel.verdicts import Grade, Judgement
 from counterpoise.retrieval_io import Passage
 from evals.estimate_coverage import draw

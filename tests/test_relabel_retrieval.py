@@ -118,7 +118,8 @@ def test_a_positive_of_another_row_of_the_same_query_is_no_stranger_to_it() -> N
     pairs = [replace(one, positives=(positive,)) for one in INSTANCES for positive in one.positives]
     done = relabel(pairs)
     assert [audit.specificity_random.value for audit in done.audits] == [1.0, 1.0]
-    assert [audit.specificity_random.n for audit in done.audits] == [2 * N, 2 * N]
+    # A query counts once, in however many rows it stands.
+    assert [audit.specificity_random.n for audit in done.audits] == [N, N]
 
 
 def test_a_negative_that_repeats_a_positive_of_another_row_of_its_query_is_dropped_without_a_judge() -> None:
@@ -317,7 +318,9 @@ def test_where_gold_shows_that_too_few_are_right_they_are_dropped_instead_of_rel
     done = relabel(given, make_careless_judges(), make_gold(given), most_flagged=1.0)
     assert done.estimates is not None
     precision = done.estimates.precision
-    assert precision.low < 0.5 < precision.high and not done.outcomes["relabel"]
+    # Gold speaks of everything, so that the share is known.
+    assert precision.low == precision.high == pytest.approx((N + 8) / (2 * N + 9))
+    assert not done.outcomes["relabel"]
     said = (
         f"precision is estimated at {precision}, below what min_precision = 0.7 asks surely: dropped, not "
         "relabelled"
@@ -362,7 +365,7 @@ def test_judges_that_relabel_right_and_wrong_candidates_nearly_alike_on_gold_rel
         return json.dumps({"criterion": "looks", "verdicts": said})
 
     given = [make_instance(number) for number in range(2 * N)]
-    done = relabel(given, make_judges(flag, agree), make_gold(given[:10]))
+    done = relabel(given, make_judges(flag, agree), make_gold(given[:30]))
     assert not done.failed_audits and done.estimates is not None
     assert np.isnan(done.estimates.precision.value) and done.estimates.false_alarms.value > 0.15
     assert "too near for min_precision = 0.7" in done.withheld and not done.outcomes["relabel"]
@@ -373,7 +376,7 @@ def test_what_is_worse_counts_in_the_precision_where_it_is_relabelled_too() -> N
     done = relabel(gold=make_gold(INSTANCES), counts_worse=True, min_precision=0.0)
     assert done.outcomes["relabel"] == 2 * N and done.estimates is not None
     # Gold calls the hidden half right and the one that speaks of it in passing wrong.
-    assert done.estimates.precision.low < 0.5 < done.estimates.precision.high < 0.8
+    assert done.estimates.precision.value == pytest.approx(0.5)
     assert done.estimates.false_alarms.k == N
     assert relabel(gold=make_gold(INSTANCES), counts_worse=True).withheld
 
@@ -437,10 +440,10 @@ def test_gold_makes_precision_known() -> None:
     }
     done = relabel(gold=gold)
     assert (
-        done.estimates is not None
-        and done.estimates.precision.value == 1.0
-        and done.estimates.precision.low < 1
+        done.estimates is not None and done.estimates.precision.value == 1.0 == done.estimates.precision.low
     )
+    some = relabel(gold=dict(list(gold.items())[: len(gold) // 2]))
+    assert some.estimates is not None and some.estimates.precision.value == 1.0 > some.estimates.precision.low
     assert done.audits[0].specificity_mined.n == 5 * N
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from counterpoise.balance import wilson_interval
 from counterpoise.metrics import compute_auroc, compute_drawn_aurocs, draw_counts
+from counterpoise.rates import Rate, count_rate
 from counterpoise.records import Floats, Integers, Objects
 
 WEAK_AUROC = 0.6
@@ -85,6 +86,7 @@ def audit(
     *,
     names: tuple[str, ...] = (),
     cells: Objects | None = None,
+    groups: Objects | None = None,
 ) -> Audit:
     """Measure a scorer.
 
@@ -93,6 +95,8 @@ def audit(
         truth: (n,) right label indices in 0..k-1.
         names: (k,) names of the answers, for `parts`; without them these are numbers.
         cells: (n,) the part of the data that each record stands in, by name; "" for none.
+        groups: (n,) names of what records come from together (a query); intervals of AUROC, accuracy and kappa go by
+            them. Without them each record comes alone.
 
     Raises:
         ValueError: no records, or shapes that do not belong together.
@@ -101,11 +105,12 @@ def audit(
     if n == 0 or probabilities.ndim != 2 or len(probabilities) != n:
         raise ValueError(f"probabilities {probabilities.shape} for {n} answers")
     answers = probabilities.argmax(axis=1)
-    n_right = int((answers == truth).sum())
-    low, high = wilson_interval(n_right, n)
-    auc, auc_low, auc_high = measure_auroc(probabilities, truth)
-    kappa, kappa_low, kappa_high = measure_kappa(answers, truth)
     right = answers == truth
+    n_right = int(right.sum())
+    rate = Rate(n_right, n) if groups is None else count_rate(zip(groups, right.tolist(), strict=True))
+    low, high = rate.interval
+    auc, auc_low, auc_high = measure_auroc(probabilities, truth, groups)
+    kappa, kappa_low, kappa_high = measure_kappa(answers, truth, rate)
     masks = {(names[label] if names else str(label)): truth == label for label in np.unique(truth)}
     if cells is not None:
         masks |= {str(cell): cells == cell for cell in np.unique(cells.astype(str)) if cell}
@@ -129,20 +134,27 @@ def audit(
     )
 
 
-def measure_auroc(scores: Floats, truth: Integers) -> tuple[float, float, float]:
+def measure_auroc(
+    scores: Floats, truth: Integers, groups: Objects | None = None
+) -> tuple[float, float, float]:
     """AUROC of (n, k) scores with a stratified bootstrap interval: value, low, high; NaN where it is undefined.
 
-    One against the rest, averaged over the labels that occur; for two labels the usual AUROC.
+    One against the rest, averaged over the labels that occur; for two labels the usual AUROC. With `groups`
+    whole groups are drawn.
     """
     value = compute_auroc(scores, truth)
     if np.isnan(value):
         return value, value, value
     generator = np.random.default_rng(0)
     members = [np.flatnonzero(truth == label) for label in np.unique(truth)]
-    if scores.shape[1] == 2 and len(members) == 2 and len(truth) <= _MOST_PAIRED_ROWS:
+    if groups is not None and len(np.unique(groups)) < len(truth):
+        draws = _resample_groups(scores, truth, groups, generator)
+    elif scores.shape[1] == 2 and len(members) == 2 and len(truth) <= _MOST_PAIRED_ROWS:
         draws = _resample_pairs(scores[:, 1] - scores[:, 0], members, generator)
     else:
         draws = _resample_rows(scores, truth, generator)
+    if not len(draws):
+        return value, 0.0, 1.0
     low, high = np.quantile(draws, [0.025, 0.975])
     # Resampling cannot leave a perfect score; a rule-of-three bound keeps a handful of rows from looking sure.
     rarest = min(len(group) for group in members)
@@ -164,6 +176,22 @@ def _resample_pairs(
     )
 
 
+def _resample_groups(
+    scores: Floats, truth: Integers, groups: Objects, generator: np.random.Generator
+) -> Floats:
+    """AUROCs with whole groups drawn; draws that lack a label are left out."""
+    names, places = np.unique(groups.astype(str), return_inverse=True)
+    n_at_once = max(1, _MOST_CELLS // len(truth))
+    found = []
+    for first in range(0, _N_RESAMPLES, n_at_once):
+        size = (min(n_at_once, _N_RESAMPLES - first), len(names))
+        picked = generator.multinomial(size[1], np.full(size[1], 1 / size[1]), size=size[0])[:, places]
+        is_whole = np.all([picked[:, truth == label].any(axis=1) for label in np.unique(truth)], axis=0)
+        if is_whole.any():
+            found.append(compute_drawn_aurocs(scores, truth, picked[is_whole].astype(np.int64)))
+    return np.concatenate(found) if found else np.empty(0)
+
+
 def _resample_rows(scores: Floats, truth: Integers, generator: np.random.Generator) -> Floats:
     """(_N_RESAMPLES,) AUROCs of any number of labels, as many draws at a time as fit."""
     n_at_once = max(1, _MOST_CELLS // len(truth))
@@ -173,15 +201,19 @@ def _resample_rows(scores: Floats, truth: Integers, generator: np.random.Generat
     )
 
 
-def measure_kappa(answers: NDArray[np.int64], truth: Integers) -> tuple[float, float, float]:
+def measure_kappa(
+    answers: NDArray[np.int64], truth: Integers, rate: Rate | None = None
+) -> tuple[float, float, float]:
     """Cohen's kappa of two raters with its interval: value, low, high.
 
     The interval is Wilson's of the agreement, with the agreement by chance held as it is: it stays honest for a
-    dozen records and for agreement without exception, where a normal interval does not.
+    dozen records and for agreement without exception, where a normal interval does not. `rate` is the agreement as
+    counted by groups, where records come in such.
     """
     n = len(truth)
-    agreed = int((answers == truth).sum())
-    low, high = wilson_interval(agreed, n)
+    rate = rate or Rate(int((answers == truth).sum()), n)
+    agreed = rate.k
+    low, high = rate.interval
     shares = [
         np.bincount(side, minlength=int(max(answers.max(), truth.max())) + 1) / n for side in (answers, truth)
     ]

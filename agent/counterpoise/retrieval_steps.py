@@ -17,6 +17,7 @@ from counterpoise.job import LlmConfig
 from counterpoise.judgements import read_judgements
 from counterpoise.llm import ChatClient, ReplyStore, TokenBudget
 from counterpoise.preparation import make_encoder
+from counterpoise.relabel.gold_pairs import GoldSource
 from counterpoise.relabel.judges import Judge, Stage
 from counterpoise.relabel.retrieval import CascadeSettings, Gold, relabel_instances
 from counterpoise.relabel.retrieval_result import RelabelledInstances
@@ -29,6 +30,7 @@ from counterpoise.retrieval_io import (
     read_passages,
 )
 from counterpoise.retrieval_job import RetrievalJob
+from counterpoise.retrieval_values import gather_positives
 
 if TYPE_CHECKING:
     from counterpoise_retrievers.encoders import Encoder
@@ -104,7 +106,8 @@ def mine_candidates(
 ) -> Mapping[int, Sequence[Passage]]:
     """Passages of the corpus that a query finds by meaning and by words, and that are not its positives.
 
-    Vectors prefer the short, the early and the literal; words have other preferences, so both rankings are fused.
+    Vectors prefer the short, the early and the literal; words have other preferences, so both rankings are fused. A
+    query is searched once, in however many rows it stands.
 
     Args:
         instances: n instances.
@@ -113,17 +116,34 @@ def mine_candidates(
         n_candidates: for each query.
 
     Returns:
-        Position of an instance -> passages, best first.
+        Position of the first row of a query -> passages, best first.
     """
     from counterpoise_retrievers.bm25 import BM25Index
     from counterpoise_retrievers.fusion import fuse_rankings
     from counterpoise_retrievers.hard_negatives import mine_hard_negatives
 
     passages = [passage for passage in corpus if passage.full_text]
-    places = {passage.id: place for place, passage in enumerate(passages)}
-    known = [[places[one.id] for one in instance.positives if one.id in places] for instance in instances]
-    queries = [instance.query for instance in instances]
     texts = [passage.full_text for passage in passages]
+    places: dict[str, list[int]] = {}
+    for place, passage in enumerate(passages):
+        for name in {passage.id, passage.full_text}:
+            places.setdefault(name, []).append(place)
+    firsts: dict[str, int] = {}
+    for place, instance in enumerate(instances):
+        firsts.setdefault(instance.query, place)
+    queries = list(firsts)
+    answering = gather_positives(instances)
+    known = [
+        sorted(
+            {
+                place
+                for one in answering[query].values()
+                for name in (one.id, one.full_text)
+                for place in places.get(name, ())
+            }
+        )
+        for query in queries
+    ]
     dense = mine_hard_negatives(
         encoder.encode(queries), encoder.encode(texts), known, n_negatives=n_candidates
     ).indices
@@ -132,7 +152,10 @@ def mine_candidates(
     for row, own in zip(by_words, known, strict=True):
         row[np.isin(row, own)] = -1
     fused = fuse_rankings([dense, by_words], n_candidates)[1]
-    return {place: [passages[int(one)] for one in row if one >= 0] for place, row in enumerate(fused)}
+    return {
+        place: [passages[int(one)] for one in row if one >= 0]
+        for place, row in zip(firsts.values(), fused, strict=True)
+    }
 
 
 async def relabel_job(
@@ -155,9 +178,27 @@ async def relabel_job(
     gold = load_gold(job.gold) if job.gold else {}
     cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
     mined: Mapping[int, Sequence[Passage]] = {}
-    if job.corpus:
-        mined = _mine(job, instances, cache_dir, listener)
-    settings = CascadeSettings(
+    corpus = load_corpus(job.corpus) if job.corpus else []
+    if corpus:
+        mined = _mine(job, instances, corpus, cache_dir, listener)
+    budget = TokenBudget(job.budget.tokens)
+    with ReplyStore(cache_dir / "replies.sqlite") as store:
+        async with _open_judges(job, store, budget, cache_dir, listener) as (first, second):
+            return await relabel_instances(
+                instances,
+                first,
+                second,
+                settings=make_settings(job),
+                mined=mined,
+                gold=gold,
+                gold_source=find_gold_source(job, corpus) if gold else None,
+                listener=listener,
+            )
+
+
+def make_settings(job: RetrievalJob) -> CascadeSettings:
+    """The settings of the cascade that a job asks for."""
+    return CascadeSettings(
         most_relabels=job.most_relabels,
         counts_worse=job.counts_worse,
         min_precision=job.min_precision,
@@ -165,16 +206,24 @@ async def relabel_job(
         check_positives=job.check_positives,
         source_field=job.source_field,
     )
-    budget = TokenBudget(job.budget.tokens)
-    with ReplyStore(cache_dir / "replies.sqlite") as store:
-        async with _open_judges(job, store, budget, cache_dir, listener) as (first, second):
-            return await relabel_instances(
-                instances, first, second, settings=settings, mined=mined, gold=gold, listener=listener
-            )
+
+
+def find_gold_source(job: RetrievalJob, corpus: Sequence[Passage]) -> GoldSource:
+    """What the ids of a corpus, and of the queries beside it in a BEIR folder, stand for."""
+    queries: dict[str, Sequence[str]] = {}
+    if job.corpus and Path(job.corpus).is_dir():
+        queries = {query.id: (query.text,) for query in read_beir(Path(job.corpus)).queries.values()}
+    return GoldSource(
+        job.gold, queries, {passage.id: (passage.full_text, passage.text) for passage in corpus}
+    )
 
 
 def _mine(
-    job: RetrievalJob, instances: Sequence[Instance], cache_dir: Path, listener: Listener
+    job: RetrievalJob,
+    instances: Sequence[Instance],
+    corpus: Sequence[Passage],
+    cache_dir: Path,
+    listener: Listener,
 ) -> Mapping[int, Sequence[Passage]]:
     from counterpoise_retrievers.encoders import CachedEncoder
 
@@ -183,7 +232,7 @@ def _mine(
         cache_dir / "vectors",
         on_progress=tell_progress(listener, "encoding"),
     )
-    return mine_candidates(instances, load_corpus(job.corpus), encoder, job.candidates)
+    return mine_candidates(instances, corpus, encoder, job.candidates)
 
 
 @asynccontextmanager

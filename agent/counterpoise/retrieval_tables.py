@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from counterpoise.rates import Rate
 from counterpoise.relabel.cascade import Outcome
-from counterpoise.relabel.judge_audits import Rate
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -42,15 +42,13 @@ def _make_audit_table(done: RelabelledInstances) -> Table:
 def _make_source_table(done: RelabelledInstances) -> Table:
     from rich.table import Table
 
-    table = Table(
-        "source", "instances", "flagged", "confirmed", *map(str, Outcome), "tokens", title="Sources"
-    )
+    table = Table("source", "queries", "flagged", "confirmed", *map(str, Outcome), "tokens", title="Sources")
     for meter in done.meters:
         table.add_row(
             meter.source or "all",
-            f"{meter.n_instances:,}",
-            str(Rate(meter.flagged, meter.judged)),
-            str(Rate(meter.confirmed, meter.graded)),
+            f"{meter.n_queries:,}",
+            str(meter.flags.rate),
+            str(meter.confirmations.rate),
             *(f"{meter.outcomes[outcome]:,}" for outcome in Outcome),
             f"{meter.tokens:,}" + (" (paused)" if meter.paused else ""),
         )

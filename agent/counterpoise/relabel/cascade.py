@@ -81,6 +81,11 @@ class Decision:
     second: Judgement | None = None
     is_sampled: bool = False
 
+    @classmethod
+    def leave(cls, instance: int, candidate: Candidate, reason: str, first: Judgement | None) -> Decision:
+        """A candidate that is left as it is."""
+        return cls(instance, candidate, Outcome.ABSTAIN, reason, first)
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON; the passage's text is left out."""
         return {

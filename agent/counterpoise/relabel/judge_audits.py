@@ -8,18 +8,18 @@ on these too, else it is unknown. A judge whose AUROC cannot be told from weak d
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from counterpoise.audits import WEAK_AUROC, Audit, audit
-from counterpoise.balance import wilson_interval
+from counterpoise.rates import Rate, count_rate
+from counterpoise.relabel.cases import Case, sort_by_hash
 from counterpoise.relabel.judges import Judge, Question, Stage
 from counterpoise.relabel.verdicts import Grade, Judgement
-from counterpoise.retrieval_io import Instance, Passage
-from counterpoise.retrieval_values import gather_positives
+from counterpoise.retrieval_io import Passage
 from counterpoise.splits import keyed_rank
 
 FEWEST_PLANTED = 10
@@ -36,39 +36,6 @@ _SCORES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
-    """A share with its 95% interval by Wilson's method; NaN of nothing."""
-
-    k: int
-    n: int
-
-    @property
-    def value(self) -> float:
-        """The share, 0..1."""
-        return self.k / self.n if self.n else float("nan")
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Its lower and upper ends."""
-        low, high = wilson_interval(self.k, self.n)
-        return float(low), float(high)
-
-    def as_dict(self) -> dict[str, Any] | None:
-        """Plain values; None (unknown) where nothing was measured."""
-        if not self.n:
-            return None
-        low, high = self.interval
-        return {"value": self.value, "low": low, "high": high, "k": self.k, "n": self.n}
-
-    def __str__(self) -> str:
-        """`0.85 (0.78 to 0.90, n = 120)`, or `unknown`."""
-        if not self.n:
-            return "unknown"
-        low, high = self.interval
-        return f"{self.value:.2f} ({low:.2f} to {high:.2f}, n = {self.n})"
-
-
-@dataclass(frozen=True, slots=True)
 class Planted:
     """A passage whose answer is known, and what the judges said of it.
 
@@ -77,12 +44,14 @@ class Planted:
         kind: `positive` or `random` (planted), or `gold` (a candidate that gold speaks of).
         first: of the first judge.
         second: of the second judge.
+        query: what it was judged for; "" for one of its own.
     """
 
     is_relevant: bool
     kind: str
     first: Judgement
     second: Judgement | None
+    query: str = ""
 
     def is_relabelled(self, *, counts_worse: bool = False) -> bool:
         """Whether both stages together would make it a positive."""
@@ -154,69 +123,81 @@ class JudgeAudit:
 
 @dataclass(frozen=True)
 class Plant:
-    """The audit question of one query: which of its passages are planted, and the answers that are known."""
+    """The audit question of one query: which of its passages are planted, and the answers that are known, by text."""
 
-    instance: int
+    query: str
     references: tuple[Passage, ...]
     passages: tuple[Passage, ...]
     known: Mapping[str, tuple[bool, str]]
 
 
-def choose_plants(instances: Sequence[Instance], n_queries: int, n_fillers: int = 3) -> list[Plant]:
-    """Audit questions for `n_queries` instances of lowest rank.
+def choose_plants(cases: Sequence[Case], n_queries: int, n_fillers: int = 3) -> list[Plant]:
+    """Audit questions for the `n_queries` queries of lowest rank, one each, whatever rows and sources they stand in.
 
     A positive is taken out of the reference; where it is the only one there is no reference, which makes the
     question harder, not easier. Fillers, the first of the query's own negatives by rank, keep the planted ones from
     standing out; nothing is known of them.
     """
-    with_positives = [place for place, one in enumerate(instances) if one.positives]
-    ranked = keyed_rank([_name(instances[place], place) for place in with_positives], "audited query")
-    chosen = [with_positives[place] for place in ranked[:n_queries]]
-    asked = {instances[place].query for place in chosen}
-    answering = gather_positives(one for one in instances if one.query in asked)
+    by_query: dict[str, list[Case]] = {}
+    for case in cases:
+        by_query.setdefault(case.query, []).append(case)
+    answering = {
+        query: {passage.full_text: passage for one in own for passage in one.positives}
+        for query, own in by_query.items()
+    }
+    names = [query for query, positives in answering.items() if positives]
+    chosen = [names[place] for place in keyed_rank(names, "audited query")[:n_queries]]
+    planted = {
+        query: sort_by_hash(list(answering[query].values()), "planted positive")[0] for query in chosen
+    }
     plants = []
-    for turn, place in enumerate(chosen):
-        instance = instances[place]
-        positives = list({passage.id: passage for passage in instance.positives}.values())
-        planted = positives[int(keyed_rank([one.id for one in positives], "planted positive")[0])]
-        references = tuple(one for one in positives if one.full_text != planted.full_text)
-        own = {one.id for one in instance.negatives} | answering[instance.query].keys()
-        texts = {one.full_text for one in (*instance.negatives, *answering[instance.query].values())}
-        known = {planted.id: (True, "positive")}
-        passages = [planted]
+    for turn, query in enumerate(chosen):
+        hidden = planted[query]
+        own = {text for case in by_query[query] for text in case.standing} | answering[query].keys()
+        known = {hidden.full_text: (True, "positive")}
+        passages = [hidden]
         # A positive of another query answers another question.
         for other in [*chosen[turn + 1 :], *chosen[:turn]]:
-            stranger = instances[other].positives[0]
-            if stranger.id not in own and stranger.full_text not in texts:
-                known[stranger.id] = (False, "random")
-                passages.append(stranger)
+            if planted[other].full_text not in own:
+                known[planted[other].full_text] = (False, "random")
+                passages.append(planted[other])
                 break
-        negatives = {one.id: one for one in instance.negatives if one.full_text != planted.full_text}
-        fillers = [one for name, one in negatives.items() if name not in known]
-        order = keyed_rank([one.id for one in fillers], "filler")
-        passages += [fillers[int(one)] for one in order[:n_fillers]]
-        plants.append(Plant(place, references, tuple(passages), known))
+        fillers = {
+            text: places[0][1]
+            for case in by_query[query]
+            for text, places in case.standing.items()
+            if text not in known
+        }
+        passages += sort_by_hash(list(fillers.values()), "filler")[:n_fillers]
+        references = sort_by_hash(list(answering[query].values()), f"references\0{query}")
+        shown = tuple(one for one in references if one.full_text != hidden.full_text)
+        plants.append(Plant(query, shown, tuple(passages), known))
     return plants
 
 
-async def ask_about_plants(
-    judge: Judge, plants: Sequence[Plant], instances: Sequence[Instance]
-) -> tuple[dict[tuple[int, str], Judgement], bool]:
-    """What a judge says of the planted passages, by plant and passage id, and whether the budget cut it short."""
-    questions: list[Question] = []
-    for number, plant in enumerate(plants):
-        instance = instances[plant.instance]
-        questions += judge.make_questions(
-            number, f"audit\0{instance.query_id}", instance.query, plant.references, plant.passages
+def make_plant_questions(judge: Judge, plants: Sequence[Plant]) -> list[Question]:
+    """What a judge is asked about the planted passages, by the number of the plant."""
+    return [
+        question
+        for number, plant in enumerate(plants)
+        for question in judge.make_questions(
+            number, f"audit\0{plant.query}", plant.query, plant.references, plant.passages
         )
+    ]
+
+
+async def ask_about_plants(
+    judge: Judge, plants: Sequence[Plant]
+) -> tuple[dict[tuple[int, str], Judgement], bool]:
+    """What a judge says of the planted passages, by plant and text, and whether the budget cut it short."""
     said = {}
-    answers = await judge.ask(questions)
+    answers = await judge.ask(make_plant_questions(judge, plants))
     for answer in answers:
         if answer.is_cut:
             continue
         for passage, judgement in zip(answer.question.passages, answer.judgements, strict=True):
-            if passage.id in plants[answer.question.key].known:
-                said[answer.question.key, passage.id] = judgement
+            if passage.full_text in plants[answer.question.key].known:
+                said[answer.question.key, passage.full_text] = judgement
     return said, any(answer.is_cut for answer in answers)
 
 
@@ -227,10 +208,10 @@ def join_plants(
 ) -> list[Planted]:
     """The planted passages that the first judge answered on, with both answers."""
     return [
-        Planted(is_relevant, kind, first[number, name], second.get((number, name)))
+        Planted(is_relevant, kind, first[number, text], second.get((number, text)), plant.query)
         for number, plant in enumerate(plants)
-        for name, (is_relevant, kind) in plant.known.items()
-        if (number, name) in first
+        for text, (is_relevant, kind) in plant.known.items()
+        if (number, text) in first
     ]
 
 
@@ -241,26 +222,28 @@ def audit_judge(stage: Stage, model: str, known: Sequence[Planted]) -> JudgeAudi
         for one in known
         if (judgement := one.first if stage == "first" else one.second) is not None
     ]
-    relevant = [judgement for one, judgement in answered if one.is_relevant]
     n_planted = sum(one.kind == "positive" for one, _ in answered)
 
-    def refuse(kind: str) -> Rate:
-        others = [judgement for one, judgement in answered if not one.is_relevant and one.kind == kind]
-        return Rate(sum(one.grade is Grade.NOT_RELEVANT for one in others), len(others))
+    def count(is_hit: Callable[[Judgement], bool], *kinds: str, is_relevant: bool) -> Rate:
+        return count_rate(
+            (one.query, is_hit(judgement))
+            for one, judgement in answered
+            if one.is_relevant == is_relevant and one.kind in kinds
+        )
+
+    def is_refusal(judgement: Judgement) -> bool:
+        return judgement.grade is Grade.NOT_RELEVANT
 
     scores = np.array([_SCORES[judgement.grade] for _, judgement in answered], dtype=np.float64)
     truth = np.array([one.is_relevant for one, _ in answered], dtype=np.int64)
+    queries = np.array([one.query or f"\0{place}" for place, (one, _) in enumerate(answered)], dtype=object)
     is_enough = n_planted >= FEWEST_PLANTED and 0 < truth.sum() < len(truth)
     return JudgeAudit(
         stage,
         model,
-        audit(np.column_stack([1 - scores, scores]), truth) if is_enough else None,
-        Rate(sum(one.is_flag for one in relevant), len(relevant)),
-        refuse("random"),
-        refuse("gold"),
-        Rate(sum(judgement.grade is Grade.ABSTAIN for _, judgement in answered), len(answered)),
+        audit(np.column_stack([1 - scores, scores]), truth, groups=queries) if is_enough else None,
+        count(lambda one: one.is_flag, "positive", "gold", is_relevant=True),
+        count(is_refusal, "random", is_relevant=False),
+        count(is_refusal, "gold", is_relevant=False),
+        count_rate((one.query, judgement.grade is Grade.ABSTAIN) for one, judgement in answered),
     )
-
-
-def _name(instance: Instance, place: int) -> str:
-    return f"{instance.query_id}\0{instance.query}\0{len(instance.positives)}"

@@ -1,8 +1,8 @@
 """A judge: a model, a prompt, and numbered passages in a shuffled order that is recorded.
 
 Two stages, one protocol: the cheap judge says relevant or not of every candidate, the strong one compares what was
-flagged with the known positives and quotes its evidence. The order of the passages is a keyed hash of their ids, so it
-differs between the stages, says nothing of how a passage was found, and is the same in a run that is resumed.
+flagged with the known positives and quotes its evidence. The order of the passages is a keyed hash of their texts, so
+it differs between the stages, says nothing of how a passage was found, and is the same in a run that is resumed.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ class Judge:
     def make_questions(
         self, key: int, query_id: str, query: str, references: Sequence[Passage], passages: Sequence[Passage]
     ) -> list[Question]:
-        """Share out passages, whose ids differ, over calls in a shuffled order."""
-        order = keyed_rank([passage.id for passage in passages], f"{self.stage} judge\0{query_id}")
+        """Share out passages, whose texts differ, over calls in a shuffled order."""
+        order = keyed_rank([passage.full_text for passage in passages], f"{self.stage} judge\0{query_id}")
         shuffled = [passages[place] for place in order]
         shown = tuple(references[: self.n_references])
         return [

@@ -10,9 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from counterpoise.rates import Tally
 from counterpoise.relabel.cascade import Decision, Outcome
 from counterpoise.relabel.estimates import Estimates
-from counterpoise.relabel.judge_audits import JudgeAudit, Rate
+from counterpoise.relabel.gold_pairs import GoldMatch
+from counterpoise.relabel.judge_audits import JudgeAudit
 from counterpoise.relabel.verdicts import Judgement
 from counterpoise.retrieval_io import Instance, Passage
 from counterpoise.run_directory import write_text
@@ -24,13 +26,12 @@ class Meter:
 
     Args:
         source: its name.
-        n_instances: instances it has.
+        n_instances: instances (rows) it has.
+        n_queries: queries that they hold.
         n_asked: instances whose candidates were judged.
-        judged: candidates that the first judge gave an answer on.
-        flagged: of these, those it flagged.
+        flags: of candidates that the first judge gave an answer on, those it flagged.
         flagged_instances: instances with a flag.
-        graded: flagged candidates that the second judge gave an answer on.
-        confirmed: of these, those it called better or equal.
+        confirmations: of flagged candidates that the second judge gave an answer on, those it called better or equal.
         outcomes: outcomes of candidates.
         tokens: spent on it, both judges.
         second_tokens: of these, on the second judge.
@@ -40,12 +41,11 @@ class Meter:
 
     source: str
     n_instances: int = 0
+    n_queries: int = 0
     n_asked: int = 0
-    judged: int = 0
-    flagged: int = 0
+    flags: Tally = field(default_factory=Tally)
     flagged_instances: int = 0
-    graded: int = 0
-    confirmed: int = 0
+    confirmations: Tally = field(default_factory=Tally)
     outcomes: Counter[str] = field(default_factory=Counter)
     tokens: int = 0
     second_tokens: int = 0
@@ -62,11 +62,12 @@ class Meter:
         return {
             "source": self.source,
             "instances": self.n_instances,
+            "queries": self.n_queries,
             "instances_judged": self.n_asked,
             "instances_flagged": self.flagged_instances,
-            "candidates_judged": self.judged,
-            "flag_ratio": Rate(self.flagged, self.judged).as_dict() or "unknown",
-            "confirmed_of_flagged": Rate(self.confirmed, self.graded).as_dict() or "unknown",
+            "candidates_judged": self.flags.n,
+            "flag_ratio": self.flags.rate.as_dict() or "unknown",
+            "confirmed_of_flagged": self.confirmations.rate.as_dict() or "unknown",
             "outcomes": {str(outcome): self.outcomes[outcome] for outcome in Outcome},
             "tokens": self.tokens,
             "second_judge_tokens": self.second_tokens,
@@ -103,6 +104,7 @@ class RelabelledInstances:
         withheld: why what they proposed was dropped instead of relabelled, "" where it was not.
         is_cut: the budget ended before everything was judged.
         tokens: spent, replies from the store included.
+        gold: what of gold counted.
     """
 
     before: Sequence[Instance]
@@ -116,6 +118,7 @@ class RelabelledInstances:
     is_cut: bool
     tokens: int
     withheld: str = ""
+    gold: GoldMatch = field(default_factory=GoldMatch)
 
     @property
     def after(self) -> list[Instance]:
@@ -128,13 +131,8 @@ class RelabelledInstances:
 
     @cached_property
     def outcomes(self) -> Counter[str]:
-        """How many candidates had which outcome; those of ambiguous instances are not counted."""
-        return Counter(
-            str(decision.outcome)
-            for place, decided in self.decisions.items()
-            if place not in self.ambiguous
-            for decision in decided
-        )
+        """How many candidates had which outcome, each once a query; those of ambiguous instances are not counted."""
+        return Counter(str(decision.outcome) for decision in self.list_pairs())
 
     @property
     def failed_audits(self) -> list[JudgeAudit]:
@@ -180,12 +178,17 @@ class RelabelledInstances:
     @property
     def n_repeats(self) -> int:
         """Negatives that were dropped without a judge, because they repeat a known positive or nearly do."""
-        return sum(
-            decision.outcome is Outcome.DROP and decision.first is None
+        return sum(one.outcome is Outcome.DROP and one.first is None for one in self.list_pairs())
+
+    def list_pairs(self) -> list[Decision]:
+        """Decisions, each pair of a query and a passage once; those of ambiguous instances are left out."""
+        pairs = {
+            (self.sources[place], self.before[place].query, one.candidate.passage.full_text): one
             for place, decided in self.decisions.items()
             if place not in self.ambiguous
-            for decision in decided
-        )
+            for one in decided
+        }
+        return list(pairs.values())
 
     def summary(self) -> dict[str, Any]:
         """Everything but the texts, ready for JSON."""
@@ -203,6 +206,7 @@ class RelabelledInstances:
             "audits": [one.as_dict() for one in self.audits],
             "sources": [meter.as_dict() for meter in self.meters],
             "estimates": self.estimates.as_dict() if self.estimates else None,
+            "gold": self.gold.as_dict() if self.gold.n_given else None,
             "budget_spent": self.is_cut,
             "tokens": self.tokens,
         }
@@ -248,9 +252,11 @@ def apply_decisions(instance: Instance, decisions: Sequence[Decision]) -> Instan
 
     Relabelled passages follow the known positives, in the order of the candidates.
     """
-    gone = {one.candidate.passage.id for one in decisions if one.outcome in (Outcome.RELABEL, Outcome.DROP)}
+    changed = (one for one in decisions if one.outcome in (Outcome.RELABEL, Outcome.DROP))
+    gone = {one.candidate.passage.full_text for one in changed}
     if not gone:
         return instance
-    found = tuple(one.candidate.passage for one in decisions if one.outcome is Outcome.RELABEL)
-    kept = tuple(passage for passage in instance.negatives if passage.id not in gone)
+    relabelled = (one.candidate.passage for one in decisions if one.outcome is Outcome.RELABEL)
+    found = {passage.full_text: passage for passage in relabelled}.values()
+    kept = tuple(passage for passage in instance.negatives if passage.full_text not in gone)
     return replace(instance, positives=(*instance.positives, *found), negatives=kept)
