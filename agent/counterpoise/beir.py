@@ -66,6 +66,20 @@ def read_corpus(folder: Path) -> dict[str, Passage]:
     return _index((passage for file in files for passage in read_passages(file)), files[0])
 
 
+def read_queries(folder: Path) -> dict[str, Query]:
+    """The queries of a collection by id, with their instructions; its corpus and judgements are not looked at.
+
+    Raises:
+        DataError: there are no queries, they are broken, or an id appears twice.
+    """
+    folder = Path(folder)
+    files = _find(folder, "queries", "query")
+    queries = _index((query for file in files for query in _read_queries(file)), files[0])
+    if instructions := _read_instructions(folder):
+        queries = {name: _instruct(query, instructions.get(name, "")) for name, query in queries.items()}
+    return queries
+
+
 def read_beir(
     folder: Path,
     split: str = "",
@@ -86,10 +100,7 @@ def read_beir(
     """
     folder = Path(folder)
     corpus = read_corpus(folder)
-    files = _find(folder, "queries", "query")
-    queries = _index((query for file in files for query in _read_queries(file)), files[0])
-    if instructions := _read_instructions(folder):
-        queries = {name: _instruct(query, instructions.get(name, "")) for name, query in queries.items()}
+    queries = read_queries(folder)
     splits = list_splits(folder)
     if not split and len(splits) == 1:
         split = next(iter(splits))

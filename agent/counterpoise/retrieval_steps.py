@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from counterpoise.assets import find_cache_dir
+from counterpoise.beir import read_queries
 from counterpoise.engines import open_model
 from counterpoise.errors import DataError
 from counterpoise.events import Event, Listener, ignore, tell_progress
@@ -17,9 +18,10 @@ from counterpoise.job import LlmConfig
 from counterpoise.judgements import read_judgements
 from counterpoise.llm import ChatClient, ReplyStore, TokenBudget
 from counterpoise.preparation import make_encoder
-from counterpoise.relabel.gold_pairs import GoldSource
+from counterpoise.relabel.conclusions import Findings
+from counterpoise.relabel.gold_pairs import Gold, GoldSource
 from counterpoise.relabel.judges import Judge, Stage
-from counterpoise.relabel.retrieval import CascadeSettings, Gold, relabel_instances
+from counterpoise.relabel.retrieval import CascadeSettings, prepare_findings, relabel_prepared
 from counterpoise.relabel.retrieval_result import RelabelledInstances
 from counterpoise.retrieval_io import (
     Instance,
@@ -175,25 +177,34 @@ async def relabel_job(
         ServiceError: a server, a download or a disk failed; again with the same job goes on.
     """
     instances = load_instances(job, listener) if instances is None else instances
-    gold = load_gold(job.gold) if job.gold else {}
     cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
-    mined: Mapping[int, Sequence[Passage]] = {}
-    corpus = load_corpus(job.corpus) if job.corpus else []
-    if corpus:
-        mined = _mine(job, instances, corpus, cache_dir, listener)
+    settings = make_settings(job)
+    # Gold that will not do is told before a model is asked for.
+    found = prepare_job(job, instances, settings, listener)
     budget = TokenBudget(job.budget.tokens)
     with ReplyStore(cache_dir / "replies.sqlite") as store:
         async with _open_judges(job, store, budget, cache_dir, listener) as (first, second):
-            return await relabel_instances(
-                instances,
-                first,
-                second,
-                settings=make_settings(job),
-                mined=mined,
-                gold=gold,
-                gold_source=find_gold_source(job, corpus) if gold else None,
-                listener=listener,
-            )
+            return await relabel_prepared(found, first, second, settings=settings, listener=listener)
+
+
+def prepare_job(
+    job: RetrievalJob, instances: Sequence[Instance], settings: CascadeSettings, listener: Listener
+) -> Findings:
+    """What a job is to judge: candidates of the data, and those that are mined in its corpus; and its gold.
+
+    Raises:
+        DataError: corpus or gold cannot be used, or gold speaks of no candidate.
+    """
+    gold = load_gold(job.gold) if job.gold else {}
+    corpus = load_corpus(job.corpus) if job.corpus else []
+    cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
+    return prepare_findings(
+        instances,
+        settings,
+        mined=_mine(job, instances, corpus, cache_dir, listener) if corpus else {},
+        gold=gold,
+        gold_source=find_gold_source(job, corpus) if gold else None,
+    )
 
 
 def make_settings(job: RetrievalJob) -> CascadeSettings:
@@ -212,7 +223,8 @@ def find_gold_source(job: RetrievalJob, corpus: Sequence[Passage]) -> GoldSource
     """What the ids of a corpus, and of the queries beside it in a BEIR folder, stand for."""
     queries: dict[str, Sequence[str]] = {}
     if job.corpus and Path(job.corpus).is_dir():
-        queries = {query.id: (query.text,) for query in read_beir(Path(job.corpus)).queries.values()}
+        with suppress(DataError):  # a folder may hold a corpus alone
+            queries = {one.id: (one.text,) for one in read_queries(Path(job.corpus)).values()}
     return GoldSource(
         job.gold, queries, {passage.id: (passage.full_text, passage.text) for passage in corpus}
     )

@@ -389,4 +389,5 @@ _DESCRIPTIONS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     ),
     "starting": lambda data: data["message"],
     "warning": lambda data: f"warning: {data['message']}",
+    "gold_matched": lambda data: data["message"],
 }

@@ -115,5 +115,7 @@ def _show(session: Session, done: RelabelledInstances, written: dict[str, str]) 
         for table in list_relabel_tables(done):
             console.print(table)
     console.print(done.sentence)
+    for sentence in done.notes:
+        console.print(sentence)
     for name, path in written.items():
         console.print(f"{name}: {path}", soft_wrap=True)

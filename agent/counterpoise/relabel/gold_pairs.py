@@ -156,14 +156,15 @@ class _Names:
 
     def __init__(self, case: Case) -> None:
         self.number = case.number
-        self.queries = {case.query, *case.query_ids}
+        self.queries = {case.query, case.query.strip(), *case.query_ids}
         self.candidates: dict[str, str] = {}
         self.positives: set[str] = set()
         judged = {one.passage.full_text for one in case.candidates}
         for passage in case.positives:
             self.positives |= {passage.id, passage.full_text}
         for text, places in case.standing.items():
-            names = {text, *(name for _, passage in places for name in (passage.id, passage.text))}
+            names = {text, text.strip()}
+            names |= {name for _, one in places for name in (one.id, one.text, one.text.strip())}
             if text in judged:
                 self.candidates |= dict.fromkeys(names, text)
             else:

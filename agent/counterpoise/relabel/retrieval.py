@@ -103,19 +103,43 @@ async def relabel_instances(
         ServerError: a server is evidently gone; calling again goes on where it was.
         StorageError: the reply store cannot be written.
     """
-    cases = make_cases(instances, mined or {}, (settings or CascadeSettings()).source_field)
+    settings = settings or CascadeSettings()
+    found = prepare_findings(instances, settings, mined=mined, gold=gold, gold_source=gold_source)
+    return await relabel_prepared(found, first, second, settings=settings, listener=listener)
+
+
+def prepare_findings(
+    instances: Sequence[Instance],
+    settings: CascadeSettings,
+    *,
+    mined: Mapping[int, Sequence[Passage]] | None = None,
+    gold: Gold | None = None,
+    gold_source: GoldSource | None = None,
+) -> Findings:
+    """What is to be judged, and what gold says of it; arguments as of `relabel_instances`.
+
+    Raises:
+        DataError: gold speaks of no candidate.
+    """
+    cases = make_cases(instances, mined or {}, settings.source_field)
     found = Findings(instances, cases, match_gold(gold or {}, cases, gold_source))
     found.gold.check(cases, (gold_source or GoldSource()).name)
+    return found
+
+
+async def relabel_prepared(
+    found: Findings, first: Judge, second: Judge, *, settings: CascadeSettings, listener: Listener = ignore
+) -> RelabelledInstances:
+    """Judge what was prepared, and conclude; arguments and errors as of `relabel_instances`."""
     if found.gold.sentence:
         listener(Event("gold_matched", {**found.gold.as_dict(), "message": found.gold.sentence}))
-    run = _Run(found, first, second, settings or CascadeSettings(), listener)
+    run = _Run(found, first, second, settings, listener)
     await run.work()
-    limits = run.settings
     return conclude(
         found,
-        most_relabels=limits.most_relabels,
-        counts_worse=limits.counts_worse,
-        min_precision=limits.min_precision,
+        most_relabels=settings.most_relabels,
+        counts_worse=settings.counts_worse,
+        min_precision=settings.min_precision,
         tokens=run.tokens,
     )
 

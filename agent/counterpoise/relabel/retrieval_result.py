@@ -166,6 +166,12 @@ class RelabelledInstances:
         return line + ("; the budget is spent." if self.is_cut else ".")
 
     @property
+    def notes(self) -> list[str]:
+        """What recall and precision rest on, and what of gold counted, a sentence each."""
+        estimated = self.estimates.sentence if self.estimates else ""
+        return [sentence for sentence in (self.gold.sentence, estimated) if sentence]
+
+    @property
     def n_changed(self) -> int:
         """Instances with a relabelled or dropped candidate."""
         changes = (Outcome.RELABEL, Outcome.DROP)
@@ -195,6 +201,7 @@ class RelabelledInstances:
         suspects = Counter(one.outcome for one in self.positives)
         return {
             "sentence": self.sentence,
+            "notes": self.notes,
             "instances_before": len(self.before),
             "instances_after": len(self.before) - len(self.ambiguous),
             "instances_changed": self.n_changed,
