@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
     from counterpoise.balance_report import BalanceReport
+    from counterpoise.label_spellings import Spellings
     from counterpoise.records import Deficit, PlanItem
     from counterpoise.retrieval_job import RetrievalJob
 
@@ -254,6 +255,8 @@ def check_balance(
     attributes: str | Sequence[str] = (),
     held_out: Any = None,
     fail_on: float | None = None,
+    label_spellings: Spellings = "ask",
+    keep_labels: Sequence[str] = (),
 ) -> BalanceReport:
     """Lint a data set: counts, associations, shortcuts, duplicates, leakage. No model, nothing is written.
 
@@ -264,6 +267,8 @@ def check_balance(
         attributes: columns that should not decide the label.
         held_out: test rows, to look for leakage.
         fail_on: effect size from which an association counts as a failure.
+        label_spellings: labels that differ only in blanks, case or Unicode form are one (`merge`) or several.
+        keep_labels: words such as `null` or `NA` that are labels here.
 
     Returns:
         The report: `.findings`, `.failures`, `.to_dict()`.
@@ -277,7 +282,7 @@ def check_balance(
 
     columns = (text,) if isinstance(text, str) else tuple(text)
     named = (attributes,) if isinstance(attributes, str) else tuple(attributes)
-    task = TextClassification(columns, label, named)
+    task = TextClassification(columns, label, named, "", tuple(keep_labels), label_spellings)
     test = None if held_out is None else load_table(held_out, task=task)
     return lint_table(load_table(data, task=task), task, test, fail_on=fail_on)
 

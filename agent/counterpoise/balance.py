@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from counterpoise.errors import JobError
+from counterpoise.label_spellings import match_label
 from counterpoise.records import Cell, Deficit, Integers, Objects, Records, State
 
 CellFamily = Literal["label", "concept", "attribute"]
@@ -157,13 +158,18 @@ def resolve_target(
     """
     if target == "equal":
         return dict.fromkeys(label_names, 1.0)
+    ratios: dict[str, float] = {}
     for name, ratio in target.items():
-        if name not in label_names:
-            known = ", ".join(repr(label) for label in label_names)
+        label = match_label(name, label_names)
+        if label is None:
+            known = ", ".join(repr(one) for one in label_names)
             raise JobError(f"there is no label {name!r}", where="target", hint=f"the data has {known}")
         if not 0 < ratio < float("inf"):
             raise JobError(f"{name!r} has the ratio {ratio}", where="target", hint="write a number above 0")
-    return dict(target)
+        if label in ratios:
+            raise JobError(f"{name!r} is named twice", where="target", hint="keep one of them")
+        ratios[label] = ratio
+    return ratios
 
 
 def _iterate_columns(records: Records, cells: Collection[CellFamily]) -> Iterator[list[tuple[Cell, int]]]:

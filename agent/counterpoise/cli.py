@@ -40,7 +40,16 @@ from counterpoise.errors import (
     ServiceError,
 )
 from counterpoise.interrupts import Interrupts
-from counterpoise.job_options import AttributeOption, DataArgument, LabelOption, TextOption, read_job
+from counterpoise.job_options import (
+    AttributeOption,
+    DataArgument,
+    KeepLabelOption,
+    LabelOption,
+    SpellingsOption,
+    TextOption,
+    make_task,
+    read_job,
+)
 from counterpoise.redactions import redact
 
 if TYPE_CHECKING:
@@ -197,16 +206,17 @@ def check(
         Path | None, typer.Option(help="Accept what is found now: write it to this file.")
     ] = None,
     page: Annotated[Path | None, typer.Option(help="Write the result as a page (HTML).")] = None,
+    label_spellings: SpellingsOption = "",
+    keep_label: KeepLabelOption = [],  # noqa: B006
 ) -> None:
     """Check training data: skew, shortcuts, duplicates, leakage. No model, no download.
 
     Exit code 1 where --fail-on is given and a finding fails.
     """
     from counterpoise import linter, tables
-    from counterpoise.tasks import TextClassification
 
     os.environ["HF_HUB_OFFLINE"] = "1"  # read when datasets is imported; a hub id means its local copy
-    task = TextClassification(tuple(text), label, tuple(attribute))
+    task = make_task(text, label, attribute, label_spellings, keep_label)
     session: Session = context.obj
     for option, path in (("--page", page), ("--write-baseline", write_baseline)):
         refuse_inputs(option, path, data, held_out)

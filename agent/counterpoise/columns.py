@@ -18,7 +18,14 @@ from numpy.typing import NDArray
 
 from counterpoise.balance import MOST_VALUES
 from counterpoise.errors import DataError, JobError
-from counterpoise.records import NO_LABEL, UNLABELLED, ConceptColumns, Integers, Records
+from counterpoise.label_spellings import (
+    find_missing,
+    number_key,
+    order_names,
+    spell_value,
+    unite_labels,
+)
+from counterpoise.records import UNLABELLED, ConceptColumns, Integers, Records
 from counterpoise.tasks import TextClassification
 
 BATCH_ROWS = 2_000
@@ -99,6 +106,9 @@ class Columns:
             `MOST_VALUES` are `OTHER`.
         n_values: distinct values of each attribute before that.
         concepts: concept columns, where they have been labelled.
+        spelled: by column name, the label's under its own, the rows of each value as it is spelled.
+        missing: rows of each word that stands for a label that is not there; "" where nothing stands.
+        label: name of the label column.
     """
 
     texts: TextColumn
@@ -106,6 +116,9 @@ class Columns:
     attributes: dict[str, Coded] = field(default_factory=dict)
     n_values: dict[str, int] = field(default_factory=dict)
     concepts: ConceptColumns | None = None
+    spelled: dict[str, dict[str, int]] = field(default_factory=dict)
+    missing: dict[str, int] = field(default_factory=dict)
+    label: str = "label"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,13 +168,22 @@ def read_columns(table: Any, task: TextClassification, concepts: ConceptColumns 
         _check_plain(table.column(column), column)
     # What reading the file left behind in Arrow's pool would otherwise be held until the end.
     pa.default_memory_pool().release_unused()
-    labels = encode_labels(table.column(task.label), task.label, label_names)
-    attributes, n_values = {}, {}
+    labels, counts, missing = encode_labels(table.column(task.label), task, label_names)
+    attributes, n_values, spelled = {}, {}, {task.label: counts}
     for name in task.attributes:
-        coded = encode_column(table.column(name), missing=MISSING)
+        coded, spelled[name] = _unite_numbers(encode_column(table.column(name), missing=MISSING))
         n_values[name] = sum(1 for value in coded.values if value != MISSING)
         attributes[name] = limit_values(coded)
-    return Columns(TextColumn((table.select(list(task.text)),)), labels, attributes, n_values, concepts)
+    return Columns(
+        TextColumn((table.select(list(task.text)),)),
+        labels,
+        attributes,
+        n_values,
+        concepts,
+        spelled,
+        missing,
+        task.label,
+    )
 
 
 def read_texts(table: Any, task: TextClassification) -> TextColumn:
@@ -190,12 +212,14 @@ def convert_records(records: Records) -> Columns:
         raise DataError("there are no rows")
     labels = Coded(records.labels.astype(np.int32), records.label_names)
     _check_labels(labels, "label")
-    attributes, n_values = {}, {}
+    attributes, n_values, spelled = {}, {}, {"label": _count_values(labels)}
     for name, column in records.attributes.items():
         coded = encode_column(pa.chunked_array([pa.array(column, pa.large_string())]), missing=MISSING)
+        coded, spelled[name] = _unite_numbers(coded)
         n_values[name] = sum(1 for value in coded.values if value != MISSING)
         attributes[name] = limit_values(coded)
-    return Columns(convert_texts(records), labels, attributes, n_values, records.concepts)
+    missing = {"": int((labels.codes < 0).sum())} if (labels.codes < 0).any() else {}
+    return Columns(convert_texts(records), labels, attributes, n_values, records.concepts, spelled, missing)
 
 
 def convert_texts(records: Records) -> TextColumn:
@@ -203,27 +227,58 @@ def convert_texts(records: Records) -> TextColumn:
     return TextColumn((pa.table({"text": pa.array(records.texts, pa.large_string())}),))
 
 
-def encode_labels(column: pa.ChunkedArray, name: str, label_names: tuple[str, ...]) -> Coded:
+def encode_labels(
+    column: pa.ChunkedArray, task: TextClassification, label_names: tuple[str, ...]
+) -> tuple[Coded, dict[str, int], dict[str, int]]:
     """A label column as codes; labels that occur, in the order of their names, or of numbers.
 
     Args:
-        column: strings, whole numbers or truth values; null, NaN and what `records.NO_LABEL` lists are no label.
-        name: of the column, for errors.
+        column: strings, whole numbers or truth values; null, NaN and words such as `null` are no label.
+        task: the name of the column, and what becomes of words and of spellings that look alike.
         label_names: names of the whole numbers, where the data set has them.
+
+    Returns:
+        The labels, the rows of each label as it is spelled, and the rows of each word that says there is none.
 
     Raises:
         DataError: fewer than two labels, or nearly as many labels as rows.
     """
     if label_names:
         codes = np.maximum(pc.fill_null(column, UNLABELLED).to_numpy().astype(np.int32), UNLABELLED)
-        labels = _keep_used(codes, label_names)
+        said = Coded(codes, tuple(label_names))
     else:
-        labels = encode_column(column, missing=None)
-        if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
-            labels = _order_numbers(labels)
-    labels = _drop_missing(labels)
-    _check_labels(labels, name)
-    return labels
+        said = encode_column(column, missing=None)
+    counts = _count_values(said)
+    missing = {} if label_names else find_missing(counts, task.keep_labels)
+    if n_empty := int((said.codes < 0).sum()):
+        missing = {"": n_empty, **missing}
+    counts = {text: rows for text, rows in counts.items() if rows and text not in missing}
+    spellings = "keep" if task.label_spellings == "ask" else task.label_spellings
+    united = {text: text for text in counts} if label_names else unite_labels(counts, spellings, task.label)
+    names = order_names(set(united.values()))
+    if label_names:
+        names = tuple(name for name in label_names if name in counts)
+    place = {name: position for position, name in enumerate(names)}
+    lookup = [place[united[text]] if text in united else UNLABELLED for text in said.values]
+    labels = Coded(np.asarray([*lookup, UNLABELLED], dtype=np.int32)[said.codes], names)
+    _check_labels(labels, task.label)
+    return labels, counts, missing
+
+
+def _count_values(coded: Coded) -> dict[str, int]:
+    counts = np.bincount(coded.codes[coded.codes >= 0], minlength=len(coded.values))
+    return {text: int(rows) for text, rows in zip(coded.values, counts, strict=True)}
+
+
+def _unite_numbers(coded: Coded) -> tuple[Coded, dict[str, int]]:
+    """An attribute in which 1, 1.0 and "1" are one value, and the rows of each value as it is spelled."""
+    counts = _count_values(coded)
+    names = sorted({number_key(text) for text in coded.values})
+    if len(names) == len(coded.values):
+        return coded, counts
+    place = {name: position for position, name in enumerate(names)}
+    lookup = [place[number_key(text)] for text in coded.values]
+    return Coded(np.asarray([*lookup, -1], dtype=np.int32)[coded.codes], tuple(names)), counts
 
 
 def encode_column(column: pa.ChunkedArray, missing: str | None) -> Coded:
@@ -240,7 +295,7 @@ def encode_column(column: pa.ChunkedArray, missing: str | None) -> Coded:
     column = column.unify_dictionaries()
     if not column.num_chunks:
         return Coded(np.empty(0, dtype=np.int32), ())
-    found = [str(value) if value is not None else "" for value in column.chunk(0).dictionary.to_pylist()]
+    found = [_spell(value, column.type.value_type) for value in column.chunk(0).dictionary.to_pylist()]
     names = sorted({value for value in found if value})
     if missing is not None and ("" in found or column.null_count):
         names = sorted({*names, missing})
@@ -252,6 +307,12 @@ def encode_column(column: pa.ChunkedArray, missing: str | None) -> Coded:
         for chunk in column.chunks
     ]
     return Coded(np.concatenate(codes), tuple(names))
+
+
+def _spell(value: Any, kind: pa.DataType) -> str:
+    if value is not None and pa.types.is_floating(kind) and kind != pa.float64():
+        value = float(str(np.float32(value)))  # 0.1 and not 0.10000000149011612
+    return spell_value(value)
 
 
 def limit_values(coded: Coded, most: int = MOST_VALUES) -> Coded:
@@ -308,30 +369,6 @@ def _digest(text: str) -> bytes:
 def _widen(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Strings with 64-bit offsets, so that long texts can be put together beyond 2 GiB."""
     return column.cast(pa.large_string()) if pa.types.is_string(column.type) else column
-
-
-def _keep_used(codes: Codes, names: tuple[str, ...]) -> Coded:
-    """Codes of the names that occur, in their order."""
-    used = np.unique(codes[codes >= 0])
-    lookup = np.full(len(names) + 1, UNLABELLED, dtype=np.int32)
-    lookup[used] = np.arange(len(used))
-    return Coded(lookup[codes], tuple(names[place] for place in used))
-
-
-def _drop_missing(coded: Coded) -> Coded:
-    """The labels without those that say that there is none, as they are read for a run."""
-    named = [place for place, value in enumerate(coded.values) if value.strip().lower() not in NO_LABEL]
-    lookup = np.full(len(coded.values) + 1, UNLABELLED, dtype=np.int32)
-    lookup[named] = np.arange(len(named))
-    return Coded(lookup[coded.codes], tuple(coded.values[place] for place in named))
-
-
-def _order_numbers(coded: Coded) -> Coded:
-    """The values in the order of the numbers they spell."""
-    order = sorted(range(len(coded.values)), key=lambda place: float(coded.values[place]))
-    lookup = np.full(len(order) + 1, UNLABELLED, dtype=np.int32)
-    lookup[order] = np.arange(len(order))
-    return Coded(lookup[coded.codes], tuple(coded.values[place] for place in order))
 
 
 def _check_labels(labels: Coded, name: str) -> None:

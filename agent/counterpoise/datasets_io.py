@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from hashlib import blake2b
 from json import dumps
 from json.encoder import encode_basestring
@@ -21,7 +22,20 @@ from numpy.typing import NDArray
 from counterpoise.configuration import suggest
 from counterpoise.datasets_sources import load_table
 from counterpoise.errors import DataError
-from counterpoise.records import NO_LABEL, UNLABELLED, Integers, Objects, Records
+from counterpoise.label_spellings import (
+    Variants,
+    describe_missing,
+    find_missing,
+    hint_missing,
+    hint_spellings,
+    match_label,
+    number_key,
+    order_names,
+    quote,
+    spell_value,
+    unite_labels,
+)
+from counterpoise.records import UNLABELLED, Integers, Objects, Records
 from counterpoise.splits import sample_by_rank
 from counterpoise.tasks import TextClassification
 
@@ -109,24 +123,12 @@ def read_records(
             one label only, or nearly as many as rows; a label is not among `label_names`.
     """
     check_columns(table, task, source)
-    named = read_labels(table, task.label, source)
+    said = _read_as_text(table, task.label, source)
     where = f"{source}: column '{task.label}'"
-    missing = np.flatnonzero(np.fromiter((name is None for name in named), bool, len(named)))
-    if len(missing):
-        raise DataError(
-            f"{_count(len(missing), 'row')} without a label ({_list_rows(missing)})",
-            where=where,
-            hint="drop them, or move them to a file of their own and name it under pool",
-        )
+    named = _name_labels(said, task, label_names, where)
     counts = Counter(named.tolist())
     if label_names is None:
         label_names = _order_labels(table.features[task.label], counts)
-    elif unknown := sorted(set(counts) - set(label_names)):
-        row = int(np.flatnonzero(named == unknown[0])[0])
-        hint = suggest(unknown[0], label_names, "labels: " + ", ".join(label_names[:20]))
-        raise DataError(
-            f"found '{unknown[0]}' in row {row + 1}, a label that data does not have", where=where, hint=hint
-        )
     if len(counts) == 1:
         hint = "name a column with two labels or more"
         raise DataError(f"every row has the label '{next(iter(counts))}'", where=where, hint=hint)
@@ -136,6 +138,62 @@ def read_records(
     index = {name: number for number, name in enumerate(label_names)}
     labels = np.fromiter((index[name] for name in named), np.int64, len(named))
     return _read_rest(table, task, labels, label_names, source)
+
+
+def _name_labels(
+    said: Objects, task: TextClassification, label_names: tuple[str, ...] | None, where: str
+) -> Objects:
+    """(n,) the label of each row, as the data spells it.
+
+    Raises:
+        DataError: a row has none, one is not among `label_names`, or spellings of one label may be one or several.
+    """
+    counts = Counter(said.tolist())
+    missing = find_missing(counts, task.keep_labels)
+    if missing:
+        rows = np.flatnonzero(np.fromiter((value in missing for value in said), bool, len(said)))
+        found = f"{_count(len(rows), 'row')} without a label ({_list_rows(rows)})"
+        hint = "drop them, or move them to a file of their own and name it under pool"
+        if words := describe_missing(missing, len(said)):
+            hint += f"; {words}: {hint_missing(missing)}"
+        raise DataError(found, where=where, hint=hint)
+    if label_names is None:
+        names = unite_labels(counts, task.label_spellings, where)
+    else:
+        names = _match_labels(said, counts, task, label_names, where)
+    labels = np.empty(len(said), dtype=object)
+    labels[:] = [names[value] for value in said]
+    return labels
+
+
+def _match_labels(
+    said: Objects,
+    counts: Mapping[str, int],
+    task: TextClassification,
+    label_names: tuple[str, ...],
+    where: str,
+) -> dict[str, str]:
+    """The labels of other rows as those of the data; DataError where one is none of them."""
+    names = {}
+    for value in sorted(counts):
+        found = match_label(value, label_names, task.label_spellings)
+        if found is None:
+            like = match_label(value, label_names, "merge")
+            hint = suggest(value, label_names, "labels: " + ", ".join(label_names[:20]))
+            if like is not None:
+                rows = Counter({like: 0, value: counts[value]})
+                hint = (
+                    f"it differs from {quote(like)} only in blanks, case or Unicode form; "
+                    + hint_spellings(Variants(tuple(sorted(rows.items(), key=lambda one: one[1]))))
+                )
+            row = int(np.flatnonzero(said == value)[0])
+            raise DataError(
+                f"found {quote(value)} in row {row + 1}, a label that data does not have",
+                where=where,
+                hint=hint,
+            )
+        names[value] = found
+    return names
 
 
 def read_pool(
@@ -224,7 +282,7 @@ def take_sample(
     """
     free = np.ones(len(records), dtype=bool)
     for column, value in (where or {}).items():
-        free &= _read_as_text(table, column, source) == value
+        free &= _unite(_read_as_text(table, column, source)) == number_key(value)
     if max_characters is not None:
         free &= np.fromiter((len(text) <= max_characters for text in records.texts), bool, len(records))
     groups = records.groups if len(records.groups) else records.texts
@@ -236,6 +294,7 @@ def take_sample(
         for label, count in wanted.items() if isinstance(wanted, Mapping) else [("", wanted)]:
             mask = free
             if label:
+                label = match_label(label, records.label_names) or label
                 if label not in records.label_names:
                     hint = suggest(
                         label, records.label_names, "labels: " + ", ".join(records.label_names[:20])
@@ -265,7 +324,7 @@ def _read_rest(
 ) -> Records:
     """Ids, texts and attributes of a table whose labels are known."""
     attributes = {
-        name: _read_as_text(table, name, source)
+        name: _unite(_read_as_text(table, name, source))
         if name in table.column_names
         else np.full(len(table), "", dtype=object)
         for name in task.attributes
@@ -305,9 +364,9 @@ def _is_empty(value: object) -> bool:
 def _spell(value: Any) -> str:
     """One spelling of a value, whatever type its column has."""
     if value.__class__ is str:
-        return encode_basestring(value)
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1 << 53:
-        value = int(value)
+        return encode_basestring(number_key(value))
+    if isinstance(value, float | Decimal):
+        value = spell_value(value)
     if isinstance(value, int | float):
         return f'"{value}"'
     if isinstance(value, bytes):
@@ -346,6 +405,16 @@ def _suggest_text_columns(table: Dataset) -> str:
     return f": {', '.join(names[:10])}" if names else ""
 
 
+def _unite(values: Objects) -> Objects:
+    """Attributes by value: 1, 1.0 and "1" are one, in the data and in a pool."""
+    once: dict[str, str] = {}
+    for row, value in enumerate(values):
+        if value not in once:
+            once[value] = number_key(value)
+        values[row] = once[value]
+    return values
+
+
 def _select(table: Dataset, name: str) -> Dataset:
     return table.select_columns([name]).with_format("arrow")
 
@@ -355,6 +424,8 @@ def _read_values(table: Dataset, name: str, source: str) -> Iterator[Any]:
     from datasets import ClassLabel
 
     feature = table.features[name]
+    kind = table.features.arrow_schema.field(name).type
+    short = {"float": np.float32, "halffloat": np.float16}.get(str(kind))
     for batch in _select(table, name).iter(_BATCH_ROWS):
         for value in batch.column(name).to_pylist():
             if isinstance(value, list | dict | bytes):
@@ -364,6 +435,8 @@ def _read_values(table: Dataset, name: str, source: str) -> Iterator[Any]:
                 )
             if isinstance(feature, ClassLabel) and value is not None:
                 yield feature.names[value] if value >= 0 else None
+            elif short is not None and value is not None:
+                yield float(str(short(value)))  # 0.1 and not 0.10000000149011612
             else:
                 yield value
 
@@ -376,15 +449,16 @@ def _read_as_text(table: Dataset, name: str, source: str) -> Objects:
     values = np.empty(len(table), dtype=object)
     once: dict[str, str] = {}  # a million rows share a few strings
     for row, value in enumerate(_read_values(table, name, source)):
-        text = "" if _is_empty(value) else str(value)
+        text = spell_value(value)
         values[row] = once.setdefault(text, text)
     return values
 
 
-def read_labels(table: Dataset, name: str, source: str) -> Objects:
-    """The labels as text, None where one is missing."""
+def read_labels(table: Dataset, name: str, source: str, keep_labels: Sequence[str] = ()) -> Objects:
+    """The labels as text, each as it is spelled, None where one is missing; see `label_spellings.find_missing`."""
     values = _read_as_text(table, name, source)
-    values[np.fromiter((value.strip().lower() in NO_LABEL for value in values), bool, len(values))] = None
+    missing = find_missing(Counter(values.tolist()), keep_labels)
+    values[np.fromiter((value in missing for value in values), bool, len(values))] = None
     return values
 
 
@@ -400,9 +474,7 @@ def _order_labels(feature: Any, found: Mapping[str, int]) -> tuple[str, ...]:
 
     if isinstance(feature, ClassLabel):
         return tuple(name for name in feature.names if name in found)
-    if str(getattr(feature, "dtype", "")).startswith(("int", "uint", "float")):
-        return tuple(sorted(found, key=float))
-    return tuple(sorted(found))
+    return order_names(found)
 
 
 def _count(number: int, noun: str) -> str:

@@ -28,7 +28,17 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 from counterpoise.data_card import AddedRecord, CardFacts, ConceptValue, RelabelledRecord, render_card
 from counterpoise.datasets_io import hash_rows, load_table
 from counterpoise.errors import DataError, RunDirectoryError, StorageError
-from counterpoise.records import ConceptColumns, Floats, Proposal, Provenance, Records, State, Verdict
+from counterpoise.label_spellings import number_key
+from counterpoise.records import (
+    UNLABELLED,
+    ConceptColumns,
+    Floats,
+    Proposal,
+    Provenance,
+    Records,
+    State,
+    Verdict,
+)
 from counterpoise.tasks import TextClassification
 
 __all__ = [
@@ -149,7 +159,9 @@ def write_result(
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def check_parts(train: Dataset, held_out: Dataset, source: str, held_out_source: str) -> None:
+def check_parts(
+    train: Dataset, held_out: Dataset, source: str, held_out_source: str, label: str = ""
+) -> None:
     """Refuse tables that `write_result` could not write, before anything is paid for.
 
     Args:
@@ -157,6 +169,7 @@ def check_parts(train: Dataset, held_out: Dataset, source: str, held_out_source:
         held_out: the table of the held-out rows.
         source: what errors call the one.
         held_out_source: and the other.
+        label: the label column, whose values were read by value, whatever their type.
 
     Raises:
         DataError: a held-out column that does not fit, or a column that Parquet cannot hold.
@@ -169,7 +182,9 @@ def check_parts(train: Dataset, held_out: Dataset, source: str, held_out_source:
             where = source if name in train.column_names else held_out_source
             found = f"Parquet cannot hold it ({error})"
             raise DataError(found, where=f"{where}: column '{name}'", hint="drop this column") from error
-    names = [name for name in held_out.column_names if held_out.features[name] != features[name]]
+    names = [
+        name for name in held_out.column_names if name != label and held_out.features[name] != features[name]
+    ]
     for batch in held_out.select_columns(names).with_format("arrow").iter(BATCH_ROWS) if names else ():
         for name in names:
             _convert_column(
@@ -335,20 +350,51 @@ def _convert_part(
         columns = {
             name: _convert_column(batch.column(name), part.table.features[name], features[name], name, role)
             for name in part.table.column_names
+            if name != task.label
         }
-        if new:
-            labels = columns[task.label].to_pylist()
-            for row, record in new.items():
-                labels[row] = _to_value(record.label, features[task.label])
-            columns[task.label] = pa.array(labels, schema.field(task.label).type)
+        columns[task.label], respelled = _convert_labels(
+            batch.column(task.label), part, rows, features[task.label], task, new
+        )
         columns["concepts"] = _list_concepts(part.records.concepts, rows)
         columns["split_role"] = [role] * len(rows)
         columns["weight"] = [1.0] * len(rows) if weights is None else weights[rows.start : rows.stop]
         columns["provenance"] = [
-            new[row].provenance.as_struct() if row in new else {**blank, "id": record}
+            new[row].provenance.as_struct()
+            if row in new
+            else {**blank, "id": record, "label_before": respelled.get(row)}
             for row, record in enumerate(ids)
         ]
         yield _assemble(columns, schema, len(rows))
+
+
+def _convert_labels(
+    column: pa.ChunkedArray,
+    part: Part,
+    rows: range,
+    feature: Any,
+    task: TextClassification,
+    new: Mapping[int, RelabelledRecord],
+) -> tuple[pa.Array, dict[int, str]]:
+    """The labels of a batch, one spelling each, and what stood where a spelling was changed."""
+    kind = _find_type(feature)
+    known = part.records.labels[rows.start : rows.stop]
+    names = [part.records.label_names[label] if label != UNLABELLED else None for label in known]
+    respelled: dict[int, str] = {}
+    if part.table.features[task.label] == feature:
+        labels = column.to_pylist()
+        if _is_text(kind):
+            respelled = {
+                row: value
+                for row, (value, name) in enumerate(zip(labels, names, strict=True))
+                if name is not None and value != name
+            }
+        for row in respelled:
+            labels[row] = names[row]
+    else:
+        labels = [None if name is None else _to_value(name, feature) for name in names]
+    for row, record in new.items():
+        labels[row] = _to_value(record.label, feature)
+    return pa.array(labels, kind), respelled
 
 
 def _convert_added(
@@ -455,6 +501,9 @@ def _convert_column(column: pa.ChunkedArray, feature: Any, target: Any, name: st
         if _is_text(column.type) and not _is_text(kind):
             # What a CSV file has where a number is missing.
             column = pc.if_else(pc.equal(column, ""), None, column)
+            if pa.types.is_integer(kind):
+                values = [None if value is None else number_key(value) for value in column.to_pylist()]
+                column = pa.chunked_array([pa.array(values, pa.string())])
         return column.cast(kind)
     except (pa.ArrowException, ValueError) as error:
         hint = f"write it as in the training rows: {getattr(target, 'dtype', target)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -10,6 +10,15 @@ from counterpoise.balance import wilson_interval
 from counterpoise.balance_report import ColumnBalance, Finding, GroupRow, LabelCount, Severity
 from counterpoise.columns import MISSING, OTHER
 from counterpoise.duplicates import Repeats
+from counterpoise.label_spellings import (
+    describe_missing,
+    find_variants,
+    fold_spelling,
+    hint_missing,
+    hint_spellings,
+    quote,
+    unite_numbers,
+)
 from counterpoise.records import Cell, Integers
 
 FAMILY_WISE_ALPHA = 0.01
@@ -35,17 +44,24 @@ def sort_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     )
 
 
-def find_label_faults(labels: Sequence[LabelCount], imbalance_ratio: float, n_rows: int) -> Iterator[Finding]:
-    """Skewed and tiny labels, rows without a label."""
+def find_label_faults(
+    labels: Sequence[LabelCount], imbalance_ratio: float, n_rows: int, missing: Mapping[str, int]
+) -> Iterator[Finding]:
+    """Skewed and tiny labels, rows without a label.
+
+    Args:
+        labels: the labels with their rows.
+        imbalance_ratio: of the smallest to the largest.
+        n_rows: training rows.
+        missing: rows of each word that says that there is no label.
+    """
     n_labelled = sum(label.count for label in labels)
     if n_labelled < n_rows:
-        yield _share_finding(
-            "missing-labels",
-            Severity.INFORMATION,
-            n_rows - n_labelled,
-            n_rows,
-            f"{n_rows - n_labelled:,} of {n_rows:,} rows have no label and are left out of the tables",
-        )
+        message = f"{n_rows - n_labelled:,} of {n_rows:,} rows have no label and are left out of the tables"
+        if words := describe_missing(missing, n_rows):
+            message += f": {words}; {hint_missing(missing)}"
+        severity = Severity.WARNING if words else Severity.INFORMATION
+        yield _share_finding("missing-labels", severity, n_rows - n_labelled, n_rows, message)
     smallest, largest = min(labels, key=lambda one: one.count), max(labels, key=lambda one: one.count)
     if imbalance_ratio < SLIGHT_IMBALANCE_RATIO:
         is_strong = imbalance_ratio < STRONG_IMBALANCE_RATIO
@@ -70,6 +86,45 @@ def find_label_faults(labels: Sequence[LabelCount], imbalance_ratio: float, n_ro
                 effect=label.ratio,
                 low=label.low,
                 high=label.high,
+            )
+
+
+def find_spelling_faults(
+    spelled: Mapping[str, Mapping[str, int]], label: str, n_rows: int, spellings: str
+) -> Iterator[Finding]:
+    """Values that differ only in blanks, case or Unicode form, and numbers that are spelled in several ways.
+
+    Args:
+        spelled: by column, the label's among them, the rows of each value as it is spelled.
+        label: name of the label column.
+        n_rows: training rows.
+        spellings: what the user says of labels that look alike: `ask`, `merge` or `keep`.
+    """
+    for column, counts in spelled.items():
+        is_label = column == label
+        code, noun = (
+            ("label-spellings", "the labels") if is_label else ("attribute-spellings", f"{column!r} has")
+        )
+        for group in find_variants(counts):
+            which = "" if is_label else ", which"
+            said = f"{noun} {group}{which} differ only in blanks, case or Unicode form"
+            if is_label and spellings == "merge":
+                said += f": they are taken as {quote(group.main)}"
+            elif is_label and spellings == "ask":
+                said += f"; a run will not start before you {hint_spellings(group)}"
+            n_concerned = sum(rows for _, rows in group.counts)
+            is_known = is_label and spellings != "ask"
+            severity = Severity.INFORMATION if is_known else Severity.WARNING
+            subject = (column, fold_spelling(group.main))
+            yield _share_finding(code, severity, n_concerned, n_rows, said, subject=subject)
+        united = unite_numbers(counts)
+        for main in sorted({main for text, main in united.items() if text != main}):
+            others = [text for text in counts if united[text] == main]
+            listed = ", ".join(f"{quote(text)} ({counts[text]:,})" for text in others)
+            said = f"{column!r} spells one number in several ways, {listed}: taken as {quote(main)}"
+            n_rare = sum(counts[text] for text in others) - counts[main]
+            yield _share_finding(
+                "number-spellings", Severity.INFORMATION, n_rare, n_rows, said, subject=(column, main)
             )
 
 

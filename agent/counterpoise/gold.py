@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counterpoise.errors import DataError, JobError
+from counterpoise.label_spellings import match_label
 from counterpoise.records import Floats, Integers, Objects, Records
 from counterpoise.splits import keyed_hash, sample_by_rank
 
@@ -251,8 +252,9 @@ def read_answer(question: str, value: str, label_names: Sequence[str], where: st
         DataError: it is none of them.
     """
     if question == LABEL:
-        if value in label_names:
-            return list(label_names).index(value)
+        label = match_label(value, label_names)
+        if label is not None:
+            return list(label_names).index(label)
         hint = "write one of " + ", ".join(repr(name) for name in label_names)
     else:
         folded = value.casefold()

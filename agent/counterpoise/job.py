@@ -39,6 +39,7 @@ from pydantic import (
 from counterpoise.configuration import read_mapping, validate
 from counterpoise.datasets_sources import normalise_path, resolve_source
 from counterpoise.errors import JobError, RunDirectoryError
+from counterpoise.label_spellings import Spellings, fold_spelling, spell_value
 from counterpoise.tasks import TextClassification
 
 _TOKEN_UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "b": 1_000_000_000}
@@ -61,6 +62,11 @@ def parse_tokens(value: object) -> int:
     return int(tokens)
 
 
+def _spell_keys(value: object) -> object:
+    """Labels as keys, of any type in Python, as texts."""
+    return {spell_value(name): item for name, item in value.items()} if isinstance(value, Mapping) else value
+
+
 class Sample(BaseModel):
     """Which part of `data` is used: `where` and `max_characters` narrow it, `rows` takes so many a label."""
 
@@ -72,7 +78,14 @@ class Sample(BaseModel):
     @field_validator("where", mode="before")
     @classmethod
     def _write_values_as_text(cls, value: object) -> object:
-        return {str(name): str(item) for name, item in value.items()} if isinstance(value, Mapping) else value
+        if not isinstance(value, Mapping):
+            return value
+        return {str(name): spell_value(item) for name, item in value.items()}
+
+    @field_validator("rows", mode="before")
+    @classmethod
+    def _spell_labels(cls, value: object) -> object:
+        return _spell_keys(value)
 
 
 class RestByLabel(BaseModel):
@@ -84,6 +97,11 @@ class RestByLabel(BaseModel):
         | Annotated[dict[str, Annotated[int, Field(ge=1)]], Tag("<labels>")],
         Discriminator(lambda value: "<labels>" if isinstance(value, Mapping) else "<count>"),
     ]
+
+    @field_validator("rest", mode="before")
+    @classmethod
+    def _spell_labels(cls, value: object) -> object:
+        return _spell_keys(value)
 
 
 class Rest(BaseModel):
@@ -286,6 +304,9 @@ class Job(BaseModel):
         labels: label -> one line that says what such records are; for prompts and the zero-shot baseline.
         attributes: columns that should not decide the label.
         trusted: column that marks rows whose label is known to be right.
+        label_spellings: labels that differ only in blanks, case or Unicode form are one (`merge`), several (`keep`), or
+            stop the run with a question (`ask`).
+        keep_labels: words such as `null`, `NA` or `None` that are labels here, and not missing ones.
         gold: CSV of known answers, as `counterpoise label --ask` writes it and the user fills it in.
         concepts: name -> definition, or a file that holds these.
         target: `equal`, or label -> ratio: labels are wanted in this ratio to one another.
@@ -323,6 +344,8 @@ class Job(BaseModel):
     labels: dict[str, str] = {}
     attributes: tuple[str, ...] = ()
     trusted: str = ""
+    label_spellings: Spellings = "ask"
+    keep_labels: tuple[str, ...] = ()
     gold: str = ""
     concepts: dict[str, str] = {}
     target: Literal["equal"] | dict[str, float] = "equal"
@@ -361,6 +384,17 @@ class Job(BaseModel):
     def _list_columns(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value
 
+    @field_validator("keep_labels", mode="before")
+    @classmethod
+    def _list_words(cls, value: object) -> object:
+        words = [value] if isinstance(value, str) or value is None else value
+        # YAML reads null, and a careless program None or NaN, where a word is meant.
+        return (
+            ["null" if word is None else spell_value(word) or "nan" for word in words]
+            if isinstance(words, list | tuple)
+            else words
+        )
+
     @field_validator("concepts", mode="before")
     @classmethod
     def _name_concepts(cls, value: object) -> object:
@@ -373,11 +407,16 @@ class Job(BaseModel):
         for name, definition in pairs:
             if not str(name).strip() or not isinstance(definition, str) or not definition.strip():
                 raise ValueError(f"concept '{name}' has no definition; write one line that says what it is")
-            folded = str(name).strip().casefold()
+            folded = fold_spelling(str(name))
             if folded in seen:
                 raise ValueError(f"concept '{name}' is named twice; keep one of them")
             seen[folded] = name
         return {str(name).strip(): definition.strip() for name, definition in pairs}
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _spell_labels(cls, value: object) -> object:
+        return _spell_keys(value)
 
     @field_validator("target", mode="before")
     @classmethod
@@ -388,7 +427,7 @@ class Job(BaseModel):
         good = [isinstance(ratio, int | float) and 0 < ratio < 1e9 for _, ratio in ratios]
         if not good or not all(good):
             raise ValueError(f"found {value!r:.60}; write equal, or a positive ratio for every label")
-        return {str(label): float(ratio) for label, ratio in ratios}
+        return {spell_value(label): float(ratio) for label, ratio in ratios}
 
     @field_validator("llm", mode="before")
     @classmethod
@@ -412,7 +451,9 @@ class Job(BaseModel):
 
     def as_task(self) -> TextClassification:
         """Which columns mean what."""
-        return TextClassification(self.text, self.label, self.attributes, self.trusted)
+        return TextClassification(
+            self.text, self.label, self.attributes, self.trusted, self.keep_labels, self.label_spellings
+        )
 
     def dump(self) -> str:
         """The job as YAML with every key; a table in memory becomes `memory:` and a word on it."""

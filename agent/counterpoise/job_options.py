@@ -5,8 +5,9 @@ A job file and the options have the same keys; what stands on the command line o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -15,6 +16,7 @@ from counterpoise.errors import JobError
 if TYPE_CHECKING:
     from counterpoise.job import Job
     from counterpoise.retrieval_job import RetrievalJob
+    from counterpoise.tasks import TextClassification
 
 DataArgument = Annotated[str, typer.Argument(metavar="DATA", help="A file, a folder or a hub id.")]
 TextOption = Annotated[list[str], typer.Option("--text", help="Text column; several are joined.")]
@@ -22,6 +24,39 @@ LabelOption = Annotated[str, typer.Option("--label", help="Label column.")]
 AttributeOption = Annotated[
     list[str], typer.Option("--attribute", help="Column that should not decide the label; may be repeated.")
 ]
+SpellingsOption = Annotated[
+    str,
+    typer.Option(
+        "--label-spellings",
+        help="Labels that differ only in blanks, case or Unicode form: merge (one label), keep (several), or ask.",
+    ),
+]
+KeepLabelOption = Annotated[
+    list[str],
+    typer.Option("--keep-label", help="Word such as null, NA or None that is a label; may be repeated."),
+]
+
+
+def make_task(
+    text: Sequence[str],
+    label: str,
+    attributes: Sequence[str] = (),
+    label_spellings: str = "",
+    keep_labels: Sequence[str] = (),
+) -> TextClassification:
+    """The task of commands that take no job.
+
+    Raises:
+        JobError: `label_spellings` is none of the three.
+    """
+    from counterpoise.tasks import TextClassification
+
+    spellings = label_spellings or "ask"
+    if spellings not in ("ask", "merge", "keep"):
+        raise JobError(f"found '{spellings}'", where="--label-spellings", hint="write merge, keep or ask")
+    return TextClassification(
+        tuple(text), label, tuple(attributes), "", tuple(keep_labels), cast(Any, spellings)
+    )
 
 
 def read_job(
@@ -31,6 +66,8 @@ def read_job(
     text: TextOption = [],  # noqa: B006
     label: LabelOption = "",
     attribute: AttributeOption = [],  # noqa: B006
+    label_spellings: SpellingsOption = "",
+    keep_label: KeepLabelOption = [],  # noqa: B006
     trusted: Annotated[str, typer.Option(help="Column that marks rows whose label is right.")] = "",
     gold: Annotated[str, typer.Option(metavar="FILE", help="Answers, as `label --ask` asks for them.")] = "",
     concepts: Annotated[str, typer.Option(metavar="FILE", help="YAML file of name: definition.")] = "",
@@ -51,6 +88,8 @@ def read_job(
         "text": text,
         "label": label,
         "attributes": attribute,
+        "label_spellings": label_spellings,
+        "keep_labels": keep_label,
         "trusted": trusted,
         "gold": gold,
         "concepts": concepts,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from counterpoise.engines import open_model
 from counterpoise.errors import DataError, JobError
 from counterpoise.events import Listener, ignore, tell_progress
 from counterpoise.job import read_llm
+from counterpoise.label_spellings import Spellings
 from counterpoise.llm import ReplyStore, TokenBudget
 from counterpoise.patches import LabelChange, Neighbour, Patch
 from counterpoise.preparation import divide, group_records, make_encoder
@@ -65,6 +66,8 @@ def find_label_errors(
     tokens: int = DEFAULT_TOKENS,
     encoder: str = "",
     cache_dir: str | Path | None = None,
+    label_spellings: Spellings = "ask",
+    keep_labels: Sequence[str] = (),
     listener: Listener = ignore,
 ) -> LabelErrors:
     """Find wrong labels and propose a patch; the data is not touched.
@@ -89,6 +92,9 @@ def find_label_errors(
         tokens: that the model may use at most.
         encoder: folder of an ONNX encoder; by default the pinned one.
         cache_dir: where vectors and replies are kept.
+        label_spellings: labels that differ only in blanks, case or Unicode form are one (`merge`), several (`keep`), or
+            an error that asks (`ask`).
+        keep_labels: words such as `null` or `NA` that are labels here.
         listener: told of progress.
 
     Raises:
@@ -99,7 +105,8 @@ def find_label_errors(
         if value is not None and not 0 < value < 1:
             raise JobError(f"found {value}", where=name, hint="write a number between 0 and 1, such as 0.9")
     llm = read_llm(model or "embedded")
-    task = TextClassification((text,) if isinstance(text, str) else tuple(text), label, (), trusted)
+    columns = (text,) if isinstance(text, str) else tuple(text)
+    task = TextClassification(columns, label, (), trusted, tuple(keep_labels), label_spellings)
     source = name_source(data)
     cache = find_cache_dir(Path(cache_dir) if cache_dir else None)
     table = load_table(data, task=task, cache_dir=cache)
@@ -220,7 +227,7 @@ def _read_known(
     is_drawn = known != UNKNOWN
     if gold is None:
         return known, is_drawn
-    plain = TextClassification(task.text, task.label)
+    plain = replace(task, attributes=(), trusted="")
     where = name_source(gold)
     right = read_records(
         load_table(gold, task=plain, cache_dir=cache), plain, records.label_names, source=where

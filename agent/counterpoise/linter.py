@@ -63,6 +63,7 @@ from counterpoise.findings import (
     find_label_clusters,
     find_label_faults,
     find_shortcut_words,
+    find_spelling_faults,
     find_text_faults,
     sort_findings,
 )
@@ -144,6 +145,7 @@ def lint(
         target_rates=target_rates or {},
         near_duplicate_threshold=near_duplicate_threshold,
         sample_rows=sample_rows,
+        spellings="ask",
     )
 
 
@@ -191,6 +193,7 @@ def lint_table(
         target_rates=target_rates or {},
         near_duplicate_threshold=near_duplicate_threshold,
         sample_rows=sample_rows,
+        spellings=task.label_spellings,
     )
 
 
@@ -203,6 +206,7 @@ def _lint(
     target_rates: Mapping[str, float],
     near_duplicate_threshold: float,
     sample_rows: int,
+    spellings: str,
 ) -> BalanceReport:
     _check_options(columns, fail_on, within, target_rates)
     n_rows, label_names = len(columns.texts), columns.labels.values
@@ -226,7 +230,8 @@ def _lint(
     least_effect = LEAST_V if fail_on is None else min(LEAST_V, fail_on)
     findings = sort_findings(
         [
-            *find_label_faults(labels, imbalance_ratio, n_rows),
+            *find_label_faults(labels, imbalance_ratio, n_rows, columns.missing),
+            *find_spelling_faults(columns.spelled, columns.label, n_rows, spellings),
             *find_column_faults(measured, label_names, n_rows, least_effect),
             *find_shortcut_words(words),
             *find_label_clusters(clusters),

@@ -41,6 +41,7 @@ from counterpoise.file_spans import (
     list_csv_rows,
     list_json_rows,
 )
+from counterpoise.label_spellings import fold_spelling, match_label, spell_value, value_key
 from counterpoise.patches import LabelChange, LabelOutcome, Patch
 from counterpoise.tasks import TextClassification
 
@@ -107,7 +108,7 @@ def _apply(patch: Patch, source: Path, output: Path, receipt: Path | None) -> Ap
     rows = {
         row: changes[identity]
         for row, identity in enumerate(ids)
-        if identity in changes and changes[identity].before == labels[row]
+        if identity in changes and _is_same(changes[identity].before, labels[row], patch.task)
     }
     if changes and not rows:
         raise DataError(
@@ -200,7 +201,12 @@ def undo_patch(applied: Path, output: Path, receipt: Path | None = None) -> Appl
 def _undo_by_id(applied: Path, output: Path, told: Mapping[str, Any]) -> Applied:
     """Restore labels in a file that was changed after the patch; rows that were dropped stay away."""
     task = TextClassification(
-        tuple(told["text"]), told["label"], tuple(told["attributes"]), told.get("trusted", "")
+        tuple(told["text"]),
+        told["label"],
+        tuple(told["attributes"]),
+        told.get("trusted", ""),
+        tuple(told.get("keep_labels", ())),
+        told.get("label_spellings", "ask"),
     )
     reverse = Patch(
         task,
@@ -264,7 +270,7 @@ def _read_ids(path: Path, task: TextClassification, like: Path | None = None) ->
             named.hardlink_to(path)
             path = named
         table = load_table(path, task=task)
-        labels = read_labels(table, task.label, str(like or path))
+        labels = read_labels(table, task.label, str(like or path), task.keep_labels)
         return [str(identity) for identity in make_ids(table)], [str(label or "") for label in labels]
 
 
@@ -272,6 +278,12 @@ def _list_rows(buffer: Buffer, source: Path, kind: str, column: str) -> Iterator
     if kind == "csv":
         return list_csv_rows(buffer, column, read_header(source, str(source))[1])
     return list_json_rows(buffer, column)
+
+
+def _is_same(one: str, other: str, task: TextClassification) -> bool:
+    """Whether two spellings are one label: of equal value, or where the user said so, alike."""
+    key = fold_spelling if task.label_spellings == "merge" else value_key
+    return key(one) == key(other)
 
 
 def _plan_splices(
@@ -309,14 +321,18 @@ def _plan_splices(
     for row, span in sorted(places.items()):
         change = rows[row]
         spelled = bytes(buffer[span.field_start : span.field_end])
-        said = decode_csv_field(spelled) if kind == "csv" else str(decode_json_field(spelled or b'""'))
-        if said != change.before:
+        said = (
+            decode_csv_field(spelled) if kind == "csv" else spell_value(decode_json_field(spelled or b'""'))
+        )
+        if not _is_same(said, change.before, task):
             raise unreadable
         if change.outcome is LabelOutcome.DROP:
             splices.append(_Splice(span.start, span.end, b""))
             continue
-        new = spellings.get(change.after)
-        if new is None:
+        known = match_label(change.after, spellings)
+        if known is not None:
+            new = spellings[known]
+        else:
             new = (
                 encode_csv_field(change.after, delimiter)
                 if kind == "csv"
@@ -381,8 +397,11 @@ def _write_parquet(
         )
         for change in rows.values():
             if change.outcome is LabelOutcome.RELABEL and change.after not in values:
-                values[change.after] = _make_value(
-                    change.after, field.type, names, f"{source}: column '{column}'"
+                known = match_label(change.after, values)
+                values[change.after] = (
+                    values[known]
+                    if known is not None
+                    else _make_value(change.after, field.type, names, f"{source}: column '{column}'")
                 )
         codec = "none"
         if file.num_row_groups and file.metadata.num_columns:
@@ -467,6 +486,8 @@ def _write_receipt(
             "label": patch.task.label,
             "attributes": list(patch.task.attributes),
             "trusted": patch.task.trusted,
+            "keep_labels": list(patch.task.keep_labels),
+            "label_spellings": patch.task.label_spellings,
             "splices": [
                 [splice.start, splice.end, base64.b64encode(splice.replacement).decode()]
                 for splice in reverse

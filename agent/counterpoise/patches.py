@@ -17,6 +17,7 @@ from typing import Any
 from counterpoise.configuration import suggest
 from counterpoise.errors import DataError
 from counterpoise.json_lines import read_rows, write_rows
+from counterpoise.label_spellings import spell_value, value_key
 from counterpoise.tasks import TextClassification
 
 VERSION = 1
@@ -136,8 +137,14 @@ def read_patch(path: Path) -> Patch:
             f"is {found}", where=str(path), hint="name a file that counterpoise label-errors wrote"
         )
     try:
+        spellings = head.get("label_spellings", "ask")
         task = TextClassification(
-            tuple(head["text"]), head["label"], tuple(head["attributes"]), head["trusted"]
+            tuple(head["text"]),
+            head["label"],
+            tuple(head["attributes"]),
+            head["trusted"],
+            tuple(map(str, head.get("keep_labels", ()))),
+            spellings if spellings in ("merge", "keep") else "ask",
         )
         source, n_rows = str(head["source"]), int(head["rows"])
         promise, notes = dict(head["promise"]), tuple(map(str, head["notes"]))
@@ -163,8 +170,8 @@ def _read_change(row: Mapping[str, Any], where: str) -> LabelChange:
         change = LabelChange(
             id=str(row["id"]),
             outcome=LabelOutcome(row["outcome"]),
-            before=str(row["before"]),
-            after=str(row["after"]),
+            before=spell_value(row["before"]),
+            after=spell_value(row["after"]),
             score=float(row.get("score", 0.0)),
             reason=str(row.get("reason", "")),
             text=str(row.get("excerpt", "")),
@@ -179,7 +186,7 @@ def _read_change(row: Mapping[str, Any], where: str) -> LabelChange:
         raise DataError(
             f"cannot be read ({type(error).__name__}: {error})", where=where, hint="restore the line"
         ) from error
-    if change.outcome is LabelOutcome.RELABEL and change.after in ("", change.before):
+    if change.outcome is LabelOutcome.RELABEL and value_key(change.after) in ("", value_key(change.before)):
         raise DataError(
             f"a relabelled record needs another label, found '{change.after}'", where=f"{where}: after"
         )
@@ -196,6 +203,8 @@ def _list_lines(patch: Patch) -> Iterable[dict[str, Any]]:
         "label": task.label,
         "attributes": list(task.attributes),
         "trusted": task.trusted,
+        "label_spellings": task.label_spellings,
+        "keep_labels": list(task.keep_labels),
         "promise": dict(patch.promise),
         "notes": list(patch.notes),
     }

@@ -6,7 +6,7 @@ result is written in the user's order.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -28,6 +28,7 @@ from counterpoise.errors import DataError, JobError
 from counterpoise.events import Event, Listener, tell_progress
 from counterpoise.gold import LABEL, Gold, read_gold
 from counterpoise.job import Job, Rest, RestByLabel
+from counterpoise.label_spellings import match_label
 from counterpoise.records import Cell, Floats, Integers, Records
 from counterpoise.scorers import SimilarityScorer
 from counterpoise.splits import assign_folds, choose_held_out
@@ -160,7 +161,7 @@ def read_parts(job: Job) -> _Parts:
         )
     elif pool is not None:
         pool = Part(pool.table, read_pool(pool.table, task, records.label_names, source=name))
-    check_parts(train.table, held_out.table, name, held_out_name)
+    check_parts(train.table, held_out.table, name, held_out_name, job.label)
     if len(np.unique(train.records.labels)) < 2:
         found = "one label only" if len(train.records) else "nothing left"
         hint = "hold out fewer rows, or narrow the sample less" if job.sample else "hold out fewer rows"
@@ -190,12 +191,7 @@ def prepare(job: Job, listener: Listener) -> Inputs:
         )
     )
     folds = divide(_sort(parts.train.records), f"seed {job.seed}:folds", name_source(job.data))
-    if unknown := sorted(set(job.labels) - set(task_labels)):
-        raise JobError(
-            f"there is no label '{unknown[0]}'",
-            where="labels",
-            hint=f"the data has {', '.join(repr(label) for label in task_labels)}",
-        )
+    described = describe_labels(job.labels, task_labels)
     resolve_target(task_labels, job.target)
     cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
     plain = make_encoder(job.encoder, cache_dir, listener)
@@ -204,7 +200,7 @@ def prepare(job: Job, listener: Listener) -> Inputs:
         cache_dir / "vectors",
         on_progress=tell_progress(listener, "encoding"),
     )
-    label_texts = tuple(job.labels.get(label, label) for label in task_labels)
+    label_texts = tuple(described.get(label, label) for label in task_labels)
     empty_pool = parts.train.records.take(np.empty(0, dtype=np.int64))
     pool_records = _sort(parts.pool.records) if parts.pool else empty_pool
     train = _encode(_sort(parts.train.records), encoder, label_texts)
@@ -238,6 +234,22 @@ def prepare(job: Job, listener: Listener) -> Inputs:
         trusted=_find_trusted(parts.train, train.records, job.trusted),
     )
     return label_inputs(inputs) if job.concepts else inputs
+
+
+def describe_labels(labels: Mapping[str, str], label_names: Sequence[str]) -> dict[str, str]:
+    """The descriptions of labels by the labels of the data; 1 and 1.0 are one.
+
+    Raises:
+        JobError: a label that the data does not have.
+    """
+    described = {}
+    for name, text in labels.items():
+        label = match_label(name, label_names)
+        if label is None:
+            known = ", ".join(repr(one) for one in label_names)
+            raise JobError(f"there is no label '{name}'", where="labels", hint=f"the data has {known}")
+        described[label] = text
+    return described
 
 
 def label_inputs(inputs: Inputs, model: ModelScores | None = None) -> Inputs:

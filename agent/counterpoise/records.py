@@ -22,9 +22,6 @@ Objects = NDArray[np.object_]
 UNLABELLED = -1
 """The label index of a record without a label (a row of a pool)."""
 
-NO_LABEL = frozenset({"", "nan", "null", "<na>"})
-"""What stands in a label column where there is no label, in lower case and without spaces around it."""
-
 
 class Action(enum.StrEnum):
     """A way to improve a cell."""

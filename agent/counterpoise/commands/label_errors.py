@@ -10,7 +10,14 @@ import typer
 from counterpoise.commands.patches import MOST_LINES, print_patch, write_patch_page
 from counterpoise.commands.session import Session, refuse_inputs
 from counterpoise.errors import JobError
-from counterpoise.job_options import DataArgument, LabelOption, TextOption
+from counterpoise.job_options import (
+    DataArgument,
+    KeepLabelOption,
+    LabelOption,
+    SpellingsOption,
+    TextOption,
+    make_task,
+)
 
 
 def label_errors(
@@ -31,6 +38,8 @@ def label_errors(
     model: Annotated[str, typer.Option(metavar="URL|embedded", help="Model to ask about suspects.")] = "",
     output: Annotated[Path, typer.Option("--output", "-o", help="The patch to write.")] = Path("patch.jsonl"),
     page: Annotated[Path | None, typer.Option(help="Write the patch as a page (HTML) too.")] = None,
+    label_spellings: SpellingsOption = "",
+    keep_label: KeepLabelOption = [],  # noqa: B006
 ) -> None:
     """Find wrong labels and write a patch; the data is not touched.
 
@@ -40,6 +49,7 @@ def label_errors(
     from counterpoise.patches import write_patch
 
     session: Session = context.obj
+    task = make_task(text, label, (), label_spellings, keep_label)
     for option, path in (("--output", output), ("--page", page)):
         refuse_inputs(option, path, data, gold)
     with session.open_screen() as listener:
@@ -53,6 +63,8 @@ def label_errors(
             confidence=confidence,
             may_drop=drop,
             model=model,
+            label_spellings=task.label_spellings,
+            keep_labels=task.keep_labels,
             listener=listener,
         )
     try:
