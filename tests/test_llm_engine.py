@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import subprocess
 import sys
@@ -23,9 +24,9 @@ from counterpoise.llm import (
     TokenBudget,
     Usage,
     answer_most,
-    name_failure,
 )
-from counterpoise.llm.openai_engine import OpenAIEngine, correct_count, split_usage
+from counterpoise.llm.openai_engine import OpenAIEngine
+from counterpoise.llm.replies import correct_count, split_usage
 from tests.servers import Body, LocalServer, Reply
 
 QUESTION = (Message("system", "Be short."), Message("user", "Is there food?"))
@@ -73,8 +74,14 @@ async def test_letters_come_as_probabilities_from_both_forms_of_the_table() -> N
 class LaconicServer(LocalServer):
     """A local server that leaves a part of its replies out, or writes null there."""
 
-    def __init__(self, part: str, *, writes_null: bool = False) -> None:
-        super().__init__(lambda body, index: "A b c d e f g h i j")
+    def __init__(
+        self,
+        part: str,
+        *,
+        writes_null: bool = False,
+        reply: Reply = lambda body, index: "A b c d e f g h i j",
+    ) -> None:
+        super().__init__(reply)
         self._part = part
         self._writes_null = writes_null
 
@@ -86,28 +93,42 @@ class LaconicServer(LocalServer):
         return composed
 
 
+def write_letter(body: Body, index: int) -> str:
+    """An answer that begins with the letter only where it may be one token long."""
+    return "B" if body["max_tokens"] == 1 else "I would say that the answer is **B**."
+
+
+def hesitate(body: Body, index: int) -> str:
+    return "I would say" if body["max_tokens"] == 1 else "I would say that the answer is **B**."
+
+
 @pytest.mark.parametrize(
     "make_server",
     [
-        lambda: LocalServer(logprobs=lambda body: {}),
-        lambda: LaconicServer("logprobs"),
-        lambda: LaconicServer("logprobs", writes_null=True),
+        lambda reply: LocalServer(reply, logprobs=lambda body: {}),
+        lambda reply: LaconicServer("logprobs", reply=reply),
+        lambda reply: LaconicServer("logprobs", writes_null=True, reply=reply),
+        lambda reply: LocalServer(reply, logprobs=lambda body: {"<think>": -0.1, "A": -9.0, "B": -9.0}),
+        lambda reply: LocalServer(reply, logprobs=lambda body: {"A": math.nan, "B": math.inf}),
     ],
-    ids=["empty", "absent", "null"],
+    ids=["empty", "absent", "null", "of thoughts", "of no numbers"],
 )
-async def test_a_server_without_log_probabilities_is_asked_once_and_ends_no_run(
-    make_server: Callable[[], LocalServer],
+async def test_without_log_probabilities_the_letter_that_was_written_counts(
+    make_server: Callable[[Reply], LocalServer],
 ) -> None:
     requests = [
         ChatRequest(QUESTION, choices=("A", "B")),
         *(ChatRequest(prompt=f"A or B? {number}", choices=("A", "B")) for number in range(5)),
     ]
-    with make_server() as server:
-        async with ChatClient(OpenAIEngine(server.url), first_wait_seconds=0.01) as chat:
-            outcomes = [outcome async for outcome in answer_most(chat, requests)]
-        assert server.n_requests == len(requests) == len(outcomes)
-    assert all("log-probabilities" in str(outcome.error) for outcome in outcomes)
-    assert {name_failure(outcome.error) for outcome in outcomes} == {"refused"}
+    for reply, chosen in ((write_letter, True), (hesitate, True), (lambda body, index: "A b c d", False)):
+        with make_server(reply) as server:
+            async with ChatClient(OpenAIEngine(server.url), first_wait_seconds=0.01, concurrency=1) as chat:
+                outcomes = [outcome async for outcome in answer_most(chat, requests)]
+            assert len(requests) <= server.n_requests <= 2 * len(requests)
+        completions = [outcome.completions[0] for outcome in outcomes]
+        for completion in completions:
+            assert completion.logprobs == (pytest.approx({"A": 0.1, "B": 0.9}) if chosen else None)
+            assert ("none of the letters" in completion.problem) is not chosen
 
 
 async def test_a_budget_holds_where_a_server_counts_no_tokens() -> None:

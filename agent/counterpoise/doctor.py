@@ -71,6 +71,7 @@ class Diagnosis:
         concurrency: requests at once that `tokens_per_second` was measured with.
         tokens_per_second_alone: completion tokens, one request at a time.
         tokens_per_second: completion tokens, `concurrency` requests at a time.
+        refused: fields that it does not take, or takes no such value of; requests go without them.
         notes: reasons, by name of the capability.
     """
 
@@ -81,6 +82,7 @@ class Diagnosis:
     concurrency: int = 1
     tokens_per_second_alone: float = 0.0
     tokens_per_second: float = 0.0
+    refused: tuple[str, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -144,12 +146,13 @@ async def examine(patient: Patient, listener: Listener = ignore) -> Diagnosis:
         tell = _make_teller(listener, "" if patient.server else url)
         tell("what its model can do")
         capabilities = await find_capabilities(chat)
+        _explain_thinking(capabilities, notes)
         tell("structured replies, log-probabilities, several completions")
         capabilities = replace(
             capabilities,
-            structured=bool(await _find_structured(patient.engine, capabilities, notes)),
-            logprobs=await _find_logprobs(chat, capabilities, notes),
-            multiple=await _find_multiple(chat, capabilities, notes),
+            structured=bool(await _find_structured(patient.engine, chat, capabilities, notes)),
+            logprobs=await _find_logprobs(patient.engine, chat, capabilities, notes),
+            multiple=await _find_multiple(patient.engine, chat, capabilities, notes),
             context_tokens=await asyncio.to_thread(_find_context, base, model, notes),
         )
         tell("prefix caching")
@@ -165,6 +168,7 @@ async def examine(patient: Patient, listener: Listener = ignore) -> Diagnosis:
         concurrency=patient.slots,
         tokens_per_second_alone=alone,
         tokens_per_second=together,
+        refused=tuple(_list_refusals(patient.engine)),
         notes=notes,
     )
 
@@ -180,7 +184,24 @@ def _ask(capabilities: Capabilities, text: str, **settings: Any) -> ChatRequest:
     return ChatRequest(prompt=text, **settings)
 
 
-async def _find_structured(engine: Engine, capabilities: Capabilities, notes: dict[str, str]) -> bool | None:
+def _list_refusals(engine: Engine) -> dict[str, str]:
+    """What an engine has learned that its server does not take, with what the server said."""
+    refusals: dict[str, str] = getattr(engine, "refusals", {})
+    return refusals
+
+
+def _explain_thinking(capabilities: Capabilities, notes: dict[str, str]) -> None:
+    if capabilities.thinking_switch:
+        notes["thinks"] = f"it is switched off by {capabilities.thinking_switch}"
+    elif capabilities.looked_tokens:
+        notes["thinks"] = f"not done after {capabilities.looked_tokens} tokens of a simple question"
+    elif capabilities.thinks:
+        notes["thinks"] = f"about {capabilities.thought_tokens} tokens before an answer"
+
+
+async def _find_structured(
+    engine: Engine, chat: ChatClient, capabilities: Capabilities, notes: dict[str, str]
+) -> bool | None:
     """Whether a schema is enforced on questions whose answer it would never be."""
     if not capabilities.chat:
         notes["structured"] = "it has no chat"
@@ -190,11 +211,14 @@ async def _find_structured(engine: Engine, capabilities: Capabilities, notes: di
             (Message("user", question),), sampling=Sampling(temperature=1.0, max_tokens=64), schema=_SCHEMA
         )
         try:
-            (reply,) = await engine.generate(request)
+            (reply,) = await engine.generate(chat.manner.adapt(request))
         except ServerError as error:
             if error.retryable:
                 raise
             notes["structured"] = f"it refuses a schema: {_cut(error.message)}"
+            return False
+        if "response_format" in (refused := _list_refusals(engine)):
+            notes["structured"] = f"it refuses a schema: {_cut(refused['response_format'])}"
             return False
         _, problem = parse_reply(reply.text, _SCHEMA)
         # Blanks between two fields are JSON too, and a small model may go on with them to the end.
@@ -205,16 +229,33 @@ async def _find_structured(engine: Engine, capabilities: Capabilities, notes: di
     return True
 
 
-async def _find_logprobs(chat: ChatClient, capabilities: Capabilities, notes: dict[str, str]) -> bool:
+async def _find_logprobs(
+    engine: Engine, chat: ChatClient, capabilities: Capabilities, notes: dict[str, str]
+) -> bool:
     request = _ask(capabilities, "Answer with one letter, A or B.", choices=("A", "B"))
-    return await _is_answered(chat, request, "logprobs", notes)
+    if not await _is_answered(chat, request, "logprobs", notes):
+        return False
+    if "logprobs" in (refused := _list_refusals(engine)):
+        notes["logprobs"] = (
+            _cut(refused["logprobs"]) or "it gives none: letters are read from what is written"
+        )
+        return False
+    return True
 
 
-async def _find_multiple(chat: ChatClient, capabilities: Capabilities, notes: dict[str, str]) -> bool:
+async def _find_multiple(
+    engine: Engine, chat: ChatClient, capabilities: Capabilities, notes: dict[str, str]
+) -> bool:
     request = _ask(
         capabilities, "The soup was", n=3, sampling=Sampling(temperature=1.0, max_tokens=4), purpose="probe"
     )
-    return await _is_answered(chat, request, "multiple", notes)
+    if not await _is_answered(chat, request, "multiple", notes):
+        return False
+    if not chat.manner.multiple:
+        notes["multiple"] = (
+            _cut(_list_refusals(engine).get("n", "")) or "it gives one where several are asked for"
+        )
+    return chat.manner.multiple
 
 
 async def _is_answered(chat: ChatClient, request: ChatRequest, name: str, notes: dict[str, str]) -> bool:
@@ -329,7 +370,7 @@ def _ask_with_seed(base: _Base, model: str, text: str, is_chat: bool) -> str:
     body: dict[str, Any] = {"model": model, "temperature": 1.0, "max_tokens": 16, "seed": 7}
     if is_chat:
         reply = base.post("/chat/completions", body | {"messages": [{"role": "user", "content": text}]})
-        return str(reply["choices"][0]["message"]["content"])
+        return str(reply["choices"][0]["message"].get("content"))
     return str(base.post("/completions", body | {"prompt": text})["choices"][0]["text"])
 
 

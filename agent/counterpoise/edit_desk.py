@@ -98,7 +98,7 @@ class EditDesk:
                 continue
             probe = PlanItem(action, cell, 1, 0, 0, n_requests=8)
             requests = editor.make_requests(probe, material, capabilities)
-            tokens = max(chat.budget.estimate(request) for request in requests)
+            tokens = max(chat.estimate(request) for request in requests)
             offers[action] = EditOffer(tokens + tokens // 4, left)
         return offers
 

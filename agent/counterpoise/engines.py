@@ -16,8 +16,31 @@ from counterpoise.assets import find_cache_dir, make_cache_folder
 from counterpoise.errors import JobError, ServerError
 from counterpoise.events import Event, Listener
 from counterpoise.job import LlmConfig
-from counterpoise.llm import ChatClient, ChatRequest, Engine, ReplyStore, Sampling, TokenBudget
+from counterpoise.llm import (
+    BudgetSpent,
+    ChatClient,
+    ChatRequest,
+    Engine,
+    ReplyStore,
+    Sampling,
+    ThoughtsUnpaid,
+    TokenBudget,
+)
+from counterpoise.llm.cache import make_keys
+from counterpoise.llm.chat import Thoughts
+from counterpoise.llm.manners import Manner
 from counterpoise.llm.model_objects import keeps_replies, make_engine
+from counterpoise.llm.probing import (
+    COUNTING,
+    USUAL_ROOM,
+    WRITING,
+    Meeting,
+    find_manner,
+    meet,
+    read_notes,
+    write_notes,
+)
+from counterpoise.planner import COMPLETIONS_PER_REQUEST
 from counterpoise.prompting import load_prompt
 from counterpoise.records import Capabilities
 from counterpoise.redactions import keep_secret
@@ -25,6 +48,9 @@ from counterpoise.run_directory import RunDirectory
 from counterpoise_retrievers.private_files import make_private_folder, touch_private_file
 
 _PROBE_WORDS = ("table", "river", "seven", "orange")
+_ANSWER_TOKENS = 100
+"""Of a prompt's share and an answer, roughly, beside thousands of thoughts."""
+
 _SERVER_CONCURRENCY = 64
 _OBJECT_CONCURRENCY = 16
 """Of a model that is an object in Python, which may well be one behind a limit of requests."""
@@ -181,7 +207,7 @@ def open_engines(
         return [make_engine(instance)], _OBJECT_CONCURRENCY
     from counterpoise.llm.openai_engine import OpenAIEngine
 
-    return [OpenAIEngine(url, model, api_key=api_key) for url in urls], _SERVER_CONCURRENCY
+    return [OpenAIEngine(url, model, api_key=api_key, explores=True) for url in urls], _SERVER_CONCURRENCY
 
 
 def report_download(listener: Listener, name: str) -> Callable[[int, int], None]:
@@ -190,41 +216,192 @@ def report_download(listener: Listener, name: str) -> Callable[[int, int], None]
 
 
 async def find_capabilities(chat: ChatClient) -> Capabilities:
-    """Ask what the model can do: continue a text, follow a short instruction.
+    """Ask what the model can do: continue a text, follow a short instruction, answer without thinking first.
 
-    Replies are stored, so a run that is resumed finds the same.
+    Replies are stored, so a run that is resumed finds the same; from now on the client asks in the manner that was
+    found. Where what is stored would leave a run without a way, it may be that the server was set right since: it is
+    asked anew.
 
     Raises:
         BudgetSpent: the budget does not reach for a dozen short questions.
-        ServerError: the server fails for another reason than not knowing a kind of request.
+        ServerError: the server fails for another reason than not knowing a kind of request, or answers nothing; the
+            message ends in its own words.
     """
-    continues = await _answers(
-        chat, ChatRequest(prompt="one, two, three,", sampling=Sampling(max_tokens=4), purpose="probe")
+    turn, multiple = read_notes(chat)
+    before = chat.budget.paid
+    try:
+        found = await _find_capabilities(chat, turn, multiple)
+        is_stale = chat.budget.paid == before and explain_thoughts(found, chat.budget.limit)[1]
+    except ServerError as error:
+        if error.retryable or chat.budget.paid != before or not _is_stored(chat, turn):
+            raise
+        is_stale = True
+    if is_stale:
+        turn += 1
+        found = await _find_capabilities(chat, turn, multiple)
+    await write_notes(chat, turn, found.multiple)
+    return found
+
+
+async def _find_capabilities(chat: ChatClient, turn: int, multiple: bool) -> Capabilities:
+    chat.manner = Manner()
+    refusals: list[str] = []
+    probe = ChatRequest(
+        prompt="one, two, three,", sampling=Sampling(max_tokens=4), purpose="probe", sample=turn
     )
-    prompt = load_prompt("instruction_probe")
-    n_right = 0
-    chats = True
+    continues = await _answers(chat, probe, refusals)
+    n_right = n_empty = 0
+    meeting: Meeting | None = None
     for word in _PROBE_WORDS:
         try:
-            completions = await chat.generate(replace(prompt.render(word=word), purpose="probe"))
+            if meeting is None:
+                meeting = await find_manner(chat, *_make_question(word, turn))
+                completion = meeting.completion
+            else:
+                (completion,) = await chat.generate(_make_question(word, turn)[0])
         except ServerError as error:
             if error.retryable:
                 raise
-            chats = False
+            refusals.append(error.said or error.message)
             break
-        n_right += completions[0].text.strip().strip(".\"'") == word.upper()
-    if not chats and not continues:
+        n_right += _is_word(completion.text, word)
+        n_empty += not completion.text.strip()
+        if meeting.looked_tokens:
+            break  # what it thinks of the other words is not worth its price
+    follows = n_right >= len(_PROBE_WORDS) - 1
+    if (meeting is None or n_empty == len(_PROBE_WORDS)) and not continues:
+        said = f": {refusals[-1]}" if refusals else ""
         raise ServerError(
-            "it answers neither chats nor continuations",
+            "all its replies are empty" if meeting else f"it answers neither chats nor continuations{said}",
             where=chat.name,
-            hint="check the URL (it ends in /v1 as a rule) and the model",
+            hint="" if refusals else "check the URL (it ends in /v1 as a rule) and the model",
         )
+    if meeting is not None and not meeting.looked_tokens and (follows or not continues):
+        meeting = await _write_once(chat, meeting, turn)
+    chat.manner = replace(chat.manner, multiple=chat.manner.multiple and multiple)
+    thoughts = chat.manner.thoughts or Thoughts()
     return Capabilities(
         model=chat.name,
-        chat=chats,
+        chat=meeting is not None,
         continuation=continues,
-        follows_instructions=chats and n_right >= len(_PROBE_WORDS) - 1,
+        follows_instructions=meeting is not None and follows,
+        multiple=chat.manner.multiple,
+        thinks=meeting is not None and meeting.thinks,
+        thinking_switch=thoughts.switch,
+        thought_tokens=meeting.thought_tokens if meeting else 0,
+        looked_tokens=meeting.looked_tokens if meeting else 0,
+        room_tokens=thoughts.tokens,
     )
+
+
+async def _write_once(chat: ChatClient, meeting: Meeting, turn: int) -> Meeting:
+    """Ask for a text, as a run will: some models think only then, or longer; and see whether `n` is done."""
+    with contextlib.suppress(BudgetSpent):
+        if meeting.manner.thoughts is not None:
+            await chat.generate(replace(COUNTING, sample=turn * COUNTING.n), as_it_is=True)
+        writing = replace(WRITING, sample=turn * WRITING.n)
+        meeting = await meet(chat, writing, lambda text: bool(text.strip()), known=meeting)
+        chat.manner = replace(meeting.manner, multiple=chat.manner.multiple)
+    return meeting
+
+
+def _is_stored(chat: ChatClient, turn: int) -> bool:
+    """Whether the first question was answered out of the store."""
+    keys = make_keys(chat.name, _make_question(_PROBE_WORDS[0], turn)[0])
+    return chat.store is not None and bool(chat.store.get_many(keys))
+
+
+async def learn_manner(chat: ChatClient) -> None:
+    """Find out whether a model thinks, for work that asks it short questions only; where it has no chat, that shows."""
+    turn, multiple = read_notes(chat)
+    with contextlib.suppress(BudgetSpent):
+        try:
+            await find_manner(chat, *_make_question(_PROBE_WORDS[0], turn))
+        except ServerError as error:
+            if error.retryable:
+                raise
+    chat.manner = replace(chat.manner, multiple=multiple)
+
+
+def explain_thoughts(found: Capabilities, limit: int | None) -> tuple[str, bool]:
+    """What to tell a user of a model that thinks and cannot be kept from it, and whether nothing can be written so.
+
+    Args:
+        found: of the model.
+        limit: tokens of the budget; None without.
+
+    Returns:
+        One line, "" where there is nothing to tell.
+    """
+    if not found.thinks or found.thinking_switch:
+        return "", False
+    remedy = (
+        "switch its thinking off at the server (vLLM: --default-chat-template-kwargs '{\"enable_thinking\": false}'; "
+        "llama.cpp: --reasoning-budget 0), take a model that does not think"
+    )
+    if found.looked_tokens:
+        enough = format_thousands(100 * max(found.looked_tokens, USUAL_ROOM))
+        return (
+            f"the model was still thinking after {found.looked_tokens:,} tokens of a simple question: {remedy}, "
+            f"or give it a budget from {enough} tokens",
+            True,
+        )
+    each = found.thought_tokens + _ANSWER_TOKENS
+    line = f"the model thinks for about {found.thought_tokens:,} tokens before each answer"
+    if limit is None:
+        return line, False
+    is_too_much = COMPLETIONS_PER_REQUEST * (found.room_tokens + _ANSWER_TOKENS) > limit
+    line += f", so {limit:,} tokens pay for about {limit // each:,} answers"
+    enough = format_thousands(20 * COMPLETIONS_PER_REQUEST * each)
+    return (
+        f"{line}: {remedy}, or give it a budget from {enough} tokens" if limit // each < 100 else line,
+        is_too_much,
+    )
+
+
+def format_thousands(tokens: int) -> str:
+    """A number of tokens as a budget is written, rounded up.
+
+    >>> format_thousands(360_001)
+    '361k'
+    """
+    return f"{-(-tokens // 1000)}k"
+
+
+def apply_capabilities(chat: ChatClient, found: Capabilities) -> None:
+    """Let the client ask in the manner that was found, perhaps in an earlier process."""
+    thoughts = Thoughts(found.thinking_switch, found.room_tokens) if found.thinks else None
+    chat.manner = Manner(multiple=found.multiple, thoughts=thoughts)
+
+
+def _make_question(word: str, turn: int) -> tuple[ChatRequest, Callable[[str], bool]]:
+    request = replace(load_prompt("instruction_probe").render(word=word), purpose="probe", sample=turn)
+    return request, lambda text: word.upper() in text
+
+
+def _is_word(text: str, word: str) -> bool:
+    return text.strip().strip(".\"'*`“”") == word.upper()
+
+
+async def learn_capabilities(
+    chat: ChatClient, directory: RunDirectory, cache_dir: Path, listener: Listener
+) -> Capabilities:
+    """What the run goes by, found now or when it began; the client asks in that manner, and the user is told.
+
+    Raises:
+        BudgetSpent: the budget does not reach for the questions.
+        ThoughtsUnpaid: it does not reach for what the model thinks before each answer.
+        ServerError: as `find_capabilities`.
+    """
+    found = settle_capabilities(await find_capabilities(chat), directory, cache_dir)
+    apply_capabilities(chat, found)
+    listener(Event("model", {"name": found.model, "follows_instructions": found.follows_instructions}))
+    line, is_too_much = explain_thoughts(found, chat.budget.limit)
+    if is_too_much:
+        raise ThoughtsUnpaid(line)
+    if line:
+        listener(Event("warning", {"message": line, "retryable": False, "purpose": "probe"}))
+    return found
 
 
 def keep_findings(model: str, findings: Mapping[str, Any], cache_dir: Path) -> Path:
@@ -256,7 +433,7 @@ def settle_capabilities(found: Capabilities, directory: RunDirectory, cache_dir:
             found,
             structured=bool(known["structured"]),
             logprobs=bool(known["logprobs"]),
-            multiple=bool(known["multiple"]),
+            multiple=found.multiple and bool(known["multiple"]),
             context_tokens=int(known["context_tokens"]),
         )
     directory.write("capabilities", {found.model: asdict(found)})
@@ -267,10 +444,11 @@ def _locate_findings(model: str, cache_dir: Path) -> Path:
     return cache_dir / "doctor" / f"{hashlib.sha256(model.encode()).hexdigest()[:16]}.json"
 
 
-async def _answers(chat: ChatClient, request: ChatRequest) -> bool:
+async def _answers(chat: ChatClient, request: ChatRequest, refusals: list[str]) -> bool:
     try:
         return bool(await chat.generate(request))
     except ServerError as error:
         if error.retryable:
             raise
+        refusals.append(error.said or error.message)
         return False

@@ -91,6 +91,9 @@ class ServerError(ServiceError):
         maybe_paid: whether the server may have done the work although its answer did not arrive whole.
         is_timeout: whether the server stayed silent for too long.
         is_unreached: whether there was no server to take the request, which so was not sent.
+        said: the server's own words, one line, "" where it said nothing.
+        is_refusal: it refuses what was asked, at no price, and would refuse it again.
+        is_loading: it is there, and loads its model.
     """
 
     def __init__(
@@ -105,8 +108,14 @@ class ServerError(ServiceError):
         maybe_paid: bool = False,
         is_timeout: bool = False,
         is_unreached: bool = False,
+        said: str = "",
+        is_refusal: bool = False,
+        is_loading: bool = False,
     ) -> None:
         super().__init__(message, where=where, hint=hint)
+        self.said = said
+        self.is_refusal = is_refusal
+        self.is_loading = is_loading
         self.is_unreached = is_unreached
         self.is_timeout = is_timeout
         self.retryable = retryable

@@ -16,7 +16,7 @@ from counterpoise.api import run_alone
 from counterpoise.assets import find_cache_dir
 from counterpoise.datasets_io import load_table, read_marks, read_records
 from counterpoise.datasets_sources import name_source
-from counterpoise.engines import open_model
+from counterpoise.engines import learn_manner, open_model
 from counterpoise.errors import DataError, JobError
 from counterpoise.events import Listener, ignore, tell_progress
 from counterpoise.job import read_llm
@@ -146,6 +146,7 @@ def find_label_errors(
                 cache_dir=cache,
                 listener=listener,
             ) as chat:
+                await learn_manner(chat)
                 return await decide(LLMJudge(chat, answers))
 
     work: Callable[[], Any] = ask if model and judge is None else lambda: decide(judge)

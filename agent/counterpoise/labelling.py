@@ -21,7 +21,7 @@ from counterpoise.configuration import read_mapping
 from counterpoise.datasets_io import read_records
 from counterpoise.datasets_sources import load_table, name_source
 from counterpoise.discovery import ask_for_concepts, find_clusters_of_clauses, merge_names, write_concepts
-from counterpoise.engines import open_model
+from counterpoise.engines import learn_manner, open_model
 from counterpoise.errors import DataError, JobError
 from counterpoise.events import Listener
 from counterpoise.gold import LABEL, Asked, Gold, ask_on_terminal, choose_rows_to_ask, read_answer, read_gold
@@ -176,6 +176,7 @@ async def _ask_model(texts: Texts, model: Any, sample: list[str], open_screen: O
             cache_dir=cache_dir,
             listener=listener,
         ) as chat:
+            await learn_manner(chat)
             said = await ask_for_concepts(chat, sample)
             return merge_names(said, texts.encoder, chat.name)
 

@@ -18,13 +18,13 @@ from counterpoise.cell_choice import score_unlabelled
 from counterpoise.cell_ways import make_marks, weigh_records
 from counterpoise.edit_desk import EditDesk
 from counterpoise.endings import BALANCED, NOTHING_PAYS, Progress, Stop, describe_ending
-from counterpoise.engines import find_capabilities, open_model, settle_capabilities
+from counterpoise.engines import learn_capabilities, open_model
 from counterpoise.events import Event, Listener, ignore, tell_progress
 from counterpoise.filters import make_known_texts, make_text_filter
 from counterpoise.generators.minority_text import MinorityText
 from counterpoise.job import Job
 from counterpoise.ledger import Ledger
-from counterpoise.llm import BudgetSpent, ChatClient, ReplyStore, Spend, TokenBudget
+from counterpoise.llm import BudgetSpent, ChatClient, ReplyStore, Spend, ThoughtsUnpaid, TokenBudget
 from counterpoise.measures import MOST_VALIDATION_ROWS, ArmScore, choose_best, draw_rows, score_arms
 from counterpoise.planner import UNPAID
 from counterpoise.preparation import Inputs, prepare
@@ -137,24 +137,20 @@ async def _repair(
     limit, unpaid = job.budget.tokens, None
     try:
         cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
-        capabilities = settle_capabilities(await find_capabilities(chat), directory, cache_dir)
-        listener(
-            Event(
-                "model",
-                {"name": capabilities.model, "follows_instructions": capabilities.follows_instructions},
-            )
-        )
+        capabilities = await learn_capabilities(chat, directory, cache_dir, listener)
         trust = await audit_model(trust, inputs, chat, f"seed {job.seed}")
         labelled, line = await label_with_model(inputs, chat, f"seed {job.seed}")
         if line is not None:
             inputs = labelled
             trust = trust.describe_concepts(inputs, line)
             shop = open_workshop(job, inputs, trust)
-    except BudgetSpent:
+    except BudgetSpent as spent:
         if chat.budget.is_time_up:
             return ledger, shop, trust, _stop_in_time(job)
         # Nothing can be written, but records of the pool are adopted for no token.
         limit, unpaid = 0, Stop("budget", "the budget does not reach for the first questions")
+        if isinstance(spent, ThoughtsUnpaid):
+            unpaid = Stop("budget", str(spent))
     listener(Event("audited", {"scorers": list(trust.rows)}))
     directory.write("audits", {row["name"]: row for row in trust.rows})
     progress = Progress()

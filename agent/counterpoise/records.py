@@ -222,6 +222,11 @@ class Capabilities:
         logprobs: it returns token log-probabilities.
         multiple: one request may ask for several completions.
         context_tokens: prompt and completion together, 0 where unknown.
+        thinks: it thinks before it answers.
+        thinking_switch: the way that switches its thinking off, "" where there is none.
+        thought_tokens: tokens that thoughts take before an answer, where they cannot be switched off.
+        looked_tokens: it was still thinking when so many tokens were used up, 0 where it ended.
+        room_tokens: room that its thoughts are given in every request.
     """
 
     model: str
@@ -232,6 +237,11 @@ class Capabilities:
     logprobs: bool = False
     multiple: bool = True
     context_tokens: int = 0
+    thinks: bool = False
+    thinking_switch: str = ""
+    thought_tokens: int = 0
+    looked_tokens: int = 0
+    room_tokens: int = 0
 
 
 class State(enum.IntEnum):

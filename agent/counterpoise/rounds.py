@@ -406,7 +406,7 @@ def _make_offer(
     if len(shown):
         probe = PlanItem(Action.MINORITY, cell, 1, 0, 0, n_requests=8)
         requests = shop.generator.make_requests(probe, shown, capabilities)
-        request_tokens = max(chat.budget.estimate(request) for request in requests)
+        request_tokens = max(chat.estimate(request) for request in requests)
         # Demonstrations differ in length from request to request; a margin keeps the plan inside the budget.
         request_tokens += request_tokens // 4
     taken = ledger.list_offered()

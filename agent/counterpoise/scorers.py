@@ -217,7 +217,7 @@ class LLMScorer:
 
     def estimate_tokens(self, text: str) -> int:
         """Tokens that the questions about one text cost at most."""
-        return sum(self.chat.budget.estimate(request) for request in self.make_requests(text))
+        return sum(self.chat.estimate(request) for request in self.make_requests(text))
 
     def estimate_overhead(self) -> int:
         """Tokens that calibration costs at most, once a question."""

@@ -29,6 +29,7 @@ from counterpoise.errors import QuarantinedError
 from counterpoise.events import Event, ignore
 from counterpoise.llm import ChatClient, ChatRequest, Message, Outcome, ReplyStore, Sampling
 from counterpoise.llm.cache import make_keys
+from counterpoise.llm.dialect import Dialect
 from counterpoise.llm.managed_engine import ManagedEngine
 from counterpoise.llm.openai_engine import OpenAIEngine
 from tests.integration.helpers import make_cache, make_reviews, write_reviews
@@ -77,17 +78,17 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[ChatRequest]:
     """Every request that goes out, in order; one that says POISON carries a seed."""
     requests: list[ChatRequest] = []
-    generate, compose = OpenAIEngine.generate, OpenAIEngine._compose
+    generate, compose = OpenAIEngine.generate, Dialect.compose
 
     async def generate_noted(engine: OpenAIEngine, request: ChatRequest) -> Any:
         requests.append(request)
         return await generate(engine, request)
 
-    def compose_poisoned(engine: OpenAIEngine, request: ChatRequest) -> dict[str, Any]:
-        return compose(engine, request) | ({"seed": 7} if "POISON" in request.prompt else {})
+    def compose_poisoned(dialect: Dialect, request: ChatRequest, model: str) -> dict[str, Any]:
+        return compose(dialect, request, model) | ({"seed": 7} if "POISON" in request.prompt else {})
 
     monkeypatch.setattr(OpenAIEngine, "generate", generate_noted)
-    monkeypatch.setattr(OpenAIEngine, "_compose", compose_poisoned)
+    monkeypatch.setattr(Dialect, "compose", compose_poisoned)
     return requests
 
 

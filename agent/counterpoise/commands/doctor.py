@@ -23,12 +23,14 @@ SUBJECTS = {
     "chat": "chat",
     "continuation": "continues plain text",
     "follows_instructions": "follows short instructions",
+    "thinks": "thinks before it answers",
     "structured": "structured replies enforced",
     "logprobs": "log-probabilities",
     "multiple": "several completions a request",
     "prefix_caching": "prefix caching",
     "seed": "takes a seed",
     "context_tokens": "context, tokens",
+    "refused": "sent without, as it refuses them",
     "concurrency": "requests at once",
     "tokens_per_second_alone": "tokens/s, one at a time",
     "tokens_per_second": "tokens/s, all at once",
@@ -131,7 +133,9 @@ def _write_cell(column: Mapping[str, Any], key: str) -> str:
     if "failure" in column:
         return str(column["failure"]) if key == "model" else ""
     value, note = column[key], column["notes"].get(key, "")
-    if value is None or isinstance(value, bool):
+    if isinstance(value, tuple | list):
+        said = ", ".join(value) or "nothing"
+    elif value is None or isinstance(value, bool):
         said = "not known" if value is None else "yes" if value else "no"
     elif isinstance(value, int | float):
         said = format_count(value) if value else "not known"

@@ -178,7 +178,7 @@ def _fit_budget(
     The plan reckons with a typical request. Cutting here, in order, keeps which requests are sent independent of
     which replies come first.
     """
-    sums = np.cumsum([chat.budget.estimate(request) for _, request in asked])
+    sums = np.cumsum([chat.estimate(request) for _, request in asked])
     return asked[: int(np.searchsorted(sums, reserved_tokens, side="right"))]
 
 

@@ -91,7 +91,7 @@ class RecordEditor(ABC):
             StorageError: the reply store cannot be written.
         """
         drafts = self._compose(item, material, capabilities)
-        sums = np.cumsum([chat.budget.estimate(draft.request) for draft in drafts])
+        sums = np.cumsum([chat.estimate(draft.request) for draft in drafts])
         paid = drafts[: int(np.searchsorted(sums, item.reserved_tokens, side="right"))]
         identity = load_prompt(self._name_prompt(capabilities)).identity
         source, examples = material.sources.records, material.examples.records

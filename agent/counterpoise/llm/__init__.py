@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from counterpoise.llm.budget import BudgetSpent, Spend, TokenBudget
+from counterpoise.llm.budget import BudgetSpent, Spend, ThoughtsUnpaid, TokenBudget
 from counterpoise.llm.cache import ReplyStore
 from counterpoise.llm.chat import ChatRequest, Completion, Engine, Message, Sampling, Usage
 from counterpoise.llm.client import ChatClient, Outcome
@@ -21,6 +21,7 @@ __all__ = [
     "Sampling",
     "ScriptedChatClient",
     "Spend",
+    "ThoughtsUnpaid",
     "TokenBudget",
     "Usage",
     "answer_most",

@@ -47,6 +47,10 @@ class BudgetSpent(Exception):  # noqa: N818  (not an error: the run ends as it s
     """The next request would go over the limit, or the time is up."""
 
 
+class ThoughtsUnpaid(BudgetSpent):
+    """The model thinks, cannot be kept from it, and the budget pays for its thoughts alone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Spend:
     """Totals of one purpose.
@@ -148,7 +152,7 @@ class TokenBudget:
     def estimate(self, request: ChatRequest) -> int:
         """Tokens that a request may cost at most, prompt and `n` completions together."""
         n_marks = TEMPLATE_TOKENS + TOKENS_PER_MESSAGE * len(request.messages) if request.messages else 1
-        return estimate_prompt(request) + n_marks + request.n * request.sampling.max_tokens
+        return estimate_prompt(request) + n_marks + request.n * request.most_tokens
 
     def reserve(self, tokens: int, *, replay: bool = False) -> int:
         """Set `tokens` aside and return them.

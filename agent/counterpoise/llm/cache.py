@@ -53,6 +53,7 @@ def make_keys(engine_name: str, request: ChatRequest) -> list[bytes]:
             [float(sampling.temperature), float(sampling.top_p), sampling.max_tokens, sampling.stop],
             request.schema,
             request.choices,
+            *([] if request.thoughts is None else [[request.thoughts.switch, request.thoughts.tokens]]),
         ]
     )
     base = blake2b(content.encode(), digest_size=16)
@@ -74,6 +75,7 @@ def pack_reply(completion: Completion) -> bytes:
             usage.prompt_tokens,
             usage.completion_tokens,
             completion.finish_reason,
+            *([completion.thought_tokens] if completion.thought_tokens else []),
         ]
     ).encode()
 
@@ -85,14 +87,15 @@ def unpack_reply(packed: bytes) -> Completion:
         ValueError: these are not the bytes of one.
     """
     try:
-        text, logprobs, n_prompt, n_completion, finish_reason = json.loads(str(packed, "utf-8"))
+        text, logprobs, n_prompt, n_completion, finish_reason, *more = json.loads(str(packed, "utf-8"))
     except (TypeError, RecursionError) as error:
         raise ValueError(f"no stored reply: {error}") from error
-    counts = (n_prompt, n_completion)
+    counts = (n_prompt, n_completion, *more)
     if (
         not isinstance(text, str)
         or not isinstance(finish_reason, str)
         or not (logprobs is None or _is_table(logprobs))
+        or len(counts) > 3
         or not all(type(count) is int and 0 <= count <= MOST_TOKENS for count in counts)
     ):
         raise ValueError("no stored reply: a part of it is of another kind")
@@ -101,6 +104,7 @@ def unpack_reply(packed: bytes) -> Completion:
         logprobs=logprobs,
         usage=Usage(n_prompt, n_completion),
         finish_reason=finish_reason,
+        thought_tokens=more[0] if more else 0,
         cached=True,
     )
 
@@ -143,6 +147,7 @@ class _Batch:
     payment: Payment | None = None
     run_id: str = ""
     deaths: Deaths | None = None
+    notes: Mapping[bytes, bytes] | None = None
 
 
 class ReplyStore:
@@ -240,6 +245,17 @@ class ReplyStore:
         stored: asyncio.Future[Mapping[bytes, bytes]] = loop.create_future()
         self._batches.put(_Batch(rows, loop, stored, payment))
         return await stored
+
+    async def replace(self, key: bytes, value: bytes) -> None:
+        """Store a value that is no reply, in place of the one that stands there; returns when it is durable.
+
+        Raises:
+            StorageError: the disk is full or does not answer.
+        """
+        loop = asyncio.get_running_loop()
+        stored: asyncio.Future[Mapping[bytes, bytes]] = loop.create_future()
+        self._batches.put(_Batch({}, loop, stored, notes={key: value}))
+        await stored
 
     def note_payment(self, payment: Payment) -> None:
         """Count what was paid for a reply that never came; durable a moment later."""
@@ -358,7 +374,8 @@ def _store(connection: sqlite3.Connection, batches: Sequence[_Batch]) -> dict[by
         (batch.run_id, key, n, why) for batch in batches for key, (n, why) in (batch.deaths or {}).items()
     ]
     rows = [batch.rows for batch in batches if batch.rows]
-    if not paid and not deaths:
+    notes = [note for batch in batches for note in (batch.notes or {}).items()]
+    if not paid and not deaths and not notes:
         return _insert(connection, rows)
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -369,6 +386,7 @@ def _store(connection: sqlite3.Connection, batches: Sequence[_Batch]) -> dict[by
                 "ON CONFLICT DO UPDATE SET tokens = min(tokens + excluded.tokens, ?)",
                 (run_id, purpose, tokens, MOST_TOKENS),
             )
+        connection.executemany("INSERT OR REPLACE INTO replies VALUES (?, ?)", notes)
         connection.executemany("INSERT OR REPLACE INTO deaths VALUES (?, ?, ?, ?)", deaths)
         connection.execute("COMMIT")
     except BaseException:

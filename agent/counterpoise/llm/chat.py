@@ -37,6 +37,23 @@ class Sampling:
             raise ValueError(f"not a way to sample: {self}")
 
 
+LETTER_TOKENS = 16
+"""Room for a letter that is written rather than scored: `The answer is **B**`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thoughts:
+    """How a model that thinks before it answers is asked. No server applies stop marks then: they would end thoughts.
+
+    Args:
+        switch: name of the way its thinking is switched off (`counterpoise.llm.dialect.SWITCHES`), "" for none.
+        tokens: room for thoughts, beyond what the answer may take.
+    """
+
+    switch: str = ""
+    tokens: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
     """One question to a model: a conversation to answer, or a plain text to continue.
@@ -52,6 +69,7 @@ class ChatRequest:
         sample: index of the first of them; completions `sample .. sample + n - 1` are asked for. A higher
             index is a new draw of the same question.
         purpose: what it is for ("label", "generate"); spend is totalled by it. It cannot change the reply.
+        thoughts: how the model is kept from thinking, or what room its thoughts have; None for one that does not think.
 
     Raises:
         ValueError: for a combination that no server answers.
@@ -65,6 +83,14 @@ class ChatRequest:
     n: int = 1
     sample: int = 0
     purpose: str = ""
+    thoughts: Thoughts | None = None
+
+    @property
+    def most_tokens(self) -> int:
+        """Completion tokens of one completion at most, thoughts included."""
+        if self.thoughts is None:
+            return self.sampling.max_tokens
+        return self.sampling.max_tokens + self.thoughts.tokens + (LETTER_TOKENS if self.choices else 0)
 
     def __post_init__(self) -> None:
         """Check the combination; a request for choices asks for one token."""
@@ -94,17 +120,24 @@ class Usage:
         """Prompt and completion together."""
         return self.prompt_tokens + self.completion_tokens
 
+    def __add__(self, other: Usage) -> Usage:
+        """What two completions cost together."""
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens, self.completion_tokens + other.completion_tokens
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Completion:
     """One reply.
 
     Args:
-        text: as the model wrote it.
+        text: as the model wrote it, without its thoughts.
         parsed: the JSON value, where the request had a schema and the reply keeps to it.
         logprobs: probability of each letter of `choices`, summing to 1; None without choices.
         usage: what it cost, its repair included.
         finish_reason: stop, length, or what else the server said.
+        thought_tokens: how many of its tokens were thoughts, which are no part of `text`.
         cached: it came from the reply store.
         problem: why it cannot be used, "" where it can (it breaks its schema after the repair round).
     """
@@ -116,6 +149,7 @@ class Completion:
     finish_reason: str = "stop"
     cached: bool = False
     problem: str = ""
+    thought_tokens: int = 0
 
 
 class Engine(Protocol):
@@ -132,5 +166,8 @@ class Engine(Protocol):
         ...
 
     async def generate(self, request: ChatRequest) -> list[Completion]:
-        """Exactly `request.n` completions, in order; `ServerError` where there are none."""
+        """`request.n` completions, in order, or fewer: the rest is then asked for one by one.
+
+        `ServerError` where there are none.
+        """
         ...

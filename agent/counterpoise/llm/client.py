@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import count, islice
 from time import monotonic
 from types import TracebackType
 from typing import Self
@@ -19,10 +19,12 @@ from counterpoise.errors import EngineDiedError, ReplyError, ServerError
 from counterpoise.events import Event, Listener, ignore
 from counterpoise.llm.budget import BudgetSpent, TokenBudget
 from counterpoise.llm.cache import MOST_TOKENS, Payment, ReplyStore, make_keys, pack_reply, unpack_reply
-from counterpoise.llm.chat import ChatRequest, Completion, Engine, Usage
+from counterpoise.llm.chat import ChatRequest, Completion, Engine
 from counterpoise.llm.lanes import Lane, Lanes
+from counterpoise.llm.manners import Manner, give_more_room, is_unfinished
 from counterpoise.llm.quarantine import Quarantine
-from counterpoise.llm.retries import Endurance, make_retrying
+from counterpoise.llm.replies import read_text
+from counterpoise.llm.retries import LOADING_FACTOR, LONGEST_ABSENCE_WAIT_SECONDS, Endurance, make_retrying
 from counterpoise.llm.structured import make_repair, parse_reply
 
 Asked = asyncio.Future[Completion]
@@ -112,6 +114,9 @@ class ChatClient:
         if store is not None and run_id:
             self.budget.begin(store.read_payments(run_id))
         self._listener = listener
+        self.manner = Manner()
+        self.is_met = False
+        self._told: set[str] = set()
         self._asked: dict[bytes, Asked] = {}
         self._counted: set[bytes] = set()
         self._used: list[tuple[bytes, str]] = []
@@ -153,14 +158,22 @@ class ChatClient:
         """Enter an engine; whether it is there. The only one, and the last hope of several, has to be."""
         if not isinstance(lane.engine, AbstractAsyncContextManager):
             return True
-        try:
-            await self._opened.enter_async_context(lane.engine)
-        except ServerError as error:
-            self._n_missing += 1
-            if not error.retryable or self._n_missing == n_lanes:
-                raise
-            self._warn(error, "connect")
-            return False
+        until = monotonic() + LOADING_FACTOR * self._absence_seconds
+        for turn in count():
+            try:
+                await self._opened.enter_async_context(lane.engine)
+            except ServerError as error:
+                if error.is_loading and monotonic() < until:
+                    if not turn:
+                        self._warn(error, "connect")
+                    await asyncio.sleep(min(0.25 * 2 ** min(turn, 10), LONGEST_ABSENCE_WAIT_SECONDS))
+                    continue
+                self._n_missing += 1
+                if not error.retryable or self._n_missing == n_lanes:
+                    raise
+                self._warn(error, "connect")
+                return False
+            break
         return True
 
     def _check_names(self) -> None:
@@ -169,6 +182,11 @@ class ChatClient:
             raise ServerError(
                 f"the servers serve different models: {', '.join(names)}", hint="give one model"
             )
+
+    @property
+    def store(self) -> ReplyStore | None:
+        """Where replies are kept."""
+        return self._store
 
     @property
     def n_places(self) -> int:
@@ -190,8 +208,23 @@ class ChatClient:
         """Identity of the model, as the server reports it."""
         return self._lanes.lanes[0].engine.name
 
-    async def generate(self, request: ChatRequest) -> list[Completion]:
+    def estimate(self, request: ChatRequest) -> int:
+        """Tokens that a request may cost at most, asked in the manner that the model was found to need."""
+        adapted = self.manner.adapt(request)
+        if request.n > 1 and not self.manner.multiple:
+            return request.n * self.budget.estimate(replace(adapted, n=1))
+        return self.budget.estimate(adapted)
+
+    async def generate(self, request: ChatRequest, *, as_it_is: bool = False) -> list[Completion]:
         """The `n` completions of a request, in order.
+
+        Where a server gives fewer completions than it was asked for, those are kept and the others asked one by one;
+        one that cannot be had then says why in `problem`. A model that was still thinking when its tokens were used up
+        is asked again with more room.
+
+        Args:
+            request: what to ask.
+            as_it_is: ask just this, whatever is known of the model, and never again with more room.
 
         Raises:
             BudgetSpent: its estimate does not fit into the budget any more.
@@ -200,9 +233,10 @@ class ChatClient:
                 others say why not in `problem`.
             StorageError: the reply store cannot be written.
         """
+        request = request if as_it_is else self.manner.adapt(request)
         keys = make_keys(self.name, request)
         found = self._store.get_usable(keys) if self._store is not None else {}
-        return await self._answer(request, keys, found)
+        return await self._answer(request, keys, found, may_lengthen=not as_it_is)
 
     async def generate_many(self, requests: Iterable[ChatRequest]) -> AsyncGenerator[Outcome, None]:
         """Outcomes as they arrive, in any order, with as many requests under way as there are permits.
@@ -254,41 +288,54 @@ class ChatClient:
         self, chunk: list[tuple[int, ChatRequest]]
     ) -> Iterator[Outcome | asyncio.Task[Outcome]]:
         """Outcomes of the requests whose replies are stored; tasks for the others."""
-        keys = [make_keys(self.name, request) for _, request in chunk]
+        adapted = [self.manner.adapt(request) for _, request in chunk]
+        keys = [make_keys(self.name, request) for request in adapted]
         found = (
             self._store.get_usable([key for group in keys for key in group])
             if self._store is not None
             else {}
         )
-        for (index, request), group in zip(chunk, keys, strict=True):
+        for (index, given), request, group in zip(chunk, adapted, keys, strict=True):
             if all(key in found for key in group):
                 try:
                     completions = self._replay(request, group, found)
                 except BudgetSpent as spent:
-                    yield Outcome(index, request, error=spent)
+                    yield Outcome(index, given, error=spent)
                     continue
-                if not any(completion.problem for completion in completions):
-                    yield Outcome(index, request, completions)
+                if not any(one.problem or is_unfinished(one, request) for one in completions):
+                    yield Outcome(index, given, completions)
                     continue
             own = {key: found[key] for key in group if key in found}
-            yield asyncio.create_task(self._conclude(index, request, group, own))
+            yield asyncio.create_task(self._conclude(index, given, request, group, own))
 
     async def _conclude(
-        self, index: int, request: ChatRequest, keys: list[bytes], found: dict[bytes, bytes]
+        self,
+        index: int,
+        given: ChatRequest,
+        request: ChatRequest,
+        keys: list[bytes],
+        found: dict[bytes, bytes],
     ) -> Outcome:
         try:
-            return Outcome(index, request, await self._answer(request, keys, found))
+            return Outcome(index, given, await self._answer(request, keys, found))
         except (BudgetSpent, ServerError, ReplyError) as error:
-            return Outcome(index, request, error=error)
+            return Outcome(index, given, error=error)
 
     async def _answer(
-        self, request: ChatRequest, keys: list[bytes], found: dict[bytes, bytes]
+        self,
+        request: ChatRequest,
+        keys: list[bytes],
+        found: dict[bytes, bytes],
+        *,
+        may_lengthen: bool = True,
     ) -> list[Completion]:
         if all(key in found for key in keys):
             completions = self._replay(request, keys, found)
         else:
             completions = await self._gather(request, keys, found)
-        if any(completion.problem for completion in completions):
+        if may_lengthen and any(is_unfinished(completion, request) for completion in completions):
+            completions = await self._lengthen(request, completions)
+        if request.schema is not None and any(completion.problem for completion in completions):
             return await self._repair(request, completions)
         return completions
 
@@ -327,7 +374,33 @@ class ChatClient:
             return [fresh[key] if key in fresh else _check(request, unpack_reply(found[key])) for key in keys]
 
     async def _own(self, request: ChatRequest, keys: list[bytes]) -> list[Completion]:
-        """Ask, and let others wait for the same keys meanwhile."""
+        """Ask for all keys: in one request where the server is known to answer that whole, else one by one."""
+        if request.n == 1 or self.manner.multiple:
+            completions = await self._own_together(request, keys)
+            if len(completions) == request.n:
+                return completions
+            self.manner = replace(self.manner, multiple=False)
+        else:
+            completions = []
+        first = len(completions)
+        others = await asyncio.gather(
+            *(
+                self._gather(replace(request, n=1, sample=request.sample + place), [keys[place]], {})
+                for place in range(first, request.n)
+            ),
+            return_exceptions=True,
+        )
+        errors = [one for one in others if isinstance(one, BaseException)]
+        for error in errors:
+            # What was answered is kept, unless nothing was, or all has to end.
+            if len(errors) == request.n or not isinstance(error, BudgetSpent | ServerError | ReplyError):
+                raise error
+        for one in others:
+            completions += [Completion("", problem=str(one))] if isinstance(one, BaseException) else one
+        return completions
+
+    async def _own_together(self, request: ChatRequest, keys: list[bytes]) -> list[Completion]:
+        """Ask in one request, and let others wait for the same keys meanwhile; the server may give fewer."""
         self._quarantine.refuse(keys)
         reserved = self.budget.reserve(self.budget.estimate(request))
         loop = asyncio.get_running_loop()
@@ -337,14 +410,12 @@ class ChatClient:
             completions = await self._ask(request, keys, reserved)
         except BaseException as error:
             self.budget.settle(reserved, [])
-            reason = error if isinstance(error, Exception) else _AbandonedError()
-            for future in futures:
-                future.set_exception(reason)
-                future.exception()  # nobody may be waiting, and then it must not be reported as forgotten
+            _give_up(futures, error if isinstance(error, Exception) else _AbandonedError())
             raise
         else:
-            for future, completion in zip(futures, completions, strict=True):
+            for future, completion in zip(futures, completions, strict=False):
                 future.set_result(completion)
+            _give_up(futures[len(completions) :], _AbandonedError())
             return completions
         finally:
             for key in keys:
@@ -415,13 +486,12 @@ class ChatClient:
         self, lane: Lane, request: ChatRequest, keys: list[bytes], reserved: int
     ) -> list[Completion]:
         sent_at = monotonic()
-        completions = await lane.engine.generate(request)
-        if len(completions) != request.n:
+        completions = (await lane.engine.generate(request))[: request.n]
+        if not completions:
             raise ServerError(
-                f"{len(completions)} completions instead of {request.n}",
-                where=lane.engine.name,
-                maybe_paid=True,
+                f"0 completions instead of {request.n}", where=lane.engine.name, maybe_paid=True
             )
+        keys = keys[: len(completions)]
         lane.note_reply(request, sent_at)
         if self._store is not None:
             packed = [pack_reply(completion) for completion in completions]
@@ -463,18 +533,42 @@ class ChatClient:
     async def _repair_one(self, request: ChatRequest, sample: int, completion: Completion) -> Completion:
         if not completion.problem:
             return completion
-        repair = make_repair(request, sample, completion.text, completion.problem)
-        keys = make_keys(self.name, repair)
+        second = await self._ask_once(make_repair(request, sample, completion.text, completion.problem))
+        usage = completion.usage + second.usage
+        return replace(second, usage=usage, cached=completion.cached and second.cached)
+
+    async def _ask_once(self, request: ChatRequest) -> Completion:
+        """One completion that belongs to another request, stored and counted like any other."""
+        keys = make_keys(self.name, request)
         found = self._store.get_usable(keys) if self._store is not None else {}
         if found:
-            second = self._replay(repair, keys, found)[0]
-        else:
-            second = (await self._gather(repair, keys, found))[0]
-        usage = Usage(
-            completion.usage.prompt_tokens + second.usage.prompt_tokens,
-            completion.usage.completion_tokens + second.usage.completion_tokens,
+            return self._replay(request, keys, found)[0]
+        return (await self._gather(request, keys, found))[0]
+
+    async def _lengthen(self, request: ChatRequest, completions: list[Completion]) -> list[Completion]:
+        """Ask again, with more room, for each completion that ended inside thoughts."""
+        return list(
+            await asyncio.gather(
+                *(
+                    self._lengthen_one(request, request.sample + position, completion)
+                    for position, completion in enumerate(completions)
+                )
+            )
         )
-        return replace(second, usage=usage, cached=completion.cached and second.cached)
+
+    async def _lengthen_one(self, request: ChatRequest, sample: int, completion: Completion) -> Completion:
+        for longer in give_more_room(request, sample):
+            if not is_unfinished(completion, request):
+                break
+            try:
+                second = await self._ask_once(longer)
+            except (BudgetSpent, ServerError) as error:
+                if isinstance(error, ServerError) and error.retryable:
+                    raise
+                break  # it does not pay for more, or the server has no room for it
+            usage = completion.usage + second.usage
+            completion = replace(second, usage=usage, cached=completion.cached and second.cached)
+        return completion
 
     def _settle(
         self,
@@ -503,19 +597,42 @@ class ChatClient:
         self._warn(error, request.purpose)
 
     def _warn(self, error: ServerError, purpose: str) -> None:
+        if not error.retryable and (purpose == "probe" or str(error) in self._told):
+            return  # a probe is there to be refused; what repeats is told once
+        self._told.add(str(error))
         self._listener(
             Event("warning", {"message": str(error), "retryable": error.retryable, "purpose": purpose})
         )
 
 
 def _check(request: ChatRequest, completion: Completion) -> Completion:
-    """The completion with its parsed value or its problem."""
+    """The completion without thoughts, with its parsed value or its problem.
+
+    Thoughts are taken off whoever made the completion: an engine of the user's, or a store of earlier days.
+    """
+    answer, thoughts, reason = read_text(
+        completion.text, request, is_cut=completion.finish_reason == "length"
+    )
+    if answer != completion.text:
+        share = 1 - len(answer) / max(1, len(completion.text))
+        tokens = max(1, round(share * completion.usage.completion_tokens)) if thoughts else 0
+        completion = replace(
+            completion, text=answer, finish_reason=reason, thought_tokens=completion.thought_tokens or tokens
+        )
+    if request.choices and completion.logprobs is None:
+        return replace(completion, problem=f"it chose {answer[:40]!r}, which is none of the letters")
     if request.schema is None:
         return completion
     parsed, problem = parse_reply(completion.text, request.schema)
     if problem and completion.finish_reason == "length":
         problem += f" (cut off after {completion.usage.completion_tokens} tokens)"
     return replace(completion, parsed=parsed, problem=problem)
+
+
+def _give_up(futures: Sequence[Asked], reason: Exception) -> None:
+    for future in futures:
+        future.set_exception(reason)
+        future.exception()  # nobody may be waiting, and then it must not be reported as forgotten
 
 
 async def _end_all(tasks: set[asyncio.Task[Outcome]]) -> None:

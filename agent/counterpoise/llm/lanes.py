@@ -51,12 +51,12 @@ class Lane:
         if isinstance(error, EngineDiedError):
             return  # whoever raised it starts the server again
         is_silent = error.status == 0 and error.is_timeout
-        if error.status in OVERLOADED or error.status in TIMED_OUT or is_silent:
-            self.gate.note_refusal(sent_at, error.retry_after_seconds)
-        elif error.is_unreached:
+        if error.is_unreached:
             self.n_failed += 1
             rest = FIRST_REST_SECONDS * 2 ** min(self.n_failed - 1, 10)
             self.rests_until = monotonic() + min(rest, LONGEST_REST_SECONDS)
+        elif error.status in OVERLOADED or error.status in TIMED_OUT or is_silent:
+            self.gate.note_refusal(sent_at, error.retry_after_seconds)
 
     def note_reply(self, request: ChatRequest, sent_at: float) -> None:
         """Learn from a request that was answered."""

@@ -101,6 +101,11 @@ class ManagedEngine:
         return self.engine.url
 
     @property
+    def refusals(self) -> dict[str, str]:
+        """As `OpenAIEngine.refusals`, of the server as it runs now."""
+        return self.engine.refusals
+
+    @property
     def server(self) -> Server:
         """The server, to be looked at."""
         return self._server

@@ -1,13 +1,16 @@
 """An engine that talks to anything OpenAI-compatible: vLLM, the embedded server, a hosted API.
 
 Replies are read from their JSON: building the openai package's reply objects costs more than sending the
-request. `seed` is never sent; there are servers that it kills.
+request. `seed` is never sent; there are servers that it kills. What a server refuses of a request is left out and
+remembered (`counterpoise.llm.dialect`); what it sends is read in one place (`counterpoise.llm.replies`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -17,14 +20,12 @@ import httpx2
 import openai
 
 from counterpoise.errors import ServerError
-from counterpoise.llm.budget import estimate_prompt, estimate_tokens
-from counterpoise.llm.chat import ChatRequest, Completion, Usage
+from counterpoise.llm.chat import ChatRequest, Completion
+from counterpoise.llm.dialect import Dialect, guess_detours, name_parts
+from counterpoise.llm.replies import find_error, has_table, quote_error, read_body, read_completions
 from counterpoise.llm.server_load import ServerLoad, read_metrics
-from counterpoise.llm.structured import score_letters
+from counterpoise.llm.transport import LARGEST_REPLY, BoundedClient, EndlessReplyError
 from counterpoise.redactions import keep_secret, keep_secrets_of, redact, redact_values
-
-TOP_LOGPROBS = 20
-"""Log-probabilities asked for; the most that servers give."""
 
 KEEP_ALIVE_SECONDS = 2.0
 """Shorter than any server's, so that no request goes out on a connection the server is closing."""
@@ -35,8 +36,14 @@ MAX_CONNECTIONS = 10_000
 AWAY = (502, 503, 504)
 """What a gateway answers while the server behind it is being started again."""
 
-LOWEST_LOGPROB = -9999.0
-"""What stands for minus infinity in replies that have no number for it."""
+REFUSALS = (400, 403, 405, 406, 415, 422, 501)
+"""Statuses that say no to what was asked, and would say it again."""
+
+MOST_DETOURS = 32
+"""Times that a refused request is sent in another way; refusals cost no token."""
+
+MOST_HOPELESS = 2
+"""Requests that were refused in every way, after which a refusal that names nothing is believed at once."""
 
 
 class OpenAIEngine:
@@ -50,6 +57,7 @@ class OpenAIEngine:
         api_key: sent as bearer token; "" where the server wants none.
         timeout_seconds: how long a server may stay silent; a queue counts as silence.
         connect_seconds: how long connecting may take.
+        explores: where a refusal does not say what it is about, find out by leaving out one part after the other.
 
     Raises:
         ValueError: the address is not one.
@@ -63,6 +71,7 @@ class OpenAIEngine:
         api_key: str = "",
         timeout_seconds: float = 600.0,
         connect_seconds: float = 10.0,
+        explores: bool = False,
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -78,6 +87,16 @@ class OpenAIEngine:
         self._timeout = httpx2.Timeout(timeout_seconds, connect=connect_seconds, pool=None)
         self._is_local = parts.hostname in ("127.0.0.1", "localhost", "::1")
         self._client: openai.AsyncOpenAI | None = None
+        self._dialect = Dialect()
+        self._known: frozenset[str] = frozenset()
+        self._n_hopeless = 0
+        self._explores = explores
+        self._refusals: dict[str, str] = {}
+
+    @property
+    def refusals(self) -> dict[str, str]:
+        """What the server was found not to take, as `counterpoise.llm.dialect` names it -> what it said of that."""
+        return {part: self._refusals.get(part, "") for part in sorted(self._dialect.without)}
 
     @property
     def name(self) -> str:
@@ -93,7 +112,7 @@ class OpenAIEngine:
             ServerError: no answer, or no such model.
         """
         # Proxies of the environment are for the world outside; a server on this machine is asked directly.
-        transport = openai.DefaultAioHttpClient(
+        transport = BoundedClient(
             timeout=self._timeout,
             trust_env=not self._is_local,
             limits=httpx2.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=KEEP_ALIVE_SECONDS),
@@ -132,21 +151,65 @@ class OpenAIEngine:
             ServerError: with `retryable` where asking again may help, and `maybe_paid` where the work may be
                 done.
         """
+        reply = await self._ask(request, self._dialect)
+        completions = self._read(reply, request)
+        if not request.choices or completions[0].logprobs is not None or request.thoughts is not None:
+            return completions
+        # The first token is no letter and has no table of letters: the letter may come a little later.
+        without_table = frozenset(["top_logprobs=20", "logprobs"])
+        if not has_table(reply):
+            self._dialect = self._dialect.avoid(without_table)
+        (second,) = self._read(await self._ask(request, self._dialect.avoid(without_table)), request)
+        return [replace(second, usage=completions[0].usage + second.usage)]
+
+    async def _ask(self, request: ChatRequest, dialect: Dialect) -> Any:
+        """The reply to a request; where the server refuses it, it is sent once more without what is refused."""
         path = "/chat/completions" if request.messages else "/completions"
-        content = json.dumps(self._compose(request)).encode()
-        reply = await self._exchange("post", path, content)
+        start = dialect.without
+        guesses: Iterator[Dialect] | None = None
+        refusal: ServerError | None = None
+        for _ in range(MOST_DETOURS):
+            body = dialect.compose(request, self.model)
+            try:
+                reply = await self._exchange("post", path, json.dumps(body).encode())
+            except ServerError as error:
+                refusal = refusal or error
+                if not error.is_refusal:
+                    raise error if error.retryable else refusal from error
+                if named := dialect.list_detours(error.said, body):
+                    dialect, guesses = dialect.avoid(named), None
+                    continue
+                if error.status not in (400, 422, 501) or request.thoughts:
+                    raise refusal from error
+                if guesses is None:
+                    guesses = self._guess(dialect, body)
+                if (other := next(guesses, None)) is None:
+                    self._n_hopeless += 1
+                    raise refusal from error
+                dialect = other
+                continue
+            for part in dialect.without - start:
+                self._refusals.setdefault(part, refusal.said if refusal else "")
+            self._dialect = self._dialect.avoid(dialect.without - start)
+            self._known |= set(name_parts(body))
+            return reply
+        raise refusal or RuntimeError("no way to send a request was tried")
+
+    def _guess(self, dialect: Dialect, body: Mapping[str, Any]) -> Iterator[Dialect]:
+        if self._explores and self._n_hopeless < MOST_HOPELESS:
+            for parts in guess_detours(body, self._known):
+                yield dialect.avoid(parts)
+
+    def _read(self, reply: Any, request: ChatRequest) -> list[Completion]:
         try:
-            return _read_completions(reply, request)
-        except _NoLogprobsError as error:
+            return read_completions(reply, request)
+        except ValueError as error:
+            if isinstance(reply, Mapping) and isinstance(reply.get("choices"), list) and not reply["choices"]:
+                raise ServerError(
+                    "a reply with an empty list of completions", where=self.url, maybe_paid=True, status=200
+                ) from error
             raise ServerError(
-                "a reply without log-probabilities",
-                where=self.url,
-                hint="a server that gives them can score letters",
-                maybe_paid=True,
-            ) from error
-        except (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError) as error:
-            raise ServerError(
-                f"a reply that is not a completion ({type(error).__name__}: {error})",
+                f"a reply that is not a completion ({error})",
                 where=self.url,
                 retryable=True,
                 maybe_paid=True,
@@ -169,58 +232,34 @@ class OpenAIEngine:
             raise self._explain_connection(error) from error
         return read_metrics(response.content.decode("utf-8", "replace"))
 
-    def _compose(self, request: ChatRequest) -> dict[str, Any]:
-        """The request body. Temperature and top_p always go along: servers have defaults of their own."""
-        sampling = request.sampling
-        body: dict[str, Any] = {
-            "model": self.model,
-            "max_tokens": sampling.max_tokens,
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-        }
-        if request.messages:
-            body["messages"] = [{"role": turn.role, "content": turn.content} for turn in request.messages]
-        else:
-            body["prompt"] = request.prompt
-        if sampling.stop:
-            body["stop"] = list(sampling.stop)
-        if request.n > 1:
-            body["n"] = request.n
-        if request.schema is not None:
-            body["response_format"] = {
-                "type": "json_schema",
-                "json_schema": {"name": "reply", "schema": request.schema, "strict": True},
-            }
-        if request.choices and request.messages:
-            body["logprobs"] = True
-            body["top_logprobs"] = TOP_LOGPROBS
-        elif request.choices:
-            body["logprobs"] = TOP_LOGPROBS
-        return body
-
     async def _find_model(self) -> None:
         try:
-            listing = await self._exchange("get", "/models")
-            models = [entry for entry in listing["data"] if isinstance(entry["id"], str)]
+            models = _list_models(await self._exchange("get", "/models"))
         except ServerError as error:
             if error.status in (404, 405, 501) and self.model:
                 self._identity = self.model  # a gateway without a list: the name is all there is to know
                 return
-            if error.status == 404:
-                error.hint = "does the address end in /v1?"
+            if error.status in (404, 405, 501):
+                error.hint = (
+                    "does the address end in /v1? A server without a list of models is told the name by "
+                    "`llm: {engine: server, url: ..., model: NAME}` in a job file"
+                )
             raise
         except (KeyError, TypeError) as error:
             raise ServerError(
                 "its list of models cannot be read", where=self.url, hint="does the address end in /v1?"
             ) from error
         for entry in models:
-            if self.model in ("", entry["id"], *entry.get("aliases", ())):
+            if self.model in ("", entry["id"], *(entry.get("aliases") or ())):
                 self.model = self.model or entry["id"]
                 self._identity = redact(_describe_model(entry))
                 return
         names = ", ".join(sorted(entry["id"] for entry in models)) or "none"
         raise ServerError(
-            f"it has no model {self.model!r}", where=self.url, hint=f"it has: {names}", status=404
+            f"it has no model {self.model!r}" if self.model else "it has no model",
+            where=self.url,
+            hint=f"it has: {names}" if models else "load one there",
+            status=404,
         )
 
     def _connect(self) -> openai.AsyncOpenAI:
@@ -243,7 +282,7 @@ class OpenAIEngine:
         except (httpx2.HTTPError, aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._explain_connection(error) from error
         try:
-            return redact_values(json.loads(response.content))
+            reply = redact_values(read_body(response.content))
         except (ValueError, RecursionError) as error:
             raise ServerError(
                 f"a reply that is not JSON: {response.content[:60]!r}",
@@ -252,22 +291,41 @@ class OpenAIEngine:
                 status=response.status_code,
                 maybe_paid=True,
             ) from error
+        if found := find_error(reply):
+            said = redact(found.said)
+            raise ServerError(
+                f"HTTP {response.status_code} with an error: {said}",
+                where=self.url,
+                retryable=found.is_transient,
+                status=found.status or 400,
+                said=said,
+                is_refusal=not found.is_transient,
+            )
+        return reply
 
     def _explain_status(self, error: openai.APIStatusError) -> ServerError:
         status = error.status_code
+        said = redact(quote_error(error.response.content))
         hint = {
             401: "is the API key right?",
             403: "is the API key right?",
             404: f"does the address end in /v1, and does it serve {self.model!r}?",
         }.get(status, "")
+        is_loading = status == 503 and "load" in said.casefold()
+        # Some servers answer 500 to a field that they do not know, and say so.
+        is_refusal = status in REFUSALS or (status == 500 and bool(_UNKNOWN_FIELD.search(said)))
         return ServerError(
-            f"HTTP {status}: {error.message}",
+            f"HTTP {status}: {said}" if said else f"HTTP {status}",
             where=self.url,
             hint=hint,
-            retryable=status in (408, 409, 425, 429) or status >= 500,
+            retryable=not is_refusal and (status in (408, 409, 425, 429) or status >= 500),
             status=status,
             retry_after_seconds=_read_retry_after(error.response.headers),
             maybe_paid=status == 504,  # the gateway no longer waits; the server behind it may still write
+            said=said,
+            is_refusal=is_refusal,
+            is_unreached=is_loading,
+            is_loading=is_loading,
         )
 
     def _explain_connection(self, error: BaseException) -> ServerError:
@@ -281,6 +339,10 @@ class OpenAIEngine:
         while step is not None and step not in chain:
             chain.append(step)
             step = step.__cause__ or step.__context__
+        if any(isinstance(link, EndlessReplyError) for link in chain):
+            return ServerError(
+                f"its reply had not ended after {LARGEST_REPLY >> 20} MiB", where=self.url, maybe_paid=True
+            )
         causes = [cause for cause in chain if isinstance(cause, (aiohttp.ClientError, OSError, TimeoutError))]
         cause = causes[0] if causes else chain[-1]
         if any(isinstance(link, aiohttp.ClientConnectorCertificateError) for link in chain):
@@ -305,90 +367,38 @@ class OpenAIEngine:
         )
 
 
-class _NoLogprobsError(Exception):
-    """A reply without what was asked for; the server would leave it out the next time, too."""
+_UNKNOWN_FIELD = re.compile(
+    r"(?:unsupported|unknown|unexpected|unrecognized|invalid|extra) (?:keyword |input |request )?"
+    r"(?:param|field|argument|value)"
+    r"|not (?:supported|permitted|allowed|implemented)|does(?: not|n't) support",
+    re.IGNORECASE,
+)
 
 
-def _read_completions(reply: Any, request: ChatRequest) -> list[Completion]:
-    choices = sorted(reply["choices"], key=lambda choice: int(choice.get("index", 0)))
-    if len(choices) != request.n:
-        raise ValueError(f"{len(choices)} completions instead of {request.n}")
-    texts = [
-        (choice["message"]["content"] or "") if request.messages else choice["text"] for choice in choices
-    ]
-    usage = reply.get("usage") or {}
-    n_prompt, n_completion = (int(usage.get(part) or 0) for part in ("prompt_tokens", "completion_tokens"))
-    if not n_prompt and not n_completion:
-        n_prompt, n_completion = estimate_usage(request, texts)
-    n_completion = correct_count(n_completion, texts, request.sampling.max_tokens)
-    shares = split_usage(n_prompt, n_completion, texts)
-    return [
-        Completion(
-            text=text,
-            logprobs=_read_letters(choice, request.choices) if request.choices else None,
-            usage=share,
-            finish_reason=choice.get("finish_reason") or "stop",
-        )
-        for choice, text, share in zip(choices, texts, shares, strict=True)
-    ]
+def _list_models(listing: Any) -> list[dict[str, Any]]:
+    """The entries of a list of models that have a name, under `id`.
 
-
-def estimate_usage(request: ChatRequest, texts: Sequence[str]) -> tuple[int, int]:
-    """Tokens of prompt and completions where a server counts none, so that a budget holds all the same."""
-    n_completion = min(estimate_tokens(texts), len(texts) * request.sampling.max_tokens)
-    return estimate_prompt(request), n_completion
-
-
-def correct_count(n_completion: int, texts: Sequence[str], max_tokens: int) -> int:
-    """Completion tokens of all completions together.
-
-    llama.cpp reports those of the first completion only. Text has fewer than seven bytes a token; where the report
-    would need more, four bytes a token are counted instead, as in English text, and never more than were allowed.
+    Raises:
+        TypeError: it is no list of models.
     """
-    n_bytes = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
-    if len(texts) == 1 or n_completion * 7 >= n_bytes:
-        return n_completion
-    return min(-(-n_bytes // 4), len(texts) * max_tokens)
-
-
-def split_usage(n_prompt: int, n_completion: int, texts: Sequence[str]) -> list[Usage]:
-    """Shares of a reply's tokens, summing to what was reported: equal for the prompt, else by length."""
-    n = len(texts)
-    if n == 1:
-        return [Usage(n_prompt, n_completion)]
-    weights = [len(text) + 1 for text in texts]
-    total = sum(weights)
-    shares = []
-    seen = 0
-    for index, weight in enumerate(weights):
-        prompt = n_prompt * (index + 1) // n - n_prompt * index // n
-        completion = n_completion * (seen + weight) // total - n_completion * seen // total
-        seen += weight
-        shares.append(Usage(prompt, completion))
-    return shares
-
-
-def _read_letters(choice: Mapping[str, Any], letters: Sequence[str]) -> dict[str, float]:
-    """Letter probabilities from either form of log-probabilities: a list of tokens, or a table a position."""
-    logprobs = choice.get("logprobs") or {}
-    entries: list[tuple[str, float | None]] = []
-    if logprobs.get("content"):
-        listed = logprobs["content"][0].get("top_logprobs") or ()
-        entries = [(entry["token"], entry["logprob"]) for entry in listed]
-    elif logprobs.get("top_logprobs"):
-        entries = list((logprobs["top_logprobs"][0] or {}).items())
-    if not entries:
-        raise _NoLogprobsError
-    table: dict[str, float] = {}
-    for token, logprob in entries:
-        value = LOWEST_LOGPROB if logprob is None else float(logprob)
-        table[token] = max(value, table.get(token, LOWEST_LOGPROB))
-    return score_letters(table, letters)
+    entries = listing
+    if isinstance(listing, Mapping):
+        entries = listing.get("data", listing.get("models"))
+    if not isinstance(entries, list):
+        raise TypeError("no list of models")
+    models: list[dict[str, Any]] = []
+    for entry in entries:
+        given = entry if isinstance(entry, Mapping) else {"id": entry}
+        name = given.get("id") or given.get("name") or given.get("model")
+        if isinstance(name, str) and name:
+            models.append({**given, "id": name})
+    return models
 
 
 def _describe_model(entry: Mapping[str, Any]) -> str:
     """A name that changes when the model behind it does, and not when its server is started again."""
-    meta = entry.get("meta") or {}
+    meta = entry.get("meta")
+    meta = meta if isinstance(meta, Mapping) else {}
     details = [
         str(detail)
         for detail in (entry.get("owned_by"), entry.get("root"), meta.get("n_params"), meta.get("size"))

@@ -14,6 +14,10 @@ LONGEST_ABSENCE_WAIT_SECONDS = 5.0
 """Between two looks for a server that is not there: it costs nothing, and it may be back any moment."""
 
 
+LOADING_FACTOR = 10
+"""A server that is there and loads its model is waited for so many times as long as one that is not there."""
+
+
 class Endurance:
     """How much a request bears: so many attempts, and so many seconds without any server to take it.
 
@@ -36,7 +40,8 @@ class Endurance:
         if isinstance(error, ServerError) and error.is_unreached:
             if self._absent_since is None:
                 self._absent_since = monotonic()
-            return monotonic() - self._absent_since >= self._absence_seconds
+            factor = LOADING_FACTOR if error.is_loading else 1
+            return monotonic() - self._absent_since >= factor * self._absence_seconds
         self._absent_since = None
         self._n_left -= 1
         return self._n_left <= 0

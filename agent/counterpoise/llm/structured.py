@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from counterpoise.llm.chat import ChatRequest, Message, Sampling
+from counterpoise.llm.thoughts import split_thoughts
 
 KEYWORDS = {
     "type", "properties", "required", "additionalProperties", "items", "enum", "const", "minimum", "maximum",
@@ -26,6 +27,23 @@ _TYPES: dict[str, Any] = {
     "object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool,
     "null": type(None),
 }  # fmt: skip
+
+MOST_FAILED_STARTS = 1_000
+"""Braces that begin nothing, after which a reply is not searched any further."""
+
+_AROUND = r"[\s*_`\"'()\[\].:,{}$]*"
+_LONE_LETTER = re.compile(rf"{_AROUND}([A-Za-z]){_AROUND}\Z")
+_FIRST_LETTER = re.compile(r"[\s*_`\"'(\[]*([A-Za-z])(?:[*_`\"')\]]*[.:,)\]]|[*_`\"']+\s|\s*\n|\s+[-–—]\s)")
+_LAST_LETTER = re.compile(r"\n[\s*_`\"'(\[]*([A-Za-z])[*_`\"')\].]*\s*\Z")
+_ANSWER_LETTER = re.compile(
+    r"answer[\"'*_]*\s*(?:is|would be|:|=)*\s*(?:option|letter)?[\s*_`\"'(\[:]*([A-Za-z])(?![A-Za-z])"
+    r"|\\boxed\{(?:\\text\{)?\s*([A-Za-z])\s*\}",
+    re.IGNORECASE,
+)
+_OPTION_LETTER = re.compile(
+    r"(?:choice|option|letter|label)[\"'*_]*\s*(?:is|:|=)*[\s*_`\"'(\[:]*([A-Za-z])(?![A-Za-z])",
+    re.IGNORECASE,
+)
 
 _HALF = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")
 
@@ -86,22 +104,63 @@ def find_fault(value: Any, schema: Mapping[str, Any], where: str = "the reply") 
 def parse_reply(text: str, schema: Mapping[str, Any]) -> tuple[Any, str]:
     """The JSON value of a reply and "", or None and what is wrong with it.
 
-    A reply may stand in a fenced block, as models without enforced schemas like to write. Half characters, which JSON
-    can say and no file or encoder takes, are replaced.
+    Models without enforced schemas write sentences, drafts and fences around it: the last value of the schema's kind
+    that keeps to it counts, behind any thoughts. Half characters, which JSON can say and no file or encoder takes, are
+    replaced.
     """
-    stripped = text.strip()
-    if stripped.startswith("```") and stripped.endswith("```"):
-        stripped = stripped[3:-3].removeprefix("json").strip()
+    stripped = split_thoughts(text).answer.strip()
     try:
-        value = _decode(stripped)
-        if _HALF.search(stripped):
-            value = _replace_halves(value)
+        values, problem = [_decode(stripped)], ""
     except ValueError as error:
-        return None, f"the reply is not JSON: {error}"
+        values, problem = _list_values(stripped, schema), f"the reply is not JSON: {error}"
     except RecursionError:
         return None, "the reply is not JSON: it is nested too deep"
-    fault = find_fault(value, schema)
-    return (None, fault) if fault else (value, "")
+    for value in reversed(values):
+        try:
+            mended = _replace_halves(value) if _HALF.search(stripped) else value
+            fault = find_fault(mended, schema)
+        except RecursionError:
+            fault = "it is nested too deep"
+        if not fault:
+            return mended, ""
+        problem = fault if problem.startswith("the reply is not JSON") or not problem else problem
+    return None, problem
+
+
+def _list_values(text: str, schema: Mapping[str, Any]) -> list[Any]:
+    """The JSON objects (or lists, where the schema wants one) that stand in a text, in their order."""
+    opening = "[" if schema.get("type") == "array" else "{"
+    values: list[Any] = []
+    place, n_failed = text.find(opening), 0
+    while place >= 0 and n_failed < MOST_FAILED_STARTS:
+        try:
+            value, place = _raw_decode(text, place)
+            values.append(value)
+        except (ValueError, RecursionError):
+            n_failed += 1
+            place += 1
+        place = text.find(opening, place)
+    return values
+
+
+def read_letter(text: str, letters: Sequence[str]) -> str:
+    """The letter that a written answer chooses, "" where it is none or more than one.
+
+    >>> read_letter("The answer is **B**.", "AB"), read_letter("b)", "AB"), read_letter("A soup is food", "AB")
+    ('B', 'B', '')
+    """
+    answer = split_thoughts(text).answer.strip()
+    found = [
+        *([lone] if (lone := _LONE_LETTER.match(answer)) else []),
+        *reversed(list(_ANSWER_LETTER.finditer(answer))),
+        *(one for one in (_FIRST_LETTER.match(answer), _LAST_LETTER.search(answer)) if one),
+        *reversed(list(_OPTION_LETTER.finditer(answer))),
+    ]
+    for letter in (next(part for part in match.groups() if part) for match in found):
+        for choice in letters:
+            if letter == choice or letter.upper() == choice:
+                return choice
+    return ""
 
 
 def make_repair(request: ChatRequest, sample: int, text: str, fault: str) -> ChatRequest:
@@ -123,6 +182,7 @@ def make_repair(request: ChatRequest, sample: int, text: str, fault: str) -> Cha
         schema=request.schema,
         sample=sample,
         purpose=request.purpose,
+        thoughts=request.thoughts,
     )
 
 
@@ -207,5 +267,6 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+_decode, _raw_decode = _decoder.decode, _decoder.raw_decode
 """As `json.loads` with `parse_constant`, which makes a decoder at every call."""

@@ -13,6 +13,7 @@ from typing import Literal
 
 from counterpoise.errors import ReplyError
 from counterpoise.llm import BudgetSpent, ChatClient, ChatRequest
+from counterpoise.llm.probing import learn_from_first
 from counterpoise.llm.streams import answer_most
 from counterpoise.prompting import Prompt, load_prompt, quote_data
 from counterpoise.relabel.verdicts import Judgement, abstain, read_flags, read_grades
@@ -20,6 +21,8 @@ from counterpoise.retrieval_io import Passage
 from counterpoise.splits import keyed_rank
 
 Stage = Literal["first", "second"]
+
+PROBE_WORD = "table"
 
 PROMPTS: dict[Stage, str] = {"first": "relevance_flag", "second": "relevance_verdict"}
 
@@ -120,6 +123,14 @@ class Judge:
             Answer(question, tuple(abstain(len(question.passages), "the budget is spent")), is_cut=True)
             for question in questions
         ]
+        if requests and self._count_affordable(requests):
+            probe = load_prompt("instruction_probe").render(word=PROBE_WORD)
+            await learn_from_first(
+                self.chat,
+                requests[0],
+                replace(probe, purpose="probe"),
+                lambda text: PROBE_WORD.upper() in text,
+            )
         start = 0
         while n_asked := self._count_affordable(requests[start:]):
             end = start + n_asked
@@ -153,7 +164,7 @@ class Judge:
             return len(requests)
         n_asked = 0
         for request in requests:
-            room -= self.chat.budget.estimate(request)
+            room -= self.chat.estimate(request)
             if room < 0:
                 break
             n_asked += 1
