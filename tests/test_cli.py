@@ -101,7 +101,10 @@ def test_help_and_version_load_nothing_heavy() -> None:
         (["check", "reviews.csv", *COLUMNS, "--fail-on", "7"], "error: fail_on: 7.0 is no effect size"),
         (["check", "reviews.csv", *COLUMNS, "--within", "x"], "error: within: 'x' is no attribute"),
         (["check", "reviews.csv", *COLUMNS, "--baseline", "no.json"], "error: no.json: the baseline file"),
-        (["check", "reviews.csv", *COLUMNS, "--page", "no/p.html"], "error: no/p.html: cannot be written"),
+        (
+            ["check", "reviews.csv", *COLUMNS, "--page", "no/p.html"],
+            "error: --page no/p.html: its folder is not there",
+        ),
         (
             ["check", "review.csv", *COLUMNS],
             "review.csv: no such file or folder; did you mean 'reviews.csv'?",

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from counterpoise.errors import DataError, JobError
-from counterpoise.gold import ask_on_terminal, choose_rows_to_ask, read_answer, read_gold, write_questions
+from counterpoise.answers import open_answers
+from counterpoise.errors import DataError
+from counterpoise.gold import Asked, choose_rows_to_ask, read_gold
+from counterpoise.records import Records
 from tests.made_up import make_records, write_sentences
 
 TEXTS, LABELS = write_sentences(12, 88, 3)
@@ -32,6 +34,12 @@ def test_half_is_random_and_half_spread_over_the_range() -> None:
     assert len(choose_rows_to_ask(RECORDS.take(np.arange(7)), 40, "seed 0").rows) == 7
 
 
+def write_questions(path: Path, records: Records, asked: Asked) -> None:
+    answers = open_answers(path, ["food"])
+    answers.add(records, asked)
+    answers.save()
+
+
 def fill(path: Path, answers: list[str], question: str = "food") -> None:
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -46,7 +54,7 @@ def fill(path: Path, answers: list[str], question: str = "food") -> None:
 def test_a_file_goes_out_and_comes_back(tmp_path: Path) -> None:
     path = tmp_path / "answers.csv"
     asked = choose_rows_to_ask(RECORDS, 10, "seed 0", SCORES)
-    write_questions(path, RECORDS, asked, ["food"])
+    write_questions(path, RECORDS, asked)
     assert read_gold(path, RECORDS, ["food"], "key") == {}
     fill(path, ["yes", "no", "", "Y", "0", "1", "n", "TRUE", "false", "absent"])
     gold = read_gold(path, RECORDS, ["food"], "key")["food"]
@@ -57,8 +65,6 @@ def test_a_file_goes_out_and_comes_back(tmp_path: Path) -> None:
     assert found == {row: answer for row, answer in said.items() if answer is not None}
     audited = set(asked.rows[asked.is_audit].tolist())
     assert set(gold.audit_rows) <= audited and not set(gold.training_rows) & audited
-    with pytest.raises(JobError, match="is there already"):
-        write_questions(path, RECORDS, asked, ["food"])
     fill(path, ["perhaps"] + [""] * 9)
     with pytest.raises(DataError, match=r"line 2: found 'perhaps' under 'food'"):
         read_gold(path, RECORDS, ["food"], "key")
@@ -67,7 +73,9 @@ def test_a_file_goes_out_and_comes_back(tmp_path: Path) -> None:
 def test_long_texts_come_back_too(tmp_path: Path) -> None:
     records = make_records(["word " * 40_000, "short"], [0, 1])
     asked = choose_rows_to_ask(records, 2, "key")
-    write_questions(tmp_path / "answers.csv", records, asked, ["food"], {"food": ["yes", "no"]})
+    answers = open_answers(tmp_path / "answers.csv", ["food"])
+    answers.add(records, asked)
+    answers.ask({"food": "?"}, lambda prompt: "yes", lambda line: None, lambda name, said: True)
     assert len(read_gold(tmp_path / "answers.csv", records, ["food"], "key")["food"]) == 2
 
 
@@ -104,22 +112,3 @@ def test_lines_without_an_id_do_not_answer_for_a_record_without_a_text(tmp_path:
     gold = read_gold(path, records, ["food"], "key")["food"]
     rows, truth = [*gold.audit_rows, *gold.training_rows], [*gold.audit_truth, *gold.training_truth]
     assert dict(zip(rows, truth, strict=True)) == {3: 1, 4: 0}
-
-
-def test_a_terminal_asks_again_until_it_can_read_the_answer() -> None:
-    said = iter(["what", "yes", "", "no"])
-    shown: list[str] = []
-    asked = choose_rows_to_ask(RECORDS, 3, "seed 0", SCORES)
-
-    def check(question: str, value: str) -> bool:
-        try:
-            read_answer(question, value, ("bad", "good"), "")
-        except DataError:
-            return False
-        return True
-
-    answers = ask_on_terminal(
-        RECORDS, asked, {"food": "food?"}, lambda prompt: next(said), shown.append, check
-    )
-    assert answers == {"food": ["yes", "", "no"]}
-    assert sum("none of the answers" in line for line in shown) == 1

@@ -143,7 +143,7 @@ def test_command_on_a_folder_and_on_instances(
         [one.id for one in each.negatives] for each in first
     ]
     assert execute(arguments) == 2
-    assert "exists already" in capsys.readouterr().err
+    assert "is there already" in capsys.readouterr().err
     assert execute(["mine", str(output), "-o", str(tmp_path / "x"), "--form", "trec"]) == 2
     assert "there are tevatron" in capsys.readouterr().err
     assert execute(["mine", str(tmp_path / "absent"), "-o", str(tmp_path / "x")]) == 2

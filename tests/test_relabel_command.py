@@ -77,7 +77,8 @@ def test_the_command_writes_the_repaired_file_in_its_form_with_decisions_and_a_s
     assert json.loads(Path(said["summary"]).read_text(encoding="utf-8"))["sentence"] == said["sentence"]
     # Again: every reply is there already.
     n_requests = len(server.bodies)
-    assert cli.execute(arguments) == 0 and len(server.bodies) == n_requests
+    assert cli.execute(arguments) == 2, "nothing is written over unasked"
+    assert cli.execute([*arguments, "--overwrite"]) == 0 and len(server.bodies) == n_requests
 
 
 def test_gold_and_min_precision_decide_whether_anything_is_relabelled(
@@ -91,7 +92,7 @@ def test_gold_and_min_precision_decide_whether_anything_is_relabelled(
         for passage in one.negatives
     ]
     gold.write_text("".join(lines), encoding="utf-8")
-    arguments = ["relabel", str(triples), "--model", server.url, "--gold", str(gold), "--json"]
+    arguments = ["relabel", str(triples), "--model", server.url, "--gold", str(gold), "--json", "--overwrite"]
     arguments += ["--cache-dir", str(tmp_path / "cache")]
     found = {}
     for least in ("0.5", "0"):
@@ -140,7 +141,7 @@ def test_people_see_the_audits_and_the_sentence(
     ("arguments", "line"),
     [
         (["--model", "gpt"], "--model: found 'gpt'; write embedded or a URL"),
-        (["--output", "{triples}"], "--output: is the given file; name another one"),
+        (["--output", "{triples}"], "is a file that is read; name another one"),
         (["--output", "{triples}.folder/out.jsonl"], "its folder is not there; make it first"),
         (
             ["--gold", "{triples}"],

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from counterpoise.association import Association
 from counterpoise.errors import JobError
+from counterpoise.run_directory import write_text
 from counterpoise.shortcuts import Predictor
 
 _BASELINE_VERSION = 1
@@ -281,7 +282,7 @@ def write_baseline(report: BalanceReport, path: Path) -> None:
         if finding.severity is not Severity.INFORMATION
     }
     content = {"version": _BASELINE_VERSION, "findings": dict(sorted(entries.items()))}
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def compare_with_baseline(report: BalanceReport, path: Path) -> BalanceReport:

@@ -30,7 +30,7 @@ from counterpoise.commands.label import concepts, label
 from counterpoise.commands.label_errors import label_errors
 from counterpoise.commands.mine import mine
 from counterpoise.commands.relabel import relabel
-from counterpoise.commands.session import Session, refuse_inputs
+from counterpoise.commands.session import Session
 from counterpoise.errors import (
     FAULT,
     CounterpoiseError,
@@ -45,6 +45,7 @@ from counterpoise.job_options import (
     DataArgument,
     KeepLabelOption,
     LabelOption,
+    OverwriteOption,
     SpellingsOption,
     TextOption,
     make_task,
@@ -153,7 +154,7 @@ def _explain_error(session: Session, error: Exception) -> int:
 
 
 def _explain_interrupt(session: Session) -> str:
-    return f"interrupted{_hint_resume(session)}"
+    return f"interrupted{session.kept}{_hint_resume(session)}"
 
 
 def _explain_foreign(session: Session, error: Exception) -> int:
@@ -208,18 +209,20 @@ def check(
     page: Annotated[Path | None, typer.Option(help="Write the result as a page (HTML).")] = None,
     label_spellings: SpellingsOption = "",
     keep_label: KeepLabelOption = [],  # noqa: B006
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Check training data: skew, shortcuts, duplicates, leakage. No model, no download.
 
     Exit code 1 where --fail-on is given and a finding fails.
     """
     from counterpoise import linter, tables
+    from counterpoise.outputs import check_outputs
 
     os.environ["HF_HUB_OFFLINE"] = "1"  # read when datasets is imported; a hub id means its local copy
     task = make_task(text, label, attribute, label_spellings, keep_label)
     session: Session = context.obj
-    for option, path in (("--page", page), ("--write-baseline", write_baseline)):
-        refuse_inputs(option, path, data, held_out)
+    read = (data, held_out, None if write_baseline is not None else baseline)
+    check_outputs({"--page": page, "--write-baseline": write_baseline}, read, may_replace=overwrite)
     report = _lint(data, held_out, task, fail_on=fail_on, within=within)
     if write_baseline is not None:
         _write(write_baseline, lambda path: linter.write_baseline(report, path))

@@ -8,7 +8,8 @@ CSV with the text, a column for each question, and cells to be filled in; it is 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping, Sequence
+import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,76 +116,31 @@ def _draw_in_turn(records: Records, n: int, key: str) -> Integers:
     return np.array(picked[:n], dtype=np.int64)
 
 
-def write_questions(
-    path: Path,
-    records: Records,
-    asked: Asked,
-    questions: Sequence[str],
-    answers: Mapping[str, Sequence[str]] | None = None,
-) -> None:
-    """Write a file to fill in: id, ask, text, and a column a question.
-
-    Args:
-        path: CSV; it is not written over.
-        records: the rows.
-        asked: which of them.
-        questions: names of concepts, or `label`.
-        answers: by question the answers that are there already.
+def read_answer_lines(path: Path) -> tuple[list[str], list[dict[str, str]], str, str]:
+    """Columns, rows, delimiter and encoding of a file of answers, as we or a spreadsheet wrote it.
 
     Raises:
-        JobError: the file is there, or cannot be written.
+        JobError: it cannot be read.
     """
+    # A text may be a whole book; the limit is the whole process's.
+    before = csv.field_size_limit(_LONGEST_CELL)
     try:
-        with path.open("x", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow([ID, ASK, TEXT, *questions])
-            for place, (row, is_audit) in enumerate(zip(asked.rows, asked.is_audit, strict=True)):
-                given = [answers[question][place] if answers else "" for question in questions]
-                text = str(records.texts[row])
-                # A spreadsheet would run a text that begins so as a formula.
-                text = f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t") else text
-                writer.writerow([records.ids[row], AUDIT if is_audit else TRAINING, text, *given])
-    except FileExistsError as error:
-        raise JobError(
-            "is there already", where=str(path), hint="fill it in, or name another file"
-        ) from error
-    except OSError as error:
-        hint = "name a file in a folder that can be written to"
-        raise JobError(f"cannot be written ({error.strerror})", where=str(path), hint=hint) from error
-
-
-def ask_on_terminal(
-    records: Records,
-    asked: Asked,
-    questions: Mapping[str, str],
-    ask: Callable[[str], str],
-    show: Callable[[str], None],
-    check: Callable[[str, str], bool],
-) -> dict[str, list[str]]:
-    """Ask about one row after another; an empty answer leaves the question open.
-
-    Args:
-        records: the rows.
-        asked: which of them.
-        questions: name -> what is asked.
-        ask: prompts for one answer.
-        show: prints a line.
-        check: whether an answer to a question can be read.
-    """
-    answers: dict[str, list[str]] = {name: [] for name in questions}
-    for number, row in enumerate(asked.rows, 1):
-        show(f"\n{number}/{len(asked.rows)}  {records.texts[row]}")
-        for name, question in questions.items():
-            said = ask(question).strip()
-            while said and not check(name, said):
-                show("that is none of the answers; leave it empty to skip")
-                said = ask(question).strip()
-            answers[name].append(said)
-    return answers
+        content = path.read_bytes()
+        encoding = "utf-8-sig" if content.startswith(b"\xef\xbb\xbf") else "utf-8"
+        text = content.decode(encoding)
+        head = text.split("\n", 1)[0]
+        delimiter = max(",;\t", key=head.count)
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restval="")
+        rows = [{str(name): str(cell) for name, cell in row.items() if name is not None} for row in reader]
+        return list(reader.fieldnames or ()), rows, delimiter, encoding
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise JobError(f"cannot be read ({error})", where=f"gold: {path}", hint="name a CSV file") from error
+    finally:
+        csv.field_size_limit(before)
 
 
 def read_gold(path: Path, records: Records, questions: Sequence[str], key: str) -> dict[str, Gold]:
-    """Read a gold file, or one that was written by `write_questions` and filled in.
+    """Read a gold file, or a file of answers (`answers`) that was filled in.
 
     Args:
         path: CSV with a column `id` or `text`, and a column a question; cells may be empty. Without a column `ask` a
@@ -200,16 +156,8 @@ def read_gold(path: Path, records: Records, questions: Sequence[str], key: str) 
         JobError: the file cannot be read.
         DataError: an answer that cannot be read or that contradicts another one, or no row that the data has.
     """
-    # A text may be a whole book; the limit is the whole process's.
-    before = csv.field_size_limit(_LONGEST_CELL)
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise JobError(f"cannot be read ({error})", where=f"gold: {path}", hint="name a CSV file") from error
-    finally:
-        csv.field_size_limit(before)
-    columns = set(lines[0]) if lines else set()
+    names, lines, _, _ = read_answer_lines(path)
+    columns = set(names)
     if not columns & {ID, TEXT}:
         hint = "write one with: counterpoise label DATA --ask 40"
         raise DataError("has no column 'id' or 'text'", where=str(path), hint=hint)

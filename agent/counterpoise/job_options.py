@@ -59,6 +59,11 @@ def make_task(
     )
 
 
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Files that exist may be replaced; those that are read never are.")
+]
+
+
 def read_job(
     source: Annotated[
         str, typer.Argument(metavar="JOB.yaml | DATA", help="A job file, or a file, a folder or a hub id.")

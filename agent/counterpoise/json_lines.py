@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import secrets
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -174,9 +175,10 @@ def open_to_read(path: Path) -> Iterator[IO[str]]:
 @contextmanager
 def open_to_write(path: Path) -> Iterator[IO[str]]:
     """A text file that takes its name only when it is whole; the same content gives the same bytes, gzip too."""
-    part = path.with_name(path.name + ".part")
+    # A name of its own: a file `NAME.part` may be the user's.
+    part = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.partial")
     try:
-        with part.open("wb") as raw:
+        with part.open("xb") as raw:
             if path.suffix == ".gz":
                 with (
                     gzip.GzipFile(fileobj=raw, mode="wb", filename="", mtime=0) as packed,

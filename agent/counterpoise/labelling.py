@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import io
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
+from counterpoise.answers import Answers, open_answers
 from counterpoise.assets import find_cache_dir
 from counterpoise.concept_scorers import make_anchors, make_views
 from counterpoise.concepts import ConceptLabeller, fit_concepts
@@ -24,13 +26,13 @@ from counterpoise.discovery import ask_for_concepts, find_clusters_of_clauses, m
 from counterpoise.engines import learn_manner, open_model
 from counterpoise.errors import DataError, JobError
 from counterpoise.events import Listener
-from counterpoise.gold import LABEL, Asked, Gold, ask_on_terminal, choose_rows_to_ask, read_answer, read_gold
-from counterpoise.gold import write_questions as write_questions
+from counterpoise.gold import LABEL, Asked, Gold, choose_rows_to_ask, read_answer, read_gold
 from counterpoise.job import job_from, read_llm
 from counterpoise.llm import ReplyStore, TokenBudget
+from counterpoise.pages import write_whole
 from counterpoise.passages import make_passages, split_passages
 from counterpoise.preparation import make_encoder
-from counterpoise.records import ConceptColumns, Floats, Records, State
+from counterpoise.records import ConceptColumns, Floats, Integers, Records, State
 from counterpoise.splits import sample_by_rank
 from counterpoise.tasks import TextClassification
 from counterpoise_retrievers.encoders import CachedEncoder, Encoder
@@ -89,13 +91,21 @@ def list_questions(texts: Texts) -> dict[str, str]:
     return {name: f"Does it mention {name} ({meaning})? yes/no" for name, meaning in texts.concepts.items()}
 
 
-def choose_rows(texts: Texts, n: int, seed: int) -> Asked:
-    """Rows to ask about: half at random, half spread over the range of each concept's similarity."""
+def choose_rows(texts: Texts, n: int, seed: int, known: Integers | None = None) -> Asked:
+    """Rows to ask about: half at random, half spread over the range of each concept's similarity.
+
+    Args:
+        texts: the rows.
+        n: how many.
+        seed: another one draws other rows.
+        known: positions of rows that were asked about already.
+    """
     key, records = f"seed {seed}:ask", texts.records
-    kept = np.sort(sample_by_rank(records.ids, _MOST_ASKED_FROM, key))
+    new = np.setdiff1d(np.arange(len(records)), () if known is None else known)
+    kept = new[np.sort(sample_by_rank(records.ids[new], _MOST_ASKED_FROM, key))]
     few = records.take(kept)
     scores: Floats | None = None
-    if texts.concepts:
+    if texts.concepts and len(kept):
         passages = make_passages([str(text) for text in few.texts], texts.vectors[kept], texts.encoder)
         anchors = [make_anchors(name, meaning, texts.encoder) for name, meaning in texts.concepts.items()]
         scores = np.column_stack([make_views(passages, anchor).similarity for anchor in anchors])
@@ -103,10 +113,31 @@ def choose_rows(texts: Texts, n: int, seed: int) -> Asked:
     return Asked(kept[asked.rows], asked.is_audit)
 
 
-def ask_here(
-    texts: Texts, asked: Asked, ask: Callable[[str], str], show: Callable[[str], None]
-) -> dict[str, list[str]]:
-    """Ask on the terminal; an empty answer leaves the question open."""
+def prepare_answers(texts: Texts, path: Path, n: int, seed: int, *, goes_on: bool) -> tuple[Answers, int]:
+    """The file of answers with rows to be asked about, and how many of them are new; written already.
+
+    Args:
+        texts: the rows.
+        path: the file, there or not; what is in it stays.
+        n: new rows to ask about.
+        seed: another one draws other rows.
+        goes_on: whether what is still open in the file is asked first, without new rows.
+
+    Raises:
+        UserError: the file is no file of answers, or cannot be written.
+    """
+    questions = list_questions(texts)
+    answers = open_answers(path, list(questions))
+    if goes_on and answers.list_open(list(questions)):
+        return answers, 0
+    before = len(answers.rows)
+    answers.add(texts.records, choose_rows(texts, n, seed, answers.find_asked(texts.records)))
+    answers.save()
+    return answers, len(answers.rows) - before
+
+
+def ask_here(texts: Texts, answers: Answers, ask: Callable[[str], str], show: Callable[[str], None]) -> None:
+    """Ask on the terminal what is open, and save each answer; an empty one leaves the question open."""
 
     def check(question: str, value: str) -> bool:
         try:
@@ -115,7 +146,7 @@ def ask_here(
             return False
         return True
 
-    return ask_on_terminal(texts.records, asked, list_questions(texts), ask, show, check)
+    answers.ask(list_questions(texts), ask, show, check)
 
 
 def read_answers(texts: Texts, path: Path, seed: int) -> dict[str, Gold]:
@@ -134,23 +165,18 @@ def write_labels(path: Path, texts: Texts, columns: ConceptColumns) -> None:
     """A CSV of id, text, label, and state and probability of each concept."""
     names = texts.records.label_names
     heads = [part for name in columns.names for part in (name, f"{name}_probability")]
-    try:
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["id", "text", "label", *heads])
-            for row in range(len(texts.records)):
-                record = texts.records
-                cells = [
-                    part
-                    for state, probability in zip(
-                        columns.states[row], columns.probabilities[row], strict=True
-                    )
-                    for part in (State(int(state)).name.lower(), f"{probability:.4f}")
-                ]
-                writer.writerow([record.ids[row], record.texts[row], names[record.labels[row]], *cells])
-    except OSError as error:
-        hint = "name a file in a folder that can be written to"
-        raise JobError(f"cannot be written ({error.strerror})", where=str(path), hint=hint) from error
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["id", "text", "label", *heads])
+    for row in range(len(texts.records)):
+        record = texts.records
+        cells = [
+            part
+            for state, probability in zip(columns.states[row], columns.probabilities[row], strict=True)
+            for part in (State(int(state)).name.lower(), f"{probability:.4f}")
+        ]
+        writer.writerow([record.ids[row], record.texts[row], names[record.labels[row]], *cells])
+    write_file(path, text.getvalue())
 
 
 def propose_concepts(texts: Texts, model: Any, n: int, open_screen: OpenScreen) -> str:
@@ -181,17 +207,14 @@ async def _ask_model(texts: Texts, model: Any, sample: list[str], open_screen: O
             return merge_names(said, texts.encoder, chat.name)
 
 
-def write_new(path: Path, text: str) -> None:
-    """Write a file that is not there yet.
+def write_file(path: Path, text: str) -> None:
+    """Write a file, whole or not at all.
 
     Raises:
-        JobError: it is there, or cannot be written.
+        JobError: it cannot be written.
     """
     try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError as error:
-        raise JobError("is there already", where=str(path), hint="edit it, or name another file") from error
+        write_whole(path, text)
     except OSError as error:
         hint = "name a file in a folder that can be written to"
         raise JobError(f"cannot be written ({error.strerror})", where=str(path), hint=hint) from error

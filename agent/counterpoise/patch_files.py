@@ -42,7 +42,8 @@ from counterpoise.file_spans import (
     list_json_rows,
 )
 from counterpoise.label_spellings import fold_spelling, match_label, spell_value, value_key
-from counterpoise.patches import LabelChange, LabelOutcome, Patch
+from counterpoise.outputs import check_outputs
+from counterpoise.patches import ACCEPT, LabelChange, LabelOutcome, Patch, explain_nothing
 from counterpoise.tasks import TextClassification
 
 RECEIPT_VERSION = 1
@@ -83,22 +84,27 @@ def name_receipt(output: Path) -> Path:
     return output.with_name(output.name + ".undo")
 
 
-def apply_patch(patch: Patch, source: Path, output: Path) -> Applied:
+def apply_patch(patch: Patch, source: Path, output: Path, *, overwrite: bool = False) -> Applied:
     """Write a copy of a data file with the changes of a patch.
 
     Args:
         patch: the changes; rows are found by id, so the file may have been sorted or have grown.
         source: the file; it is only read.
-        output: the file to write, of the same format; must not exist.
+        output: the file to write, of the same format.
+        overwrite: whether it and a receipt beside it may be replaced, where they exist.
 
     Raises:
-        DataError: the file holds none of the records, or cannot be read row by row.
+        DataError: the patch changes nothing, or the file holds none of the records, or cannot be read row by row.
         JobError: the output exists or is of another format, or beside it lies the receipt of another file.
         OSError: the output cannot be written.
     """
     receipt = name_receipt(output)
-    _check_output(source, output)
-    _check_receipt(receipt, source)
+    _check_format(source, output)
+    check_outputs({"output": output}, [source], may_replace=overwrite)
+    check_outputs({"receipt": receipt}, [source], may_replace=True)
+    _check_receipt(receipt, source, output)
+    if not len(patch):
+        raise DataError(explain_nothing(patch), where="patch", hint=ACCEPT)
     return _apply(patch, source, output, receipt)
 
 
@@ -153,13 +159,16 @@ def _apply(patch: Patch, source: Path, output: Path, receipt: Path | None) -> Ap
     )
 
 
-def undo_patch(applied: Path, output: Path, receipt: Path | None = None) -> Applied:
+def undo_patch(
+    applied: Path, output: Path, receipt: Path | None = None, *, overwrite: bool = False
+) -> Applied:
     """Write the file as it was before a patch was applied.
 
     Args:
         applied: the file that `apply_patch` wrote, perhaps changed since.
-        output: the file to write; must not exist.
+        output: the file to write.
         receipt: what `apply_patch` wrote beside it; by default looked for there.
+        overwrite: whether the output may be replaced, where it exists.
 
     Returns:
         With `is_exact` where the output equals the old file byte for byte; that is so whenever `applied` has not been
@@ -169,8 +178,9 @@ def undo_patch(applied: Path, output: Path, receipt: Path | None = None) -> Appl
         DataError: there is no receipt, it is damaged, or it belongs to another file.
         JobError: the output exists.
     """
-    _check_output(applied, output)
+    _check_format(applied, output)
     receipt = receipt or name_receipt(applied)
+    check_outputs({"output": output}, [applied, receipt], may_replace=overwrite)
     told = _read_receipt(receipt)
     counts = Counter(row["outcome"] for row in told["rows"])
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as folder:
@@ -223,7 +233,7 @@ def _undo_by_id(applied: Path, output: Path, told: Mapping[str, Any]) -> Applied
     return Applied(output, None, done.n_relabelled, 0, done.n_missing + n_dropped)
 
 
-def _check_output(source: Path, output: Path) -> None:
+def _check_format(source: Path, output: Path) -> None:
     if not source.is_file():
         raise DataError(
             "no such file", where=str(source), hint="a patch applies to one CSV, JSON-lines or Parquet file"
@@ -235,10 +245,6 @@ def _check_output(source: Path, output: Path) -> None:
             where=str(source),
             hint="save it as CSV, JSON lines or Parquet",
         )
-    if output.exists():
-        raise JobError("exists, and nothing is written over", where=str(output), hint="name a new file")
-    if not output.parent.is_dir():
-        raise JobError("is in no folder that exists", where=str(output), hint=f"make {output.parent} first")
     if find_format(output) != kind or (output.suffix == ".gz") != (source.suffix == ".gz"):
         raise JobError(
             f"is of another format than {source.name}",
@@ -247,12 +253,15 @@ def _check_output(source: Path, output: Path) -> None:
         )
 
 
-def _check_receipt(receipt: Path, source: Path) -> None:
-    """Refuse to write over a receipt, but for one of the same file, whose bytes are still there."""
+def _check_receipt(receipt: Path, source: Path, output: Path) -> None:
+    """Refuse to write over a receipt, but for one of the same file, whose bytes are still there, or of the output."""
     if not receipt.exists():
         return
     with contextlib.suppress(DataError):
-        if _read_receipt(receipt)["original_sha256"] == _hash(source):
+        told = _read_receipt(receipt)
+        if told["original_sha256"] == _hash(source):
+            return
+        if output.is_file() and told["applied_sha256"] == _hash(output):
             return
     raise JobError(
         "is the receipt of another file, which it alone brings back, and nothing is written over",

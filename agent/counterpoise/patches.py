@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,10 @@ class LabelOutcome(enum.StrEnum):
     KEEP = "keep"
     ABSTAIN = "abstain"
 
+
+ACCEPT = (
+    "accept a change by writing relabel or drop as its outcome in the patch, or apply with --accept-review"
+)
 
 CHANGING = frozenset({LabelOutcome.RELABEL, LabelOutcome.DROP})
 
@@ -104,12 +108,28 @@ class Patch:
         """The changes that `apply` makes."""
         return [change for change in self.changes if change.outcome in CHANGING]
 
+    def accept_review(self) -> Patch:
+        """The same patch, where what waits for review is relabelled to the likeliest label."""
+        changes = tuple(
+            replace(change, outcome=LabelOutcome.RELABEL)
+            if change.outcome is LabelOutcome.REVIEW and change.after not in ("", change.before)
+            else change
+            for change in self.changes
+        )
+        return replace(self, changes=changes)
+
     def count(self) -> dict[str, int]:
         """How many changes there are of every outcome that occurs."""
         counts = {str(outcome): 0 for outcome in LabelOutcome}
         for change in self.changes:
             counts[str(change.outcome)] += 1
         return {name: number for name, number in counts.items() if number}
+
+
+def explain_nothing(patch: Patch) -> str:
+    """Why a patch without a change that counts changes nothing."""
+    listed = ", ".join(f"{number} {name}" for name, number in patch.count().items())
+    return f"nothing is accepted in this patch ({listed or 'no changes'}), so nothing is written"
 
 
 def write_patch(path: Path, patch: Patch) -> None:

@@ -71,8 +71,18 @@ def relabel_negatives(
     return done
 
 
+def list_outputs(target: Path) -> dict[str, Path]:
+    """The files that `write_relabelled` writes, by what errors call them."""
+    stem = target.name.removesuffix(".gz").removesuffix(".jsonl")
+    return {
+        "--output": target,
+        "the decisions beside it,": target.with_name(f"{stem}.decisions.jsonl"),
+        "the summary beside it,": target.with_name(f"{stem}.summary.json"),
+    }
+
+
 def write_relabelled(
-    done: RelabelledInstances, source: Path, target: Path, form: str = "auto"
+    done: RelabelledInstances, source: Path, target: Path, form: str = "auto", *, overwrite: bool = False
 ) -> dict[str, Path]:
     """Write the repaired instances in the form of their source, the decisions and the summary beside them.
 
@@ -81,19 +91,22 @@ def write_relabelled(
         source: the file that was read; its form is kept.
         target: the file to write; the others take its name and `.decisions.jsonl`, `.summary.json`.
         form: of the source.
+        overwrite: whether files that exist may be replaced; the source never is.
 
     Returns:
         What was written: `repaired`, `decisions`, `summary`.
 
     Raises:
-        JobError: a file cannot be written.
+        JobError: a file cannot be written, or exists.
     """
+    from counterpoise.outputs import check_outputs
     from counterpoise.retrieval_io import find_form, write_instances
     from counterpoise.run_directory import write_text
 
-    stem = target.name.removesuffix(".gz").removesuffix(".jsonl")
-    decisions = target.with_name(f"{stem}.decisions.jsonl")
-    summary = target.with_name(f"{stem}.summary.json")
+    outputs = list_outputs(target)
+    permission = "give --overwrite (overwrite=True in Python)"
+    check_outputs(outputs, (source,), may_replace=overwrite, permission=permission)
+    _, decisions, summary = outputs.values()
     try:
         write_instances(target, done.after, find_form(source) if form == "auto" else form)
         done.write_decisions(decisions)

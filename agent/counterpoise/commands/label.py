@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from counterpoise.commands.session import Session, refuse_inputs
+from counterpoise.commands.session import Session
 from counterpoise.errors import JobError
-from counterpoise.job_options import DataArgument, LabelOption, TextOption
+from counterpoise.job_options import DataArgument, LabelOption, OverwriteOption, TextOption
 
 if TYPE_CHECKING:
     from counterpoise.labelling import Texts
@@ -24,7 +26,7 @@ def label(
     text: TextOption,
     label: LabelOption,
     concepts: Annotated[str, typer.Option(metavar="FILE", help="YAML file of name: definition.")] = "",
-    ask: Annotated[int, typer.Option(help="Write so many rows to a file, for you to answer.", min=0)] = 0,
+    ask: Annotated[int, typer.Option(help="Write so many new rows to a file, for you to answer.", min=0)] = 0,
     answers: Annotated[
         Path, typer.Option(help="The file of answers: written by --ask, read otherwise.")
     ] = Path("answers.csv"),
@@ -34,24 +36,30 @@ def label(
     ),
     seed: Annotated[int, typer.Option(help="Another seed asks about other rows.")] = 0,
     encoder: EncoderOption = "",
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Label the concepts of texts, or ask you about a few rows so that this can be measured.
 
     With --ask 40 a CSV is written: half of its rows at random, to audit with, half informative, to train on. Fill it in
-    (yes or no; empty where unsure) and run the command again without --ask, or name it as `gold` in a job.
+    (yes or no; empty where unsure) and run the command again without --ask, or name it as `gold` in a job. Asked again,
+    it gets new rows, and what you have filled in stays. With --terminal each answer is saved at once, and a call that
+    was stopped goes on where it was.
     """
     from counterpoise import labelling
+    from counterpoise.outputs import check_outputs
 
     session: Session = context.obj
-    refuse_inputs("--output", output, data, concepts, answers)
+    if ask:
+        check_outputs({"--answers": answers}, (data, concepts), may_replace=True)
+    else:
+        check_outputs({"--output": output}, (data, concepts, answers), may_replace=overwrite)
     texts = labelling.read_texts(data, tuple(text), label, concepts, encoder, session.open_screen)
     if ask:
         _ask(session, texts, ask, answers, is_terminal=terminal, seed=seed)
         return
     if not texts.concepts:
-        raise JobError(
-            "missing", where="--concepts", hint="name a YAML file, or propose one: counterpoise concepts"
-        )
+        propose = _write_command("concepts", data, text, label)
+        raise JobError("missing", where="--concepts", hint=f"name a YAML file, or propose one: {propose}")
     gold = labelling.read_answers(texts, answers, seed) if answers.is_file() else {}
     labeller, columns = labelling.label_texts(texts, gold)
     labelling.write_labels(output, texts, columns)
@@ -78,40 +86,54 @@ def concepts(
     n: Annotated[int, typer.Option(help="Texts that the model is asked about.", min=1)] = 60,
     output: Annotated[Path, typer.Option(help="The YAML file to write.")] = Path("concepts.yaml"),
     encoder: EncoderOption = "",
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Propose the concepts that texts mention, as a YAML list for you to edit."""
     from counterpoise import labelling
+    from counterpoise.outputs import check_outputs
 
     session: Session = context.obj
+    check_outputs({"--output": output}, (data,), may_replace=overwrite)
     texts = labelling.read_texts(data, tuple(text), label, "", encoder, session.open_screen)
     found = labelling.propose_concepts(texts, model, n, session.open_screen)
-    labelling.write_new(output, found)
+    labelling.write_file(output, found)
     if session.as_json:
         session.write_event("concepts", output=str(output))
     else:
         if not session.is_quiet:
             typer.echo(found, nl=False)
-        typer.echo(f"edit it, then: counterpoise label {data} --concepts {output} --ask 40")
+        ask = _write_command("label", data, text, label, "--concepts", str(output), "--ask", "40")
+        typer.echo(f"edit it, then: {ask}")
+
+
+def _write_command(name: str, data: str, text: Sequence[str], label: str, *more: str) -> str:
+    """A command on the same data, as a shell takes it."""
+    columns = [part for column in text for part in ("--text", column)]
+    return shlex.join(["counterpoise", name, data, *columns, "--label", label, *more])
 
 
 def _ask(session: Session, texts: Texts, n: int, path: Path, *, is_terminal: bool, seed: int) -> None:
     from counterpoise import labelling
     from counterpoise.screen import clean_text
 
-    asked = labelling.choose_rows(texts, n, seed)
     questions = labelling.list_questions(texts)
-    given: Any = None
+    answers, n_new = labelling.prepare_answers(texts, path, n, seed, goes_on=is_terminal)
     if is_terminal:
-        given = labelling.ask_here(
+        session.kept = f"; the answers are in {path}, and the same command goes on where you stopped"
+        labelling.ask_here(
             texts,
-            asked,
+            answers,
             lambda prompt: str(typer.prompt(clean_text(prompt), default="", show_default=False)),
-            lambda line: typer.echo(clean_text(line)),
+            lambda line: typer.echo(f"\n{clean_text(line)}" if line.startswith("\n") else clean_text(line)),
         )
-    labelling.write_questions(path, texts.records, asked, tuple(questions), given)
     if session.as_json:
-        session.write_event("asked", path=str(path), rows=len(asked.rows), questions=list(questions))
+        session.write_event(
+            "asked", path=str(path), rows=len(answers.rows), new=n_new, questions=list(questions)
+        )
         return
-    typer.echo(f"{len(asked.rows)} rows: {path}")
-    if not is_terminal and not session.is_quiet:
+    new = "" if n_new == len(answers.rows) else f", {n_new} of them new"
+    typer.echo(f"{len(answers.rows)} rows{new}: {path}")
+    if not n_new and not is_terminal:
+        typer.echo("every row of the data was asked about already")
+    elif not is_terminal and not session.is_quiet:
         typer.echo(f"fill in {', '.join(questions)}; leave a cell empty where you are unsure")

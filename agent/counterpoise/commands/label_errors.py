@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 
 from counterpoise.commands.patches import MOST_LINES, print_patch, write_patch_page
-from counterpoise.commands.session import Session, refuse_inputs
+from counterpoise.commands.session import Session
 from counterpoise.errors import JobError
 from counterpoise.job_options import (
     DataArgument,
     KeepLabelOption,
     LabelOption,
+    OverwriteOption,
     SpellingsOption,
     TextOption,
     make_task,
@@ -40,18 +41,20 @@ def label_errors(
     page: Annotated[Path | None, typer.Option(help="Write the patch as a page (HTML) too.")] = None,
     label_spellings: SpellingsOption = "",
     keep_label: KeepLabelOption = [],  # noqa: B006
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Find wrong labels and write a patch; the data is not touched.
 
     Without known labels nothing is promised: the patch is a ranked list for review.
     """
     from counterpoise.label_errors import find_label_errors
+    from counterpoise.outputs import check_outputs
     from counterpoise.patches import write_patch
 
     session: Session = context.obj
     task = make_task(text, label, (), label_spellings, keep_label)
-    for option, path in (("--output", output), ("--page", page)):
-        refuse_inputs(option, path, data, gold)
+    outputs = {"--output": output, "--page": page}
+    check_outputs(outputs, (data, gold), may_replace=overwrite)
     with session.open_screen() as listener:
         found = find_label_errors(
             data,
@@ -67,6 +70,7 @@ def label_errors(
             keep_labels=task.keep_labels,
             listener=listener,
         )
+    check_outputs(outputs, (data, gold), may_replace=overwrite)
     try:
         write_patch(output, found.patch)
     except OSError as error:

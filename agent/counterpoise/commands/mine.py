@@ -9,6 +9,7 @@ import typer
 
 from counterpoise.commands.session import Session
 from counterpoise.errors import DataError, JobError
+from counterpoise.job_options import OverwriteOption
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,7 +29,7 @@ KeyOption = Annotated[str, typer.Option(help="Environment variable that holds th
 def mine(
     context: typer.Context,
     data: Annotated[Path, typer.Argument(help="A BEIR folder, or JSONL instances with their positives.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write; must not exist.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
     corpus: Annotated[Path | None, typer.Option(help="JSONL of passages, where DATA is no folder.")] = None,
     split: Annotated[str, typer.Option(help="Judgements of a BEIR folder that has several.")] = "",
     form: Annotated[
@@ -57,6 +58,7 @@ def mine(
     query_prefix: QueryPrefixOption = "",
     passage_prefix: PassagePrefixOption = "",
     api_key_env: KeyOption = "",
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Mine hard negatives: near passages that are not known to answer, and not suspiciously near.
 
@@ -64,13 +66,13 @@ def mine(
     """
     from counterpoise.events import Event
     from counterpoise.mining import mine_hard_negatives
+    from counterpoise.outputs import check_outputs
     from counterpoise.retrieval_io import FORMS, write_instances
 
     session: Session = context.obj
     if form and form not in FORMS:
         raise JobError(f"no form '{form}'", where="--form", hint=f"there are {', '.join(FORMS)}")
-    if output.exists():
-        raise JobError("exists already", where=str(output), hint="name a new file")
+    check_outputs({"--output": output}, (data, corpus), may_replace=overwrite)
     notes: list[str] = []
     queries, passages = _read(data, corpus, split, strict, notes)
     form = form or _choose_form(data)
@@ -93,6 +95,7 @@ def mine(
             api_key_env=api_key_env,
             listener=listener,
         )
+    check_outputs({"--output": output}, (data, corpus), may_replace=overwrite)
     try:
         n_lines = write_instances(output, mined.instances, form)
     except OSError as error:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from counterpoise.commands.session import Session, refuse_inputs
-from counterpoise.errors import JobError
+from counterpoise.commands.session import Session
+from counterpoise.errors import DataError, JobError
+from counterpoise.job_options import OverwriteOption
 
 if TYPE_CHECKING:
     from counterpoise.patch_files import Applied
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 PatchArgument = Annotated[
     Path, typer.Argument(metavar="PATCH", help="A patch file, or a run directory that holds one.")
 ]
-OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The file to write; must not exist.")]
+OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The file to write.")]
 
 MOST_LINES = 40
 
@@ -27,13 +29,15 @@ def diff(
     patch: PatchArgument,
     page: Annotated[Path | None, typer.Option(help="Write the patch as a page (HTML).")] = None,
     most: Annotated[int, typer.Option(help="Changes to show, 0 for all.")] = MOST_LINES,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Show the label changes of a patch, the most certain first. Changes nothing."""
+    from counterpoise.outputs import check_outputs
     from counterpoise.patches import read_patch
 
     session: Session = context.obj
     read = read_patch(patch)
-    refuse_inputs("--page", page, patch, read.source)
+    check_outputs({"--page": page}, (patch, read.source), may_replace=overwrite)
     if page is not None:
         write_patch_page(page, read)
     if session.as_json:
@@ -110,17 +114,28 @@ def apply(
     patch: PatchArgument,
     data: Annotated[Path, typer.Argument(metavar="DATA", help="The CSV, JSON-lines or Parquet file.")],
     output: OutputOption,
+    accept_review: Annotated[
+        bool, typer.Option("--accept-review", help="Relabel what waits for review, too.")
+    ] = False,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Write a copy of a data file with the changes of a patch; the file itself is not touched.
 
     Records are found by their content, so the file may have been sorted or have grown. OUTPUT.undo is written too.
     """
-    from counterpoise.patch_files import apply_patch
-    from counterpoise.patches import read_patch
+    from counterpoise.outputs import check_outputs
+    from counterpoise.patch_files import apply_patch, name_receipt
+    from counterpoise.patches import ACCEPT, explain_nothing, read_patch
 
     read = read_patch(patch)
+    if accept_review:
+        read = read.accept_review()
+    check_outputs({"--output": output}, (patch, data), may_replace=overwrite)
+    check_outputs({"its receipt": name_receipt(output)}, (patch, data), may_replace=True)
+    if not len(read):
+        raise DataError(explain_nothing(read), where=str(patch), hint=ACCEPT)
     try:
-        done = apply_patch(read, data, output)
+        done = apply_patch(read, data, output, overwrite=overwrite)
     except OSError as error:
         raise JobError(f"cannot be written ({error.strerror})", where=str(output)) from error
     _print_applied(context.obj, "applied", done)
@@ -131,12 +146,13 @@ def undo(
     applied: Annotated[Path, typer.Argument(metavar="APPLIED", help="A file that `apply` wrote.")],
     output: OutputOption,
     receipt: Annotated[Path | None, typer.Option(help="By default APPLIED.undo.")] = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Write the file as it was before `apply`, byte for byte."""
     from counterpoise.patch_files import undo_patch
 
     try:
-        done = undo_patch(applied, output, receipt)
+        done = undo_patch(applied, output, receipt, overwrite=overwrite)
     except OSError as error:
         raise JobError(f"cannot be written ({error.strerror})", where=str(output)) from error
     _print_applied(context.obj, "undone", done)
@@ -164,4 +180,6 @@ def _print_applied(session: Session, name: str, done: Applied) -> None:
         parts.append("byte for byte as before" if done.is_exact else "by id, for the file was changed since")
     typer.echo(f"{done.output}: {'; '.join(parts)}")
     if done.receipt and not session.is_quiet:
-        typer.echo(f"undo it with: counterpoise undo {done.output} --output NEW  (needs {done.receipt.name})")
+        typer.echo(
+            f"undo it with: counterpoise undo {shlex.quote(str(done.output))} --output NEW  (needs {done.receipt.name})"
+        )

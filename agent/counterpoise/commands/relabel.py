@@ -9,6 +9,7 @@ import typer
 
 from counterpoise.commands.session import Session
 from counterpoise.errors import JobError
+from counterpoise.job_options import OverwriteOption
 
 if TYPE_CHECKING:
     from counterpoise.relabel.retrieval_result import RelabelledInstances
@@ -47,13 +48,15 @@ def relabel(
     ] = False,
     source_field: Annotated[str, typer.Option(help="Field that names the source of an instance.")] = "source",
     cache_dir: Annotated[str, typer.Option(help="Where replies and vectors are kept.")] = "",
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Find training negatives that answer their query; relabel them as positives, or drop them.
 
     Writes the repaired file in the same form, and every decision with its reason beside it. Stopped, it goes on where
     it was when it is called again.
     """
-    from counterpoise.retrieval_api import relabel_negatives, write_relabelled
+    from counterpoise.outputs import check_outputs
+    from counterpoise.retrieval_api import list_outputs, relabel_negatives, write_relabelled
 
     session: Session = context.obj
     keys: dict[str, Any] = {
@@ -76,14 +79,11 @@ def relabel(
             "--strong-model", strong_model, strong_model_name, strong_api_key_env
         )
     target = Path(output) if output else _name_output(Path(data))
-    if target.absolute() == Path(data).absolute():
-        raise JobError("is the given file", where="--output", hint="name another one; yours stays as it is")
-    if output and not target.absolute().parent.is_dir():
-        # Told before tokens are spent, not when the result is to be written.
-        raise JobError("its folder is not there", where=f"--output {target}", hint="make it first")
+    # Told before tokens are spent, not when the result is to be written.
+    check_outputs(list_outputs(target), (data, corpus, gold), may_replace=overwrite)
     with session.open_screen() as listener:
         done = relabel_negatives(data, listener=listener, **keys)
-    written = write_relabelled(done, Path(data), target, form)
+    written = write_relabelled(done, Path(data), target, form, overwrite=overwrite)
     _show(session, done, {name: str(path) for name, path in written.items()})
 
 

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from counterpoise.errors import JobError
-
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -26,12 +24,13 @@ PIPED_WIDTH = 120
 
 @dataclass
 class Session:
-    """What the global options say, and the run directory once it is known."""
+    """What the global options say, the run directory once it is known, and what an interrupted command has kept."""
 
     as_json: bool = False
     is_quiet: bool = False
     is_debug: bool = False
     directory: Path | None = None
+    kept: str = ""
 
     def make_console(self) -> Console:
         """The console that results are printed on."""
@@ -52,17 +51,3 @@ class Session:
         from counterpoise.screen import write_json
 
         write_json(sys.stdout, Event(name, data))
-
-
-def refuse_inputs(option: str, output: Path | None, *inputs: str | Path | None) -> None:
-    """Refuse an output that is one of the files a command reads: nothing of the user's is written over.
-
-    Raises:
-        JobError: it is one of them.
-    """
-    if output is None or not output.exists():
-        return
-    for given in inputs:
-        if given and Path(given).exists() and output.samefile(given):
-            hint = "name another one; yours stays as it is"
-            raise JobError("is a file that is read", where=f"{option} {output}", hint=hint)
