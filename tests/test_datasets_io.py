@@ -260,7 +260,7 @@ def test_wrong_files(tmp_path):
     (tmp_path / "empty.csv").touch()
     (tmp_path / "header.csv").write_text("review,stars\n")
     (tmp_path / "latin.csv").write_bytes("review,stars\nfine,1\ncaf\u00e9,2\n".encode("latin-1"))
-    (tmp_path / "wide.csv").write_bytes("review,stars\na,1\n".encode("utf-16"))
+    (tmp_path / "wide.csv").write_bytes("review,stars\na,1\n".encode("utf-16-le"))
     (tmp_path / "twice.csv").write_text("a,a\n1,2\n")
     (tmp_path / "headless.csv").write_text("x" * 200_000 + "\n")
     (tmp_path / "ragged.csv").write_text("a,b\n1,2\n1,2,3\n")
@@ -282,7 +282,7 @@ def test_wrong_files(tmp_path):
         "empty.csv": "empty.csv: is empty",
         "header.csv": "header.csv: holds no rows",
         "latin.csv": "latin.csv: is not UTF-8: byte 0xe9 in line 3; save it as UTF-8",
-        "wide.csv": "is not UTF-8: byte 0xff in line 1",
+        "wide.csv": "holds a zero byte in line 1; save it as UTF-8 text (it may be UTF-16",
         "twice.csv": "column 'a' stands twice in the header",
         "headless.csv": "has no header line (field larger than field limit",
         "ragged.csv": "is broken as CSV",

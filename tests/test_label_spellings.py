@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,12 @@ def write_data(folder: Path) -> list[Any]:
     frame.astype({"label": "float32"}).to_parquet(folder / "float32.parquet")
     frame.astype({"label": str}).to_json(folder / "text.jsonl", orient="records", lines=True)
     frame.astype({"label": float}).to_json(folder / "numbers.jsonl", orient="records", lines=True)
+    mixed = [[1, 1.0, "1", "1.0"], [0, 0.0, "0", "0.0"]]
+    rows = [
+        {"text": text, "label": mixed[1 - label][n % 4]}
+        for n, (text, label) in enumerate(zip(TEXTS, LABELS, strict=True))
+    ]
+    (folder / "mixed.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     decimals = pa.table(
         {"text": TEXTS, "label": pa.array([Decimal(one) for one in LABELS], pa.decimal128(5, 2))}
     )

@@ -386,7 +386,7 @@ def test_instances_in_a_list_or_in_parquet(tmp_path: Path) -> None:
     write_instances(tmp_path / "out.parquet", read_instances(tmp_path / "in.parquet"), "flag_embedding")
     assert pq.read_table(tmp_path / "out.parquet").to_pylist() == rows
     (tmp_path / "in.zip").write_bytes(b"PK\x03\x04" + bytes(30))
-    with pytest.raises(DataError, match="is a zip archive or a workbook, which is not read; unpack it"):
+    with pytest.raises(DataError, match="is a zip archive, whatever its name; unpack it"):
         list(read_instances(tmp_path / "in.zip"))
     (tmp_path / "latin.jsonl").write_bytes(b'{"query": "a"}\n{"query": "caf\xe9"}\n')
     with pytest.raises(DataError, match="is not UTF-8: byte 0xe9 in line 2"):

@@ -9,7 +9,7 @@ import shlex
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -283,8 +283,10 @@ def check_balance(
     columns = (text,) if isinstance(text, str) else tuple(text)
     named = (attributes,) if isinstance(attributes, str) else tuple(attributes)
     task = TextClassification(columns, label, named, "", tuple(keep_labels), label_spellings)
-    test = None if held_out is None else load_table(held_out, task=task)
-    return lint_table(load_table(data, task=task), task, test, fail_on=fail_on)
+    notes: list[str] = []
+    test = None if held_out is None else load_table(held_out, task=task, notes=notes)
+    report = lint_table(load_table(data, task=task, notes=notes), task, test, fail_on=fail_on)
+    return replace(report, notes=(*report.notes, *notes))
 
 
 def run_alone(start: Callable[[], Any]) -> Any:

@@ -19,6 +19,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -413,16 +414,18 @@ def _lint(data: str, held_out: str, task: Any, *, fail_on: float | None, within:
     """Check a source; errors name it, and nothing is downloaded."""
     from counterpoise.linter import lint_table
 
-    table = _load_local(data, task)
-    sealed = _load_local(held_out, task) if held_out else None
+    notes: list[str] = []
+    table = _load_local(data, task, notes)
+    sealed = _load_local(held_out, task, notes) if held_out else None
     try:
-        return lint_table(table, task, sealed, fail_on=fail_on, within=within)
+        report = lint_table(table, task, sealed, fail_on=fail_on, within=within)
+        return replace(report, notes=(*report.notes, *notes))
     except DataError as error:
         error.where = held_out if error.where == "held_out" else error.where or data
         raise
 
 
-def _load_local(source: str, task: Any) -> Any:
+def _load_local(source: str, task: Any, notes: list[str]) -> Any:
     from counterpoise.assets import list_assets
     from counterpoise.datasets_sources import load_table
 
@@ -437,7 +440,7 @@ def _load_local(source: str, task: Any) -> Any:
             )
             raise DataError("this asset is not here, and a check downloads nothing", where=source, hint=hint)
     try:
-        return load_table(source, task=task)
+        return load_table(source, task=task, notes=notes)
     except ServiceError as error:
         hint = f"download it first, for example with: hf download --repo-type dataset {source}"
         raise DataError("not here, and a check downloads nothing", where=source, hint=hint) from error

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableSequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,8 @@ from counterpoise.tasks import TextClassification
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+    from counterpoise.plain_columns import Roles
 
 
 def normalise_path(path: Path) -> Path:
@@ -44,14 +46,20 @@ def resolve_source(source: str, base: Path) -> str:
 
 
 def load_table(
-    source: Any, *, task: TextClassification | None = None, cache_dir: Path | None = None
+    source: Any,
+    *,
+    task: TextClassification | None = None,
+    cache_dir: Path | None = None,
+    notes: MutableSequence[str] | None = None,
 ) -> Dataset:
     """Load a source as a table, mapped into memory where it comes from a file.
 
     Args:
         source: see the head of this module.
-        task: which columns must keep their spelling in a CSV file (its text, label and attributes).
+        task: which columns play a part: these keep their spelling in a CSV file; what is odd about others never stops
+            the work. Without a task all columns play a part.
         cache_dir: folder for temporary copies and hub downloads; by default the system's and Hugging Face's.
+        notes: sentences on what was passed over, renamed or kept as text are added.
 
     Raises:
         DataError: the source does not exist, is of no known format, empty or broken.
@@ -60,13 +68,23 @@ def load_table(
     import pyarrow as pa
 
     if isinstance(source, str | Path):
-        table = _load_named(str(source), task, cache_dir)
+        table = _load_named(str(source), find_roles(task), cache_dir, notes)
         pa.default_memory_pool().release_unused()  # what decoding needed, a third of the columns, is not kept
     else:
-        table = _load_object(source)
+        table = _load_object(source, find_roles(task), notes)
     if not len(table):
         raise DataError("holds no rows", where=name_source(source))
     return table
+
+
+def find_roles(task: TextClassification | None) -> Roles:
+    """Which columns play a part in a task; all, where there is none."""
+    from counterpoise.plain_columns import Roles
+
+    if task is None:
+        return Roles()
+    marks = (task.trusted,) if task.trusted else ()
+    return Roles(task.text, (task.label,), (*task.attributes, *marks))
 
 
 def name_source(source: Any) -> str:
@@ -89,7 +107,10 @@ def _is_hub_id(stem: str) -> bool:
     return bool(re.fullmatch(pattern, stem)) and not find_format(Path(stem))
 
 
-def _load_named(source: str, task: TextClassification | None, cache_dir: Path | None) -> Dataset:
+def _load_named(
+    source: str, roles: Roles, cache_dir: Path | None, notes: MutableSequence[str] | None
+) -> Dataset:
+    from counterpoise.containers import refuse_container
     from counterpoise.datasets_files import find_format, read_files
 
     if source.startswith("memory:"):
@@ -103,24 +124,31 @@ def _load_named(source: str, task: TextClassification | None, cache_dir: Path | 
     stem, split = _cut_split(source, Path())
     path = Path(stem).expanduser()
     if path.is_dir():
-        return _load_folder(path, split, where, cache_dir)
+        return _load_folder(path, split, where, roles, cache_dir, notes)
     if path.exists():
         if split:
             raise DataError(f"a file has no split '{split}'", where=where, hint=f"write {stem}")
+        if path.is_file() and not find_format(path):
+            refuse_container(path, where)
         if not path.is_file() or not find_format(path):
             hint = "name a .csv, .tsv, .jsonl, .json or .parquet file (or .gz of one), or a folder"
             raise DataError("is of no known format", where=where, hint=hint)
         if path.stat().st_size == 0:
             raise DataError("is empty", where=where, hint="name a file that holds rows")
-        spelled = (task.label, *task.attributes) if task else ()
-        text = task.text if task else ()
-        return read_files([path], where, text_columns=text, spelled_columns=spelled, cache_dir=cache_dir)
+        return read_files([path], where, roles=roles, cache_dir=cache_dir, notes=notes)
     if not path.is_absolute() and _is_hub_id(stem):
         return _load_from_hub(stem, split, cache_dir)
     raise DataError("no such file or folder", where=where, hint=suggest_files(path))
 
 
-def _load_folder(folder: Path, split: str, where: str, cache_dir: Path | None) -> Dataset:
+def _load_folder(
+    folder: Path,
+    split: str,
+    where: str,
+    roles: Roles,
+    cache_dir: Path | None,
+    notes: MutableSequence[str] | None,
+) -> Dataset:
     """A folder written by `save_to_disk`, or one of Parquet shards named `SPLIT-....parquet`."""
     from counterpoise.datasets_files import read_files
 
@@ -151,7 +179,7 @@ def _load_folder(folder: Path, split: str, where: str, cache_dir: Path | None) -
         raise DataError(
             f"its files name no split '{split}'", where=where, hint="name the folder or a file alone"
         )
-    return read_files(files, where, cache_dir=cache_dir)
+    return read_files(files, where, roles=roles, cache_dir=cache_dir, notes=notes)
 
 
 def _choose_split(names: list[str], split: str, where: str) -> str:
@@ -223,9 +251,8 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _load_object(source: Any) -> Dataset:
+def _load_object(source: Any, roles: Roles, notes: MutableSequence[str] | None) -> Dataset:
     """A table that is already in memory."""
-    import pyarrow as pa
     from datasets import Dataset, DatasetDict
 
     from counterpoise.datasets_files import read_rows
@@ -246,14 +273,44 @@ def _load_object(source: Any) -> Dataset:
                 f"columns of {sorted(set(lengths.values()))} rows", where=where, hint="make them equally long"
             )
         columns = [list(column) for column in source.values()]
-        return read_rows((dict(zip(source, row, strict=True)) for row in zip(*columns, strict=True)), where)
+        rows = (dict(zip(source, row, strict=True)) for row in zip(*columns, strict=True))
+        return read_rows(rows, where, roles=roles, notes=notes)
     if isinstance(source, list | tuple) and source:
-        return read_rows(source, where)
+        return read_rows(source, where, roles=roles, notes=notes)
     if type(source).__module__.startswith("pandas") and hasattr(source, "columns"):
-        try:
-            return Dataset.from_pandas(source.rename(columns=str), preserve_index=False)
-        except (pa.ArrowException, ValueError) as error:
-            hint = "write all values of a column in one way, as text or as numbers"
-            raise DataError(f"cannot be read as a table ({error})", where=where, hint=hint) from error
+        return _load_frame(source, where, roles, notes)
     hint = "give a path, a Dataset, a pandas frame, a dictionary of columns or a list of rows"
     raise JobError("is no table", where=where, hint=hint)
+
+
+def _load_frame(frame: Any, where: str, roles: Roles, notes: MutableSequence[str] | None) -> Dataset:
+    """A frame of pandas, column by column: one that Arrow cannot hold becomes text where it plays no part."""
+    import pyarrow as pa
+    from datasets import Dataset
+
+    from counterpoise.plain_columns import ColumnMaker, name_columns
+
+    told: list[str] = []
+    maker = ColumnMaker(roles, where)
+    names = name_columns([str(name) for name in frame.columns], roles, where, told)
+    columns = {}
+    for place, name in enumerate(names):
+        column = frame.iloc[:, place]
+        try:
+            columns[name] = pa.Array.from_pandas(column)
+        except (pa.ArrowException, ValueError, TypeError, OverflowError):
+            values = [None if _is_missing(value) else value for value in column]
+            columns[name] = maker.make_column(name, values, [f"row {row + 1}" for row in range(len(column))])
+    table = Dataset(maker.make_table(pa.table(columns)))
+    if notes is not None:
+        notes.extend([*told, *maker.list_notes()])
+    return table
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether a cell of a frame is None, NaN, NaT or pandas' NA."""
+    return (
+        value is None
+        or (isinstance(value, float) and value != value)
+        or type(value).__name__ in ("NAType", "NaTType")
+    )

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from mmap import mmap
 from typing import Any
 
 Buffer = bytes | mmap
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
@@ -34,46 +35,65 @@ class RowSpan:
     field_end: int
 
 
-def list_csv_rows(buffer: Buffer, column: str, delimiter: str) -> Iterator[RowSpan]:
-    """The rows below the header.
+def find_row(buffer: Buffer, position: int, delimiter: str) -> tuple[list[tuple[int, int]], int]:
+    """Where the fields of one row stand, and where the next row begins.
+
+    Args:
+        buffer: the whole file, or its beginning, UTF-8.
+        position: where the row begins.
+        delimiter: one character.
+    """
+    field, mark = _make_pattern(delimiter), delimiter.encode()
+    size = len(buffer)
+    spans = []
+    while True:
+        match = field.match(buffer, position)
+        assert match is not None  # noqa: S101  (the pattern matches the empty string)
+        spans.append(match.span())
+        position = match.end()
+        if position < size and buffer[position : position + len(mark)] == mark:
+            position += len(mark)
+            continue
+        break
+    position += 2 if buffer[position : position + 2] == b"\r\n" else min(1, size - position)
+    return spans, position
+
+
+@cache
+def _make_pattern(delimiter: str) -> re.Pattern[bytes]:
+    mark = re.escape(delimiter.encode())
+    return re.compile(rb'"(?:[^"]|"")*"[^' + mark + rb"\r\n]*|[^" + mark + rb"\r\n]*")
+
+
+def list_csv_rows(
+    buffer: Buffer, place: int, delimiter: str, start: int, header: Sequence[str]
+) -> Iterator[RowSpan]:
+    """The rows of a CSV file, but those that say nothing: blank ones, delimiters alone, the header once more.
 
     Args:
         buffer: the whole file, UTF-8.
-        column: name of the wanted field.
+        place: of the wanted field in a row.
         delimiter: one character.
+        start: where the rows begin.
+        header: the fields of the header.
 
     Raises:
-        ValueError: the header does not name the column, or a row is too short.
+        ValueError: a row is too short.
     """
-    mark = re.escape(delimiter.encode())
-    field = re.compile(rb'"(?:[^"]|"")*"[^' + mark + rb"\r\n]*|[^" + mark + rb"\r\n]*")
-    place: int | None = None
-    position = len(_BYTE_ORDER_MARK) if buffer[:3] == _BYTE_ORDER_MARK else 0
-    size = len(buffer)
+    position, size = start, len(buffer)
+    repeated = tuple(header)
     while position < size:
         start = position
-        spans = []
-        while True:
-            match = field.match(buffer, position)
-            assert match is not None  # noqa: S101  (the pattern matches the empty string)
-            spans.append(match.span())
-            position = match.end()
-            if position < size and buffer[position : position + 1] == delimiter.encode():
-                position += 1
-                continue
-            break
-        position += 2 if buffer[position : position + 2] == b"\r\n" else min(1, size - position)
+        spans, position = find_row(buffer, position, delimiter)
         if spans[0][0] == spans[-1][1]:
             continue  # a blank line
-        if place is None:
-            names = [decode_csv_field(bytes(buffer[first:last])) for first, last in spans]
-            if column not in names:
-                raise ValueError(f"no column '{column}' in the header")
-            place = names.index(column)
-        elif place >= len(spans):
+        if len(repeated) > 1:
+            values = tuple(decode_csv_field(bytes(buffer[first:last])) for first, last in spans)
+            if not any(values) or values == repeated:
+                continue
+        if place >= len(spans):
             raise ValueError(f"a row of {len(spans)} fields at byte {start}")
-        else:
-            yield RowSpan(start, position, *spans[place])
+        yield RowSpan(start, position, *spans[place])
 
 
 def decode_csv_field(spelled: bytes) -> str:
@@ -98,7 +118,7 @@ def list_json_rows(buffer: Buffer, key: str) -> Iterator[RowSpan]:
     Raises:
         ValueError: a line is no JSON object.
     """
-    position = len(_BYTE_ORDER_MARK) if buffer[:3] == _BYTE_ORDER_MARK else 0
+    position = len(BYTE_ORDER_MARK) if buffer[:3] == BYTE_ORDER_MARK else 0
     size = len(buffer)
     while position < size:
         end = buffer.find(b"\n", position)

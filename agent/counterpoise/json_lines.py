@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from counterpoise.containers import name_container, refuse_container
 from counterpoise.errors import DataError
 
 _PARQUET_ROWS = 10_000
@@ -25,12 +26,10 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     Raises:
         DataError: the file cannot be read, or a line is no object.
     """
-    if (kind := name_container(path)) == "Parquet":
+    refuse_container(path, str(path), "Parquet")
+    if name_container(path) == "Parquet":
         yield from _read_parquet_rows(path)
         return
-    if kind:
-        hint = "unpack it, or save it as JSON Lines"
-        raise DataError(f"is {kind}, which is not read", where=str(path), hint=hint)
     is_list = False
     with open_to_read(path) as file:
         for number, line in enumerate(file, start=1):
@@ -42,29 +41,6 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             yield number, _parse_object(line, f"{path}: line {number}")
     if is_list:
         yield from _read_list(path)
-
-
-def name_container(path: Path) -> str:
-    """What a file is by its first bytes, where it is no text: `Parquet`, `a zip archive`, ...; "" otherwise."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(8)
-    except OSError:
-        return ""  # opening it to read says it in better words
-    kinds = {
-        b"PAR1": "Parquet",
-        b"PK\x03\x04": "a zip archive or a workbook",
-        b"\xd0\xcf\x11\xe0": "an old Excel workbook",
-        b"BZh": "bzip2",
-        b"\xfd7zXZ": "xz",
-        b"\x28\xb5\x2f\xfd": "zstd",
-        b"7z\xbc\xaf": "a 7z archive",
-        b"ARROW1": "an Arrow file",
-        b"SQLite f": "an SQLite database",
-        b"%PDF": "a PDF",
-        b"\x89HDF": "an HDF5 file",
-    }
-    return next((name for mark, name in kinds.items() if head.startswith(mark)), "")
 
 
 def _parse_object(text: str, where: str) -> dict[str, Any]:

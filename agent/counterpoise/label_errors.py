@@ -109,7 +109,8 @@ def find_label_errors(
     task = TextClassification(columns, label, (), trusted, tuple(keep_labels), label_spellings)
     source = name_source(data)
     cache = find_cache_dir(Path(cache_dir) if cache_dir else None)
-    table = load_table(data, task=task, cache_dir=cache)
+    notes: list[str] = []
+    table = load_table(data, task=task, cache_dir=cache, notes=notes)
     records = group_records(read_records(table, task, source=source))
     known, is_drawn = _read_known(table, records, task, gold, cache, source)
     plain = CachedEncoder(
@@ -151,9 +152,8 @@ def find_label_errors(
 
     work: Callable[[], Any] = ask if model and judge is None else lambda: decide(judge)
     decisions: Decisions = run_alone(work)
-    return LabelErrors(
-        make_patch(decisions, ordered, vectors, known[order], task, source), decisions, ordered
-    )
+    patch = make_patch(decisions, ordered, vectors, known[order], task, source)
+    return LabelErrors(replace(patch, notes=(*patch.notes, *notes)), decisions, ordered)
 
 
 def make_patch(

@@ -29,8 +29,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from counterpoise.datasets_files import find_format, open_bytes, read_header
+from counterpoise.csv_files import is_wide, narrow, read_layout, widen
+from counterpoise.datasets_files import find_format
 from counterpoise.datasets_io import load_table, make_ids, read_labels
+from counterpoise.datasets_sources import find_roles
 from counterpoise.errors import DataError, JobError
 from counterpoise.file_spans import (
     Buffer,
@@ -44,6 +46,8 @@ from counterpoise.file_spans import (
 from counterpoise.label_spellings import fold_spelling, match_label, spell_value, value_key
 from counterpoise.outputs import check_outputs
 from counterpoise.patches import ACCEPT, LabelChange, LabelOutcome, Patch, explain_nothing
+from counterpoise.plain_columns import name_columns
+from counterpoise.spools import open_bytes
 from counterpoise.tasks import TextClassification
 
 RECEIPT_VERSION = 1
@@ -132,14 +136,18 @@ def _apply(patch: Patch, source: Path, output: Path, receipt: Path | None) -> Ap
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as folder:
         plain, made = Path(folder) / "plain", Path(folder) / "made"
         splices: list[_Splice] = []
-        keeps_original = kind == "parquet" or _is_gzip(source)
+        # Bytes of UTF-8 are replaced; what is stored otherwise is unpacked for it.
+        has_wide = kind == "csv" and is_wide(source)
+        keeps_original = kind == "parquet" or _is_gzip(source) or has_wide
         if kind == "parquet":
-            _write_parquet(source, made, rows, labels, patch.task.label)
+            _write_parquet(source, made, rows, labels, patch.task)
         else:
-            unpacked = _unpack(source, plain)
+            unpacked = narrow(source, plain, str(source)) if has_wide else _unpack(source, plain)
             with _map(unpacked) as buffer:
-                splices = _plan_splices(buffer, source, kind, patch.task, rows, labels)
+                splices = _plan_splices(buffer, source, unpacked, kind, patch.task, rows, labels)
                 _write_spliced(buffer, splices, made)
+            if has_wide:
+                made = widen(made, Path(folder) / "wide", source)
             if _is_gzip(source):
                 made = _pack(made, Path(folder) / "packed")
         new_ids, _ = _read_ids(made, patch.task, like=source)
@@ -283,12 +291,6 @@ def _read_ids(path: Path, task: TextClassification, like: Path | None = None) ->
         return [str(identity) for identity in make_ids(table)], [str(label or "") for label in labels]
 
 
-def _list_rows(buffer: Buffer, source: Path, kind: str, column: str) -> Iterator[RowSpan]:
-    if kind == "csv":
-        return list_csv_rows(buffer, column, read_header(source, str(source))[1])
-    return list_json_rows(buffer, column)
-
-
 def _is_same(one: str, other: str, task: TextClassification) -> bool:
     """Whether two spellings are one label: of equal value, or where the user said so, alike."""
     key = fold_spelling if task.label_spellings == "merge" else value_key
@@ -298,6 +300,7 @@ def _is_same(one: str, other: str, task: TextClassification) -> bool:
 def _plan_splices(
     buffer: Buffer,
     source: Path,
+    unpacked: Path,
     kind: str,
     task: TextClassification,
     rows: Mapping[int, LabelChange],
@@ -312,8 +315,16 @@ def _plan_splices(
         hint="save it anew, for example with pandas",
     )
     n_rows = 0
+    delimiter = ""
     try:
-        for row, span in enumerate(_list_rows(buffer, source, kind, task.label)):
+        if kind == "csv":
+            layout = read_layout(unpacked, str(source), find_roles(task))
+            delimiter = layout.delimiter
+            place = layout.names.index(task.label)
+            spans = list_csv_rows(buffer, place, delimiter, layout.start, layout.header)
+        else:
+            spans = list_json_rows(buffer, task.label)
+        for row, span in enumerate(spans):
             n_rows = row + 1
             if row >= len(labels):
                 raise unreadable
@@ -325,7 +336,6 @@ def _plan_splices(
         raise unreadable from error
     if n_rows != len(labels):
         raise unreadable
-    delimiter = read_header(source, str(source))[1] if kind == "csv" else ""
     splices = []
     for row, span in sorted(places.items()):
         change = rows[row]
@@ -388,7 +398,11 @@ def _copy(buffer: Buffer, start: int, end: int, file: Any) -> None:
 
 
 def _write_parquet(
-    source: Path, output: Path, rows: Mapping[int, LabelChange], labels: Sequence[str], column: str
+    source: Path,
+    output: Path,
+    rows: Mapping[int, LabelChange],
+    labels: Sequence[str],
+    task: TextClassification,
 ) -> None:
     """Copy a Parquet file group by group, with its schema, metadata and compression."""
     from datasets import Features
@@ -397,7 +411,9 @@ def _write_parquet(
     for row, label in enumerate(labels):
         first_rows.setdefault(label, row)
     with pq.ParquetFile(source) as file:
-        place = file.schema_arrow.get_field_index(column)
+        names_read = name_columns(file.schema_arrow.names, find_roles(task), str(source), [])
+        place = names_read.index(task.label)
+        column = file.schema_arrow.names[place]
         spelled = _read_values(file, column, {first_rows[label] for label in first_rows})
         values = {label: spelled[row] for label, row in first_rows.items()}
         field = file.schema_arrow.field(place)

@@ -117,9 +117,10 @@ def read_parts(job: Job) -> _Parts:
     key = f"seed {job.seed}"
     name = name_source(job.data)
     cache_dir = Path(job.cache_dir) if job.cache_dir else None
-    table = load_table(_resolve_asset(job.data, cache_dir), task=task)
+    told: list[str] = []
+    table = load_table(_resolve_asset(job.data, cache_dir), task=task, notes=told)
     records = group_records(read_records(table, task, source=name))
-    notes = list_warnings(records, _cut_folder(name))
+    notes = [*list_warnings(records, _cut_folder(name)), *_cut_folders(told, name)]
     whole = Part(table, records)
     rest = job.held_out.rest if isinstance(job.held_out, RestByLabel) else 0
     pool_rest = job.pool.rest if isinstance(job.pool, Rest) else 0
@@ -150,12 +151,18 @@ def read_parts(job: Job) -> _Parts:
         train, held_out = _take(train, np.flatnonzero(~mask)), _take(train, np.flatnonzero(mask))
     elif held_out is None:
         held_out_name = name_source(job.held_out)
-        held_table = load_table(_resolve_asset(job.held_out, cache_dir), task=task)
+        told = []
+        held_table = load_table(_resolve_asset(job.held_out, cache_dir), task=task, notes=told)
         held_out = Part(held_table, read_records(held_table, task, records.label_names, source=held_out_name))
-        notes += list_warnings(held_out.records, _cut_folder(held_out_name))
+        notes += [
+            *list_warnings(held_out.records, _cut_folder(held_out_name)),
+            *_cut_folders(told, held_out_name),
+        ]
         notes += _note_shared(train.records, held_out.records)
     if pool is None and job.pool is not None:
-        pool_table = load_table(_resolve_asset(job.pool, cache_dir), task=task)
+        told = []
+        pool_table = load_table(_resolve_asset(job.pool, cache_dir), task=task, notes=told)
+        notes += _cut_folders(told, name_source(job.pool))
         pool = Part(
             pool_table, read_pool(pool_table, task, records.label_names, source=name_source(job.pool))
         )
@@ -327,6 +334,10 @@ def make_encoder(folder: str, cache_dir: Path, listener: Listener) -> OnnxEncode
 def _cut_folder(name: str) -> str:
     """A source as notes call it: they stand in the report and the data card, which others read."""
     return name.rsplit("/", 1)[-1]
+
+
+def _cut_folders(notes: Sequence[str], name: str) -> list[str]:
+    return [note.replace(name, _cut_folder(name)) for note in notes]
 
 
 def _note_shared(train: Records, held_out: Records) -> list[str]:
