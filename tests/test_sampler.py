@@ -273,12 +273,10 @@ SKLEARN_EXCEPTIONS = {
             "check_dtype_object",
             "check_pipeline_consistency",
             "check_estimators_nan_inf",
-            "check_estimator_sparse_tag",
             "check_estimators_pickle",
             "check_f_contiguous_array_estimator",
             "check_methods_sample_order_invariance",
             "check_methods_subset_invariance",
-            "check_fit2d_1sample",
             "check_fit2d_1feature",
             "check_dict_unchanged",
             "check_fit_idempotent",
@@ -298,11 +296,11 @@ SKLEARN_EXCEPTIONS = {
 
 
 class Unfiltered(CounterpoiseSampler):
-    """Says that it takes a matrix, so that scikit-learn lists all of its checks."""
+    """Says that it takes a matrix only, so that scikit-learn lists all of its checks."""
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = True
+        tags.input_tags.one_d_array, tags.input_tags.two_d_array = False, True
         return tags
 
 

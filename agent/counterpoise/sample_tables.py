@@ -183,6 +183,8 @@ def read_labels(y: Any) -> LabelColumn:
     Raises:
         SampleError: a label is missing, numbers that are no classes, or several labels a row.
     """
+    if y is None:
+        raise SampleError("a sampler requires y to be passed, but the target y is None", where=_WHERE)
     given: Any = (
         y if _is_frame(y) or _is_series(y) or isinstance(y, np.ndarray | list | tuple) else _list_rows(y)
     )
