@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from counterpoise.errors import JobError, RunDirectoryError, StorageError
-from counterpoise.events import Listener, ignore
+from counterpoise.events import Listener
+from counterpoise.html_views import MOST_ROWS, make_view
 from counterpoise.interrupts import GRACE_SECONDS, interrupt_at_once, interrupt_thread
 from counterpoise.job import Job, check_model, job_from
+from counterpoise.progress import open_progress
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -78,6 +80,24 @@ class Run:
         """The page to look at."""
         return self.directory / "report.html"
 
+    def __repr__(self) -> str:
+        """Where it lies and why it ended."""
+        return f"<Run {self.directory}: {self.stopped}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what came of it, and the cells before and after."""
+        data = self.report_data
+        lines = [data.get("headline", ""), f"It ended: {self.stopped}", f"Report: {self.report()}"]
+        heading = f"Run {data.get('title') or self.directory.name}"
+        if data.get("task") == "retrieval":
+            return make_view(heading, lines)
+        after = {row["cell"]: row for row in self.after}
+        rows = [
+            (row["cell"], row["have"], after.get(row["cell"], row)["have"], row["want"])
+            for row in self.before
+        ]
+        return make_view(heading, lines, ("cell", "before", "after", "wanted"), rows)
+
 
 @dataclass(frozen=True, slots=True)
 class Preview:
@@ -105,9 +125,25 @@ class Preview:
     notes: list[str]
     advice: list[str]
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: advice, what is short, and the simple ways."""
+        lines = [
+            *self.advice,
+            f"The first round takes at most {self.estimated_tokens:,} tokens.",
+            *self.notes,
+        ]
+        rows = [(row["student"], row["arm"], row["macro_f1"], row["auroc"]) for row in self.arms]
+        lines += [f"{short.cell} has {short.have:,} of {short.want:,}" for short in self.deficits[:MOST_ROWS]]
+        return make_view("Preview", lines, ("student", "without a token", "macro-F1", "AUROC"), rows)
 
-def run(job: Job | RetrievalJob, *, listener: Listener = ignore) -> Run:
+
+def run(job: Job | RetrievalJob, *, listener: Listener | None = None, progress: bool | None = None) -> Run:
     """Run a job.
+
+    Args:
+        job: what to do.
+        listener: told of every step, instead of progress being shown.
+        progress: whether it is shown; None where somebody looks (see `counterpoise.progress`).
 
     Raises:
         UserError: a mistake in the job or the data.
@@ -120,9 +156,10 @@ def run(job: Job | RetrievalJob, *, listener: Listener = ignore) -> Run:
     for llm in (job.llm, job.second_llm if isinstance(job, RetrievalJob) else job.llm):
         check_model(llm, job.output)
     try:
-        if isinstance(job, RetrievalJob):
-            return Run(Path(job.output), run_alone(lambda: run_retrieval(job, listener)))
-        finished = run_alone(lambda: run_job(job, listener))
+        with open_progress(listener, progress) as told:
+            if isinstance(job, RetrievalJob):
+                return Run(Path(job.output), run_alone(lambda: run_retrieval(job, told)))
+            finished = run_alone(lambda: run_job(job, told))
     except OSError as error:
         # Vectors, temporary files and the report may each be what fills a disk; users are told alike.
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -134,8 +171,13 @@ def run(job: Job | RetrievalJob, *, listener: Listener = ignore) -> Run:
     return Run(finished.directory, finished.report)
 
 
-def resume(directory: str | Path, *, listener: Listener = ignore) -> Run:
+def resume(directory: str | Path, *, listener: Listener | None = None, progress: bool | None = None) -> Run:
     """Go on with a run that was interrupted; a finished one is read back, and its report written again if need be.
+
+    Args:
+        directory: the run directory.
+        listener: as for `run`.
+        progress: as for `run`.
 
     Raises:
         RunDirectoryError: there is no run in the directory.
@@ -151,7 +193,9 @@ def resume(directory: str | Path, *, listener: Listener = ignore) -> Run:
 
     job = load_any_job(path)
     if isinstance(job, RetrievalJob):
-        return run(job.model_copy(update={"output": str(folder.absolute())}), listener=listener)
+        return run(
+            job.model_copy(update={"output": str(folder.absolute())}), listener=listener, progress=progress
+        )
     sources = (job.data, job.held_out, job.pool)
     if any(isinstance(source, str) and source.startswith("memory:") for source in sources):
         raise RunDirectoryError(
@@ -159,7 +203,9 @@ def resume(directory: str | Path, *, listener: Listener = ignore) -> Run:
             where=str(folder),
             hint="call rebalance again with the same tables and output; stored replies are used",
         )
-    return run(job.model_copy(update={"output": str(folder.absolute())}), listener=listener)
+    return run(
+        job.model_copy(update={"output": str(folder.absolute())}), listener=listener, progress=progress
+    )
 
 
 def read_report(directory: Path) -> tuple[dict[str, Any], str]:
@@ -189,8 +235,15 @@ def read_report(directory: Path) -> tuple[dict[str, Any], str]:
         raise RunDirectoryError("is no report of this version", where=str(source), hint=hint) from error
 
 
-def preview(job: Job | RetrievalJob, *, listener: Listener = ignore) -> Preview:
+def preview(
+    job: Job | RetrievalJob, *, listener: Listener | None = None, progress: bool | None = None
+) -> Preview:
     """What a run would do first; spends nothing and writes nothing but caches.
+
+    Args:
+        job: of text classification.
+        listener: as for `run`.
+        progress: as for `run`.
 
     Raises:
         UserError: a mistake in the job or the data.
@@ -205,7 +258,8 @@ def preview(job: Job | RetrievalJob, *, listener: Listener = ignore) -> Preview:
             hint="run it with a small budget",
         )
 
-    return Preview(**run_alone(lambda: make_preview(job, listener)))
+    with open_progress(listener, progress) as told:
+        return Preview(**run_alone(lambda: make_preview(job, told)))
 
 
 def rebalance(
@@ -215,7 +269,8 @@ def rebalance(
     label: str,
     model: Any = "embedded",
     budget: str | int = "2M",
-    listener: Listener = ignore,
+    listener: Listener | None = None,
+    progress: bool | None = None,
     **keys: Any,
 ) -> Run:
     """Rebalance a data set: find what is thin, adopt or write records for it, verify each, and measure the gain.
@@ -227,7 +282,8 @@ def rebalance(
         model: `embedded`, the URL of an OpenAI-compatible server, the keys of `llm` in a job, a chat model of
             LangChain, or any object with `generate(request)`, which is an engine (see `counterpoise.llm.Engine`).
         budget: tokens, as a number or `2M`, `500k`.
-        listener: told of every step.
+        listener: told of every step, instead of progress being shown.
+        progress: whether it is shown; None where somebody looks: on a terminal and in a notebook.
         **keys: any other key of a job: attributes, concepts, pool, held_out, target, output, ...
 
     Returns:
@@ -242,9 +298,8 @@ def rebalance(
         >>> run = counterpoise.rebalance("reviews.csv", text="review", label="stars")  # doctest: +SKIP
         >>> run.dataset["train"]  # doctest: +SKIP
     """
-    return run(
-        job_from(data=data, text=text, label=label, llm=model, budget=budget, **keys), listener=listener
-    )
+    job = job_from(data=data, text=text, label=label, llm=model, budget=budget, **keys)
+    return run(job, listener=listener, progress=progress)
 
 
 def check_balance(

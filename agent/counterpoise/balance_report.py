@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from counterpoise.association import Association
 from counterpoise.errors import JobError
+from counterpoise.html_views import MOST_ROWS, make_view
 from counterpoise.run_directory import write_text
 from counterpoise.shortcuts import Predictor
 
@@ -221,6 +222,13 @@ class BalanceReport:
     notes: tuple[str, ...] = ()
     fail_on: float | None = None
     known: frozenset[str] = field(default_factory=frozenset)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: counts, and what should be looked at."""
+        counts = ", ".join(f"{one.label} {one.count:,}" for one in self.labels[:MOST_ROWS])
+        sentences = [f"{self.n_rows:,} rows: {counts}", f"{len(self.failures)} findings fail the check."]
+        rows = [(finding.severity, finding.message) for finding in self.findings]
+        return make_view("Balance", sentences, ("", "finding"), rows)
 
     @property
     def failures(self) -> tuple[Finding, ...]:

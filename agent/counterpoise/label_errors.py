@@ -18,12 +18,13 @@ from counterpoise.datasets_io import load_table, read_marks, read_records
 from counterpoise.datasets_sources import name_source
 from counterpoise.engines import learn_manner, open_model
 from counterpoise.errors import DataError, JobError
-from counterpoise.events import Listener, ignore, tell_progress
+from counterpoise.events import Listener, tell_progress
 from counterpoise.job import read_llm
 from counterpoise.label_spellings import Spellings
 from counterpoise.llm import ReplyStore, TokenBudget
 from counterpoise.patches import LabelChange, Neighbour, Patch
 from counterpoise.preparation import divide, group_records, make_encoder
+from counterpoise.progress import open_progress
 from counterpoise.records import Integers, Records
 from counterpoise.relabel.label_judges import Judge, LLMJudge
 from counterpoise.relabel.labels import Decisions, decide_labels, list_neighbours
@@ -49,6 +50,10 @@ class LabelErrors:
     decisions: Decisions
     records: Records
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the patch."""
+        return self.patch._repr_html_()
+
 
 def find_label_errors(
     data: Any,
@@ -68,7 +73,8 @@ def find_label_errors(
     cache_dir: str | Path | None = None,
     label_spellings: Spellings = "ask",
     keep_labels: Sequence[str] = (),
-    listener: Listener = ignore,
+    listener: Listener | None = None,
+    progress: bool | None = None,
 ) -> LabelErrors:
     """Find wrong labels and propose a patch; the data is not touched.
 
@@ -95,7 +101,8 @@ def find_label_errors(
         label_spellings: labels that differ only in blanks, case or Unicode form are one (`merge`), several (`keep`), or
             an error that asks (`ask`).
         keep_labels: words such as `null` or `NA` that are labels here.
-        listener: told of progress.
+        listener: told of progress, instead of it being shown.
+        progress: whether it is shown; None where somebody looks: on a terminal and in a notebook.
 
     Raises:
         UserError: a mistake in the arguments or the data.
@@ -104,7 +111,7 @@ def find_label_errors(
     for name, value in (("min_precision", min_precision), ("confidence", confidence)):
         if value is not None and not 0 < value < 1:
             raise JobError(f"found {value}", where=name, hint="write a number between 0 and 1, such as 0.9")
-    llm = read_llm(model or "embedded")
+    llm = read_llm("embedded" if model == "" else model)
     columns = (text,) if isinstance(text, str) else tuple(text)
     task = TextClassification(columns, label, (), trusted, tuple(keep_labels), label_spellings)
     source = name_source(data)
@@ -113,45 +120,46 @@ def find_label_errors(
     table = load_table(data, task=task, cache_dir=cache, notes=notes)
     records = group_records(read_records(table, task, source=source))
     known, is_drawn = _read_known(table, records, task, gold, cache, source)
-    plain = CachedEncoder(
-        make_encoder(encoder, cache, listener),
-        cache / "vectors",
-        on_progress=tell_progress(listener, "encoding"),
-    )
-    # In the order of ids, so that nothing depends on the order of the file.
-    order = np.argsort(records.ids.astype(str), kind="stable")
-    ordered = records.take(order)
-    vectors = plain.encode([str(one) for one in ordered.texts])
-    folds = divide(ordered, "label-errors:folds", source)
-
-    async def decide(strong: Judge | None) -> Decisions:
-        return await decide_labels(
-            ordered,
-            vectors,
-            folds,
-            np.where(is_drawn, known, UNKNOWN)[order],
-            repeats=known[order],
-            min_precision=min_precision,
-            confidence=confidence,
-            judge=strong,
-            may_drop=may_drop,
+    with open_progress(listener, progress) as told:
+        plain = CachedEncoder(
+            make_encoder(encoder, cache, told),
+            cache / "vectors",
+            on_progress=tell_progress(told, "encoding"),
         )
+        # In the order of ids, so that nothing depends on the order of the file.
+        order = np.argsort(records.ids.astype(str), kind="stable")
+        ordered = records.take(order)
+        vectors = plain.encode([str(one) for one in ordered.texts])
+        folds = divide(ordered, "label-errors:folds", source)
 
-    async def ask() -> Decisions:
-        answers = tuple((descriptions or {}).get(name, name) for name in ordered.label_names)
-        with ReplyStore(cache / "replies.sqlite") as store:
-            async with open_model(
-                llm,
-                store=store,
-                budget=TokenBudget(tokens),
-                cache_dir=cache,
-                listener=listener,
-            ) as chat:
-                await learn_manner(chat)
-                return await decide(LLMJudge(chat, answers))
+        async def decide(strong: Judge | None) -> Decisions:
+            return await decide_labels(
+                ordered,
+                vectors,
+                folds,
+                np.where(is_drawn, known, UNKNOWN)[order],
+                repeats=known[order],
+                min_precision=min_precision,
+                confidence=confidence,
+                judge=strong,
+                may_drop=may_drop,
+            )
 
-    work: Callable[[], Any] = ask if model and judge is None else lambda: decide(judge)
-    decisions: Decisions = run_alone(work)
+        async def ask() -> Decisions:
+            answers = tuple((descriptions or {}).get(name, name) for name in ordered.label_names)
+            with ReplyStore(cache / "replies.sqlite") as store:
+                async with open_model(
+                    llm,
+                    store=store,
+                    budget=TokenBudget(tokens),
+                    cache_dir=cache,
+                    listener=told,
+                ) as chat:
+                    await learn_manner(chat)
+                    return await decide(LLMJudge(chat, answers))
+
+        work: Callable[[], Any] = ask if model != "" and judge is None else lambda: decide(judge)
+        decisions: Decisions = run_alone(work)
     patch = make_patch(decisions, ordered, vectors, known[order], task, source)
     return LabelErrors(replace(patch, notes=(*patch.notes, *notes)), decisions, ordered)
 

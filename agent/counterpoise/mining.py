@@ -18,7 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counterpoise.errors import DataError, JobError
-from counterpoise.events import Listener, ignore
+from counterpoise.events import Listener
+from counterpoise.html_views import make_view
+from counterpoise.progress import open_progress
 from counterpoise.retrieval_encoders import open_encoders
 from counterpoise.retrieval_io import Collection, Instance, Passage
 from counterpoise.retrieval_values import gather_positives
@@ -46,6 +48,12 @@ class Mined:
     n_passages: int
     n_short: int
     n_left_out: int
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the counts, and the nearest negative of the first queries."""
+        counts = ", ".join(f"{name.replace('_', ' ')} {number:,}" for name, number in self.to_dict().items())
+        rows = [(one.query, one.negatives[0].full_text if one.negatives else "") for one in self.instances]
+        return make_view("Mined negatives", [counts], ("query", "nearest negative"), rows)
 
     def to_dict(self) -> dict[str, Any]:
         """The counts."""
@@ -96,7 +104,8 @@ def mine_hard_negatives(
     passage_prefix: str = "",
     api_key_env: str = "",
     cache_dir: Path | None = None,
-    listener: Listener = ignore,
+    listener: Listener | None = None,
+    progress: bool | None = None,
 ) -> Mined:
     """Mine hard negatives for queries; negatives they have are replaced.
 
@@ -116,7 +125,8 @@ def mine_hard_negatives(
         passage_prefix: put in front of passages.
         api_key_env: environment variable with the endpoint's key.
         cache_dir: where vectors are kept.
-        listener: told of encoding.
+        listener: told of encoding, instead of progress being shown.
+        progress: whether it is shown; None where somebody looks: on a terminal and in a notebook.
 
     Raises:
         JobError: an option that is out of range or not known.
@@ -135,18 +145,19 @@ def mine_hard_negatives(
         query: sorted(places[name] for name in known) for query, known in gather_positives(kept).items()
     }
     positives = [answering[each.query] for each in kept]
-    opened = open_encoders(
-        encoder,
-        model=encoder_model,
-        query_prefix=query_prefix,
-        passage_prefix=passage_prefix,
-        api_key_env=api_key_env,
-        cache_dir=cache_dir,
-        listener=listener,
-    )
-    texts = [passage.full_text for passage in passages]
-    passage_vectors = opened.encode_passages(texts)
-    query_vectors = opened.encode_queries([each.query for each in kept])
+    with open_progress(listener, progress) as told:
+        opened = open_encoders(
+            encoder,
+            model=encoder_model,
+            query_prefix=query_prefix,
+            passage_prefix=passage_prefix,
+            api_key_env=api_key_env,
+            cache_dir=cache_dir,
+            listener=told,
+        )
+        texts = [passage.full_text for passage in passages]
+        passage_vectors = opened.encode_passages(texts)
+        query_vectors = opened.encode_queries([each.query for each in kept])
     limits = {"absolute_margin": absolute_margin, "relative_margin": relative_margin, "max_score": max_score}
     try:
         indices = _mine(

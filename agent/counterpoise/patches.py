@@ -16,6 +16,7 @@ from typing import Any
 
 from counterpoise.configuration import suggest
 from counterpoise.errors import DataError
+from counterpoise.html_views import make_view
 from counterpoise.json_lines import read_rows, write_rows
 from counterpoise.label_spellings import spell_value, value_key
 from counterpoise.tasks import TextClassification
@@ -103,6 +104,18 @@ class Patch:
     def __len__(self) -> int:
         """Number of changes that `apply` makes."""
         return len(self.list_changing())
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: how many changes there are of what kind, and the surest of them."""
+        counts = ", ".join(f"{name} {number:,}" for name, number in self.count().items())
+        rows = [
+            (change.outcome, change.before, change.after, float(change.score), change.text)
+            for change in self.changes
+        ]
+        heading = f"{len(self.changes):,} label changes of {self.n_rows:,} rows of {self.source}"
+        return make_view(
+            heading, [counts, *self.notes], ("outcome", "before", "after", "score", "text"), rows
+        )
 
     def list_changing(self) -> list[LabelChange]:
         """The changes that `apply` makes."""

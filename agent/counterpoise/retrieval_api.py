@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from counterpoise.errors import JobError
-from counterpoise.events import Listener, ignore
+from counterpoise.events import Listener
 
 if TYPE_CHECKING:
     from counterpoise.relabel.retrieval_result import RelabelledInstances
@@ -22,7 +22,8 @@ def relabel_negatives(
     strong_model: Any = None,
     corpus: str | Path = "",
     budget: str | int = "2M",
-    listener: Listener = ignore,
+    listener: Listener | None = None,
+    progress: bool | None = None,
     **keys: Any,
 ) -> RelabelledInstances:
     """Find training negatives that answer their query, with a cascade of two audited judges.
@@ -36,7 +37,8 @@ def relabel_negatives(
         strong_model: the strong judge; the same as `model` where not given.
         corpus: passages or a BEIR folder, where further candidates are mined.
         budget: tokens, as a number or `2M`, `500k`.
-        listener: told of every step.
+        listener: told of every step, instead of progress being shown.
+        progress: whether it is shown; None where somebody looks: on a terminal and in a notebook.
         **keys: any other key of a `RetrievalJob`: gold, min_precision, check_positives, most_relabels, ...
 
     Returns:
@@ -52,6 +54,7 @@ def relabel_negatives(
         >>> print(done.sentence)  # doctest: +SKIP
     """
     from counterpoise.api import run_alone as wait
+    from counterpoise.progress import open_progress
     from counterpoise.retrieval_job import retrieval_job_from
     from counterpoise.retrieval_steps import relabel_job
 
@@ -67,7 +70,8 @@ def relabel_negatives(
         budget=budget,
         **{name: value for name, value in keys.items() if value != ""},
     )
-    done: RelabelledInstances = wait(lambda: relabel_job(job, listener, given))
+    with open_progress(listener, progress) as told:
+        done: RelabelledInstances = wait(lambda: relabel_job(job, told, given))
     return done
 
 

@@ -79,6 +79,7 @@ class CounterpoiseSampler(BaseEstimator):  # type: ignore[misc]  # scikit-learn 
         output: run directory; by default `runs/sampler-...`, another one for other data or other parameters.
         name: of the run.
         cache_dir: where replies and vectors are kept.
+        progress: whether progress is shown; None where somebody looks: on a terminal and in a notebook.
 
     Attributes:
         run_: the finished run; None where no label lacked rows or nothing could be written.
@@ -114,6 +115,7 @@ class CounterpoiseSampler(BaseEstimator):  # type: ignore[misc]  # scikit-learn 
         output: str | None = None,
         name: str | None = None,
         cache_dir: str | None = None,
+        progress: bool | None = None,
     ) -> None:
         self.model = model
         self.budget = budget
@@ -131,6 +133,7 @@ class CounterpoiseSampler(BaseEstimator):  # type: ignore[misc]  # scikit-learn 
         self.output = output
         self.name = name
         self.cache_dir = cache_dir
+        self.progress = progress
 
     def fit(self, X: Any, y: Any) -> Self:  # noqa: N803
         """Check X and y and what they lack; use `fit_resample`."""
@@ -290,7 +293,9 @@ class CounterpoiseSampler(BaseEstimator):  # type: ignore[misc]  # scikit-learn 
         with FileLock(locks / f"{place}.lock"):
             if not is_named and (folder / "FINISHED").is_file():
                 return resume(folder)
-            return rebalance(data, text="text", label="label", model=self.model, **keys)
+            return rebalance(
+                data, text="text", label="label", model=self.model, progress=self.progress, **keys
+            )
 
 
 def _list_added(

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from counterpoise.html_views import make_view
 from counterpoise.rates import Tally
 from counterpoise.relabel.cascade import Decision, Outcome
 from counterpoise.relabel.estimates import Estimates
@@ -119,6 +120,21 @@ class RelabelledInstances:
     tokens: int
     withheld: str = ""
     gold: GoldMatch = field(default_factory=GoldMatch)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what came of it, and what was relabelled or dropped first."""
+        rows = [
+            (
+                decision.outcome,
+                self.before[place].query,
+                decision.candidate.passage.full_text,
+                decision.reason,
+            )
+            for place, decided in self.decisions.items()
+            for decision in decided
+            if decision.outcome in (Outcome.RELABEL, Outcome.DROP)
+        ]
+        return make_view("Relabelled negatives", [self.sentence], ("", "query", "passage", "reason"), rows)
 
     @property
     def after(self) -> list[Instance]:
