@@ -19,6 +19,7 @@ from evals.vllm_on_cpu import VllmOnCpu
 
 EVALS = {
     "concept_bias": "concepts that stand for a label: what the simple ways, injections, a pool and the agent do",
+    "attributes": "cells that the user named by an attribute: served, right, and worth something to students",
     "fine_tuned": "concept bias of a student whose weights are all trained, next to published figures",
     "in_context": "concept bias of a model that is shown eight examples, skewed and balanced ones",
     "counterfactual_quality": "edits of texts: do they do what they claim, and can the filters tell",

@@ -205,7 +205,8 @@ def run(world: World, limit: int | None, *, has_contrast: bool, seed: int = 0) -
         offers = {}
         for cell in CELLS:
             other = Cell("b" if cell.label == "a" else "a", attribute=cell.attribute, value=cell.value)
-            offers[cell] = Offer(300, n_demonstrations=5, contrast=other if has_contrast else None)
+            can_contrast = has_contrast and (Action.MINORITY, other) not in gone
+            offers[cell] = Offer(300, n_demonstrations=5, contrast=other if can_contrast else None)
         left = None if limit is None else max(0, int(limit - spent))
         plan = make_plan(
             open_cells,

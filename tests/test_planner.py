@@ -92,7 +92,14 @@ def test_named_cells_are_written_for_beside_labels_by_need() -> None:
     made = plan([lack(A, 60), lack(FOOD, 40), lack(NOISE, 20)], NAMED, remaining=6 * 600, round_number=4)
     # Half of what does not reach is for the label, the rest for what was named, twice as much for food as for noise.
     assert [(item.cell, item.n_requests) for item in made.items] == [(FOOD, 2), (NOISE, 1), (A, 3)]
-    # Labels that lack little beside a thousand named cells keep half of a round that does not reach for all.
+    # Once it is known, what a token brings counts: here as much for each, and food is of the label, too.
+    tried = {(Action.MINORITY, cell): Costs(60, 60, 6000.0, 10) for cell in (A, FOOD)}
+    made = plan([lack(A, 60), lack(FOOD, 60)], NAMED, tried, remaining=9 * 600, round_number=4)
+    assert [(item.cell, item.n_requests) for item in made.items] == [(FOOD, 6), (A, 3)]
+    tried[Action.MINORITY, FOOD] = Costs(60, 3, 6000.0, 10)
+    made = plan([lack(A, 60), lack(FOOD, 60)], NAMED, tried, remaining=9 * 600, round_number=4)
+    assert [(item.cell, item.n_requests) for item in made.items] == [(FOOD, 1), (A, 8)]
+    # Labels that lack little beside fifty named cells keep half of a round while nothing is known of these.
     crowd = [Cell("b", attribute="topic", value=f"{place:03d}") for place in range(50)]
     offers = dict.fromkeys((A, *crowd), OFFER)
     made = plan(
@@ -125,9 +132,18 @@ def test_contrast_follows_what_is_kept_and_no_item_keeps_more_than_its_cell_can_
     offers = {A: replace(OFFER, contrast=MOST), MOST: OFFER}
     tried = {(Action.MINORITY, A): Costs(tried=98, accepted=19, tokens=9800.0, requests=20)}
     thin, most = plan([lack(A, 57)], offers, tried).items
-    # A fifth is kept: many more requests for the cell, but no more contrast records than before.
+    # A fifth is kept: many more requests for the cell, but hardly more contrast records than before.
     assert (thin.n_requests, most.n_requests) == (72, 6)
     assert (thin.most, most.most) == (86 + 4, 28 + 2)
+    # A handful of records has no contrast until a request of it is owed.
+    assert [item.cell for item in plan([lack(A, 3)], offers).items] == [A]
+    owing = {(Action.MINORITY, A): Costs(tried=18, accepted=18, tokens=1800.0, requests=3)}
+    assert [(item.cell, item.count) for item in plan([lack(A, 3)], offers, owing).items] == [
+        (A, 4),
+        (MOST, 2),
+    ]
+    paid = owing | {(Action.MINORITY, MOST): Costs(tried=6, accepted=6, tokens=600.0, requests=1)}
+    assert [item.cell for item in plan([lack(A, 3)], offers, paid).items] == [A]
 
 
 def test_of_many_labels_as_many_get_a_request_as_can_be_paid() -> None:
@@ -142,7 +158,7 @@ def test_contrast_records_are_planned_beside_their_cell() -> None:
     thin, most = plan([lack(A, 60)], {A: replace(OFFER, contrast=MOST), MOST: OFFER}).items
     # The contrast records raise the largest label, so the cell needs as many again: 90 against 30.
     assert (thin.cell, thin.count, most.cell, most.count) == (A, 90, MOST, 30)
-    assert thin.count - most.count == 60 and most.n_requests == -(-thin.n_requests // 3)
+    assert thin.count - most.count == 60 and most.n_requests == thin.n_requests // 3
     assert (thin.index, most.index) == (0, 1) and thin.id != most.id
     both = plan(
         [lack(A, 30), lack(B, 60)],
@@ -215,10 +231,11 @@ def test_an_empty_plan_says_why(need: int, remaining: int | None, reason: str) -
 
 def test_a_budget_too_small_for_a_request_and_its_contrast_says_what_both_may_take() -> None:
     offers = {A: replace(OFFER, contrast=MOST), B: replace(OFFER, request_tokens=9_000), MOST: OFFER}
-    made = plan([lack(A, 20), lack(B, 20)], offers, remaining=1_100, round_number=4)
+    owing = {(Action.MINORITY, A): Costs(tried=18, accepted=18, tokens=1800.0, requests=3)}
+    made = plan([lack(A, 20), lack(B, 20)], offers, owing, remaining=1_100, round_number=4)
     assert made.items == ()
     assert made.reason.endswith(": 1,100 tokens are left, and one with its contrast may take 1,200")
-    assert plan([lack(A, 20), lack(B, 20)], offers, remaining=1_200, round_number=4).items
+    assert plan([lack(A, 20), lack(B, 20)], offers, owing, remaining=1_200, round_number=4).items
 
 
 def test_acceptance_is_smoothed_so_that_one_failure_does_not_close_a_cell() -> None:

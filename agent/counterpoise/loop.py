@@ -13,6 +13,7 @@ from typing import Any
 
 from counterpoise.adopt import find_adoptable
 from counterpoise.assets import find_cache_dir
+from counterpoise.attribute_filter import AttributeFilter
 from counterpoise.balance import count_cells
 from counterpoise.cell_choice import score_unlabelled
 from counterpoise.cell_ways import make_marks, weigh_records
@@ -97,6 +98,8 @@ async def run_job(job: Job, listener: Listener = ignore) -> Finished:
                 directory.write_replies(chat.take_used())
                 _tell_prefix_hits(chat, directory, listener)
         outcome = write_outcome(directory.path / "dataset", directory.path / "rejected", job, shop, ledger)
+        if shop.attribute_filter is not None:
+            trust = replace(trust, rows=(*trust.rows, *shop.attribute_filter.list_audits()))
         ending = describe_ending(stop, list_short(shop, ledger), ledger, job.budget.tokens)
         report = make_report(job, shop, ledger, trust, simple, outcome, budget, ending, listener)
         write_report(directory.path, report)
@@ -287,6 +290,7 @@ def open_workshop(job: Job, inputs: Inputs, trust: LabelTrust) -> Workshop:
         target=job.target,
         key=f"seed {job.seed}",
         desk=EditDesk(inputs, headings, f"seed {job.seed}", trust.is_trusted),
+        attribute_filter=AttributeFilter(inputs),
     )
 
 

@@ -195,7 +195,8 @@ def _fill(
         return float(_price_requests(_want(cell, need, offers, costs)[1], cell, offers, costs))
 
     items: list[PlanItem] = []
-    for cells, limit in ((named, share_families(left, labels, named, missing, price)), (labels, left)):
+    of_named = share_families(left, labels, named, missing, price, _compare_rates(named, labels, costs))
+    for cells, limit in ((named, of_named), (labels, left)):
         needs = {cell: missing[cell] - _count_planned(items, cell) for cell in cells}
         needs = {cell: need for cell, need in needs.items() if need >= SMALLEST_USEFUL_COUNT}
         spent = _fill_family(
@@ -210,6 +211,20 @@ def _fill(
         )
         left -= spent
     return items
+
+
+def _compare_rates(
+    named: Sequence[Cell], labels: Sequence[Cell], costs: Mapping[tuple[Action, Cell], Costs]
+) -> float | None:
+    """Records that a token brings in named cells for each that it brings in labels; None where nothing was tried."""
+    rates = []
+    for cells in (named, labels):
+        tried = [costs[Action.MINORITY, cell] for cell in cells if (Action.MINORITY, cell) in costs]
+        tokens = sum(known.tokens for known in tried)
+        if not tokens:
+            return None
+        rates.append((sum(known.accepted for known in tried) + 1) / tokens)
+    return rates[0] / rates[1]
 
 
 def _fill_family(
@@ -262,7 +277,7 @@ def _say_unpaid(
 ) -> str:
     """Why nothing can be written, with the figure a user would set the budget by."""
     cheapest = min(cells, key=lambda cell: _price_requests(1, cell, offers, costs))
-    what = "one with its contrast" if offers[cheapest].contrast else "one"
+    what = "one with its contrast" if _count_contrast(1, cheapest, offers, costs) else "one"
     return (
         f"{UNPAID}: "
         f"{remaining:,.0f} tokens are left, and {what} may take {_price_requests(1, cheapest, offers, costs):,}"
@@ -283,12 +298,26 @@ def _price_requests(
 def _count_contrast(
     n_requests: int, cell: Cell, offers: Mapping[Cell, Offer], costs: Mapping[tuple[Action, Cell], Costs]
 ) -> int:
-    """Requests for contrast records: a third as many records as are expected to be kept for the cell itself."""
+    """Requests for contrast records beside so many for a cell, at most a third of them.
+
+    A cell of which a round writes a handful has none until a whole request is owed: one request for each would be as
+    many contrast records as others.
+    """
     contrast = offers[cell].contrast
     if not contrast or not n_requests:
         return 0
-    kept = _expect_ratio(cell, costs) / _expect_ratio(contrast, costs)
-    return _round_up(n_requests * CONTRAST_RATIO * min(1.0, kept))
+    owed = _owe_contrast(n_requests, cell, contrast, costs)
+    n_owed = owed / (COMPLETIONS_PER_REQUEST * _expect_ratio(contrast, costs))
+    return min(int(n_owed), _round_up(n_requests * CONTRAST_RATIO))
+
+
+def _owe_contrast(
+    n_requests: int, cell: Cell, contrast: Cell, costs: Mapping[tuple[Action, Cell], Costs]
+) -> float:
+    """Contrast records that are due: in all a third as many as are kept for the cell, earlier rounds included."""
+    kept, kept_beside = (costs.get((Action.MINORITY, one), Costs()).accepted for one in (cell, contrast))
+    expected = n_requests * COMPLETIONS_PER_REQUEST * _expect_ratio(cell, costs)
+    return (kept + expected) * CONTRAST_RATIO - kept_beside
 
 
 def _expect_ratio(cell: Cell, costs: Mapping[tuple[Action, Cell], Costs]) -> float:
@@ -363,16 +392,18 @@ def _write(
         )
     ]
     if contrast and n_contrast:
+        # What is written for the cell may be more than it takes, the contrast is not.
+        due = min(_owe_contrast(n_requests, cell, contrast, costs), wanted * CONTRAST_RATIO)
         items.append(
             PlanItem(
                 Action.MINORITY,
                 contrast,
-                max(1, round(wanted * CONTRAST_RATIO)),
+                max(1, round(due)),
                 round_number,
                 index + 1,
                 n_contrast,
                 n_contrast * offers[contrast].request_tokens,
-                most=_allow(wanted * CONTRAST_RATIO),
+                most=_allow(due),
             )
         )
     return items

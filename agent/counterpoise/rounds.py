@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from counterpoise.adopt import Adoptable, list_candidates, propose_adoptions
+from counterpoise.attribute_filter import AttributeFilter
 from counterpoise.balance import count_cells, find_deficits
 from counterpoise.corrected_counts import find_corrected_deficits
 from counterpoise.edit_desk import EditDesk, mark_injected
@@ -27,7 +28,7 @@ from counterpoise.generators.minority_text import Demonstrations, MinorityText
 from counterpoise.ledger import Judged, Ledger, leave_out_surplus
 from counterpoise.llm import ChatClient
 from counterpoise.planner import EDIT_ACTIONS, TOLERATED_RATIO, Offer, make_plan
-from counterpoise.preparation import Inputs, Side
+from counterpoise.preparation import Inputs, Side, Vectors
 from counterpoise.records import (
     Action,
     Capabilities,
@@ -69,6 +70,7 @@ class Workshop:
         target: as the job says.
         key: the run's key.
         desk: for edits of records; without one nothing is edited.
+        attribute_filter: for texts written for an attribute value; without one they are taken for what they are to be.
     """
 
     inputs: Inputs
@@ -83,6 +85,7 @@ class Workshop:
     target: Literal["equal"] | Mapping[str, float]
     key: str
     desk: EditDesk | None = None
+    attribute_filter: AttributeFilter | None = None
 
 
 def count_records(shop: Workshop, ledger: Ledger) -> Records:
@@ -202,7 +205,7 @@ def _make_offers(
     capabilities: Capabilities,
 ) -> dict[Cell, Offer]:
     """What each short cell, and the contrast cell of a label that is short alone, has to offer."""
-    counts = count_cells(count_records(shop, ledger))
+    counts, gone = count_cells(count_records(shop, ledger)), ledger.find_exhausted()
     offers: dict[Cell, Offer] = {}
     for deficit in deficits:
         offers[deficit.cell] = _make_offer(shop, ledger, deficit.cell, chat, capabilities)
@@ -213,7 +216,7 @@ def _make_offers(
             if replace(other.cell, label="") == replace(deficit.cell, label="")
         )
         contrast = _find_contrast(deficit.cell, counts, shop.inputs.train.records) if alone else None
-        if contrast is None:
+        if contrast is None or (Action.MINORITY, contrast) in gone:
             continue
         if contrast not in offers:
             offers[contrast] = _make_offer(shop, ledger, contrast, chat, capabilities)
@@ -338,6 +341,7 @@ def judge(proposals: Sequence[Proposal], shop: Workshop, ledger: Ledger) -> Judg
         check_labels(proposals, probabilities, names, is_trusted=shop.is_trusted),
         *([_audit_writers(proposals, text_verdicts, probabilities, shop)] if shop.is_trusted else []),
         check_concepts(proposals, concepts),
+        *_check_attributes(proposals, text_verdicts, vectors, shop),
         *([shop.desk.judge(proposals, vectors, concepts)] if shop.desk is not None else []),
     )
     places = [place for place, verdict in enumerate(first) if verdict.kept]
@@ -351,6 +355,15 @@ def judge(proposals: Sequence[Proposal], shop: Workshop, ledger: Ledger) -> Judg
     if concepts is not None:
         concepts = mark_injected(proposals, verdicts, concepts)
     return Judged(tuple(proposals), tuple(verdicts), vectors, concepts)
+
+
+def _check_attributes(
+    proposals: Sequence[Proposal], verdicts: Sequence[Verdict], vectors: Vectors, shop: Workshop
+) -> list[list[Verdict]]:
+    """The layer of verdicts on attribute values; none without a filter."""
+    if shop.attribute_filter is None:
+        return []
+    return [shop.attribute_filter.verdicts(proposals, [verdict.kept for verdict in verdicts], vectors)]
 
 
 def _audit_writers(

@@ -11,17 +11,26 @@ from counterpoise.records import Cell
 
 Price = Callable[[Cell, float], float]
 
-LABEL_SHARE = 0.5
-"""Of a round that does not reach for everything, what labels may have at least. An attribute with many values makes
-many cells, some of which no record belongs to; all of them together must not take everything."""
+UNTRIED_LABEL_SHARE = 0.5
+"""Of a round that does not reach for everything, what labels may have at least before any named cell was written for.
+An attribute with many values makes many cells, some of which no record belongs to."""
+
+_ANY = 1e-6
+"""So few records take one request."""
 
 
 def share_families(
-    left: float, labels: Sequence[Cell], named: Sequence[Cell], missing: Mapping[Cell, int], price: Price
+    left: float,
+    labels: Sequence[Cell],
+    named: Sequence[Cell],
+    missing: Mapping[Cell, int],
+    price: Price,
+    rate: float | None = None,
 ) -> float:
     """Tokens that named cells may write for; what they leave of it, and the rest, is for the labels.
 
-    A record for a named cell is one of its label, so what it fills is not missing there.
+    Shares follow what a token brings nearer: need, times records a token. A record for a named cell of a label that is
+    short fills both.
 
     Args:
         left: tokens of the round.
@@ -29,6 +38,7 @@ def share_families(
         named: cells of a label with a concept or an attribute value.
         missing: records that each of them lacks.
         price: tokens for so many records of a cell.
+        rate: records that a token brings in named cells for each that it brings in labels; None before it was tried.
     """
     if not labels or not named:
         return left
@@ -37,14 +47,16 @@ def share_families(
     wanted = sum(price(cell, missing[cell]) for cell in named)
     if wanted + rest <= left:
         return left
-    n_labels, n_named = sum(missing[cell] for cell in labels), sum(missing[cell] for cell in named)
-    of_labels = left * max(LABEL_SHARE, n_labels / (n_labels + n_named))
+    n_labels = sum(missing[cell] for cell in labels)
+    n_named = (sum(missing[cell] for cell in named) + sum(filled.values())) * (1.0 if rate is None else rate)
+    share = n_labels / (n_labels + n_named)
+    of_labels = left * (max(UNTRIED_LABEL_SHARE, share) if rate is None else share)
     of_labels = min(of_labels, sum(price(cell, missing[cell]) for cell in labels))
-    share = min(wanted, left - of_labels)
+    of_named = min(wanted, left - of_labels)
     # Each family gets one request where both can be paid, and a label the only one.
-    one_label, one_named = (min(price(cell, 1) for cell in cells) for cells in (labels, named))
+    one_label, one_named = (min(price(cell, _ANY) for cell in cells) for cells in (labels, named))
     if left >= one_label + one_named:
-        return min(max(share, one_named), left - one_label)
+        return min(max(of_named, one_named), left - one_label)
     return 0.0 if left >= one_label else left
 
 
