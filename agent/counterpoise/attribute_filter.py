@@ -26,7 +26,7 @@ from counterpoise.measures import draw_rows
 from counterpoise.preparation import Inputs, Vectors
 from counterpoise.records import Floats, Integers, Proposal, Verdict
 from counterpoise.students import fit_log_probabilities, log_prior
-from counterpoise.writer_audits import choose_limit, measure_against
+from counterpoise.writer_audits import LIMITS, choose_limit, measure_against
 
 CONTRADICTED = "attribute_contradicted"
 MOST_ROWS = 2_000
@@ -124,7 +124,8 @@ class AttributeFilter:
             against = measure_against(probabilities, code)
             limit = 2.0  # above every share: nothing is refused
             if judge.able[code]:
-                limit = choose_limit(against, measure_against(judge.out_of_fold, code), judge.codes, code)
+                known = measure_against(judge.out_of_fold, code)
+                limit = choose_limit(against, known, judge.codes, code) or LIMITS[-1]
             for place, row, share in zip(places, probabilities, against, strict=True):
                 fault = CONTRADICTED if share >= limit else KEPT
                 scores = {f"attribute_{attribute}": float(row[code])}
