@@ -126,8 +126,9 @@ def read_csv(
         found = " ".join(str(error).split())[:160]
         raise DataError(f"is broken as CSV ({found})", where=where, hint="check the quotes there") from error
     if n_silent:
-        rows = "1 row" if n_silent == 1 else f"{n_silent:,} rows"
-        notes.append(f"{where}: {rows} that hold delimiters only, or the header again, are passed over")
+        one = f"{where}: 1 row that holds delimiters only, or the header again, is passed over"
+        many = f"{where}: {n_silent:,} rows that hold delimiters only, or the header again, are passed over"
+        notes.append(one if n_silent == 1 else many)
     dropped = columns.list_nameless(layout)
     if dropped:
         listed = "1 column" if len(dropped) == 1 else f"{len(dropped)} columns"

@@ -110,7 +110,7 @@ def _choose_header(
     line = head[first : _end_of_line(head, first)].decode("utf-8", "replace")
     delimiter = given or _choose_delimiter(line, path)
     last = head[:first].rstrip().rpartition(b"\n")[2].decode("utf-8", "replace")
-    if delimiter in line and last.count(delimiter) == line.count(delimiter):
+    if delimiter in line and _cut_quotes(last).count(delimiter) == _cut_quotes(line).count(delimiter):
         return position, position  # `#id,text,label` is a header
     n_lines = head[position:first].count(b"\n")
     notes.append(f"{where}: {n_lines} comment lines above the header are passed over")
@@ -119,10 +119,14 @@ def _choose_header(
 
 def _choose_delimiter(line: str, path: Path) -> str:
     """Whichever of comma, semicolon, tab and bar a line has most, outside of quotes."""
-    plain = re.sub('"[^"]*"?', "", line)
+    plain = _cut_quotes(line)
     if ".tsv" in path.suffixes and "\t" in plain:
         return "\t"
     return max(DELIMITERS, key=plain.count)
+
+
+def _cut_quotes(line: str) -> str:
+    return re.sub('"[^"]*"?', "", line)
 
 
 def _fit_header(

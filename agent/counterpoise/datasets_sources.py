@@ -298,8 +298,13 @@ def _load_frame(frame: Any, where: str, roles: Roles, notes: MutableSequence[str
         column = frame.iloc[:, place]
         try:
             columns[name] = pa.Array.from_pandas(column)
+            is_strange = isinstance(columns[name].type, pa.BaseExtensionType)
         except (pa.ArrowException, ValueError, TypeError, OverflowError):
-            values = [None if _is_missing(value) else value for value in column]
+            is_strange = True
+        if is_strange:
+            # Periods and intervals are spelled as pandas does.
+            is_plain = str(column.dtype) == "object"
+            values = [None if _is_missing(one) else one if is_plain else str(one) for one in column]
             columns[name] = maker.make_column(name, values, [f"row {row + 1}" for row in range(len(column))])
     table = Dataset(maker.make_table(pa.table(columns)))
     if notes is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
@@ -36,6 +37,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if not line.strip():
                 continue
             if number == 1 and line.lstrip().startswith("["):
+                _refuse_list_of_texts(line, f"{path}: line 1")
                 is_list = True
                 break
             yield number, _parse_object(line, f"{path}: line {number}")
@@ -53,6 +55,15 @@ def _parse_object(text: str, where: str) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise DataError("is no object", where=where, hint="one JSON object a line")
     return row
+
+
+def _refuse_list_of_texts(line: str, where: str) -> None:
+    """Refuse lines that are lists of texts, as some collections are published, for nothing says what is what."""
+    with contextlib.suppress(ValueError, RecursionError):
+        items = json.loads(line)
+        if items and not any(isinstance(item, dict) for item in items):
+            hint = "write an object a line, such as anchor, positive and negative"
+            raise DataError("is a list", where=where, hint=hint)
 
 
 def _read_list(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

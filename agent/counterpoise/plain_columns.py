@@ -204,8 +204,10 @@ class ColumnMaker:
         """A column of a type that cannot be held, as text."""
         if self.roles.names and self.roles.plays_part(name):
             hint = "name a column with one value a row"
-            raise DataError(f"holds {column.type} values", where=f"{self.where}: column '{name}'", hint=hint)
-        self.reasons.setdefault(name, f"{column.type}"[:60])
+            raise DataError(
+                f"holds {_name_type(column.type)} values", where=f"{self.where}: column '{name}'", hint=hint
+            )
+        self.reasons.setdefault(name, _name_type(column.type))
         return pa.array(
             [None if value is None else _spell_json(value) for value in column.to_pylist()], pa.string()
         )
@@ -252,6 +254,11 @@ def _is_unicode(value: Any) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _name_type(kind: pa.DataType) -> str:
+    """`map`, `struct`, `month_day_nano_interval`: a type without what is inside it."""
+    return str(kind).split("<")[0].removeprefix("extension") or "extension"
 
 
 def _is_nested(kind: pa.DataType) -> bool:
