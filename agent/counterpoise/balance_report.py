@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from counterpoise.association import Association
+from counterpoise.boundaries import refuse_strange_file
 from counterpoise.errors import JobError
 from counterpoise.html_views import MOST_ROWS, make_view
 from counterpoise.run_directory import write_text
@@ -315,17 +316,18 @@ def compare_with_baseline(report: BalanceReport, path: Path) -> BalanceReport:
 
 
 def _read_baseline(path: Path) -> dict[str, float]:
+    refuse_strange_file(path, JobError)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise JobError("the baseline file does not exist", where=str(path)) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise JobError(f"the baseline cannot be read ({error})", where=str(path)) from error
     try:
         if content["version"] != _BASELINE_VERSION:
             raise JobError(f"baseline version {content['version']}", where=str(path), hint="write it anew")
         return {name: float(entry["effect"]) for name, entry in content["findings"].items()}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise JobError("this is no baseline file", where=str(path), hint="write one first") from error
 
 

@@ -13,9 +13,11 @@ import csv
 import errno
 import os
 import sqlite3
+import stat
 import zipfile
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 
 from counterpoise.errors import CounterpoiseError, DataError, ServiceError, StorageError, UserError
 
@@ -47,6 +49,29 @@ def reading(where: str, what: str = "", hint: str = "") -> Iterator[None]:
         if found is None:
             raise
         raise found from error
+
+
+def refuse_strange_file(path: Path, error: type[UserError] = DataError) -> None:
+    """Refuse what is there and no file: a folder, a pipe, a device without end, a loop of links.
+
+    Raises:
+        DataError: or `error`; it is there and no file. A missing one passes: callers have better words.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        if path.is_symlink():
+            raise error("is a link to nothing", where=str(path), hint="name a file") from None
+        return
+    except (OSError, ValueError) as failure:
+        raise error(f"cannot be read ({_say(failure)})", where=_show(path), hint="name a file") from failure
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
+        raise error(f"is {kind}", where=str(path), hint="name a file")
+
+
+def _show(path: Path) -> str:
+    return str(path).replace("\0", "\\0")
 
 
 def explain_reading(error: Exception, where: str, what: str = "", hint: str = "") -> CounterpoiseError | None:

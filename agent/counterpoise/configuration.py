@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from counterpoise.boundaries import refuse_strange_file
 from counterpoise.errors import JobError
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -87,6 +88,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
         JobError: the file is missing (near names are offered), unreadable, not UTF-8, empty or not a mapping.
     """
     where = str(path)
+    refuse_strange_file(path, JobError)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
@@ -96,6 +98,8 @@ def read_mapping(path: Path) -> dict[str, Any]:
         raise JobError(f"is not UTF-8 in line {line}", where=where, hint="save it as UTF-8") from error
     except OSError as error:
         raise JobError(f"cannot be read ({error.strerror})", where=where) from error
+    except MemoryError as error:
+        raise JobError("is too large", where=where, hint="write keys and values") from error
     keys = parse_yaml(text, where)
     if not isinstance(keys, dict):
         found = "nothing" if keys is None else f"a {type(keys).__name__}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+from counterpoise.boundaries import refuse_strange_file
 from counterpoise.errors import DataError
 
 _KINDS = {
@@ -34,6 +35,7 @@ _HINTS = {
 
 def name_container(path: Path) -> str:
     """`Parquet`, `an Excel workbook`, `bzip2`, ...; "" for text and gzip."""
+    refuse_strange_file(path)
     try:
         with path.open("rb") as file:
             head = file.read(8)

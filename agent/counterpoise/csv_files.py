@@ -14,8 +14,9 @@ import pyarrow.csv as pacsv
 
 from counterpoise.csv_layout import CsvLayout, find_layout
 from counterpoise.errors import DataError
+from counterpoise.packed_files import open_unpacked
 from counterpoise.plain_columns import Roles
-from counterpoise.spools import Spool, open_bytes, read_spooled
+from counterpoise.spools import Spool, read_spooled
 
 _MISSING = ["", "nan", "NaN", "NA", "N/A", "n/a", "null", "NULL", "<NA>", "None"]
 _WHOLE_NUMBER = r"^(0|-?[1-9][0-9]{0,17})$"
@@ -31,7 +32,7 @@ _PATTERNS = {_WHOLE: _WHOLE_NUMBER, _POINT: _NUMBER, _COMMA: _COMMA_NUMBER}
 
 def is_wide(path: Path) -> bool:
     """Whether a file begins with the mark of UTF-16, as Excel's "Unicode text" does."""
-    with open_bytes(path) as file:
+    with open_unpacked(path) as file:
         return file.read(2) in _WIDE_MARKS
 
 
@@ -42,7 +43,7 @@ def narrow(path: Path, target: Path, where: str) -> Path:
         DataError: it is cut short or damaged.
     """
     decoder = codecs.getincrementaldecoder("utf-16")()
-    with open_bytes(path) as source, target.open("wb") as file:
+    with open_unpacked(path) as source, target.open("wb") as file:
         while True:
             block = source.read(1 << 20)
             try:
@@ -57,7 +58,7 @@ def narrow(path: Path, target: Path, where: str) -> Path:
 
 def widen(path: Path, target: Path, like: Path) -> Path:
     """Write a UTF-8 file as the UTF-16 that another file is in."""
-    with open_bytes(like) as file:
+    with open_unpacked(like) as file:
         mark = file.read(2)
     encoding = "utf-16-be" if mark == codecs.BOM_UTF16_BE else "utf-16-le"
     encoder = codecs.getincrementalencoder(encoding)()
@@ -71,7 +72,7 @@ def widen(path: Path, target: Path, like: Path) -> Path:
 
 def read_layout(path: Path, where: str, roles: Roles = Roles()) -> CsvLayout:  # noqa: B008  (it is frozen)
     """The layout of a delimited file in UTF-8; DataError as in `find_layout`."""
-    return find_layout(path, where, roles, open_bytes)
+    return find_layout(path, where, roles, open_unpacked)
 
 
 def read_csv(
@@ -106,7 +107,7 @@ def read_csv(
         return kept
 
     try:
-        with open_bytes(path) as file:
+        with open_unpacked(path) as file:
             _skip(file, layout.start)
             batches = pacsv.open_csv(
                 file,
@@ -147,7 +148,7 @@ def check_utf8(path: Path, where: str) -> None:
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
     line = 1
-    with open_bytes(path) as file:
+    with open_unpacked(path) as file:
         while True:
             block = file.read(1 << 20)
             try:
@@ -252,5 +253,5 @@ def _skip(file: IO[bytes], n_bytes: int) -> None:
 
 def copy_bytes(path: Path, target: Path) -> None:
     """Copy a file, decompressed."""
-    with open_bytes(path) as source, target.open("wb") as file:
+    with open_unpacked(path) as source, target.open("wb") as file:
         shutil.copyfileobj(source, file)

@@ -18,9 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset
 
+from counterpoise.boundaries import reading
 from counterpoise.containers import refuse_container
 from counterpoise.csv_files import copy_bytes, read_csv
-from counterpoise.errors import DataError, StorageError
+from counterpoise.errors import DataError
 from counterpoise.json_files import BATCH_ROWS, make_tables, read_json, read_json_lines
 from counterpoise.plain_columns import ColumnMaker, Roles, name_columns
 from counterpoise.spools import Spool
@@ -67,29 +68,28 @@ def read_files(
         StorageError: the disk of the spool is full.
     """
     told: list[str] = []
-    try:
-        maker = ColumnMaker(roles, where)
-        spool = Spool(cache_dir, where, maker)
-        kind = find_format(paths[0])
-        for path in paths:
-            refuse_container(path, where, "Parquet" if kind == "parquet" else "")
-        if kind == "csv":
-            tables = read_csv(paths[0], where, spool, roles, told)
-        elif kind == "jsonl":
-            tables = read_json_lines(paths[0], where, maker, told)
-        elif kind == "json":
-            tables = read_json(paths[0], where, maker, told)
-        else:
-            tables = itertools.chain.from_iterable(
-                _read_parquet(path, where, spool, roles, told) for path in paths
-            )
-        table = spool.read(tables)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"is broken as gzip ({error})", where=where, hint="compress it again") from error
-    except PermissionError as error:
-        raise DataError("may not be read", where=where, hint="check its permissions") from error
-    except OSError as error:
-        raise StorageError(f"cannot be read or copied ({error})", where=where) from error
+    with reading(where):
+        try:
+            maker = ColumnMaker(roles, where)
+            spool = Spool(cache_dir, where, maker)
+            kind = find_format(paths[0])
+            for path in paths:
+                refuse_container(path, where, "Parquet" if kind == "parquet" else "")
+            if kind == "csv":
+                tables = read_csv(paths[0], where, spool, roles, told)
+            elif kind == "jsonl":
+                tables = read_json_lines(paths[0], where, maker, told)
+            elif kind == "json":
+                tables = read_json(paths[0], where, maker, told)
+            else:
+                tables = itertools.chain.from_iterable(
+                    _read_parquet(path, where, spool, roles, told) for path in paths
+                )
+            table = spool.read(tables)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise DataError(f"is broken as gzip ({error})", where=where, hint="compress it again") from error
+        except PermissionError as error:
+            raise DataError("may not be read", where=where, hint="check its permissions") from error
     if notes is not None:
         notes.extend(dict.fromkeys([*told, *maker.list_notes()]))
     return table

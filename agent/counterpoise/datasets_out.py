@@ -40,6 +40,7 @@ from counterpoise.records import (
     Verdict,
 )
 from counterpoise.tasks import TextClassification
+from counterpoise_retrievers.scraps import drop_scrap, note_scrap, scrap
 
 __all__ = [
     "AddedRecord",
@@ -138,6 +139,7 @@ def write_result(
     features = _unite_features(train.table, held_out.table)
     partial = folder.with_name(f".{folder.name}.partial")
     try:
+        note_scrap(partial)
         _clear(folder, partial)
         originals = _convert_part(train, features, task, "train", relabelled, weights)
         constants = _find_constants(train.table, task) if ordered else {}
@@ -156,7 +158,7 @@ def write_result(
     except OSError as error:
         raise _explain_os_error(error, folder) from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        drop_scrap(partial)
 
 
 def check_parts(
@@ -236,8 +238,9 @@ def write_rejected(folder: Path, rows: Iterable[RejectedProposal]) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         target = folder / "rejected-00000-of-00001.parquet"
         partial = target.with_name(f".{target.name}.partial")
-        pq.write_table(pa.Table.from_pylist(columns, schema), partial, row_group_size=BATCH_ROWS)
-        partial.replace(target)
+        with scrap(partial):
+            pq.write_table(pa.Table.from_pylist(columns, schema), partial, row_group_size=BATCH_ROWS)
+            partial.replace(target)
     except OSError as error:
         raise _explain_os_error(error, folder) from error
     return len(ordered)

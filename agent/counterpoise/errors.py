@@ -29,6 +29,14 @@ FAULT = 4
 """The exit code of a fault of ours."""
 
 
+LONGEST = 600
+"""Characters of each part of a message; the name of a column may have a million."""
+
+
+def _shorten(part: str) -> str:
+    return part if len(part) <= LONGEST else f"{part[: LONGEST // 2]} ... {part[-LONGEST // 2 :]}"
+
+
 class CounterpoiseError(Exception):
     """The root of the tree.
 
@@ -49,8 +57,9 @@ class CounterpoiseError(Exception):
 
     def __str__(self) -> str:
         """One line: where, what, and what would be right."""
-        line = f"{self.where}: {self.message}" if self.where else self.message
-        line = f"{line}; {self.hint}" if self.hint else line
+        where, message, hint = (_shorten(part) for part in (self.where, self.message, self.hint))
+        line = f"{where}: {message}" if where else message
+        line = f"{line}; {hint}" if hint else line
         return redact(" ".join(line.split()))
 
 

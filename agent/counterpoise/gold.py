@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from counterpoise.boundaries import refuse_strange_file
 from counterpoise.errors import DataError, JobError
 from counterpoise.label_spellings import match_label
 from counterpoise.records import Floats, Integers, Objects, Records
@@ -122,6 +123,7 @@ def read_answer_lines(path: Path) -> tuple[list[str], list[dict[str, str]], str,
     Raises:
         JobError: it cannot be read.
     """
+    refuse_strange_file(path)
     # A text may be a whole book; the limit is the whole process's.
     before = csv.field_size_limit(_LONGEST_CELL)
     try:

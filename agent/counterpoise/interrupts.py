@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
 
+from counterpoise_retrievers.scraps import remove_scraps
+
 GRACE_SECONDS = 2.0
 """From the signal to the end at the latest."""
 
@@ -118,12 +120,16 @@ def _write_line(line: str) -> None:
 
 
 def _end_children() -> None:
-    """Kill the processes that train for us; servers of ours see for themselves that their parent has gone."""
+    """Kill the processes that train for us; servers of ours see for themselves that their parent has gone.
+
+    What lies on the disk for the moment only goes with them.
+    """
     if "multiprocessing" in sys.modules:
         from multiprocessing import active_children
 
         for child in active_children():
             child.kill()
+    remove_scraps()
     with contextlib.suppress(OSError):
         if os.isatty(1):
             os.write(1, _SHOW_CURSOR)

@@ -17,8 +17,8 @@ import pyarrow as pa
 
 from counterpoise.csv_files import check_utf8
 from counterpoise.errors import DataError
+from counterpoise.packed_files import open_unpacked
 from counterpoise.plain_columns import ColumnMaker
-from counterpoise.spools import open_bytes
 
 BATCH_ROWS = 10_000
 
@@ -32,12 +32,12 @@ def read_json_lines(
         DataError: a line is no object; names it.
     """
     check_utf8(path, where)
-    with io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", newline="\n") as file:
+    with io.TextIOWrapper(open_unpacked(path), encoding="utf-8-sig", newline="\n") as file:
         first = next((line for line in file if line.strip()), "")
     if first.lstrip().startswith("[") and not _is_json(first):
         yield from read_json(path, where, maker, notes)
         return
-    with io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", newline="\n") as file:
+    with io.TextIOWrapper(open_unpacked(path), encoding="utf-8-sig", newline="\n") as file:
         rows = (
             (f"line {number}", _parse_json(line, f"{where}: line {number}"))
             for number, line in enumerate(file, 1)
@@ -53,7 +53,7 @@ def read_json(path: Path, where: str, maker: ColumnMaker, notes: MutableSequence
         DataError: it is none of them.
     """
     check_utf8(path, where)
-    with io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig") as file:
+    with io.TextIOWrapper(open_unpacked(path), encoding="utf-8-sig") as file:
         text = file.read()
     try:
         content = json.loads(text)
@@ -143,10 +143,12 @@ def _parse_json(line: str, where: str) -> Any:
         return json.loads(line)
     except ValueError as error:
         raise DataError(f"is not JSON ({error})", where=where, hint="write one object a line") from error
+    except RecursionError as error:
+        raise DataError("is nested too deep", where=where, hint="write plain values") from error
 
 
 def _is_json(text: str) -> bool:
     try:
         return isinstance(json.loads(text), list) and not isinstance((json.loads(text) or [0])[0], dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False

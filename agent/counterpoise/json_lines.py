@@ -15,6 +15,8 @@ from typing import IO, Any
 
 from counterpoise.containers import name_container, refuse_container
 from counterpoise.errors import DataError
+from counterpoise.packed_files import open_unpacked
+from counterpoise_retrievers.scraps import drop_scrap, note_scrap, scrap
 
 _PARQUET_ROWS = 10_000
 
@@ -123,6 +125,7 @@ def _write_parquet_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
     listed = [dict(row) for row in rows]
     names = list(dict.fromkeys(name for row in listed for name in row))
     part = path.with_name(path.name + ".part")
+    note_scrap(part)
     try:
         table = pa.table({name: pa.array([row.get(name) for row in listed]) for name in names})
         pq.write_table(table, part)
@@ -131,7 +134,7 @@ def _write_parquet_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
         hint = "name an output that ends in .jsonl"
         raise DataError(f"cannot be said in Parquet ({error})", where=str(path), hint=hint) from error
     finally:
-        part.unlink(missing_ok=True)
+        drop_scrap(part)
     return len(listed)
 
 
@@ -139,17 +142,14 @@ def _write_parquet_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
 def open_to_read(path: Path) -> Iterator[IO[str]]:
     """Open a UTF-8 file, plain or gzip; DataError where it is missing, damaged, or no UTF-8."""
     try:
-        # The first two bytes tell: a download may have lost its ending.
-        with path.open("rb") as raw:
-            is_gzip = raw.read(2) == b"\x1f\x8b"
-        opened = gzip.open(path, "rb") if is_gzip else path.open("rb")  # noqa: SIM115  (closed below)
+        opened = open_unpacked(path)
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})", where=str(path)) from error
     with opened, io.TextIOWrapper(opened, encoding="utf-8-sig", newline="\n") as file:
         try:
             yield file
         except UnicodeDecodeError as error:
-            line = _count_lines(path, is_gzip)
+            line = _count_lines(path)
             byte = error.object[error.start]
             hint = "save it as UTF-8 (it may be Windows-1252, Latin-1 or UTF-16)"
             raise DataError(
@@ -163,8 +163,7 @@ def open_to_read(path: Path) -> Iterator[IO[str]]:
 def open_to_write(path: Path) -> Iterator[IO[str]]:
     """A text file that takes its name only when it is whole; the same content gives the same bytes, gzip too."""
     # A name of its own: a file `NAME.part` may be the user's.
-    part = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.partial")
-    try:
+    with scrap(path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.partial")) as part:
         with part.open("xb") as raw:
             if path.suffix == ".gz":
                 with (
@@ -176,15 +175,12 @@ def open_to_write(path: Path) -> Iterator[IO[str]]:
                 with io.TextIOWrapper(raw, encoding="utf-8", newline="\n") as file:
                     yield file
         part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
-def _count_lines(path: Path, is_gzip: bool) -> int:
+def _count_lines(path: Path) -> int:
     """The first line that is not UTF-8."""
     number = 0
-    opened = gzip.open(path, "rb") if is_gzip else path.open("rb")  # noqa: SIM115  (closed below)
-    with opened as file:
+    with open_unpacked(path) as file:
         for number, line in enumerate(file, start=1):
             try:
                 line.decode("utf-8")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from counterpoise.charts import is_number
+from counterpoise_retrievers.scraps import scrap
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -99,7 +100,7 @@ def write_whole(path: Path, text: str) -> None:
         OSError: the folder cannot be written or the disk is full; an older file stays as it was.
     """
     temporary = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.partial")
-    try:
+    with scrap(temporary):
         with temporary.open("x", encoding="utf-8", newline="\n") as file:
             file.write(text)
             file.flush()
@@ -107,9 +108,6 @@ def write_whole(path: Path, text: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             shutil.copymode(path, temporary)  # who may read the older file may read this one, and nobody else
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 @functools.cache

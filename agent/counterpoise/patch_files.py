@@ -16,7 +16,6 @@ import hashlib
 import json
 import mmap
 import shutil
-import tempfile
 import zipfile
 import zlib
 from collections import Counter
@@ -29,6 +28,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from counterpoise.boundaries import reading
 from counterpoise.csv_files import is_wide, narrow, read_layout, widen
 from counterpoise.datasets_files import find_format
 from counterpoise.datasets_io import load_table, make_ids, read_labels
@@ -45,10 +45,11 @@ from counterpoise.file_spans import (
 )
 from counterpoise.label_spellings import fold_spelling, match_label, spell_value, value_key
 from counterpoise.outputs import check_outputs
+from counterpoise.packed_files import is_gzip, open_unpacked
 from counterpoise.patches import ACCEPT, LabelChange, LabelOutcome, Patch, explain_nothing
 from counterpoise.plain_columns import name_columns
-from counterpoise.spools import open_bytes
 from counterpoise.tasks import TextClassification
+from counterpoise_retrievers.scraps import scrap_folder
 
 RECEIPT_VERSION = 1
 _BLOCK = 1 << 20
@@ -133,26 +134,27 @@ def _apply(patch: Patch, source: Path, output: Path, receipt: Path | None) -> Ap
             hint="write `keep` for those that shall stay",
         )
     kind = find_format(source)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as folder:
-        plain, made = Path(folder) / "plain", Path(folder) / "made"
+    with scrap_folder(output.parent, f".{output.name}.") as folder:
+        plain, made = folder / "plain", folder / "made"
         splices: list[_Splice] = []
         # Bytes of UTF-8 are replaced; what is stored otherwise is unpacked for it.
         has_wide = kind == "csv" and is_wide(source)
-        keeps_original = kind == "parquet" or _is_gzip(source) or has_wide
+        keeps_original = kind == "parquet" or is_gzip(source) or has_wide
         if kind == "parquet":
-            _write_parquet(source, made, rows, labels, patch.task)
+            with reading(str(source)):
+                _write_parquet(_unpack(source, plain), made, rows, labels, patch.task, str(source))
         else:
             unpacked = narrow(source, plain, str(source)) if has_wide else _unpack(source, plain)
             with _map(unpacked) as buffer:
                 splices = _plan_splices(buffer, source, unpacked, kind, patch.task, rows, labels)
                 _write_spliced(buffer, splices, made)
             if has_wide:
-                made = widen(made, Path(folder) / "wide", source)
-            if _is_gzip(source):
-                made = _pack(made, Path(folder) / "packed")
+                made = widen(made, folder / "wide", source)
+        if is_gzip(source):
+            made = _pack(made, folder / "packed")
         new_ids, _ = _read_ids(made, patch.task, like=source)
         if receipt is not None:
-            new = Path(folder) / "receipt"
+            new = folder / "receipt"
             _write_receipt(new, source, made, patch, rows, splices, keeps_original=keeps_original)
             _add_new_ids(new, rows, new_ids)
             new.replace(receipt)
@@ -191,8 +193,8 @@ def undo_patch(
     check_outputs({"output": output}, [applied, receipt], may_replace=overwrite)
     told = _read_receipt(receipt)
     counts = Counter(row["outcome"] for row in told["rows"])
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as folder:
-        made = Path(folder) / "made"
+    with scrap_folder(output.parent, f".{output.name}.") as folder:
+        made = folder / "made"
         if _hash(applied) == told["applied_sha256"]:
             damaged = DataError("is damaged: the old file does not come back", where=str(receipt))
             if told["holds_original"]:
@@ -282,8 +284,8 @@ def _read_ids(path: Path, task: TextClassification, like: Path | None = None) ->
     """Ids and labels of all rows, in order."""
     with contextlib.ExitStack() as stack:
         if like is not None:  # a temporary file without a suffix; a format is told by its name
-            folder = stack.enter_context(tempfile.TemporaryDirectory(dir=path.parent))
-            named = Path(folder) / like.name
+            folder = stack.enter_context(scrap_folder(path.parent, "named-"))
+            named = folder / like.name
             named.hardlink_to(path)
             path = named
         table = load_table(path, task=task)
@@ -403,6 +405,7 @@ def _write_parquet(
     rows: Mapping[int, LabelChange],
     labels: Sequence[str],
     task: TextClassification,
+    where: str,
 ) -> None:
     """Copy a Parquet file group by group, with its schema, metadata and compression."""
     from datasets import Features
@@ -411,7 +414,7 @@ def _write_parquet(
     for row, label in enumerate(labels):
         first_rows.setdefault(label, row)
     with pq.ParquetFile(source) as file:
-        names_read = name_columns(file.schema_arrow.names, find_roles(task), str(source), [])
+        names_read = name_columns(file.schema_arrow.names, find_roles(task), where, [])
         place = names_read.index(task.label)
         column = file.schema_arrow.names[place]
         spelled = _read_values(file, column, {first_rows[label] for label in first_rows})
@@ -426,7 +429,7 @@ def _write_parquet(
                 values[change.after] = (
                     values[known]
                     if known is not None
-                    else _make_value(change.after, field.type, names, f"{source}: column '{column}'")
+                    else _make_value(change.after, field.type, names, f"{where}: column '{column}'")
                 )
         codec = "none"
         if file.num_row_groups and file.metadata.num_columns:
@@ -572,15 +575,10 @@ def _reverse(splices: Sequence[_Splice], source: Path) -> list[_Splice]:
     return reverse
 
 
-def _is_gzip(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(2) == b"\x1f\x8b"
-
-
 def _unpack(source: Path, target: Path) -> Path:
-    if not _is_gzip(source):
+    if not is_gzip(source):
         return source
-    with open_bytes(source) as packed, target.open("wb") as plain:
+    with open_unpacked(source) as packed, target.open("wb") as plain:
         shutil.copyfileobj(packed, plain, _BLOCK)
     return target
 

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
+from counterpoise.boundaries import reading
 from counterpoise.errors import RunDirectoryError, StorageError
 from counterpoise_retrievers.private_files import (
     make_private_folder,
@@ -27,6 +28,7 @@ from counterpoise_retrievers.private_files import (
     tighten_tree,
     touch_private_file,
 )
+from counterpoise_retrievers.scraps import scrap
 
 FINISHED = "FINISHED"
 _JOURNAL = "journal.sqlite"
@@ -186,9 +188,17 @@ class RunDirectory:
             raise _explain(error, self.path) from error
 
     def read(self, kind: str) -> dict[str, Any]:
-        """All entries of one kind, by key."""
-        rows = self._journal.execute("select key, value from entries where kind = ? order by key", (kind,))
-        return {key: json.loads(value) for key, value in rows}
+        """All entries of one kind, by key.
+
+        Raises:
+            DataError: the journal is damaged.
+        """
+        hint = "remove this folder and run again: stored replies are not asked a second time"
+        with reading(str(self.path / _JOURNAL), "is damaged", hint):
+            rows = self._journal.execute(
+                "select key, value from entries where kind = ? order by key", (kind,)
+            )
+            return {str(key): json.loads(str(value)) for key, value in rows}
 
     def finish(self) -> None:
         """Write the marker that says everything else is whole.
@@ -211,11 +221,9 @@ class RunDirectory:
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     partial = path.with_name(f".{path.name}.partial")
-    try:
+    with scrap(partial):
         partial.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
         partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _explain(error: Exception, path: Path) -> StorageError:

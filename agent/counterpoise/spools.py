@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import atexit
-import gzip
-import shutil
+import secrets
 import tempfile
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import IO, cast
 
 import pyarrow as pa
 from datasets import Dataset
 
 from counterpoise.errors import DataError
 from counterpoise.plain_columns import ColumnMaker
+from counterpoise_retrievers.scraps import note_scrap
 
 
 class Spool:
@@ -88,18 +86,11 @@ def read_spooled(file: Path) -> Iterator[pa.Table]:
             yield pa.Table.from_batches([batch])
 
 
-def open_bytes(path: Path) -> IO[bytes]:
-    """Open a file, decompressed where it is gzip whatever its name."""
-    with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    return cast(IO[bytes], gzip.open(path, "rb")) if packed else path.open("rb")
-
-
 @cache
 def _spool_folder(base: Path | None) -> Path:
     """One temporary folder a process and base, removed when the process ends."""
     if base is not None:
         base.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="counterpoise-tables-", dir=base))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder = note_scrap(Path(base or tempfile.gettempdir()) / f"counterpoise-tables-{secrets.token_hex(6)}")
+    folder.mkdir(0o700)
     return folder

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from counterpoise_retrievers.arrays import Integers, Vectors, check_vectors
+from counterpoise_retrievers.scraps import scrap
 
 _SPARE = 16
 """Candidates beyond k that are fetched at first."""
@@ -117,12 +118,12 @@ class FaissIndex:
 
     def save(self, path: Path) -> None:
         """Write the index to a file, whole or not at all; OSError where that fails."""
-        temporary = path.with_name(path.name + ".part")
-        try:
-            faiss.write_index(self._index, str(temporary))
-        except RuntimeError as error:
-            raise OSError(f"{path}: the index cannot be written: {error}") from error
-        temporary.replace(path)
+        with scrap(path.with_name(path.name + ".part")) as temporary:
+            try:
+                faiss.write_index(self._index, str(temporary))
+            except RuntimeError as error:
+                raise OSError(f"{path}: the index cannot be written: {error}") from error
+            temporary.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> FaissIndex:

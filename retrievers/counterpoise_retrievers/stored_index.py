@@ -36,6 +36,7 @@ from numpy.typing import ArrayLike
 from counterpoise_retrievers.arrays import Integers, Vectors, check_vectors
 from counterpoise_retrievers.faiss_index import FaissIndex
 from counterpoise_retrievers.rows import FileRows, open_rows
+from counterpoise_retrievers.scraps import scrap
 
 _ROWS_A_WRITE = 8192
 _ROWS_A_PART = 100_000
@@ -331,24 +332,24 @@ class StoredIndex:
             return IndexState(self.dimension)
         try:
             return IndexState(**json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"{path}: no readable state of an index: {error}") from error
 
     def _write_state(self, state: IndexState) -> None:
         self.state = state
-        part = self._folder / "state.json.part"
-        part.write_text(json.dumps(asdict(state)), encoding="utf-8")
-        part.replace(self._folder / "state.json")
+        with scrap(self._folder / "state.json.part") as part:
+            part.write_text(json.dumps(asdict(state)), encoding="utf-8")
+            part.replace(self._folder / "state.json")
 
 
 def _write(index: Any, path: Path) -> None:
     """Write an index, whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    try:
-        faiss.write_index(index, str(part))
-    except RuntimeError as error:
-        raise OSError(f"{path}: the index cannot be written: {error}") from error
-    part.replace(path)
+    with scrap(path.with_name(path.name + ".part")) as part:
+        try:
+            faiss.write_index(index, str(part))
+        except RuntimeError as error:
+            raise OSError(f"{path}: the index cannot be written: {error}") from error
+        part.replace(path)
 
 
 @contextmanager

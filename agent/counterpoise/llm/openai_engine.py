@@ -8,6 +8,7 @@ remembered (`counterpoise.llm.dialect`); what it sends is read in one place (`co
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -410,6 +411,7 @@ def _describe_model(entry: Mapping[str, Any]) -> str:
 def _read_retry_after(headers: Mapping[str, str]) -> float:
     """Seconds of a Retry-After header, 0 where there is none (or a date, which needs the server's clock)."""
     try:
-        return min(max(0.0, float(headers.get("retry-after", "0"))), 600.0)
+        seconds = float(headers.get("retry-after", "0"))
     except ValueError:
         return 0.0
+    return min(max(0.0, seconds), 600.0) if math.isfinite(seconds) else 0.0
