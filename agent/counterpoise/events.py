@@ -15,7 +15,7 @@ class Event:
         name: a fixed word: `read`, `encoded`, `audited`, `measured`, `planned`, `proposed`, `judged`, `round`,
             `spent`, `finished`, `warning`, `starting` and `server` (a server of ours is being started, serves),
             `examining`, `prefix_cache`, and how far something is that takes long: `encoding`, `training`, `judging`,
-            `downloading`.
+            `downloading`, `forecasting`; `outlook` (a preview: what is short and what it costs, before all that).
         data: plain values (numbers, strings, lists, mappings), ready for JSON.
     """
 

@@ -21,6 +21,7 @@ from counterpoise.metrics import METRICS
 from counterpoise.records import Action, Integers, Objects
 from counterpoise.splits import sample_by_rank
 from counterpoise.students import STUDENTS, Rows
+from counterpoise.trainings import Tell
 
 BASELINE = "logit_adjustment"
 WORTH = {Action.ADOPT: 0.5, Action.MINORITY: 0.1}
@@ -55,6 +56,7 @@ def forecast_gains(
     n_labels: int,
     simple: Sequence[ArmScore],
     counts: Mapping[Action, Mapping[int, int]],
+    tell: Tell | None = None,
 ) -> list[Forecast]:
     """Forecast what records are worth.
 
@@ -65,6 +67,7 @@ def forecast_gains(
         n_labels: k.
         simple: what the ways that cost no token have on the same rows and folds, logit adjustment among them.
         counts: action -> label index -> records that it would add, in the order in which they are carried out.
+        tell: told how many halves are measured.
 
     Returns:
         For each action with records and each student a forecast; none where a thin label has fewer than four rows,
@@ -74,7 +77,7 @@ def forecast_gains(
     have = np.bincount(rows.labels, minlength=n_labels)
     if not thin or have[thin].min() < _FEWEST_ROWS:
         return []
-    loss = _measure_loss(rows, ids, folds, n_labels, simple, thin)
+    loss = _measure_loss(rows, ids, folds, n_labels, simple, thin, tell)
     effective = np.zeros(n_labels)
     n_records = 0
     forecasts = []
@@ -109,7 +112,13 @@ def compute_factor(n_rows: int, n_more: float) -> float:
 
 
 def _measure_loss(
-    rows: Rows, ids: Objects, folds: Integers, n_labels: int, simple: Sequence[ArmScore], thin: Sequence[int]
+    rows: Rows,
+    ids: Objects,
+    folds: Integers,
+    n_labels: int,
+    simple: Sequence[ArmScore],
+    thin: Sequence[int],
+    tell: Tell | None,
 ) -> dict[tuple[str, str], float]:
     """What logit adjustment loses when half of the rows of the thin labels are taken from its training rows."""
     whole = {score.student: score for score in simple if score.arm == BASELINE}
@@ -122,6 +131,8 @@ def _measure_loss(
             left_out[members[sample_by_rank(ids[members], len(members) // 2, f"half {draw}")]] = 1
         scores = score_arms(rows, folds, n_labels, [BASELINE], left_out)
         halves.append({score.student: score for score in scores})
+        if tell is not None:
+            tell(draw + 1, N_HALVES)
     return {
         (student, metric): getattr(whole[student], metric)
         - float(np.mean([getattr(half[student], metric) for half in halves]))

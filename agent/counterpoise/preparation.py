@@ -6,7 +6,7 @@ result is written in the user's order.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -176,8 +176,15 @@ def read_parts(job: Job) -> _Parts:
     return _Parts(train, held_out, pool, notes)
 
 
-def prepare(job: Job, listener: Listener) -> Inputs:
+def prepare(
+    job: Job, listener: Listener, after_read: Callable[[Records, tuple[str, ...]], None] | None = None
+) -> Inputs:
     """Read, divide, encode and label the inputs of a job.
+
+    Args:
+        job: what to do.
+        listener: told of every step.
+        after_read: given the training rows, and a line a label, before what takes long begins.
 
     Raises:
         UserError: a mistake in the job or the data.
@@ -200,6 +207,9 @@ def prepare(job: Job, listener: Listener) -> Inputs:
     folds = divide(_sort(parts.train.records), f"seed {job.seed}:folds", name_source(job.data))
     described = describe_labels(job.labels, task_labels)
     resolve_target(task_labels, job.target)
+    label_texts = tuple(described.get(label, label) for label in task_labels)
+    if after_read is not None:
+        after_read(parts.train.records, label_texts)
     cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
     plain = make_encoder(job.encoder, cache_dir, listener)
     encoder = CachedEncoder(
@@ -207,7 +217,6 @@ def prepare(job: Job, listener: Listener) -> Inputs:
         cache_dir / "vectors",
         on_progress=tell_progress(listener, "encoding"),
     )
-    label_texts = tuple(described.get(label, label) for label in task_labels)
     empty_pool = parts.train.records.take(np.empty(0, dtype=np.int64))
     pool_records = _sort(parts.pool.records) if parts.pool else empty_pool
     train = _encode(_sort(parts.train.records), encoder, label_texts)

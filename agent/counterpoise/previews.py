@@ -7,15 +7,16 @@ from typing import Any, Literal
 
 from counterpoise.cell_choice import choose_cell_way
 from counterpoise.cell_ways import make_marks
-from counterpoise.events import Listener
+from counterpoise.events import Event, Listener, tell_progress
 from counterpoise.forecasts import Forecast, forecast_gains
 from counterpoise.job import Job
 from counterpoise.ledger import Ledger
 from counterpoise.llm import ChatClient, ChatRequest, ScriptedChatClient, TokenBudget
 from counterpoise.loop import find_skewed_cells, measure_simple_ways, open_workshop
 from counterpoise.measures import MOST_VALIDATION_ROWS, ArmScore
+from counterpoise.outlook import look_ahead
 from counterpoise.preparation import Inputs, prepare
-from counterpoise.records import Action, Capabilities
+from counterpoise.records import Action, Capabilities, Records
 from counterpoise.rounds import Workshop, choose_demonstrations, foresee_records, list_short, plan_round
 from counterpoise.students import STUDENTS, make_rows
 from counterpoise.trust import audit_free_scorers
@@ -30,13 +31,17 @@ async def make_preview(job: Job, listener: Listener) -> dict[str, Any]:
 
     Prompts are those for a model that continues texts; one that follows instructions is told the same in words.
     """
-    inputs = prepare(job, listener)
+    chat = ChatClient(ScriptedChatClient(_refuse), budget=TokenBudget(job.budget.tokens))
+    capabilities = Capabilities(model=job.llm.model or job.llm.engine)
+
+    def look(records: Records, label_texts: tuple[str, ...]) -> None:
+        listener(Event("outlook", look_ahead(records, job.target, label_texts, chat, capabilities)))
+
+    inputs = prepare(job, listener, look)
     scores, best = measure_simple_ways(inputs, job.metric, listener)
     trust = audit_free_scorers(inputs)
     shop = open_workshop(job, inputs, trust)
     ledger = Ledger()
-    chat = ChatClient(ScriptedChatClient(_refuse), budget=TokenBudget(job.budget.tokens))
-    capabilities = Capabilities(model=job.llm.model or job.llm.engine)
     plan = plan_round(
         shop, ledger, chat, capabilities, round_number=1, n_rounds=job.rounds, limit=job.budget.tokens
     )
@@ -45,7 +50,7 @@ async def make_preview(job: Job, listener: Listener) -> dict[str, Any]:
         if item.action is Action.MINORITY and len(prompts) < _MOST_PROMPTS:
             shown = choose_demonstrations(shop, item.cell)
             prompts.append(shop.generator.make_requests(item, shown, capabilities)[0].prompt)
-    forecasts = _make_forecasts(shop, scores, chat, capabilities, job.budget.tokens)
+    forecasts = _make_forecasts(shop, scores, chat, capabilities, job.budget.tokens, listener)
     advice = [
         f"Without a token: {arm.replace('_', ' ')} is the best way for {student}."
         for student, arm in best.items()
@@ -88,6 +93,7 @@ def _make_forecasts(
     chat: ChatClient,
     capabilities: Capabilities,
     limit: int | None,
+    listener: Listener,
 ) -> list[Forecast]:
     """What the records of a whole run are expected to be worth; none on data too large to be measured."""
     train = shop.inputs.train
@@ -96,7 +102,8 @@ def _make_forecasts(
     rows = make_rows(train.records.texts, train.vectors, train.records.labels, zero_shot=train.zero_shot)
     counts = foresee_records(shop, chat, capabilities, limit)
     n_labels = len(train.records.label_names)
-    return forecast_gains(rows, train.records.ids, shop.inputs.folds, n_labels, simple, counts)
+    tell = tell_progress(listener, "forecasting", name="forecast")
+    return forecast_gains(rows, train.records.ids, shop.inputs.folds, n_labels, simple, counts, tell)
 
 
 def advise_on_records(

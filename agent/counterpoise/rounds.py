@@ -411,6 +411,11 @@ def _find_nearest(shop: Workshop, cell: Cell) -> Integers:
     return rows[np.sort(order[:10])]
 
 
+def add_margin(request_tokens: int) -> int:
+    """Demonstrations differ in length from request to request; a margin keeps the plan inside the budget."""
+    return request_tokens + request_tokens // 4
+
+
 def _make_offer(
     shop: Workshop, ledger: Ledger, cell: Cell, chat: ChatClient, capabilities: Capabilities
 ) -> Offer:
@@ -419,9 +424,7 @@ def _make_offer(
     if len(shown):
         probe = PlanItem(Action.MINORITY, cell, 1, 0, 0, n_requests=8)
         requests = shop.generator.make_requests(probe, shown, capabilities)
-        request_tokens = max(chat.estimate(request) for request in requests)
-        # Demonstrations differ in length from request to request; a margin keeps the plan inside the budget.
-        request_tokens += request_tokens // 4
+        request_tokens = add_margin(max(chat.estimate(request) for request in requests))
     taken = ledger.list_offered()
     edits = {}
     if shop.desk is not None:

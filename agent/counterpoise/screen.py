@@ -25,7 +25,7 @@ MOST_CELLS = 10
 PLAIN_SECONDS = 10.0
 """Plain lines about progress come no faster than this."""
 
-OFTEN = ("encoding", "downloading", "judging", "training")
+OFTEN = ("encoding", "downloading", "judging", "training", "forecasting")
 """Events that tell how many of so many are done."""
 
 PACE_SECONDS = 120.0
@@ -117,6 +117,7 @@ class RunState:
     bars: dict[str, tuple[float, float]] = field(default_factory=dict)
     started: float = field(init=False)
     _paid: deque[tuple[float, float]] = field(default_factory=deque)
+    _begun: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.started = self.clock()
@@ -125,7 +126,9 @@ class RunState:
         """Take one event in; an unknown one changes nothing."""
         data = event.data
         if event.name in OFTEN:
-            self._move_bar(str(data.get("name", "texts encoded")), data["done"], data["total"])
+            self._move_bar(_name_bar(data), data["done"], data["total"])
+        elif event.name == "outlook":
+            self.cells = list(data["deficits"])
         elif event.name == "planned":
             self.round = data["round"]
             self.step = data["reason"] or "working"
@@ -148,8 +151,18 @@ class RunState:
 
     def _move_bar(self, name: str, done: float, total: float) -> None:
         self.bars[name] = (done, total)
+        self._begun.setdefault(name, (self.clock(), done))
         if done >= total:
-            del self.bars[name]
+            del self.bars[name], self._begun[name]
+
+    def estimate_bar_seconds(self, name: str) -> float | None:
+        """Seconds until a bar is full, at its pace so far; None where that cannot be told yet."""
+        if name not in self.bars:
+            return None
+        (done, total), (begun, before) = self.bars[name], self._begun[name]
+        if done <= before:
+            return None
+        return (self.clock() - begun) / (done - before) * (total - done)
 
     def _measure_pace(self) -> None:
         """Tokens that were paid for, over the time between the first and the last report of late."""
@@ -209,9 +222,9 @@ def render_state(state: RunState) -> Group:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold")
     for name, (done, total) in state.bars.items():
-        grid.add_row(
-            clean_text(name), ProgressBar(total=total, completed=done, width=30), f"{done / total:.0%}"
-        )
+        seconds = _describe_left(state.estimate_bar_seconds(name))
+        bar = ProgressBar(total=total, completed=done, width=30)
+        grid.add_row(clean_text(name), bar, f"{done / total:.0%}{seconds}")
     grid.add_row(f"round {state.round}" if state.round else "", Text(clean_text(state.step)))
     if state.round:
         grid.add_row("accepted", format_count(state.accepted))
@@ -258,6 +271,9 @@ class PlainLines:
             self._state.apply(event)
             if event.name == "progress":
                 event = Event("progress", {**event.data, "tokens_per_second": self._state.tokens_per_second})
+            elif event.name in OFTEN:
+                left = self._state.estimate_bar_seconds(_name_bar(event.data))
+                event = Event(event.name, {**event.data, "seconds_left": left})
             line = describe_event(event)
             if line and self._is_due(event):
                 self._file.write(line + "\n")
@@ -280,6 +296,40 @@ def describe_event(event: Event) -> str:
     """One line for people, "" for an event that says nothing to them."""
     describe = _DESCRIPTIONS.get(event.name)
     return clean_text(describe(event.data)) if describe else ""
+
+
+def _name_bar(data: Mapping[str, Any]) -> str:
+    """What an event of `OFTEN` counts."""
+    return str(data.get("name", "texts encoded"))
+
+
+def _describe_left(seconds: float | None) -> str:
+    return "" if seconds is None else f", about {_format_duration(seconds)} left"
+
+
+def _describe_often(verb: str, noun: str) -> Callable[[Mapping[str, Any]], str]:
+    def describe(data: Mapping[str, Any]) -> str:
+        counted = f"{verb} {format_count(data['done'])} of {format_count(data['total'])} {noun}"
+        return counted + _describe_left(data.get("seconds_left"))
+
+    return describe
+
+
+def _describe_outlook(data: Mapping[str, Any]) -> str:
+    short = data["deficits"]
+    if not short:
+        return "no label and no attribute value lacks records"
+    parts = [f"{one['cell']} lacks {format_count(one['need'])}" for one in short[:MOST_CELLS]]
+    more = f" and {len(short) - MOST_CELLS} more" if len(short) > MOST_CELLS else ""
+    told = (
+        f"{format_count(data['short_labels'])} of {format_count(data['labels'])} labels lack "
+        f"{format_count(data['records'])} records ({', '.join(parts)}{more})"
+    )
+    price = f"to write all of them costs about {format_count(data['tokens'])} tokens at most"
+    if data["budget"] is None:
+        return f"{told}; {price}"
+    reach = "within" if data["tokens"] <= data["budget"] else "more than"
+    return f"{told}; {price}, {reach} the budget of {format_count(data['budget'])}"
 
 
 def _describe_read(data: Mapping[str, Any]) -> str:
@@ -362,12 +412,15 @@ def _format_duration(seconds: float) -> str:
 
 _DESCRIPTIONS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "read": _describe_read,
-    "encoding": lambda data: f"encoded {format_count(data['done'])} of {format_count(data['total'])} texts",
-    "downloading": lambda data: f"downloading {data['name']}: {data['done'] / max(1, data['total']):.0%}",
-    "judging": lambda data: f"judged {format_count(data['done'])} of {format_count(data['total'])} instances",
-    "training": lambda data: (
-        f"trained {format_count(data['done'])} of {format_count(data['total'])} students"
+    "outlook": _describe_outlook,
+    "encoding": _describe_often("encoded", "texts"),
+    "downloading": lambda data: (
+        f"downloading {data['name']}: {data['done'] / max(1, data['total']):.0%}"
+        f"{_describe_left(data.get('seconds_left'))}"
     ),
+    "judging": _describe_often("judged", "instances"),
+    "training": _describe_often("trained", "students"),
+    "forecasting": _describe_often("measured", "halves of thin labels for the forecast"),
     "judge_audited": lambda data: data["sentence"],
     "projected": _describe_projected,
     "measured": _describe_measured,
