@@ -40,6 +40,7 @@ EVALS = {
     "label_noise": "wrong labels, people's and planted ones: found, repaired, and what is promised of it",
     "do_no_harm": "adversarial models as judges of labels: nothing changes because of them",
     "startup": "seconds that `counterpoise --help` takes",
+    "written_filters": "four bad writers and good texts: what the filters of written texts let through",
     "scaling": "seconds and peak memory of `check` on a million rows",
 }
 

@@ -2,11 +2,12 @@
 
 | filter | says no to |
 |---|---|
-| text | nothing, too short or too long a text, a refusal, an echo of the prompt, another script than the data's |
+| text | nothing, too short or too long a text, a refusal, an echo of the prompt |
 | copies | a text that is, or nearly is, one of the data, of the held-out rows, or an earlier proposal |
-| label | a text that the audited label scorer holds for another label |
+| label | a row of a pool, or an edit, that the audited label scorer holds for another label |
 | concept | a text that lacks the concept its cell is for |
 
+What else is asked of a text that a model wrote is set by the user's own rows: see `written_filters`.
 A proposal near a held-out row is refused so that no copy of a test row is trained on; the row itself is never shown.
 Order decides ties: a proposal is compared with earlier ids only, so replies may arrive in any order.
 """
@@ -14,7 +15,6 @@ Order decides ties: a proposal is compared with earlier ids only, so replies may
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from counterpoise.copy_limits import CopyLimits, list_runs
 from counterpoise.records import ConceptColumns, Floats, Kind, Objects, Proposal, State, Verdict
 from counterpoise_retrievers.faiss_index import FaissIndex
 
@@ -29,23 +30,22 @@ KEPT = "kept"
 EDITS = frozenset({Kind.CONCEPT_INJECTION, Kind.COUNTERFACTUAL_EDIT})
 """Kinds whose first parent is the record they were made from; what they must be is said in `edit_filters`."""
 
-NEAR_DATA = 0.95
-NEAR_PROPOSAL = 0.90
 NEAR_SOURCE = 0.995
-"""Cosines from which a text is a near-copy: of the data, of another proposal, and for an edit, which is
-meant to be near its source, of the data."""
+"""Cosine from which an edit, which is meant to be near its source, is a near-copy of the data."""
 
 CONTRADICTED_FROM = 0.73
-"""Probability of another label from which the label scorer refuses: odds of about e to 1. A mild filter keeps what
-the scorer does not know yet; a strict one selects what a student would have guessed anyway."""
+"""Probability of another label from which the label scorer refuses rows of a pool and edits: odds of about e to 1. A
+mild filter keeps what the scorer does not know yet; a strict one selects what a student would have guessed anyway.
+What new texts need is measured on the user's own rows (`written_filters`)."""
 
 _REFUSAL = re.compile(
     r"^\W*(?:i(?:'m| am) (?:sorry|unable|not able),? (?:but )?(?:i |to (?:help|write|assist))"
-    r"|i can(?:not|'t|’t) (?:help|write|assist|provide|generate|comply)|as an? (?:ai|language model)"
+    r"|i can(?:not|'t|’t) (?:help(?! but)|write|assist|provide|generate|comply)|as an? (?:ai|language model)"
     r"|(?:sure|of course|certainly)[,!] here|here (?:is|are) (?:a|an|one|some|the|your|another)\b[^.]*:)",
     re.IGNORECASE,
 )
-_SPAN_WORDS = 8
+_SEEN_IN_DATA = 0.01
+"""Share of the user's rows from which something is no fault: there, rows are like that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +54,14 @@ class TextFilter:
 
     Args:
         shortest, longest: characters, from the lengths of real rows.
-        script: the Unicode script most letters of the data are of, "" for none.
         headings: lines of the prompts, which must not come back.
+        usual: faults that the user's own rows have, and that are none therefore.
     """
 
     shortest: int
     longest: int
-    script: str
     headings: tuple[str, ...] = ()
+    usual: frozenset[str] = frozenset()
 
     def verdicts(self, proposals: Sequence[Proposal]) -> list[Verdict]:
         """One verdict a proposal, in order."""
@@ -69,42 +69,42 @@ class TextFilter:
 
     def _find_fault(self, text: str) -> str:
         stripped = text.strip()
-        if not stripped or not any(letter.isalnum() for letter in stripped):
+        if not stripped:
             return "empty"
-        if _REFUSAL.search(stripped):
-            return "refusal"
-        if any(heading and heading.casefold() in stripped.casefold() for heading in self.headings):
-            return "prompt_echo"
+        for fault in _list_word_faults(stripped, self.headings):
+            if fault not in self.usual:
+                return fault
         if len(stripped) < self.shortest:
             return "too_short"
         if len(stripped) > self.longest:
             return "too_long"
-        if self.script and find_script([stripped]) not in ("", self.script):
-            return "other_script"
         return ""
 
 
+def _list_word_faults(stripped: str, headings: Sequence[str]) -> list[str]:
+    faults = []
+    if not any(letter.isalnum() for letter in stripped):
+        faults.append("empty")
+    if _REFUSAL.search(stripped):
+        faults.append("refusal")
+    folded = stripped.casefold()
+    if any(heading and heading.casefold() in folded for heading in headings):
+        faults.append("prompt_echo")
+    return faults
+
+
 def make_text_filter(texts: Objects, headings: Iterable[str] = ()) -> TextFilter:
-    """A text filter with bounds from real rows: half the 2nd percentile of lengths to twice the 98th."""
+    """A text filter from real rows: half the shortest length to twice the 98th percentile, and faults they lack."""
     lengths = np.array([len(str(text)) for text in texts])
-    low, high = np.quantile(lengths, [0.02, 0.98]) if len(lengths) else (1.0, 10_000.0)
+    low, high = np.quantile(lengths, [0.002, 0.98]) if len(lengths) else (1.0, 10_000.0)
+    told = tuple(heading for heading in headings if len(heading) > 12)
+    counts = Counter(fault for text in texts for fault in _list_word_faults(str(text).strip(), told))
     return TextFilter(
-        shortest=max(2, int(low / 2)),
+        shortest=max(1, int(low / 2)),
         longest=int(high * 2) + 1,
-        script=find_script([str(text) for text in texts[:500]]),
-        headings=tuple(heading for heading in headings if len(heading) > 12),
+        headings=told,
+        usual=frozenset(fault for fault, count in counts.items() if count > _SEEN_IN_DATA * len(texts)),
     )
-
-
-def find_script(texts: Sequence[str]) -> str:
-    """Name of the script that most letters are of (LATIN, CYRILLIC, ...); "" where there are no letters."""
-    counts: Counter[str] = Counter()
-    for text in texts:
-        for letter in text[:400]:
-            if letter.isalpha():
-                counts["LATIN" if letter.isascii() else unicodedata.name(letter, "?").split()[0]] += 1
-    # Equal counts are settled by name, so that the answer does not depend on what came first.
-    return min(counts, key=lambda script: (-counts[script], script)) if counts else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +129,8 @@ def make_known_texts(texts: Iterable[str], vectors: NDArray[np.float32]) -> Know
 
 
 def fold(text: str) -> str:
-    """Lower case, letters and digits only, single spaces: what an exact copy is compared by."""
-    return " ".join(re.findall(r"\w+", text.casefold()))
+    """Lower case, letters and digits only (all signs where there are none), single spaces: exact copies are equal."""
+    return " ".join(re.findall(r"\w+", text.casefold())) or " ".join(text.split())
 
 
 def find_copies(
@@ -139,6 +139,8 @@ def find_copies(
     known: Mapping[str, KnownTexts],
     earlier: KnownTexts,
     parents: Mapping[str, str],
+    limits: CopyLimits = CopyLimits(),  # noqa: B008  (it is frozen)
+    label_names: Sequence[str] = (),
 ) -> list[Verdict]:
     """Refuse copies and near-copies.
 
@@ -147,8 +149,9 @@ def find_copies(
         vectors: (n, d) of their texts.
         known: reason -> texts that must not be repeated (`copy_of_data`, `copy_of_held_out`).
         earlier: accepted texts of earlier rounds.
-        parents: id -> text of the demonstrations; a span of eight words out of one is a copy. Of its source an
-            edit may repeat whatever it likes.
+        parents: id -> text of the demonstrations. Of its source an edit may repeat whatever it likes.
+        limits: from where on a text is a copy.
+        label_names: whose places are those of `limits.overlap`.
 
     Returns:
         One verdict a proposal. A proposal is also compared with the kept ones before it.
@@ -162,46 +165,50 @@ def find_copies(
         for place, proposal in enumerate(proposals):
             # The source of an adopted row lies in the pool, not in the data; a copy of data teaches nothing.
             scores[place][f"nearest_{reason.removeprefix('copy_of_')}"] = float(nearest[place])
-            limit = NEAR_PROPOSAL if reason == "copy_of_proposal" else NEAR_DATA
+            limit = limits.proposal if reason == "copy_of_proposal" else limits.data
             if proposal.kind in EDITS and reason == "copy_of_data":
                 limit = NEAR_SOURCE
             if not faults[place] and (nearest[place] >= limit or fold(proposal.text) in texts.folded):
                 faults[place] = reason
-    own = FaissIndex(vectors.shape[1]) if len(proposals) else None
+    index = FaissIndex(vectors.shape[1]) if len(proposals) else None
     seen: set[str] = set()
-    spans = {identity: _list_spans(text) for identity, text in parents.items()}
+    runs = {identity: list_runs(text) for identity, text in parents.items()}
+    labels = {name: label for label, name in enumerate(label_names)}
     for place, proposal in enumerate(proposals):
         folded = fold(proposal.text)
-        if not faults[place] and any(
-            _list_spans(proposal.text) & spans.get(parent, frozenset())
+        shown = [
+            runs[parent]
             for parent in (proposal.parents[1:] if proposal.kind in EDITS else proposal.parents)
-        ):
-            faults[place] = "copy_of_demonstration"
-        if faults[place] or own is None:
+            if parent in runs
+        ]
+        if shown and proposal.kind is not Kind.ADOPTED:
+            own = list_runs(proposal.text)
+            share = len(own & frozenset().union(*shown)) / len(own)
+            scores[place]["overlap_with_shown"] = share
+            if not faults[place] and share > limits.allow_overlap(labels.get(proposal.label, 0)):
+                faults[place] = "copy_of_demonstration"
+        if faults[place] or index is None:
             continue
-        limit = NEAR_DATA if proposal.kind is Kind.ADOPTED else NEAR_PROPOSAL
         if folded in seen or (
-            len(own) and float(own.search(vectors[place : place + 1], 1)[0][0, 0]) >= limit
+            len(index) and float(index.search(vectors[place : place + 1], 1)[0][0, 0]) >= limits.proposal
         ):
             faults[place] = "copy_of_proposal"
             continue
         seen.add(folded)
-        own.add(vectors[place : place + 1])
+        index.add(vectors[place : place + 1])
     return [
         _judge(proposal, fault, score)
         for proposal, fault, score in zip(proposals, faults, scores, strict=True)
     ]
 
 
-def _list_spans(text: str) -> frozenset[tuple[str, ...]]:
-    words = fold(text).split()
-    return frozenset(
-        tuple(words[start : start + _SPAN_WORDS]) for start in range(len(words) - _SPAN_WORDS + 1)
-    )
-
-
 def check_labels(
-    proposals: Sequence[Proposal], probabilities: Floats, label_names: Sequence[str], *, is_trusted: bool
+    proposals: Sequence[Proposal],
+    probabilities: Floats,
+    label_names: Sequence[str],
+    *,
+    is_trusted: bool,
+    is_measured: bool = False,
 ) -> list[Verdict]:
     """Refuse proposals that an audited scorer holds for another label.
 
@@ -210,13 +217,16 @@ def check_labels(
         probabilities: (n, k) from a scorer that does not know what label was asked for.
         label_names: k names.
         is_trusted: whether the scorer passed its audit; if not, it only leaves its score.
+        is_measured: whether what new texts need was measured on the user's rows (`written_filters`): they are not
+            judged here then.
     """
     verdicts = []
     places = {name: place for place, name in enumerate(label_names)}
     for proposal, row in zip(proposals, probabilities, strict=True):
         wanted = places[proposal.label]
         against = float(np.delete(row, wanted).max() / (np.delete(row, wanted).max() + row[wanted]))
-        fault = "label_contradicted" if is_trusted and against >= CONTRADICTED_FROM else ""
+        judged = is_trusted and not (is_measured and proposal.kind is Kind.MINORITY)
+        fault = "label_contradicted" if judged and against >= CONTRADICTED_FROM else ""
         verdicts.append(_judge(proposal, fault, {"label_probability": float(row[wanted])}))
     return verdicts
 

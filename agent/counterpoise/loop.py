@@ -48,6 +48,7 @@ from counterpoise.students import make_rows
 from counterpoise.summary import make_report
 from counterpoise.trainings import TRAINED
 from counterpoise.trust import LabelTrust, audit_free_scorers, audit_model, label_with_model
+from counterpoise.written_filters import fit_written_filters
 from counterpoise_retrievers.faiss_index import FaissIndex
 
 OLD_ROUNDS = 4
@@ -291,6 +292,16 @@ def open_workshop(job: Job, inputs: Inputs, trust: LabelTrust) -> Workshop:
         key=f"seed {job.seed}",
         desk=EditDesk(inputs, headings, f"seed {job.seed}", trust.is_trusted),
         attribute_filter=AttributeFilter(inputs),
+        written=fit_written_filters(
+            train.records,
+            train.vectors,
+            inputs.folds,
+            trust.out_of_fold,
+            inputs.encoder,
+            tuple(headings.values()),
+            f"seed {job.seed}",
+            is_trusted=trust.is_trusted,
+        ),
     )
 
 

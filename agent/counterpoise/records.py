@@ -152,6 +152,8 @@ class Proposal:
         source_id: id of the pool record it was adopted from, "" where it was written.
         failure: why there is no text, in one word (`quarantined`, `no_reply`, ...); "" where there is one. It is
             rejected for that reason.
+        finish_reason: why the writer stopped: `length` where the tokens ended within it, `cut_back` where it was then
+            cut back to its last whole sentence.
     """
 
     id: str
@@ -166,6 +168,7 @@ class Proposal:
     attributes: Mapping[str, str] = field(default_factory=dict)
     source_id: str = ""
     failure: str = ""
+    finish_reason: str = "stop"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import numpy as np
 from counterpoise.adopt import Adoptable, list_candidates, propose_adoptions
 from counterpoise.attribute_filter import AttributeFilter
 from counterpoise.balance import count_cells, find_deficits
+from counterpoise.copy_limits import CopyLimits
 from counterpoise.corrected_counts import find_corrected_deficits
 from counterpoise.edit_desk import EditDesk, mark_injected
 from counterpoise.events import Event, Listener
@@ -46,6 +47,7 @@ from counterpoise.records import (
 from counterpoise.scorers import ClassifierScorer
 from counterpoise.splits import sample_by_rank
 from counterpoise.writer_audits import check_writers
+from counterpoise.written_filters import SUPPORT, WrittenFilters
 from counterpoise_retrievers.faiss_index import FaissIndex
 
 MOST_DEMONSTRATIONS = 500
@@ -71,6 +73,7 @@ class Workshop:
         key: the run's key.
         desk: for edits of records; without one nothing is edited.
         attribute_filter: for texts written for an attribute value; without one they are taken for what they are to be.
+        written: what is asked of texts that a model wrote; without, only what `filters` ask.
     """
 
     inputs: Inputs
@@ -86,6 +89,7 @@ class Workshop:
     key: str
     desk: EditDesk | None = None
     attribute_filter: AttributeFilter | None = None
+    written: WrittenFilters | None = None
 
 
 def count_records(shop: Workshop, ledger: Ledger) -> Records:
@@ -336,9 +340,19 @@ def judge(proposals: Sequence[Proposal], shop: Workshop, ledger: Ledger) -> Judg
         concepts = shop.inputs.labeller.label(told, vectors)
     # Copies are looked for among what passed the other filters, so that a refused text cannot shadow a good one.
     probabilities, names = shop.scorer.score_vectors(vectors), train.records.label_names
+    if shop.written is not None:
+        passing_now = [verdict.kept for verdict in text_verdicts]
+        written = shop.written.verdicts(proposals, vectors, probabilities, names, passing_now, parents)
+        text_verdicts = combine_verdicts(text_verdicts, written)
     first = combine_verdicts(
         text_verdicts,
-        check_labels(proposals, probabilities, names, is_trusted=shop.is_trusted),
+        check_labels(
+            proposals,
+            probabilities,
+            names,
+            is_trusted=shop.is_trusted,
+            is_measured=shop.written is not None and shop.written.has_support,
+        ),
         *([_audit_writers(proposals, text_verdicts, probabilities, shop)] if shop.is_trusted else []),
         check_concepts(proposals, concepts),
         *_check_attributes(proposals, text_verdicts, vectors, shop),
@@ -346,7 +360,13 @@ def judge(proposals: Sequence[Proposal], shop: Workshop, ledger: Ledger) -> Judg
     )
     places = [place for place, verdict in enumerate(first) if verdict.kept]
     copies = find_copies(
-        [proposals[place] for place in places], vectors[places], shop.known, earlier, parents
+        [proposals[place] for place in places],
+        vectors[places],
+        shop.known,
+        earlier,
+        parents,
+        shop.written.copies if shop.written is not None else CopyLimits(),
+        names,
     )
     verdicts = list(first)
     for place, copy in zip(places, copies, strict=True):
@@ -369,10 +389,12 @@ def _check_attributes(
 def _audit_writers(
     proposals: Sequence[Proposal], verdicts: Sequence[Verdict], probabilities: Floats, shop: Workshop
 ) -> list[Verdict]:
-    passing = [verdict.kept for verdict in verdicts]
+    # What lacks support counts: a writer is judged by all that it wrote for the label.
+    passing = [verdict.kept or verdict.reason == SUPPORT for verdict in verdicts]
     records = shop.inputs.train.records
+    mildest = shop.written.list_mildest() if shop.written is not None else ()
     return check_writers(
-        proposals, passing, probabilities, shop.out_of_fold, records.labels, records.label_names
+        proposals, passing, probabilities, shop.out_of_fold, records.labels, records.label_names, mildest
     )
 
 

@@ -36,6 +36,7 @@ def check_writers(
     out_of_fold: Floats,
     labels: Integers,
     label_names: Sequence[str],
+    mildest: Sequence[float] = (),
 ) -> list[Verdict]:
     """Refuse more of the new texts of a label whose writer misses it too often.
 
@@ -46,6 +47,7 @@ def check_writers(
         out_of_fold: (m, k) of the same kind of scorer for the user's rows, cross-fitted.
         labels: (m,) their label indices.
         label_names: k names.
+        mildest: for each label the threshold that is in force anyway; without, `CONTRADICTED_FROM`.
     """
     against = np.zeros(len(proposals))
     groups: dict[int, list[int]] = {}
@@ -56,7 +58,8 @@ def check_writers(
             against[place] = measure_against(probabilities[place : place + 1], label)[0]
     refused = np.zeros(len(proposals), dtype=np.bool_)
     for label, places in groups.items():
-        limit = choose_limit(against[places], measure_against(out_of_fold, label), labels, label)
+        start = mildest[label] if len(mildest) else CONTRADICTED_FROM
+        limit = choose_limit(against[places], measure_against(out_of_fold, label), labels, label, start)
         refused[places] = against[places] >= limit
     return [
         Verdict(proposal.id, not no, MISSED if no else KEPT)
@@ -70,7 +73,9 @@ def measure_against(probabilities: Floats, label: int) -> Floats:
     return np.asarray(others / np.maximum(others + probabilities[:, label], 1e-12))
 
 
-def choose_limit(against: Floats, known: Floats, labels: Integers, label: int) -> float:
+def choose_limit(
+    against: Floats, known: Floats, labels: Integers, label: int, mildest: float = CONTRADICTED_FROM
+) -> float:
     """The mildest threshold at which few enough of the kept texts are wrong; 0 where none is.
 
     Args:
@@ -78,6 +83,7 @@ def choose_limit(against: Floats, known: Floats, labels: Integers, label: int) -
         known: (m,) of the user's rows, as if each had been written for the label.
         labels: (m,) their label indices; all labels but `label` weigh alike.
         label: what the texts were written for.
+        mildest: the threshold that is in force anyway.
 
     Returns:
         Texts that reach it are refused.
@@ -85,22 +91,24 @@ def choose_limit(against: Floats, known: Floats, labels: Integers, label: int) -
     own = known[labels == label]
     others = [known[labels == other] for other in np.unique(labels) if other != label]
     if len(against) < _FEWEST_TEXTS or not others or not len(own):
-        return CONTRADICTED_FROM
+        return mildest
     n_missed = estimate_missed(against, own, others)
     # One row more than was seen, so that a handful of rows is no proof that nothing slips through.
     unseen = 1.0 / (sum(map(len, others)) + 1)
-    for limit in LIMITS:
+    for limit in (mildest, *(limit for limit in LIMITS if limit < mildest)):
         n_kept = int((against < limit).sum())
         if n_kept and n_missed * min(1.0, _measure_slips(others, limit) + unseen) <= MOST_WRONG * n_kept:
             return limit
-    return 0.0 if n_missed else CONTRADICTED_FROM
+    return 0.0 if n_missed else mildest
 
 
 def estimate_missed(against: Floats, own: Floats, others: Sequence[Floats]) -> float:
     """How many of a writer's texts have another label than was asked for; 0 where the scorer cannot tell.
 
-    It is counted at the threshold that tells the user's own rows apart best. Rows of the label are reckoned to pass
-    there as often as the upper end of their interval says: a writer is not thought good because they are hard.
+    It is counted at the threshold that tells the user's own rows apart best. Where chance alone could make the writer's
+    texts pass less often than the label's own rows (Newcombe 1998, the interval of the difference holds 0), nothing is
+    held against it: real rows of a hard label would else be refused by the dozen. Where it could not, rows of the label
+    are reckoned to pass as often as the upper end of their interval says.
     """
 
     def tell_apart(limit: float) -> float:
@@ -109,9 +117,13 @@ def estimate_missed(against: Floats, own: Floats, others: Sequence[Floats]) -> f
     limit = max(LIMITS, key=tell_apart)
     if tell_apart(limit) < _LEAST_YOUDEN:
         return 0.0
-    right = float(wilson_interval(int((own < limit).sum()), len(own))[1])
-    slips = _measure_slips(others, limit)
-    missed = (right - float((against < limit).mean())) / (right - slips)
+    n_own, n_passing = int((own < limit).sum()), int((against < limit).sum())
+    low, high = (float(end) for end in wilson_interval(n_own, len(own)))
+    most = float(wilson_interval(n_passing, len(against))[1])
+    share, passing = n_own / len(own), n_passing / len(against)
+    if share - passing <= np.hypot(share - low, most - passing):
+        return 0.0
+    missed = (high - passing) / (high - _measure_slips(others, limit))
     return len(against) * float(np.clip(missed, 0.0, 1.0))
 
 

@@ -9,17 +9,18 @@ The demonstrations are real rows only, never held-out ones and never generated o
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from counterpoise.llm import ChatClient, ChatRequest, answer_most, name_failure
+from counterpoise.llm import ChatClient, ChatRequest, Completion, answer_most, name_failure
 from counterpoise.planner import COMPLETIONS_PER_REQUEST
 from counterpoise.prompting import load_prompt
 from counterpoise.records import Capabilities, Cell, Kind, PlanItem, Proposal, Records
 from counterpoise.splits import keyed_rank
+from counterpoise.text_measures import cut_to_sentence
 from counterpoise_retrievers.neighbours import pick_diverse
 
 N_DEMONSTRATIONS = 5
@@ -27,6 +28,8 @@ _POOL_FACTOR = 3
 _BYTES_PER_TOKEN = 4.0
 _LONGEST_TOKENS = 400
 _FEW_DEMONSTRATIONS = 8
+_MOST_ROOM = 3  # times the tokens, for a text that was cut
+_BULLET = "- "  # what the prompts put before each record
 MOST_REQUESTS = 100_000  # of one item; keeps the draws of two rounds apart
 
 
@@ -78,34 +81,43 @@ class MinorityText:
         """
         asked = _fit_budget(self._compose(item, demonstrations, capabilities), chat, item.reserved_tokens)
         identity = self._prompt_name(capabilities)
+        texts = demonstrations.records.texts
+        spent, cut = 0.0, dict[int, list[Proposal]]()
         async for outcome in answer_most(chat, [request for _, request in asked]):
             shown, _ = asked[outcome.index]
-            parents = tuple(str(demonstrations.records.ids[row]) for row in shown)
-            if failure := name_failure(outcome.error):
-                yield Proposal(
-                    id=f"{item.id}-{outcome.index * COMPLETIONS_PER_REQUEST:05d}",
-                    item=item,
-                    text="",
-                    label=item.cell.label,
-                    parents=parents,
-                    kind=Kind.MINORITY,
-                    model=capabilities.model,
-                    prompt=identity,
-                    failure=failure,
-                )
+            blank = Proposal(
+                id=f"{item.id}-{outcome.index * COMPLETIONS_PER_REQUEST:05d}",
+                item=item,
+                text="",
+                label=item.cell.label,
+                parents=tuple(str(demonstrations.records.ids[row]) for row in shown),
+                kind=Kind.MINORITY,
+                model=capabilities.model,
+                prompt=identity,
+                failure=name_failure(outcome.error),
+            )
+            if blank.failure:
+                yield blank
+            bullets = any(str(texts[row]).startswith(_BULLET) for row in shown)
+            attributes = {item.cell.attribute: item.cell.value} if item.cell.attribute else {}
             for place, completion in enumerate(outcome.completions):
-                yield Proposal(
+                text, finish_reason = end_text(completion, bullets=bullets)
+                proposal = replace(
+                    blank,
                     id=f"{item.id}-{outcome.index * COMPLETIONS_PER_REQUEST + place:05d}",
-                    item=item,
-                    text=mend_text(completion.text),
-                    label=item.cell.label,
-                    parents=parents,
-                    kind=Kind.MINORITY,
-                    model=capabilities.model,
-                    prompt=identity,
+                    text=text,
                     tokens=float(completion.usage.total),
-                    attributes={item.cell.attribute: item.cell.value} if item.cell.attribute else {},
+                    attributes=attributes,
+                    finish_reason=finish_reason,
                 )
+                spent += proposal.tokens
+                if finish_reason == "length":
+                    cut.setdefault(outcome.index, []).append(proposal)
+                else:
+                    yield proposal
+        requests = {index: asked[index][1] for index in cut}
+        async for proposal in _ask_again(cut, requests, chat, item.reserved_tokens - spent):
+            yield proposal
 
     def make_requests(
         self, item: PlanItem, demonstrations: Demonstrations, capabilities: Capabilities
@@ -170,6 +182,37 @@ class MinorityText:
         return load_prompt(self._prompt(capabilities)).identity
 
 
+async def _ask_again(
+    cut: Mapping[int, Sequence[Proposal]], requests: Mapping[int, ChatRequest], chat: ChatClient, left: float
+) -> AsyncIterator[Proposal]:
+    """What was cut, asked for once more with room for it where the item's tokens reach; else as it is, to be refused.
+
+    The requests go in the order of their numbers, and what is left is counted when all others were answered: nothing
+    depends on which replies came first.
+    """
+    asked: list[tuple[int, ChatRequest]] = []
+    for index in sorted(cut):
+        request = requests[index]
+        room = min(_MOST_ROOM * request.sampling.max_tokens, _MOST_ROOM * _LONGEST_TOKENS)
+        again = replace(request, n=len(cut[index]), sampling=replace(request.sampling, max_tokens=room))
+        left -= chat.budget.estimate(again)
+        if left < 0:
+            break
+        asked.append((index, again))
+    answered = dict.fromkeys(cut, 0)
+    async for outcome in answer_most(chat, [request for _, request in asked]):
+        index = asked[outcome.index][0]
+        for proposal, completion in zip(cut[index], outcome.completions, strict=False):
+            bullets = proposal.text.startswith(_BULLET)
+            text, finish_reason = end_text(completion, bullets=bullets)
+            tokens = proposal.tokens + float(completion.usage.total)
+            answered[index] += 1
+            yield replace(proposal, text=text, tokens=tokens, finish_reason=finish_reason)
+    for index in sorted(cut):
+        for proposal in cut[index][answered[index] :]:
+            yield proposal
+
+
 def _fit_budget(
     asked: list[tuple[list[int], ChatRequest]], chat: ChatClient, reserved_tokens: int
 ) -> list[tuple[list[int], ChatRequest]]:
@@ -188,6 +231,25 @@ def mend_text(text: str) -> str:
     A reply that ends within an emoji can hold a lone surrogate, which neither an encoder nor a file takes.
     """
     return text.strip().encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def end_text(completion: Completion, *, bullets: bool) -> tuple[str, str]:
+    """A completion as a record's text, and why it ended: half a sentence at its end is cut off.
+
+    Args:
+        completion: of a model that was shown a list.
+        bullets: whether records begin with a list's mark themselves; else it is the list's.
+
+    Returns:
+        The text, and `stop`, `cut_back` where its last sentence was not whole, `length` where it has no whole one.
+    """
+    text = mend_text(completion.text)
+    if not bullets:
+        text = text.removeprefix(_BULLET).lstrip()
+    if completion.finish_reason != "length":
+        return text, completion.finish_reason
+    whole = cut_to_sentence(text)
+    return (whole, "cut_back") if whole else (text, "length")
 
 
 def measure_longest(records: Records) -> int:

@@ -113,7 +113,12 @@ class RecordEditor(ABC):
                 yield proposal
             for completion in outcome.completions:
                 tokens = float(completion.usage.total)
-                yield replace(proposal, text=clean_reply(completion.text), tokens=tokens)
+                yield replace(
+                    proposal,
+                    text=clean_reply(completion.text),
+                    tokens=tokens,
+                    finish_reason=completion.finish_reason,
+                )
 
     def make_requests(
         self, item: PlanItem, material: EditMaterial, capabilities: Capabilities
