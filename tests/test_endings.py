@@ -67,7 +67,7 @@ def test_nothing_left_to_try_is_not_balanced() -> None:
     assert told["kind"] == "nothing_pays" and [cell["need"] for cell in told["short"]] == [46, 12]
     assert told["sentence"].startswith(
         "no action pays any more: bad lacks 46, bad with food lacks 12; 98 of 98 proposals for them were refused, "
-        "most often as copy of data (60); 980 tokens were spent on them. What to do: it would take a writer that varies"
+        "most often as copy of data (60); 980 tokens were spent on them. To fill them: a writer that varies"
     )
     assert "balanced" not in told["sentence"] and told["tokens_needed"] is None
 
@@ -85,7 +85,7 @@ def test_balanced_is_said_exactly_where_no_cell_is_short(stop: Stop) -> None:
         (Stop("time", "the 5 minutes are spent"), "run the job again with more `minutes`"),
         (
             Stop("budget", "the budget is spent"),
-            "about 920 tokens more would fill them: raise `budget` to 21,000",
+            "raise `budget` by about 920 tokens, to 21,000, in a new `output`",
         ),
     ],
 )

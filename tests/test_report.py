@@ -96,6 +96,7 @@ def test_page_shows_what_the_report_says() -> None:
         assert example["text"] in text
         assert all(parent["text"] in text for parent in example["parents"])
     expected = [report["headline"], *report["advice"], *report["data"]["notes"], report["stopped"]]
+    expected += [report["ending"]["sentence"], report["recommendation"]["code"]]
     expected += [scorer["question"] for scorer in report["scorers"]] + ["45,310", "167.2", "refused"]
     assert [sentence for sentence in expected if sentence not in text] == []
 

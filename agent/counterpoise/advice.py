@@ -99,8 +99,13 @@ def choose(
         gains = row.arm == "counterpoise" and choice.uses_added and row.differences[metric].low > 0
         if gains or row.arm in ZERO_TOKEN_ARMS:
             open_rows.append(choice)
+
+    def rank(choice: Choice) -> float:
+        value = choice.row.values[metric].mean
+        return round(value, 9) if value == value else -1.0  # sealed rows of one label have no AUROC
+
     # Of equals the one that costs less: ways without tokens stand first in the table.
-    return max(open_rows, key=lambda choice: round(choice.row.values[metric].mean, 9))
+    return max(open_rows, key=rank)
 
 
 def describe_action(choice: Choice, metric: str, added: Added) -> str:

@@ -490,7 +490,7 @@ def _print_result(session: Session, finished: Run) -> None:
     if finished.stopped:
         typer.echo(clean_text(f"the run ended: {finished.stopped}"))
     for line in finished.report_data.get("advice", []):
-        typer.echo(clean_text(f"what to do now: {line}"))
+        typer.echo(clean_text(f"what to do: {line}"))
     typer.echo(f"report: {page}")
     typer.echo(f"data set: {dataset}")
 

@@ -172,16 +172,18 @@ def _advise(
     if stop.kind == "rounds":
         return f"raise `rounds` or leave it out, in a new `output`: stored replies are used again{about}"
     if stop.kind == "budget" and needed is not None:
-        return f"about {_round_tokens(needed):,} tokens more would fill them: raise `budget` to " + (
-            f"{_round_tokens((budget or 0) + needed):,}, in a new `output`; stored replies are used again"
+        wanted = _round_tokens((budget or 0) + needed)
+        return (
+            f"raise `budget` by about {_round_tokens(needed):,} tokens, to {wanted:,}, in a new `output`; "
+            "stored replies are used again"
         )
     if reason in _FAILURES:
         return _NO_REPLY
     if reason:
-        return f"it would take {_MENDINGS.get(reason, _ANOTHER_MODEL)}"
+        return _MENDINGS.get(reason, _ANOTHER_MODEL)
     if stop.kind == "budget":
         return "raise `budget`; unlabelled rows under `pool` are adopted for no token"
-    return "it would take more real rows of these cells, or a file of unlabelled ones under `pool`"
+    return "more real rows of these cells, or a file of unlabelled ones under `pool`"
 
 
 def _round_tokens(tokens: float) -> int:
@@ -202,4 +204,4 @@ def _say(ending: dict[str, Any]) -> str:
         )
     if ending["proposed"]:
         parts.append(f"{ending['tokens']:,} tokens were spent on them")
-    return f"{'; '.join(parts)}. What to do: {ending['advice']}."
+    return f"{'; '.join(parts)}. To fill them: {ending['advice']}."

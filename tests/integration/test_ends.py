@@ -57,7 +57,7 @@ def test_a_run_in_which_nothing_is_accepted_says_so_everywhere(
     said = f"no action pays any more: bad lacks 48; {counted}"
     assert (
         report["stopped"].startswith(said)
-        and f"tokens were spent on them. What to do: {ending['advice']}." in page
+        and f"tokens were spent on them. To fill them: {ending['advice']}." in page
     )
     headline = (
         f"{report['spend']['used']:,} tokens were spent and no record was added: all {n_refused} proposals"
