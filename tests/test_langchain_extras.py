@@ -1,4 +1,4 @@
-"""Tests that need LangChain's own packages, run with pytest in an environment of their own."""
+"""Tests that need LangChain's own packages or a notebook, run with pytest in an environment of their own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ pytestmark = pytest.mark.extras
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize(("file", "n_tests"), [("standard_langchain.py", 60)])
+@pytest.mark.parametrize(
+    ("file", "n_tests"),
+    [("standard_langchain.py", 60), ("langchain_models.py", 3), ("notebook_results.py", 2)],
+)
 def test_in_an_environment_of_its_own(file: str, n_tests: int) -> None:
     python = require_environment("langchain")
     paths = os.pathsep.join(str(ROOT / name) for name in ("agent", "retrievers", ""))

@@ -18,7 +18,7 @@ from typing import Any
 
 from counterpoise.errors import JobError
 from counterpoise.events import Event, Listener, ignore
-from counterpoise.screen import RunState, make_console, open_screen, render_state
+from counterpoise.screen import RunState, open_screen, render_state
 
 VARIABLE = "COUNTERPOISE_PROGRESS"
 _NOTEBOOK_SECONDS = 0.5
@@ -92,7 +92,10 @@ def _show_in_notebook() -> Iterator[Listener]:
 
 def render_html(state: RunState) -> str:
     """The live table as HTML; texts of the data stand in it as texts."""
-    console = make_console(io.StringIO(), width=_WIDTH)
-    console.record = True
+    from rich.console import Console
+
+    # In a notebook a console would show what it prints, beside this.
+    plain: Any = {"markup": False, "emoji": False, "highlight": False, "force_jupyter": False}
+    console = Console(file=io.StringIO(), record=True, width=_WIDTH, **plain)
     console.print(render_state(state))
     return console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")

@@ -2,12 +2,17 @@
 
 LangChain has no common way to set temperature or length, so the model is used as the user configured it; stop texts are
 passed on. A letter choice uses log-probabilities where the model returns them, and the letter it wrote where not.
+
+Every call into counterpoise has an event loop of its own, but a model keeps connections that belong to the loop they
+were opened in. So all models of LangChain are invoked in one loop, which lives as long as the process.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import threading
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from counterpoise.errors import ServerError
@@ -106,8 +111,9 @@ class LangChainEngine:
         Raises:
             ServerError: it failed; not to be tried again where it refuses the request, or lacks a package.
         """
+        asked = asyncio.run_coroutine_threadsafe(self._model.ainvoke(messages, **options), _start_loop())
         try:
-            return await self._model.ainvoke(messages, **options)
+            return await asyncio.wrap_future(asked)
         except Exception as error:  # every provider has errors of its own
             response = getattr(error, "response", None)
             status = getattr(error, "status_code", None) or getattr(response, "status_code", None)
@@ -121,6 +127,14 @@ class LangChainEngine:
                 retryable=not (is_refused or is_wrong),
                 status=status,
             ) from error
+
+
+@cache
+def _start_loop() -> asyncio.AbstractEventLoop:
+    """The loop that models are invoked in."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="counterpoise-langchain", daemon=True).start()
+    return loop
 
 
 _ENDS = {"end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length"}

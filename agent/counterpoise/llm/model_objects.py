@@ -24,7 +24,7 @@ from counterpoise.llm.chat import ChatRequest, Completion, Engine
 def is_model(value: object) -> bool:
     """Whether a value can be asked as it is: an engine, or a model of LangChain."""
     return not isinstance(value, type) and (
-        callable(getattr(value, "generate", None)) or _is_langchain(value)
+        _is_langchain(value) or callable(getattr(value, "generate", None))
     )
 
 
