@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from counterpoise.retrieval_io import (
 )
 from counterpoise.retrieval_job import retrieval_job_from
 from counterpoise.retrieval_steps import load_corpus, load_gold, load_instances
+from tests.test_relabel_retrieval import INSTANCES, relabel
 
 Row = dict[str, Any]
 
@@ -391,3 +393,55 @@ def test_instances_in_a_list_or_in_parquet(tmp_path: Path) -> None:
     (tmp_path / "latin.jsonl").write_bytes(b'{"query": "a"}\n{"query": "caf\xe9"}\n')
     with pytest.raises(DataError, match="is not UTF-8: byte 0xe9 in line 2"):
         find_form(tmp_path / "latin.jsonl") and list(read_instances(tmp_path / "latin.jsonl"))
+
+
+def write_pairs(instance: Instance) -> list[Row]:
+    sides = [(one, 1) for one in instance.positives] + [(one, 0) for one in instance.negatives]
+    return [
+        {"query": instance.query, "answer": one.text, "label": label, "lang": "en"} for one, label in sides
+    ]
+
+
+def write_list(instance: Instance) -> list[Row]:
+    rows = write_pairs(instance)
+    texts, labels = [row["answer"] for row in rows], [row["label"] for row in rows]
+    return [{"query": instance.query, "answer": texts, "labels": labels, "lang": "en"}]
+
+
+def write_flag(instance: Instance) -> list[Row]:
+    texts = [[one.text for one in side] for side in (instance.positives, instance.negatives)]
+    scores = [[float(len(text)) for text in side] for side in texts]
+    row = {"query": instance.query, "pos": texts[0], "neg": texts[1], "lang": "en"}
+    return [{**row, "pos_scores": scores[0], "neg_scores": scores[1]}]
+
+
+def write_lists(instance: Instance) -> list[Row]:
+    texts = [[one.text for one in side] for side in (instance.positives, instance.negatives)]
+    return [{"anchor": instance.query, "positive": texts[0], "negatives": texts[1], "lang": "en"}]
+
+
+@pytest.mark.parametrize("write", [write_pairs, write_list, write_flag, write_lists])
+def test_forms_are_relabelled_and_written_as_they_came(
+    tmp_path: Path, write: Callable[[Instance], list[Row]]
+) -> None:
+    """What judges find is the same in every form, and the file that is written says it in the given one."""
+    expected = [
+        (one.query, {each.text for each in one.positives}, {each.text for each in one.negatives})
+        for one in relabel(INSTANCES).after
+    ]
+    source = write_lines(tmp_path / "in.jsonl", [row for one in INSTANCES for row in write(one)])
+    instances = load_instances(retrieval_job_from(data=str(source)))
+    done = relabel(instances)
+    form = find_form(source)
+    write_instances(tmp_path / "out.jsonl", done.after, form)
+    written = read_lines(tmp_path / "out.jsonl")
+    assert all(set(row) == set(write(INSTANCES[0])[0]) and row["lang"] == "en" for row in written)
+    again = list(read_instances(tmp_path / "out.jsonl"))
+    found = [
+        (one.query, {each.text for each in one.positives}, {each.text for each in one.negatives})
+        for one in again
+    ]
+    assert found == expected
+    if write is write_flag:
+        scores = [(row["pos"] + row["neg"], row["pos_scores"] + row["neg_scores"]) for row in written]
+        assert all([len(text) for text in texts] == said for texts, said in scores)
