@@ -135,6 +135,8 @@ def _read_parquet(
             for batch in file.iter_batches(BATCH_ROWS):
                 table = pa.Table.from_batches([batch], schema)
                 yield table if names == schema.names else table.rename_columns(names)
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk, not the file
         name = where if len(where) > len(path.name) and path.name in where else f"{where}: {path.name}"
         raise DataError(f"is broken as Parquet ({error})", where=name) from error

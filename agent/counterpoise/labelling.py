@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +25,10 @@ from counterpoise.datasets_sources import load_table, name_source
 from counterpoise.discovery import ask_for_concepts, find_clusters_of_clauses, merge_names, write_concepts
 from counterpoise.engines import learn_manner, open_model
 from counterpoise.errors import DataError, JobError
-from counterpoise.events import Listener
+from counterpoise.events import Event, Listener
 from counterpoise.gold import LABEL, Asked, Gold, choose_rows_to_ask, read_answer, read_gold
 from counterpoise.job import job_from, read_llm
+from counterpoise.label_spellings import Spellings
 from counterpoise.llm import ReplyStore, TokenBudget
 from counterpoise.pages import write_whole
 from counterpoise.passages import make_passages, split_passages
@@ -52,7 +53,15 @@ class Texts:
 
 
 def read_texts(
-    data: str, text: tuple[str, ...], label: str, concepts: str, encoder: str, open_screen: OpenScreen
+    data: str,
+    text: tuple[str, ...],
+    label: str,
+    concepts: str,
+    encoder: str,
+    open_screen: OpenScreen,
+    *,
+    label_spellings: Spellings = "ask",
+    keep_labels: Sequence[str] = (),
 ) -> Texts:
     """Read and encode a data set.
 
@@ -62,7 +71,9 @@ def read_texts(
         label: label column.
         concepts: YAML file, or "".
         encoder: folder of an encoder, "" for the pinned one.
-        open_screen: shows downloads.
+        open_screen: shows downloads, and what is odd about the file.
+        label_spellings: see `TextClassification`.
+        keep_labels: see `TextClassification`.
 
     Raises:
         UserError: a file, a column or a definition that cannot be used.
@@ -73,12 +84,15 @@ def read_texts(
         listed = job_from(
             data=data, text=text, label=label, concepts=dict(read_mapping(Path(concepts)))
         ).concepts
-    task = TextClassification(text, label)
-    table = load_table(data, task=task)
+    task = TextClassification(text, label, (), "", tuple(keep_labels), label_spellings)
+    notes: list[str] = []
+    table = load_table(data, task=task, notes=notes)
     records = read_records(table, task, source=name_source(data))
     records = records.take(np.argsort(records.ids.astype(str), kind="stable"))
     cache_dir = find_cache_dir(None)
     with open_screen() as listener:
+        for note in notes:
+            listener(Event("warning", {"message": note}))
         cached = CachedEncoder(make_encoder(encoder, cache_dir, listener), cache_dir / "vectors")
         vectors = cached.encode([str(value) for value in records.texts])
     return Texts(records, vectors, listed, cached)

@@ -11,7 +11,15 @@ import typer
 
 from counterpoise.commands.session import Session
 from counterpoise.errors import JobError
-from counterpoise.job_options import DataArgument, LabelOption, OverwriteOption, TextOption
+from counterpoise.job_options import (
+    DataArgument,
+    KeepLabelOption,
+    LabelOption,
+    OverwriteOption,
+    SpellingsOption,
+    TextOption,
+    make_task,
+)
 
 if TYPE_CHECKING:
     from counterpoise.labelling import Texts
@@ -37,6 +45,8 @@ def label(
     seed: Annotated[int, typer.Option(help="Another seed asks about other rows.")] = 0,
     encoder: EncoderOption = "",
     overwrite: OverwriteOption = False,
+    label_spellings: SpellingsOption = "",
+    keep_label: KeepLabelOption = [],  # noqa: B006
 ) -> None:
     """Label the concepts of texts, or ask you about a few rows so that this can be measured.
 
@@ -49,11 +59,21 @@ def label(
     from counterpoise.outputs import check_outputs
 
     session: Session = context.obj
+    task = make_task(text, label, (), label_spellings, keep_label)
     if ask:
         check_outputs({"--answers": answers}, (data, concepts), may_replace=True)
     else:
         check_outputs({"--output": output}, (data, concepts, answers), may_replace=overwrite)
-    texts = labelling.read_texts(data, tuple(text), label, concepts, encoder, session.open_screen)
+    texts = labelling.read_texts(
+        data,
+        tuple(text),
+        label,
+        concepts,
+        encoder,
+        session.open_screen,
+        label_spellings=task.label_spellings,
+        keep_labels=task.keep_labels,
+    )
     if ask:
         _ask(session, texts, ask, answers, is_terminal=terminal, seed=seed)
         return
@@ -87,14 +107,26 @@ def concepts(
     output: Annotated[Path, typer.Option(help="The YAML file to write.")] = Path("concepts.yaml"),
     encoder: EncoderOption = "",
     overwrite: OverwriteOption = False,
+    label_spellings: SpellingsOption = "",
+    keep_label: KeepLabelOption = [],  # noqa: B006
 ) -> None:
     """Propose the concepts that texts mention, as a YAML list for you to edit."""
     from counterpoise import labelling
     from counterpoise.outputs import check_outputs
 
     session: Session = context.obj
+    task = make_task(text, label, (), label_spellings, keep_label)
     check_outputs({"--output": output}, (data,), may_replace=overwrite)
-    texts = labelling.read_texts(data, tuple(text), label, "", encoder, session.open_screen)
+    texts = labelling.read_texts(
+        data,
+        tuple(text),
+        label,
+        "",
+        encoder,
+        session.open_screen,
+        label_spellings=task.label_spellings,
+        keep_labels=task.keep_labels,
+    )
     found = labelling.propose_concepts(texts, model, n, session.open_screen)
     labelling.write_file(output, found)
     if session.as_json:
