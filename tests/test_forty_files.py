@@ -21,6 +21,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from datasets import Dataset
 
 from counterpoise.datasets_io import load_table, read_records
 from counterpoise.errors import DataError, UserError
@@ -276,6 +277,15 @@ def test_frames_with_columns_that_arrow_cannot_hold() -> None:
     assert table.column_names[:4] == ["text", "label", "mixed", "period"]
     assert list(table["period"]) == ["2024-01", "2024-02"]
     pq.write_table(table.with_format("arrow")[:], io.BytesIO())
+
+
+def test_data_sets_in_memory_with_columns_that_parquet_cannot_hold() -> None:
+    table = Dataset.from_list([{**row, "more": {}} for row in ROWS])
+    notes: list[str] = []
+    found = load_table(table, task=TASK, notes=notes)
+    assert read_records(found, TASK).texts.tolist() == TEXTS and found["more"][:] == ["{}", "{}"]
+    assert notes == ["the given Dataset: columns that play no part are kept as JSON text: 'more' (struct)"]
+    assert "more" in load_table(table).column_names
 
 
 def test_a_column_that_changes_its_kind_late(tmp_path: Path) -> None:

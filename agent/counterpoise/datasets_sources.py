@@ -74,7 +74,7 @@ def load_table(
         table = _load_object(source, find_roles(task), notes)
     if not len(table):
         raise DataError("holds no rows", where=name_source(source))
-    return table
+    return _make_writable(table, find_roles(task), name_source(source), notes)
 
 
 def find_roles(task: TextClassification | None) -> Roles:
@@ -309,6 +309,21 @@ def _load_frame(frame: Any, where: str, roles: Roles, notes: MutableSequence[str
     table = Dataset(maker.make_table(pa.table(columns)))
     if notes is not None:
         notes.extend([*told, *maker.list_notes()])
+    return table
+
+
+def _make_writable(table: Dataset, roles: Roles, where: str, notes: MutableSequence[str] | None) -> Dataset:
+    """A table whose columns Parquet can hold: others become text where they play no part."""
+    from counterpoise.plain_columns import ColumnMaker, is_writable
+
+    maker = ColumnMaker(roles, where)
+    kinds = {field.name: field.type for field in table.features.arrow_schema}
+    for name in [name for name, kind in kinds.items() if not is_writable(kind)]:
+        if roles.names and not roles.plays_part(name):
+            column = table.select_columns([name]).with_format("arrow")[:].column(0)
+            table = table.remove_columns([name]).add_column(name, maker.convert(name, column))
+    if notes is not None:
+        notes.extend(maker.list_notes())
     return table
 
 

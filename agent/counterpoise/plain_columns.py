@@ -115,7 +115,7 @@ class ColumnMaker:
             return self._spell(name, values, error)
         except RecursionError as error:
             raise DataError("is nested too deep", where=f"{self.where}: column '{name}'") from error
-        return array if _is_plain(array.type) else self._convert(name, array)
+        return array if _is_plain(array.type) else self.convert(name, array)
 
     def make_table(self, table: pa.Table) -> pa.Table:
         """A table whose columns can be held: categories become what they stand for, rare types text."""
@@ -128,7 +128,7 @@ class ColumnMaker:
             elif field.name in self.roles.names and _is_binary(field.type):
                 column = self._decode(field.name, column)
             if not _is_plain(column.type):
-                column = self._convert(field.name, column)
+                column = self.convert(field.name, column)
             if column.type != field.type:
                 table = table.set_column(index, pa.field(field.name, column.type), column)
         return table
@@ -200,8 +200,12 @@ class ColumnMaker:
             raise DataError(reason, where=f"{self.where}: column '{name}'", hint=hint) from error
         self.reasons.setdefault(name, short or reason)
 
-    def _convert(self, name: str, column: Any) -> Any:
-        """A column of a type that cannot be held, as text."""
+    def convert(self, name: str, column: Any) -> Any:
+        """A column of a type that cannot be held, as text.
+
+        Raises:
+            DataError: it plays a part.
+        """
         if self.roles.names and self.roles.plays_part(name):
             hint = "name a column with one value a row"
             raise DataError(
@@ -278,13 +282,23 @@ def _is_plain(kind: pa.DataType) -> bool:
 
     if isinstance(kind, pa.BaseExtensionType):
         return False
-    schema = pa.schema([("value", kind)])
     try:
-        Features.from_arrow_schema(schema)
-        pq.ParquetWriter(io.BytesIO(), schema).close()
+        Features.from_arrow_schema(pa.schema([("value", kind)]))
     except (pa.ArrowException, ValueError, NotImplementedError, TypeError, KeyError):
         return False
-    return not any(pa.types.is_map(one) or pa.types.is_dictionary(one) for one in _list_types(kind))
+    return is_writable(kind) and not any(
+        pa.types.is_map(one) or pa.types.is_dictionary(one) for one in _list_types(kind)
+    )
+
+
+@cache
+def is_writable(kind: pa.DataType) -> bool:
+    """Whether Parquet can hold a type."""
+    try:
+        pq.ParquetWriter(io.BytesIO(), pa.schema([("value", kind)])).close()
+    except (pa.ArrowException, NotImplementedError):
+        return False
+    return True
 
 
 def _list_types(kind: pa.DataType) -> list[pa.DataType]:
