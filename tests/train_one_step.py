@@ -1,7 +1,8 @@
-"""One training step on a file by the library it is for, with a tiny random model; runs in `.venv-extras/trainers`.
+"""One training step on each of some files by the library they are for, with a tiny random model.
 
-`python train_one_step.py LIBRARY FILE FOLDER`, LIBRARY being `sentence_transformers` or `flag_embedding`; prints what
-was trained on as one JSON object. Nothing is downloaded, and nothing of ours is imported.
+`python train_one_step.py LIBRARY FOLDER FILE...` runs in `.venv-extras/trainers`, LIBRARY being `sentence_transformers`
+or `flag_embedding`; prints what was trained on, one JSON object a file. Nothing is downloaded, and nothing of ours is
+imported.
 """
 
 from __future__ import annotations
@@ -106,11 +107,12 @@ def train_flag_embedding(file: Path, folder: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Train and print what came of it."""
-    library, file, folder = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+    library, folder, *files = sys.argv[1], *map(Path, sys.argv[2:])
     train = {"sentence_transformers": train_sentence_transformers, "flag_embedding": train_flag_embedding}[
         library
     ]
-    print(json.dumps(train(file, folder)))
+    for file in files:
+        print(json.dumps(train(file, folder / f"{file.stem}.{library}")), flush=True)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
-from counterpoise.errors import JobError, RunDirectoryError, StorageError
+from counterpoise.errors import RunDirectoryError, StorageError
 from counterpoise.events import Listener
 from counterpoise.html_views import MOST_ROWS, make_view
 from counterpoise.interrupts import GRACE_SECONDS, interrupt_at_once, interrupt_thread
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from counterpoise.label_spellings import Spellings
     from counterpoise.records import Deficit, PlanItem
     from counterpoise.retrieval_job import RetrievalJob
+    from counterpoise.retrieval_previews import RetrievalPreview
 
 
 class Run:
@@ -235,13 +236,21 @@ def read_report(directory: Path) -> tuple[dict[str, Any], str]:
         raise RunDirectoryError("is no report of this version", where=str(source), hint=hint) from error
 
 
+@overload
+def preview(job: Job, *, listener: Listener | None = None, progress: bool | None = None) -> Preview: ...
+@overload
+def preview(
+    job: RetrievalJob, *, listener: Listener | None = None, progress: bool | None = None
+) -> RetrievalPreview: ...
 def preview(
     job: Job | RetrievalJob, *, listener: Listener | None = None, progress: bool | None = None
-) -> Preview:
+) -> Preview | RetrievalPreview:
     """What a run would do first; spends nothing and writes nothing but caches.
 
+    Of a job over retrieval instances it is what would be asked, with requests, tokens and time.
+
     Args:
-        job: of text classification.
+        job: what to do.
         listener: as for `run`.
         progress: as for `run`.
 
@@ -250,14 +259,11 @@ def preview(
     """
     from counterpoise.previews import make_preview
     from counterpoise.retrieval_job import RetrievalJob
+    from counterpoise.retrieval_previews import preview_relabelling
 
     if isinstance(job, RetrievalJob):
-        raise JobError(
-            "a preview knows text classification only",
-            where="task: retrieval",
-            hint="run it with a small budget",
-        )
-
+        with open_progress(listener, progress) as told:
+            return preview_relabelling(job, told)
     with open_progress(listener, progress) as told:
         return Preview(**run_alone(lambda: make_preview(job, told)))
 

@@ -30,7 +30,7 @@ from counterpoise.commands.doctor import doctor
 from counterpoise.commands.label import concepts, label
 from counterpoise.commands.label_errors import label_errors
 from counterpoise.commands.mine import mine
-from counterpoise.commands.relabel import relabel
+from counterpoise.commands.relabel import relabel, show_retrieval_preview
 from counterpoise.commands.session import Session
 from counterpoise.errors import (
     FAULT,
@@ -280,12 +280,19 @@ def run(session: Session, job: Job | RetrievalJob) -> None:
 
 @app.command()
 @_takes_job
-def preview(session: Session, job: Job) -> None:
+def preview(session: Session, job: Job | RetrievalJob) -> None:
     """Show the plan, the prompts, the cost, and what the simple ways would give. No token is spent."""
     from counterpoise import api
+    from counterpoise.retrieval_job import RetrievalJob
 
     with session.open_screen() as listener:
-        found = api.preview(job, listener=listener)
+        if isinstance(job, RetrievalJob):
+            priced = api.preview(job, listener=listener)
+        else:
+            found = api.preview(job, listener=listener)
+    if isinstance(job, RetrievalJob):
+        show_retrieval_preview(session, priced)
+        return
     if session.as_json:
         session.write_event(
             "preview",

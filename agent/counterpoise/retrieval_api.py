@@ -12,7 +12,9 @@ from counterpoise.events import Listener
 
 if TYPE_CHECKING:
     from counterpoise.relabel.retrieval_result import RelabelledInstances
+    from counterpoise.relabel.training_rows import TrainingRows
     from counterpoise.retrieval_io import Instance
+    from counterpoise.retrieval_job import RetrievalJob
 
 
 def relabel_negatives(
@@ -55,24 +57,44 @@ def relabel_negatives(
     """
     from counterpoise.api import run_alone as wait
     from counterpoise.progress import open_progress
-    from counterpoise.retrieval_job import retrieval_job_from
     from counterpoise.retrieval_steps import relabel_job
 
     given = None if isinstance(data, str | Path) else list(data)
     if given == []:
         raise JobError("no instances", where="data", hint="give a file or at least one instance")
     source = str(data) if isinstance(data, str | Path) else "memory"
-    job = retrieval_job_from(
-        data=source,
+    job = make_relabel_job(
+        source, model=model, strong_model=strong_model, corpus=corpus, budget=budget, **keys
+    )
+    with open_progress(listener, progress) as told:
+        done: RelabelledInstances = wait(lambda: relabel_job(job, told, given))
+    return done
+
+
+def make_relabel_job(
+    data: str,
+    *,
+    model: Any = "embedded",
+    strong_model: Any = None,
+    corpus: str | Path = "",
+    budget: str | int = "2M",
+    **keys: Any,
+) -> RetrievalJob:
+    """The job of these arguments, which are those of `relabel_negatives`; `counterpoise.preview` tells its price.
+
+    Raises:
+        JobError: an argument is unknown or wrong.
+    """
+    from counterpoise.retrieval_job import retrieval_job_from
+
+    return retrieval_job_from(
+        data=data,
         llm=model,
         strong_llm=strong_model,
         corpus=str(corpus),
         budget=budget,
         **{name: value for name, value in keys.items() if value != ""},
     )
-    with open_progress(listener, progress) as told:
-        done: RelabelledInstances = wait(lambda: relabel_job(job, told, given))
-    return done
 
 
 def list_outputs(target: Path) -> dict[str, Path]:
@@ -90,6 +112,9 @@ def write_relabelled(
 ) -> dict[str, Path]:
     """Write the repaired instances in the form of their source, the decisions and the summary beside them.
 
+    What is written can be trained on: a row that lost its negative is filled with another one of its query, or left
+    out; the summary counts these (`written`).
+
     Args:
         done: what came of relabelling.
         source: the file that was read; its form is kept.
@@ -103,7 +128,15 @@ def write_relabelled(
     Raises:
         JobError: a file cannot be written, or exists.
     """
+    return write_rows(done, source, target, form, overwrite=overwrite)[0]
+
+
+def write_rows(
+    done: RelabelledInstances, source: Path, target: Path, form: str = "auto", *, overwrite: bool = False
+) -> tuple[dict[str, Path], TrainingRows]:
+    """As `write_relabelled`; gives the rows that were written, too."""
     from counterpoise.outputs import check_outputs
+    from counterpoise.relabel.training_rows import make_training_rows
     from counterpoise.retrieval_io import find_form, write_instances
     from counterpoise.run_directory import write_text
 
@@ -112,13 +145,16 @@ def write_relabelled(
     check_outputs(outputs, (source,), may_replace=overwrite, permission=permission)
     _, decisions, summary = outputs.values()
     try:
-        write_instances(target, done.after, find_form(source) if form == "auto" else form)
+        form = find_form(source) if form == "auto" else form
+        rows = make_training_rows(done, form)
+        write_instances(target, rows.instances, form)
         done.write_decisions(decisions)
-        write_text(summary, json.dumps(done.summary(), ensure_ascii=False, indent=2, sort_keys=True) + "\n")
+        said = done.summary() | {"written": {"sentence": rows.sentence, **rows.as_dict()}}
+        write_text(summary, json.dumps(said, ensure_ascii=False, indent=2, sort_keys=True) + "\n")
     except OSError as error:
         raise JobError(
             f"cannot be written ({error.strerror})",
             where=str(target),
             hint="name a file in a folder that can be",
         ) from error
-    return {"repaired": target, "decisions": decisions, "summary": summary}
+    return {"repaired": target, "decisions": decisions, "summary": summary}, rows

@@ -21,6 +21,7 @@ from counterpoise.events import Event, Listener, ignore, tell_progress
 from counterpoise.preparation import make_encoder
 from counterpoise.relabel.cascade import Outcome
 from counterpoise.relabel.retrieval_result import RelabelledInstances
+from counterpoise.relabel.training_rows import TrainingRows, make_training_rows
 from counterpoise.retrieval_balance import (
     RetrievalBalance,
     count_positives,
@@ -63,11 +64,12 @@ async def run_retrieval(job: RetrievalJob, listener: Listener = ignore) -> dict[
         done = await relabel_job(job, listener, instances)
         kept = [source for place, source in enumerate(sources) if place not in done.ambiguous]
         after = check_retrieval(done.after, kept, corpus, encoder)
-        report = make_retrieval_report(job, done, before, after)
+        form = find_form(Path(job.data)) if job.form == "auto" else job.form
+        rows = make_training_rows(done, form)
+        report = make_retrieval_report(job, done, before, after, rows)
         folder = directory.path / "dataset"
         folder.mkdir(exist_ok=True)
-        form = find_form(Path(job.data)) if job.form == "auto" else job.form
-        write_instances(folder / "instances.jsonl", done.after, form)
+        write_instances(folder / "instances.jsonl", rows.instances, form)
         done.write_decisions(directory.path / "decisions.jsonl")
         write_retrieval_report(directory.path, report)
         directory.finish()
@@ -105,9 +107,17 @@ def check_retrieval(
 
 
 def make_retrieval_report(
-    job: RetrievalJob, done: RelabelledInstances, before: RetrievalBalance, after: RetrievalBalance
+    job: RetrievalJob,
+    done: RelabelledInstances,
+    before: RetrievalBalance,
+    after: RetrievalBalance,
+    rows: TrainingRows | None = None,
 ) -> dict[str, Any]:
-    """The report as plain values."""
+    """The report as plain values; `rows` are those that were written."""
+    summary = done.summary()
+    if rows is not None:
+        summary |= {"written": rows.as_dict()}
+        summary["notes"] = [*summary["notes"], *([rows.sentence] if rows.sentence else [])]
     if done.failed_audits:
         stopped = "a judge failed its audit."
     else:
@@ -117,7 +127,7 @@ def make_retrieval_report(
         "title": job.name,
         "headline": done.sentence,
         "stopped": stopped,
-        "summary": done.summary(),
+        "summary": summary,
         "balance": {"before": before.as_dict(), "after": after.as_dict()},
         "examples": list_examples(done),
         "settings": {

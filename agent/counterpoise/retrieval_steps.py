@@ -255,16 +255,17 @@ async def _open_judges(
     asking: dict[str, Any] = {"store": store, "budget": budget, "cache_dir": cache_dir, "listener": listener}
     async with open_model(job.llm, **asking) as first:
         if job.second_llm == job.llm:
-            yield _make_judge("first", first, job, job.llm), _make_judge("second", first, job, job.llm)
+            yield make_judge("first", first, job, job.llm), make_judge("second", first, job, job.llm)
             return
         async with open_model(job.second_llm, **asking) as second:
             yield (
-                _make_judge("first", first, job, job.llm),
-                _make_judge("second", second, job, job.second_llm),
+                make_judge("first", first, job, job.llm),
+                make_judge("second", second, job, job.second_llm),
             )
 
 
-def _make_judge(stage: Stage, chat: ChatClient, job: RetrievalJob, llm: LlmConfig) -> Judge:
+def make_judge(stage: Stage, chat: ChatClient, job: RetrievalJob, llm: LlmConfig) -> Judge:
+    """The judge of a stage as a job asks for it."""
     if llm.engine == "embedded":
         # It has room for 2,048 tokens, prompt and reply together.
         return Judge(stage, chat, per_call=2, max_characters=500, n_references=1)

@@ -78,6 +78,21 @@ def is_judged_pair(row: Row) -> bool:
     return bool(columns.judgement) and not isinstance(row[columns.positive], list)
 
 
+def is_judged(row: Row) -> bool:
+    """Whether a row says of its passages whether they answer."""
+    return is_tuple(row) and bool(_find_columns(row).judgement)
+
+
+def count_slots(row: Row) -> int | None:
+    """Fields that hold one negative each; None where a row holds lists or judgements, and any number will do."""
+    if not is_tuple(row):
+        return None
+    columns = _find_columns(row)
+    if columns.judgement or any(isinstance(row[name], list) for name in columns.passages):
+        return None
+    return len(columns.negatives)
+
+
 def list_unread_passages(row: Row) -> list[str]:
     """Fields that look like passages and are none of those that are understood."""
     columns = _find_columns(row)

@@ -67,6 +67,7 @@ def mine(
     from counterpoise.events import Event
     from counterpoise.mining import mine_hard_negatives
     from counterpoise.outputs import check_outputs
+    from counterpoise.relabel.training_rows import fill_tuples
     from counterpoise.retrieval_io import FORMS, write_instances
 
     session: Session = context.obj
@@ -95,14 +96,18 @@ def mine(
             api_key_env=api_key_env,
             listener=listener,
         )
+    instances, n_bare = mined.instances, 0
+    if form == "sentence_transformers":
+        # Its columns hold texts: a query with fewer negatives than others would have nulls.
+        instances, n_bare = fill_tuples(instances)
     check_outputs({"--output": output}, (data, corpus), may_replace=overwrite)
     try:
-        n_lines = write_instances(output, mined.instances, form)
+        n_lines = write_instances(output, instances, form)
     except OSError as error:
         raise JobError(f"cannot be written ({error.strerror})", where=str(output)) from error
     counts = mined.to_dict()
     if session.as_json:
-        session.write_event("mined", path=str(output), lines=n_lines, **counts)
+        session.write_event("mined", path=str(output), lines=n_lines, queries_left_out=n_bare, **counts)
         return
     typer.echo(
         f"{counts['negatives']} negatives for {counts['queries']} queries "
@@ -114,6 +119,10 @@ def mine(
         typer.echo(
             f"{counts['queries_with_fewer']} queries have fewer than {negatives}: nothing more lay within the ranks "
             "and below the band"
+        )
+    if n_bare:
+        typer.echo(
+            f"{n_bare} queries without a negative are left out: this form has a column for each negative"
         )
     if counts["queries_without_positive"]:
         typer.echo(f"{counts['queries_without_positive']} queries without a positive are left out")

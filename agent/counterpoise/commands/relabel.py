@@ -13,6 +13,8 @@ from counterpoise.job_options import OverwriteOption
 
 if TYPE_CHECKING:
     from counterpoise.relabel.retrieval_result import RelabelledInstances
+    from counterpoise.relabel.training_rows import TrainingRows
+    from counterpoise.retrieval_previews import RetrievalPreview
 
 MODEL_HELP = "The cheap judge, which reads everything."
 STRONG_HELP = "The strong judge, which reads what the cheap one flags."
@@ -49,6 +51,9 @@ def relabel(
     source_field: Annotated[str, typer.Option(help="Field that names the source of an instance.")] = "source",
     cache_dir: Annotated[str, typer.Option(help="Where replies and vectors are kept.")] = "",
     overwrite: OverwriteOption = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show requests, tokens and time; spend and write nothing.")
+    ] = False,
 ) -> None:
     """Find training negatives that answer their query; relabel them as positives, or drop them.
 
@@ -56,7 +61,8 @@ def relabel(
     it was when it is called again.
     """
     from counterpoise.outputs import check_outputs
-    from counterpoise.retrieval_api import list_outputs, relabel_negatives, write_relabelled
+    from counterpoise.retrieval_api import list_outputs, make_relabel_job, relabel_negatives, write_rows
+    from counterpoise.retrieval_previews import preview_relabelling
 
     session: Session = context.obj
     keys: dict[str, Any] = {
@@ -78,13 +84,36 @@ def relabel(
         keys["strong_model"] = _describe_model(
             "--strong-model", strong_model, strong_model_name, strong_api_key_env
         )
+    if dry_run:
+        with session.open_screen() as listener:
+            found = preview_relabelling(make_relabel_job(data, **keys), listener)
+        show_retrieval_preview(session, found)
+        return
     target = Path(output) if output else _name_output(Path(data))
     # Told before tokens are spent, not when the result is to be written.
     check_outputs(list_outputs(target), (data, corpus, gold), may_replace=overwrite)
     with session.open_screen() as listener:
         done = relabel_negatives(data, listener=listener, **keys)
-    written = write_relabelled(done, Path(data), target, form, overwrite=overwrite)
-    _show(session, done, {name: str(path) for name, path in written.items()})
+    written, rows = write_rows(done, Path(data), target, form, overwrite=overwrite)
+    _show(session, done, rows, {name: str(path) for name, path in written.items()})
+
+
+def show_retrieval_preview(session: Session, found: RetrievalPreview) -> None:
+    """Print what a relabelling would ask and cost."""
+    if session.as_json:
+        session.write_event("preview", **found.as_dict())
+        return
+    from counterpoise.retrieval_tables import list_preview_tables
+
+    console = session.make_console()
+    console.print(
+        f"{found.candidates:,} candidates of {found.queries:,} queries in {found.rows:,} rows; {found.repeats:,} more "
+        f"repeat a known positive and are dropped without a judge; {found.audited:,} queries are audited."
+    )
+    for table in list_preview_tables(found):
+        console.print(table)
+    for line in found.advice:
+        console.print(line)
 
 
 def _describe_model(option: str, model: str, name: str, key_variable: str) -> str | dict[str, str]:
@@ -103,10 +132,10 @@ def _name_output(path: Path) -> Path:
     return path.with_name(f"{stem}.relabelled.{ending or 'jsonl'}")
 
 
-def _show(session: Session, done: RelabelledInstances, written: dict[str, str]) -> None:
+def _show(session: Session, done: RelabelledInstances, rows: TrainingRows, written: dict[str, str]) -> None:
     summary = done.summary()
     if session.as_json:
-        session.write_event("relabelled", **summary, **written)
+        session.write_event("relabelled", **summary, **written, written=rows.as_dict())
         return
     from counterpoise.retrieval_tables import list_relabel_tables
 
@@ -115,7 +144,8 @@ def _show(session: Session, done: RelabelledInstances, written: dict[str, str]) 
         for table in list_relabel_tables(done):
             console.print(table)
     console.print(done.sentence)
-    for sentence in done.notes:
-        console.print(sentence)
+    for sentence in (*done.notes, rows.sentence):
+        if sentence:
+            console.print(sentence)
     for name, path in written.items():
         console.print(f"{name}: {path}", soft_wrap=True)
