@@ -36,6 +36,7 @@ EVALS = {
     "corrected_counts": "simulated: do the intervals of corrected counts cover, and how far off is the plain count",
     "judges": "who may judge concepts: similarity, classifier, neighbours, a model, and the stack of them",
     "false_negatives": "negatives that answer their query: does the cascade find them, is a retriever better for it",
+    "relabel_coverage": "simulated: do the intervals of a relabelling hold, for every form, judges and gold",
     "retriever_bias": "short, early, literal, repetitive: what an encoder prefers to the answer",
     "label_noise": "wrong labels, people's and planted ones: found, repaired, and what is promised of it",
     "do_no_harm": "adversarial models as judges of labels: nothing changes because of them",

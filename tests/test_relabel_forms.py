@@ -20,6 +20,8 @@ from counterpoise.retrieval_balance import RetrievalBalance
 from counterpoise.retrieval_io import Instance, Passage, format_instance, hash_text
 from counterpoise.retrieval_job import RetrievalJob
 from counterpoise.retrieval_run import make_retrieval_report, render_retrieval_report
+from evals.relabel_coverage import FORMS as SIMULATED_FORMS
+from evals.relabel_coverage import JUDGES, draw
 from tests.retrieval_judges import read_prompt, reply_first, reply_second
 from tests.servers import LocalServer
 from tests.test_relabel_retrieval import INSTANCES, N, count_requests, make_gold, make_judges, relabel
@@ -79,7 +81,7 @@ def test_rows_of_a_query_are_audited_once_however_many_there_are() -> None:
 def test_no_more_than_three_hundred_queries_are_audited() -> None:
     few, many = (
         make_cases([replace(INSTANCES[0], query=f"query {one}") for one in range(n)], {}, "source")
-        for n in (400, 20_000)
+        for n in (400, 6_100)
     )
     settings = CascadeSettings()
     assert (count_audited(settings, few), count_audited(settings, many)) == (100, MOST_AUDITED)
@@ -183,7 +185,7 @@ def test_screen_json_and_page_call_the_bound_a_bound(
             "Recall is at most 1.00" in said
             and "Precision is unknown: only gold on candidates tells." in said
         )
-        assert cli.execute([*arguments, "--json"]) == 0
+        assert cli.execute([*arguments, "--json", "--overwrite"]) == 0
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert summary["estimates"]["recall"]["is_upper_bound"] and "an upper bound" in summary["notes"][0]
     nothing = RetrievalBalance({}, (), (), 0)
@@ -215,3 +217,12 @@ def test_prompts_of_another_form_are_the_same() -> None:
 
         relabel(cut(INSTANCES[:12]), make_judges(first=keep))
     assert seen["grouped"] == seen["triplets"] == seen["tuples"]
+
+
+def test_intervals_hold_in_a_simulation_of_every_form() -> None:
+    errors = JUDGES["by_query"]
+    drawn = {form: draw(0, form, errors) for form in SIMULATED_FORMS}
+    assert drawn["grouped"] == drawn["triplets"] == drawn["tuples"]
+    more = [draw(seed, "triplets", errors) for seed in range(1, 5)]
+    held = [is_held for one in (drawn["grouped"], *more) for is_held, _ in one.values()]
+    assert len(held) > 40 and sum(held) / len(held) > 0.8

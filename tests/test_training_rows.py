@@ -21,7 +21,15 @@ Row = dict[str, Any]
 
 def decide(path: Path, gone: dict[str, Outcome]) -> tuple[RelabelledInstances, list[Row]]:
     """Decisions on negatives by their texts, and the rows that are written."""
-    instances = list(read_instances(path))
+    done = decide_all(list(read_instances(path)), gone)
+    form = find_form(path)
+    rows = [
+        dict(row) for one in make_training_rows(done, form).instances for row in format_instance(one, form)
+    ]
+    return done, rows
+
+
+def decide_all(instances: list[Instance], gone: dict[str, Outcome]) -> RelabelledInstances:
     decisions = {
         place: [
             Decision(place, Candidate(passage), gone[passage.full_text], "as the test has it")
@@ -30,7 +38,7 @@ def decide(path: Path, gone: dict[str, Outcome]) -> tuple[RelabelledInstances, l
         ]
         for place, instance in enumerate(instances)
     }
-    done = RelabelledInstances(
+    return RelabelledInstances(
         before=instances,
         sources=[""] * len(instances),
         decisions={place: some for place, some in decisions.items() if some},
@@ -42,11 +50,6 @@ def decide(path: Path, gone: dict[str, Outcome]) -> tuple[RelabelledInstances, l
         is_cut=False,
         tokens=0,
     )
-    form = find_form(path)
-    rows = [
-        dict(row) for one in make_training_rows(done, form).instances for row in format_instance(one, form)
-    ]
-    return done, rows
 
 
 def write(path: Path, rows: list[Row]) -> Path:
@@ -192,6 +195,65 @@ def test_mined_rows_of_texts_have_as_many_negatives_each() -> None:
         ["1 0", "1 1", "1 0"],
     ]
     assert n_left_out == 1
+
+
+@pytest.mark.assets
+def test_triplets_of_one_pair_are_mined_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = [triplet(text) for text in ("rain fell", "snow fell", "wind blew")] + [
+        triplet("rain fell", "yeast")
+    ]
+    path = write(tmp_path / "t.jsonl", given)
+    arguments = ["mine", str(path), "-o", str(tmp_path / "out.jsonl"), "--negatives", "2", "--band", "1"]
+    assert cli.execute([*arguments, "--form", "sentence_transformers"]) == 0
+    out = (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["positive"] for line in out] == ["flour", "yeast"]
+    assert "2 rows differed from another one in their negatives only" in capsys.readouterr().out
+
+
+def check_tevatron(rows: list[Row]) -> None:
+    """What Tevatron's `TrainDataset` asks of a row, in `src/tevatron/retriever/dataset.py` of July 2026.
+
+    It joins a title and a text with a blank where the list has a field `title`, takes a positive by a remainder, and
+    draws negatives at random: so neither list may be empty, no text or title null, and a title in all passages of a
+    list or in none, since a table fills in null for what is missing.
+    """
+    titled = {name: {"title" in one for row in rows for one in row[name]} for name in _LISTS}
+    for row in rows:
+        assert isinstance(row["query"], str) and isinstance(row["query_id"], str)
+        for name in _LISTS:
+            assert row[name] and len(titled[name]) == 1
+            assert all(isinstance(one["text"], str) and isinstance(one["docid"], str) for one in row[name])
+            assert all(isinstance(one.get("title", ""), str) for one in row[name])
+
+
+_LISTS = ("positive_passages", "negative_passages")
+
+
+def test_relabelled_rows_are_as_tevatron_reads_them(tmp_path: Path) -> None:
+    given = [dict(row) for one in INSTANCES for row in format_instance(one, "tevatron")]
+    for row in given:
+        row["negative_passages"] = [{**one, "score": 0.5} for one in row["negative_passages"]]
+        row["positive_passages"] = [
+            {name: one[name] for name in ("docid", "text")} for one in row["positive_passages"]
+        ]
+    gone = {one.negatives[0].full_text: Outcome.RELABEL for one in INSTANCES}
+    gone |= {passage.full_text: Outcome.DROP for passage in INSTANCES[0].negatives[1:]}
+    _, rows = decide(write(tmp_path / "g.jsonl", given), gone)
+    assert len(rows) == len(given) - 1
+    check_tevatron(rows)
+
+
+def test_relabelled_ids_are_as_tevatron_reads_them(tmp_path: Path) -> None:
+    """Its newer form names passages by id: neither list may be empty, and each id must be in the corpus."""
+    passages = {name: Passage(name, f"text {name}") for name in ("p", "a", "b", "c")}
+    row = {"query_id": "q", "query_text": "what", "positive_document_ids": ["p"]}
+    path = write(tmp_path / "i.jsonl", [{**row, "negative_document_ids": ["a", "b"]}])
+    instances = list(read_instances(path, "tevatron_ids", corpus=passages))
+    done = decide_all(instances, {"text a": Outcome.RELABEL})
+    (made,) = make_training_rows(done, "tevatron_ids").instances
+    assert format_instance(made, "tevatron_ids") == [
+        {**row, "positive_document_ids": ["p", "a"], "negative_document_ids": ["b"]}
+    ]
 
 
 @pytest.mark.assets

@@ -42,12 +42,14 @@ class Mined:
         n_passages: passages that were searched.
         n_short: queries with fewer negatives than were wanted.
         n_left_out: queries without a positive, which cannot become instances.
+        n_repeats: rows that were left out because they differ from another one in their negatives only.
     """
 
     instances: list[Instance]
     n_passages: int
     n_short: int
     n_left_out: int
+    n_repeats: int = 0
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the counts, and the nearest negative of the first queries."""
@@ -64,6 +66,7 @@ class Mined:
             "negatives": n_negatives,
             "queries_with_fewer": self.n_short,
             "queries_without_positive": self.n_left_out,
+            "rows_that_repeat": self.n_repeats,
         }
 
 
@@ -136,7 +139,8 @@ def mine_hard_negatives(
     if way not in WAYS:
         raise JobError(f"no way '{way}'", where="way", hint=f"there are {', '.join(WAYS)}")
     given = list(queries)
-    kept = [each for each in given if each.positives]
+    with_positives = [each for each in given if each.positives]
+    kept = _merge_rows(with_positives)
     if not kept:
         raise DataError("no query has a positive", hint="mining needs to know what is not a negative")
     # A passage without a text teaches nothing.
@@ -185,7 +189,19 @@ def mine_hard_negatives(
         )
         instances.append(replace(each, negatives=negatives))
     n_short = sum(len(each.negatives) < n_negatives for each in instances)
-    return Mined(instances, len(passages), n_short, len(given) - len(kept))
+    n_repeats = len(with_positives) - len(kept)
+    return Mined(instances, len(passages), n_short, len(given) - len(with_positives), n_repeats)
+
+
+def _merge_rows(rows: Sequence[Instance]) -> list[Instance]:
+    """Rows of a query with the same positives become one: with new negatives they would all say the same."""
+    merged: dict[tuple[str, frozenset[str]], Instance] = {}
+    negatives: dict[tuple[str, frozenset[str]], list[Passage]] = {}
+    for each in rows:
+        name = each.query, frozenset(passage.full_text for passage in each.positives)
+        merged.setdefault(name, each)
+        negatives.setdefault(name, []).extend(each.negatives)
+    return [replace(each, negatives=tuple(negatives[name])) for name, each in merged.items()]
 
 
 def _mine(

@@ -124,6 +124,8 @@ def mine(
         typer.echo(
             f"{n_bare} queries without a negative are left out: this form has a column for each negative"
         )
+    if counts["rows_that_repeat"]:
+        typer.echo(f"{counts['rows_that_repeat']} rows differed from another one in their negatives only")
     if counts["queries_without_positive"]:
         typer.echo(f"{counts['queries_without_positive']} queries without a positive are left out")
 
