@@ -35,6 +35,7 @@ from counterpoise.llm.probing import (
     USUAL_ROOM,
     WRITING,
     Meeting,
+    can_pay,
     find_manner,
     meet,
     read_notes,
@@ -250,9 +251,11 @@ async def _find_capabilities(chat: ChatClient, turn: int, multiple: bool) -> Cap
         prompt="one, two, three,", sampling=Sampling(max_tokens=4), purpose="probe", sample=turn
     )
     continues = await _answers(chat, probe, refusals)
-    n_right = n_empty = 0
+    n_asked = n_right = n_empty = 0
     meeting: Meeting | None = None
     for word in _PROBE_WORDS:
+        if meeting is not None and not _is_worth_its_price(chat, meeting):
+            break
         try:
             if meeting is None:
                 meeting = await find_manner(chat, *_make_question(word, turn))
@@ -264,19 +267,20 @@ async def _find_capabilities(chat: ChatClient, turn: int, multiple: bool) -> Cap
                 raise
             refusals.append(error.said or error.message)
             break
+        n_asked += 1
         n_right += _is_word(completion.text, word)
         n_empty += not completion.text.strip()
-        if meeting.looked_tokens:
-            break  # what it thinks of the other words is not worth its price
-    follows = n_right >= len(_PROBE_WORDS) - 1
-    if (meeting is None or n_empty == len(_PROBE_WORDS)) and not continues:
+    follows = 0 < n_asked - (n_asked == len(_PROBE_WORDS)) <= n_right
+    if (meeting is None or n_empty == n_asked) and not continues and not (meeting and meeting.looked_tokens):
         said = f": {refusals[-1]}" if refusals else ""
         raise ServerError(
             "all its replies are empty" if meeting else f"it answers neither chats nor continuations{said}",
             where=chat.name,
-            hint="" if refusals else "check the URL (it ends in /v1 as a rule) and the model",
+            hint="set that right at the server, or give another model or address"
+            if refusals
+            else "check the URL (it ends in /v1 as a rule) and the model",
         )
-    if meeting is not None and not meeting.looked_tokens and (follows or not continues):
+    if meeting is not None and (follows or not continues) and _is_worth_its_price(chat, meeting):
         meeting = await _write_once(chat, meeting, turn)
     chat.manner = replace(chat.manner, multiple=chat.manner.multiple and multiple)
     thoughts = chat.manner.thoughts or Thoughts()
@@ -292,6 +296,11 @@ async def _find_capabilities(chat: ChatClient, turn: int, multiple: bool) -> Cap
         looked_tokens=meeting.looked_tokens if meeting else 0,
         room_tokens=thoughts.tokens,
     )
+
+
+def _is_worth_its_price(chat: ChatClient, meeting: Meeting) -> bool:
+    """Whether to ask one question more: not where thoughts have no end, or would take what is there to write with."""
+    return not meeting.looked_tokens and can_pay(chat, meeting.thought_tokens)
 
 
 async def _write_once(chat: ChatClient, meeting: Meeting, turn: int) -> Meeting:

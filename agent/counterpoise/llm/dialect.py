@@ -160,11 +160,14 @@ class Dialect:
         return turns
 
     def list_detours(self, said: str, body: Mapping[str, Any]) -> frozenset[str]:
-        """The parts of a body that a refusal names and that can go; none where it is about how long texts are."""
-        if _ABOUT_SIZE.search(said):
-            return frozenset()
+        """The parts of a body that a refusal names and that can be left out."""
         parts = name_parts(body)
         return frozenset(part for part in parts if _NAMED[_find_field(part)].search(said))
+
+
+def is_about_size(said: str) -> bool:
+    """Whether a refusal is about how long texts are: no part of the request can be left out for that."""
+    return bool(_ABOUT_SIZE.search(said))
 
 
 def name_parts(body: Mapping[str, Any]) -> list[str]:

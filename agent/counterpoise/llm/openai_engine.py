@@ -22,7 +22,7 @@ import openai
 
 from counterpoise.errors import ServerError
 from counterpoise.llm.chat import ChatRequest, Completion
-from counterpoise.llm.dialect import Dialect, guess_detours, name_parts
+from counterpoise.llm.dialect import Dialect, guess_detours, is_about_size, name_parts
 from counterpoise.llm.replies import find_error, has_table, quote_error, read_body, read_completions
 from counterpoise.llm.server_load import ServerLoad, read_metrics
 from counterpoise.llm.transport import LARGEST_REPLY, BoundedClient, EndlessReplyError
@@ -175,7 +175,7 @@ class OpenAIEngine:
                 reply = await self._exchange("post", path, json.dumps(body).encode())
             except ServerError as error:
                 refusal = refusal or error
-                if not error.is_refusal:
+                if not error.is_refusal or is_about_size(error.said):
                     raise error if error.retryable else refusal from error
                 if named := dialect.list_detours(error.said, body):
                     dialect, guesses = dialect.avoid(named), None

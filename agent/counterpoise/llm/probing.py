@@ -28,7 +28,7 @@ ROOM_SHARE = 0.2
 FIRST_ROOM_SHARE = 0.01
 """Of a large budget, at least."""
 
-USUAL_ROOM = 3_400
+USUAL_ROOM = 3_800
 """Tokens between the two."""
 
 UNLIMITED_ROOM = 20_000
@@ -37,7 +37,7 @@ SWITCHED_TOKENS = 8
 """Room for the empty thoughts that some models write where their thinking is switched off."""
 
 _LOOK_TOKENS = 256
-_ANSWER_TOKENS = 52
+_ANSWER_TOKENS = 20
 _SPARE = 64
 _PURPOSE = "probe"
 
@@ -224,6 +224,11 @@ async def _look_longer(chat: ChatClient, question: ChatRequest, completion: Comp
         if not is_cut or not _SOUNDS_LIKE_THINKING.search(completion.text):
             break
     return completion
+
+
+def can_pay(chat: ChatClient, tokens: int) -> bool:
+    """Whether another question that takes so many tokens still belongs to finding out."""
+    return _spent(chat) + tokens <= _allow(chat)
 
 
 def _allow(chat: ChatClient) -> int:

@@ -8,6 +8,7 @@ on these too, else it is unknown. A judge whose AUROC cannot be told from weak d
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -71,6 +72,7 @@ class JudgeAudit:
         specificity_random: share of planted random passages that it calls not relevant.
         specificity_mined: the same on mined negatives that gold calls wrong; unknown without gold.
         abstained: share of known passages that it gave no answer on.
+        reason: the commonest reason why it gave none, "" where it always did.
     """
 
     stage: Stage
@@ -80,6 +82,7 @@ class JudgeAudit:
     specificity_random: Rate
     specificity_mined: Rate
     abstained: Rate
+    reason: str = ""
 
     @property
     def is_passed(self) -> bool:
@@ -90,6 +93,9 @@ class JudgeAudit:
     def sentence(self) -> str:
         """What the audit found, for people."""
         who = f"The {self.stage} judge ({self.model})"
+        if 0 < self.abstained.n == self.abstained.k:
+            share = f"{self.abstained.k} of {self.abstained.n}"
+            return f"{who} gave no usable reply on {share} known passages: {self.reason}."
         if self.audit is None:
             return (
                 f"{who} could not be audited: {self.sensitivity.n} known positives, at least {FEWEST_PLANTED} "
@@ -101,7 +107,7 @@ class JudgeAudit:
             f"refused {self.specificity_mined}"
         )
         if self.abstained.k:
-            numbers += f", no answer on {self.abstained.k} of {self.abstained.n}"
+            numbers += f", no answer on {self.abstained.k} of {self.abstained.n} ({self.reason})"
         if self.is_passed:
             return f"{who} passed its audit: {numbers}."
         return f"{who} failed its audit: {numbers}; its AUROC would have to be above {WEAK_AUROC} for sure."
@@ -118,6 +124,7 @@ class JudgeAudit:
             "specificity_random": self.specificity_random.as_dict(),
             "specificity_mined": self.specificity_mined.as_dict() or "unknown",
             "abstained": self.abstained.as_dict(),
+            "abstained_reason": self.reason,
         }
 
 
@@ -234,10 +241,12 @@ def audit_judge(stage: Stage, model: str, known: Sequence[Planted]) -> JudgeAudi
     def is_refusal(judgement: Judgement) -> bool:
         return judgement.grade is Grade.NOT_RELEVANT
 
+    unanswered = Counter(judgement.reason for _, judgement in answered if judgement.grade is Grade.ABSTAIN)
+    n_unanswered = unanswered.total()
     scores = np.array([_SCORES[judgement.grade] for _, judgement in answered], dtype=np.float64)
     truth = np.array([one.is_relevant for one, _ in answered], dtype=np.int64)
     queries = np.array([one.query or f"\0{place}" for place, (one, _) in enumerate(answered)], dtype=object)
-    is_enough = n_planted >= FEWEST_PLANTED and 0 < truth.sum() < len(truth)
+    is_enough = n_planted >= FEWEST_PLANTED and 0 < truth.sum() < len(truth) and n_unanswered < len(answered)
     return JudgeAudit(
         stage,
         model,
@@ -246,4 +255,5 @@ def audit_judge(stage: Stage, model: str, known: Sequence[Planted]) -> JudgeAudi
         count(is_refusal, "random", is_relevant=False),
         count(is_refusal, "gold", is_relevant=False),
         count_rate((one.query, judgement.grade is Grade.ABSTAIN) for one, judgement in answered),
+        max(unanswered, key=lambda reason: (unanswered[reason], reason), default=""),
     )
