@@ -10,7 +10,14 @@ import pytest
 
 from counterpoise.errors import ServerError
 from counterpoise.generators.minority_text import Demonstrations, MinorityText, measure_longest, mend_text
-from counterpoise.llm import ChatClient, ChatRequest, Completion, ScriptedChatClient
+from counterpoise.llm import (
+    ChatClient,
+    ChatRequest,
+    Completion,
+    ScriptedChatClient,
+    TokenBudget,
+    Usage,
+)
 from counterpoise.planner import COMPLETIONS_PER_REQUEST
 from counterpoise.records import Capabilities, Cell, Kind, PlanItem, Proposal
 from tests.made_up import ENCODER, make_chat, make_item, make_records, write_sentences
@@ -236,3 +243,46 @@ async def test_a_server_that_is_gone_ends_the_item_instead_of_emptying_it() -> N
     chat = ChatClient(engine, attempts=1)
     with pytest.raises(ServerError, match="no connection"):
         await write(make_item(n_requests=12), chat)
+
+
+class Cutting:
+    """An engine whose even completions need more than a hundred tokens, and whose odd ones never end."""
+
+    name = "cutting"
+
+    def __init__(self) -> None:
+        self.requests: list[ChatRequest] = []
+
+    async def generate(self, request: ChatRequest) -> list[Completion]:
+        self.requests.append(request)
+        return [self._complete(request, request.sample + place) for place in range(request.n)]
+
+    def _complete(self, request: ChatRequest, index: int) -> Completion:
+        if index % 2:
+            return Completion("- The soup was cold. The wai", usage=Usage(10, 24), finish_reason="length")
+        if request.sampling.max_tokens > 70:
+            return Completion("- The soup was cold and the waiter rude", usage=Usage(10, 30))
+        return Completion("- The soup was cold and the wai", usage=Usage(10, 24), finish_reason="length")
+
+
+async def test_a_text_that_is_cut_is_cut_back_or_asked_for_again_with_room() -> None:
+    engine = Cutting()
+    chat = ChatClient(engine, budget=TokenBudget(None))
+    item = make_item()
+    proposals = sorted(await write(item, chat, capabilities=FOLLOWS), key=lambda proposal: proposal.id)
+    names = [f"{item.id}-{place:05d}" for place in range(COMPLETIONS_PER_REQUEST)]
+    assert [proposal.id for proposal in proposals] == names
+    assert [(proposal.text, proposal.finish_reason) for proposal in proposals[1::2]] == [
+        ("The soup was cold.", "cut_back")
+    ] * 3
+    assert {(proposal.text, proposal.finish_reason) for proposal in proposals[::2]} <= {
+        ("The soup was cold and the waiter rude", "stop"),
+        ("The soup was cold.", "cut_back"),
+    }
+    first, second = engine.requests
+    assert second.n == 3 and second.sampling.max_tokens == 3 * first.sampling.max_tokens
+    # Without tokens for a second try it stays as it is, for the filters to refuse.
+    chat = ChatClient(Cutting(), budget=TokenBudget(None))
+    price = chat.budget.estimate(WRITER.make_requests(item, SHOWN, FOLLOWS)[0])
+    short = await write(replace(item, reserved_tokens=price), chat, capabilities=FOLLOWS)
+    assert sorted(proposal.finish_reason for proposal in short) == ["cut_back"] * 3 + ["length"] * 3

@@ -109,6 +109,30 @@ class Verdicts(TypedDict):
     rejected_examples: list[Example]
 
 
+class FilterAlarm(TypedDict):
+    """How many of `n` real rows, which had no part in setting it, a filter refuses; `n` is 0 where it does nothing."""
+
+    filter: str
+    n: int
+    refused: int
+    low: float | None
+    high: float | None
+    note: str
+
+
+class Filters(TypedDict):
+    """The filters of written texts: the languages of the data, false alarms, and texts whose tokens ended within them.
+
+    Of `written` texts `cut_back` were cut back to their last whole sentence, `cut_off` were refused.
+    """
+
+    languages: dict[str, float]
+    alarms: list[FilterAlarm]
+    written: int
+    cut_back: int
+    cut_off: int
+
+
 class ScorerAudit(TypedDict):
     """A scorer's measured reliability on `n` records whose answer is known.
 
@@ -240,6 +264,7 @@ class Report(TypedDict):
     balance: Balance
     rounds: list[Round]
     verdicts: Verdicts
+    filters: NotRequired[Filters]
     scorers: list[ScorerAudit]
     spend: Spend
     validation: Validation | None

@@ -22,6 +22,7 @@ from counterpoise.association import measure_residuals
 from counterpoise.balance import ALL_FAMILIES, count_cells
 from counterpoise.datasets_sources import name_source
 from counterpoise.events import Listener, ignore, tell_progress
+from counterpoise.filter_report import describe_filters, note_languages
 from counterpoise.job import Job
 from counterpoise.ledger import Ledger
 from counterpoise.llm import TokenBudget
@@ -127,11 +128,17 @@ def make_report(
             "labels": {str(cell): have for cell, have in count_cells(before, ["label"]).items()},
             "held_out_rows": len(shop.inputs.held_out),
             "pool_rows": len(shop.inputs.pool),
-            "notes": [*shop.inputs.notes, *_note_measured(len(before)), *_note_pool(len(shop.inputs.pool))],
+            "notes": [
+                *shop.inputs.notes,
+                *_note_measured(len(before)),
+                *_note_pool(len(shop.inputs.pool)),
+                *note_languages(shop.written, ledger),
+            ],
         },
         "balance": _describe_balance(shop, before, after),
         "rounds": _describe_rounds(ledger),
         "verdicts": _describe_verdicts(shop, ledger),
+        "filters": describe_filters(shop.written, ledger),
         "scorers": list(trust.rows),
         "spend": _describe_spend(budget, ledger),
         "validation": {

@@ -22,7 +22,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -235,16 +234,6 @@ class WrittenFilters:
         Empty where that could not be measured.
         """
         return [float(value) for value in 1 / (1 + np.exp(self.support))] if self.has_support else []
-
-    def describe(self) -> dict[str, Any]:
-        """Languages of the rows and the alarms, as plain values for the report."""
-        return {
-            "languages": self.readers.languages.describe(),
-            "alarms": [
-                {"filter": alarm.name, "n": alarm.n, "refused": alarm.refused, "note": alarm.note}
-                for alarm in self.alarms
-            ],
-        }
 
 
 def name_reason(measure: str) -> str:
