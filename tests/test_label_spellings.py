@@ -357,6 +357,18 @@ def test_words_for_no_label_are_named_and_may_be_kept(
     }
 
 
+def test_a_class_called_null_is_named_where_only_one_label_is_left() -> None:
+    data = {"text": [f"text {place} of them" for place in range(60)], "label": ["null", "null", "good"] * 20}
+    words = "40 of 60 rows say 'null' and are taken for unlabelled: if that is a label, keep it with --keep-label null"
+    with pytest.raises(DataError) as caught:
+        check_balance(data, label="label")
+    assert "has only 'good'" in str(caught.value) and words in str(caught.value)
+    with pytest.raises(DataError) as caught:
+        read_records(load_table(data, task=TASK), TASK)
+    assert words in str(caught.value)
+    assert len(check_balance(data, label="label", keep_labels=["null"]).labels) == 2
+
+
 def test_words_that_are_classes_among_names_stay_classes() -> None:
     table = load_table({"text": TEXTS[:6], "label": ["none", "some", "NA"] * 2}, task=TASK)
     assert read_records(table, TASK).label_names == ("NA", "none", "some")

@@ -7,7 +7,7 @@ batches and never held together.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from counterpoise.balance import MOST_VALUES
 from counterpoise.errors import DataError, JobError
 from counterpoise.label_spellings import (
+    describe_missing,
     find_missing,
+    hint_missing,
     number_key,
     order_names,
     spell_value,
@@ -211,7 +213,7 @@ def convert_records(records: Records) -> Columns:
     if not len(records):
         raise DataError("there are no rows")
     labels = Coded(records.labels.astype(np.int32), records.label_names)
-    _check_labels(labels, "label")
+    _check_labels(labels, "label", {})
     attributes, n_values, spelled = {}, {}, {"label": _count_values(labels)}
     for name, column in records.attributes.items():
         coded = encode_column(pa.chunked_array([pa.array(column, pa.large_string())]), missing=MISSING)
@@ -261,7 +263,7 @@ def encode_labels(
     place = {name: position for position, name in enumerate(names)}
     lookup = [place[united[text]] if text in united else UNLABELLED for text in said.values]
     labels = Coded(np.asarray([*lookup, UNLABELLED], dtype=np.int32)[said.codes], names)
-    _check_labels(labels, task.label)
+    _check_labels(labels, task.label, missing)
     return labels, counts, missing
 
 
@@ -371,12 +373,15 @@ def _widen(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column.cast(pa.large_string()) if pa.types.is_string(column.type) else column
 
 
-def _check_labels(labels: Coded, name: str) -> None:
+def _check_labels(labels: Coded, name: str, missing: Mapping[str, int]) -> None:
     used = np.unique(labels.codes[labels.codes >= 0])
     n_labelled = int((labels.codes >= 0).sum())
     if len(used) < 2:
         found = f"only {labels.values[used[0]]!r}" if len(used) else "no label at all"
-        raise DataError(f"column {name!r} has {found}", hint="balance needs at least two labels")
+        hint = "balance needs at least two labels"
+        if words := describe_missing(missing, len(labels.codes)):
+            hint += f"; {words}: {hint_missing(missing)}"
+        raise DataError(f"column {name!r} has {found}", hint=hint)
     is_unique = len(used) == n_labelled and n_labelled > 2
     if is_unique or (len(used) > 100 and len(used) * 2 > n_labelled):
         raise DataError(
