@@ -1,7 +1,7 @@
 """Model servers as they behave: each mode is one server with its fields, refusals and shapes of replies.
 
 What each does was read in its documentation and its public bug reports; behind all of them stands one writer,
-which does what it is told. `python -m tests.servers --mode NAME` serves one of them from a process of its own.
+which does what it is told. `python -m tests.server_modes NAME PORT` serves one of them from a process of its own.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import json
 import random
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -438,3 +439,7 @@ def _score(text: str, is_chat: bool) -> Body:
             ]
         }
     return {"top_logprobs": [table]}
+
+
+if __name__ == "__main__":
+    asyncio.run(ModeServer(sys.argv[1]).serve(port=int(sys.argv[2])))

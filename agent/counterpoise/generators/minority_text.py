@@ -83,7 +83,7 @@ class MinorityText:
         identity = self._prompt_name(capabilities)
         texts = demonstrations.records.texts
         spent, cut = 0.0, dict[int, list[Proposal]]()
-        async for outcome in answer_most(chat, [request for _, request in asked]):
+        async for outcome in answer_most(chat, [request for _, request in asked], must_answer=True):
             shown, _ = asked[outcome.index]
             blank = Proposal(
                 id=f"{item.id}-{outcome.index * COMPLETIONS_PER_REQUEST:05d}",

@@ -12,18 +12,18 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from counterpoise.errors import ServerError
-from counterpoise.llm.chat import ChatRequest, Completion, Usage
+from counterpoise.llm.chat import ChatRequest, Completion
 from counterpoise.llm.model_objects import name_model
-from counterpoise.llm.structured import score_letters
+from counterpoise.llm.replies import read_completions
 
 if TYPE_CHECKING:
     from langchain_core.runnables import Runnable
 
-_SURENESS = 0.9  # what a written letter counts for where there are no log-probabilities
 _N_TOP = 20
 _PASSING = frozenset({408, 409, 425, 429})
 """Statuses below 500 that go by."""
@@ -69,27 +69,7 @@ class LangChainEngine:
                 ("system", f"Answer with JSON that keeps to this schema, and nothing else: {schema}")
             )
         reply = await self._ask(messages, request)
-        text = reply if isinstance(reply, str) else str(getattr(reply, "text", ""))
-        usage = getattr(reply, "usage_metadata", None) or {}
-        spent = Usage(int(usage.get("input_tokens", 0)), int(usage.get("output_tokens", 0)))
-        if not spent.total:
-            # A model that counts nothing is counted by words, so that a budget holds all the same.
-            spent = Usage(sum(len(content.split()) for _, content in messages), len(text.split()))
-        metadata = getattr(reply, "response_metadata", None) or {}
-        ended = str(metadata.get("finish_reason") or metadata.get("stop_reason") or "stop")
-        if not request.choices:
-            return Completion(text=text, usage=spent, finish_reason=_ENDS.get(ended, ended))
-        table = _read_table(metadata)
-        if table:
-            return Completion(text=text, logprobs=score_letters(table, request.choices), usage=spent)
-        letter = text.strip()[:1].upper()
-        if letter not in request.choices:
-            return Completion(
-                text=text, usage=spent, problem=f"it chose {text[:40]!r}, which is none of the letters"
-            )
-        rest = (1.0 - _SURENESS) / max(1, len(request.choices) - 1)
-        scores = {choice: _SURENESS if choice == letter else rest for choice in request.choices}
-        return Completion(text=letter, logprobs=scores, usage=spent)
+        return read_completions(_describe_reply(reply), replace(request, n=1))[0]
 
     async def _ask(self, messages: list[tuple[str, str]], request: ChatRequest) -> Any:
         """Invoke the model; one that refuses to show log-probabilities is not asked for them again."""
@@ -137,13 +117,24 @@ def _start_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-_ENDS = {"end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length"}
-"""Words of other providers for why a reply ended."""
-
-
-def _read_table(metadata: dict[str, Any]) -> dict[str, float]:
-    """Log-probabilities of the first token as OpenAI-like providers hand them on; empty where there are none."""
-    content = (metadata.get("logprobs") or {}).get("content") or []
-    if not content:
-        return {}
-    return {str(entry["token"]): float(entry["logprob"]) for entry in content[0].get("top_logprobs", [])}
+def _describe_reply(reply: Any) -> dict[str, Any]:
+    """What a model of LangChain gave, in the shape of a server's reply, which is read in one place."""
+    if isinstance(reply, str):
+        return {"choices": [{"message": {"content": reply}}]}
+    metadata = getattr(reply, "response_metadata", None) or {}
+    more = getattr(reply, "additional_kwargs", None) or {}
+    usage = getattr(reply, "usage_metadata", None) or {}
+    details = usage.get("output_token_details") or {}
+    message = {
+        "content": getattr(reply, "content", getattr(reply, "text", None)),
+        "reasoning_content": more.get("reasoning_content") or more.get("reasoning"),
+    }
+    choice = {
+        "message": message,
+        "finish_reason": metadata.get("finish_reason")
+        or metadata.get("stop_reason")
+        or metadata.get("done_reason"),
+        "logprobs": metadata.get("logprobs"),
+    }
+    counts = {**usage, "completion_tokens_details": {"reasoning_tokens": details.get("reasoning")}}
+    return {"choices": [choice], "usage": counts}

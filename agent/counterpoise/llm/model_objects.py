@@ -100,7 +100,7 @@ class ObjectEngine:
         listed = [replies] if isinstance(replies, Completion) else replies
         if (
             not isinstance(listed, list | tuple)
-            or len(listed) != request.n
+            or not 0 < len(listed) <= request.n
             or not all(isinstance(one, Completion) for one in listed)
         ):
             raise ServerError(

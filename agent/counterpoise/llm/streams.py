@@ -10,19 +10,23 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 
 from counterpoise.errors import EngineDiedError, QuarantinedError, ReplyError, ServerError
-from counterpoise.llm.budget import BudgetSpent
+from counterpoise.llm.budget import BudgetSpent, Spend
 from counterpoise.llm.chat import ChatRequest
 from counterpoise.llm.client import ChatClient, Outcome
 
 FEWEST_FAILURES = 4
 
 
-async def answer_most(chat: ChatClient, requests: Sequence[ChatRequest]) -> AsyncIterator[Outcome]:
+async def answer_most(
+    chat: ChatClient, requests: Sequence[ChatRequest], *, must_answer: bool = False
+) -> AsyncIterator[Outcome]:
     """Outcomes as they arrive, in any order, those that failed among them.
 
     Args:
         chat: the way to the model.
         requests: what to ask.
+        must_answer: a server that refuses at least four of these requests (or all of them) and has answered none of
+            their purpose ends everything, in its own words.
 
     Requests that begin alike are sent one after the other, so that a server reads their common beginning from its
     prefix cache.
@@ -30,10 +34,10 @@ async def answer_most(chat: ChatClient, requests: Sequence[ChatRequest]) -> Asyn
     Raises:
         EngineDiedError: the server is ours and was given up.
         ServerError: there was no server for as long as the client waits for one; or at least four requests (or all
-            of them) failed for a reason that time may heal, and more than were answered.
+            of them) failed for a reason that time may heal, and more than were answered; or it refuses them.
         StorageError: the reply store cannot be written.
     """
-    n_failed = n_answered = 0
+    n_failed = n_answered = n_refused = 0
     order = sort_by_prefix(requests)
     async with aclosing(chat.generate_many(requests[place] for place in order)) as outcomes:
         async for answered in outcomes:
@@ -48,6 +52,13 @@ async def answer_most(chat: ChatClient, requests: Sequence[ChatRequest]) -> Asyn
                     raise outcome.error
             elif outcome.error is None:
                 n_answered += 1
+            elif isinstance(outcome.error, ServerError) and not isinstance(outcome.error, QuarantinedError):
+                n_refused += 1
+                is_first = (
+                    must_answer and not chat.budget.by_purpose.get(outcome.request.purpose, Spend()).requests
+                )
+                if is_first and not n_answered and n_refused >= min(FEWEST_FAILURES, len(requests)):
+                    raise outcome.error
             yield outcome
 
 
