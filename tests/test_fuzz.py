@@ -8,7 +8,7 @@ import pytest
 
 from tests.fuzz.targets import TARGETS, fuzz
 
-SAMPLE = {"jobs": 40, "readers": 60, "replies": 25, "rows": 8, "files": 40, "retrieval": 80, "patches": 25}
+SAMPLE = {"jobs": 30, "readers": 60, "replies": 64, "rows": 8, "files": 40, "retrieval": 80, "patches": 16}
 
 
 @pytest.mark.slow

@@ -14,9 +14,7 @@ from tests.fuzz.targets import TARGETS, fuzz
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument(
-        "--n", type=int, default=2000, help="inputs of each target; of whole runs one in a hundred"
-    )
+    parser.add_argument("--n", type=int, default=2000, help="inputs of each target (see SHARES)")
     parser.add_argument("--first", type=int, default=0, help="number of the first input")
     parser.add_argument("--only", default="", help=f"targets, with commas between: {', '.join(TARGETS)}")
     given = parser.parse_args()

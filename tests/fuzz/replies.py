@@ -8,13 +8,14 @@ import gzip
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from counterpoise.engines import find_capabilities
-from counterpoise.llm import BudgetSpent, ChatClient, ChatRequest, Message, ReplyStore, Sampling, TokenBudget
+from counterpoise.llm import ChatClient, ChatRequest, Message, ReplyStore, Sampling, TokenBudget
 from counterpoise.llm.openai_engine import OpenAIEngine
 from counterpoise.relabel.judges import Judge
 from counterpoise.retrieval_io import Passage
@@ -249,49 +250,56 @@ SCHEMA = {
 }
 
 
+REQUESTS = (
+    ChatRequest((Message("user", "write"),)),
+    ChatRequest((Message("user", "write"),), n=3),
+    ChatRequest(prompt="one, two,", sampling=Sampling(max_tokens=8, stop=("\n",))),
+    ChatRequest((Message("user", "write"),), schema=SCHEMA),
+    ChatRequest((Message("user", "write"),), schema=SCHEMA, n=2),
+    ChatRequest((Message("user", "A or B"),), choices=("A", "B")),
+    ChatRequest(prompt="A or B", choices=("A", "B")),
+)
+
+ASKED = 8
+"""Requests of one session: opening one costs more than they do."""
+
+
 def fuzz_replies(source: Source, folder: Path) -> Iterator[Ended]:
-    """One request, or a probe or a judge, answered by a hostile server; twice, the second time from the store."""
+    """A session of requests, a probe and a judge, answered by a hostile server; then once more, from the store."""
     server = start_server()
     with server.guard:
         server.source = source
-    request = source.choice(
-        (
-            ChatRequest((Message("user", "write"),)),
-            ChatRequest((Message("user", "write"),), n=3),
-            ChatRequest(prompt="one, two,", sampling=Sampling(max_tokens=8, stop=("\n",))),
-            ChatRequest((Message("user", "write"),), schema=SCHEMA),
-            ChatRequest((Message("user", "write"),), schema=SCHEMA, n=2),
-            ChatRequest((Message("user", "A or B"),), choices=("A", "B")),
-            ChatRequest(prompt="A or B", choices=("A", "B")),
-        )
-    )
-    way = source.choice(("ask", "ask", "ask", "ask", "probe", "judge"))
-
-    async def ask() -> None:
-        with ReplyStore(folder / "replies.sqlite") as store:
-            chat = ChatClient(
-                OpenAIEngine(server.url, timeout_seconds=5),
-                store,
-                TokenBudget(20_000),
-                attempts=2,
-                first_wait_seconds=0.001,
-                longest_wait_seconds=0.002,
-                absence_seconds=0.1,
-                run_id="run",
-            )
-            with contextlib.suppress(BudgetSpent):
-                async with chat:
-                    if way == "probe":
-                        await find_capabilities(chat)
-                    elif way == "judge":
-                        judge = Judge(source.choice(("first", "second")), chat)
-                        passages = [Passage(f"p{n}", f"passage {n}") for n in range(5)]
-                        await judge.ask(judge.make_questions(0, "q", "a query", passages[:1], passages[1:]))
-                    else:
-                        await chat.generate(request)
-
+    asked = [source.choice(REQUESTS) for _ in range(ASKED)]
     for _ in range(2):
-        yield guard(lambda: asyncio.run(ask()))
+        yield from _hold_session(source, server.url, folder / "replies.sqlite", asked)
+
+
+def _hold_session(source: Source, url: str, path: Path, asked: list[ChatRequest]) -> Iterator[Ended]:
+    with asyncio.Runner() as runner, ReplyStore(path) as store:
+        chat = ChatClient(
+            OpenAIEngine(url, timeout_seconds=5),
+            store,
+            TokenBudget(50_000),
+            attempts=2,
+            first_wait_seconds=0.001,
+            longest_wait_seconds=0.002,
+            absence_seconds=0.1,
+            run_id="run",
+        )
+        opened = guard(lambda: runner.run(chat.__aenter__()))
+        yield opened
+        if opened.code:
+            return
+        try:
+            for number, request in enumerate(asked):
+                yield guard(lambda: runner.run(chat.generate(replace(request, sample=number * 10))))  # noqa: B023
+            yield guard(lambda: runner.run(find_capabilities(chat)))
+            judge = Judge(source.choice(("first", "second")), chat)
+            passages = [Passage(f"p{n}", f"passage {n}") for n in range(5)]
+            questions = judge.make_questions(0, "q", "a query", passages[:1], passages[1:])
+            yield guard(lambda: runner.run(judge.ask(questions)))
+        finally:
+            runner.run(chat.__aexit__(None, None, None))
 
 
 def fuzz_runs(source: Source, folder: Path) -> Iterator[Ended]:

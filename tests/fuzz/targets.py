@@ -10,7 +10,7 @@ from tests.fuzz.common import Tally, Target, run_target
 from tests.fuzz.jobs import fuzz_jobs
 from tests.fuzz.patching import fuzz_patches
 from tests.fuzz.readers import fuzz_readers
-from tests.fuzz.replies import fuzz_replies, fuzz_runs
+from tests.fuzz.replies import ASKED, fuzz_replies, fuzz_runs
 from tests.fuzz.retrieval import fuzz_retrieval
 from tests.fuzz.stores import fuzz_files, fuzz_rows
 
@@ -25,8 +25,8 @@ TARGETS: dict[str, Target] = {
     "runs": fuzz_runs,
 }
 
-RUNS_SHARE = 100
-"""A whole run stands for so many inputs of the other targets."""
+SHARES = {"replies": ASKED, "runs": 100}
+"""How many inputs of the others one of these stands for: it holds so many requests, or takes as long as they do."""
 
 
 def fuzz(name: str, seed: int, numbers: range, folder: Path) -> Tally:
@@ -38,8 +38,8 @@ def fuzz(name: str, seed: int, numbers: range, folder: Path) -> Tally:
         numbers: which inputs; each depends on seed, target and its number alone.
         folder: an empty one, for the files.
     """
-    if name == "runs" and len(numbers) > 1:
-        numbers = range(numbers.start, numbers.start + max(1, len(numbers) // RUNS_SHARE))
+    if len(numbers) > 1:
+        numbers = range(numbers.start, numbers.start + -(-len(numbers) // SHARES.get(name, 1)))
     offline = os.environ.get("HF_HUB_OFFLINE")
     os.environ["HF_HUB_OFFLINE"] = "1"
     import huggingface_hub.constants
