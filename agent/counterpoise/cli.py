@@ -125,6 +125,7 @@ def execute(arguments: Sequence[str], interrupts: Interrupts | None = None) -> i
     interrupts = interrupts or Interrupts(INTERRUPTED)
     interrupts.explain = lambda: _explain_interrupt(session)
     try:
+        _refuse_zeros(arguments)
         command = typer.main.get_command(app)
         with command.make_context("counterpoise", _move_flags(arguments), obj=session) as context:
             command.invoke(context)
@@ -140,6 +141,11 @@ def execute(arguments: Sequence[str], interrupts: Interrupts | None = None) -> i
     finally:
         interrupts.leave()
     return 0
+
+
+def _refuse_zeros(arguments: Sequence[str]) -> None:
+    if zero := next((argument for argument in arguments if "\0" in argument), ""):
+        raise JobError("holds a zero character, as no name of a file or column does", where=repr(zero))
 
 
 def _explain_error(session: Session, error: Exception) -> int:

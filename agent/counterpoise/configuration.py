@@ -20,6 +20,7 @@ from counterpoise.boundaries import refuse_strange_file
 from counterpoise.errors import JobError
 
 Model = TypeVar("Model", bound=BaseModel)
+_MOST_LOOKED_AT = 1000
 
 
 class StrictLoader(yaml.SafeLoader):
@@ -115,6 +116,7 @@ def validate(model: type[Model], keys: Mapping[str, Any], where: str) -> Model:
     Raises:
         JobError: a key is unknown, missing or has a wrong value; says the first and counts the others.
     """
+    _refuse_unwritable(keys, where)
     try:
         return model.model_validate(dict(keys))
     except ValidationError as error:
@@ -127,6 +129,32 @@ def validate(model: type[Model], keys: Mapping[str, Any], where: str) -> Model:
         raise JobError(
             message if hint else message + more, where=where, hint=hint + more if hint else ""
         ) from error
+
+
+def _refuse_unwritable(keys: Mapping[str, Any], where: str) -> None:
+    """Refuse text that no path and no file can hold: a zero character, half of another one."""
+    for key, value in keys.items():
+        left, seen = [key, value], set[int]()
+        while left:
+            item = left.pop()
+            if isinstance(item, str):
+                found = (
+                    "a zero character" if "\0" in item else "" if _is_unicode(item) else "half a character"
+                )
+                if found:
+                    raise JobError(f"holds {found}", where=f"{where}: key '{key}'", hint="write plain text")
+            # A list of YAML may hold itself, or one list a million times.
+            elif type(item) in (list, tuple, dict) and id(item) not in seen and len(seen) < _MOST_LOOKED_AT:
+                seen.add(id(item))
+                left += [*item.keys(), *item.values()] if isinstance(item, dict) else item
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def suggest(wrong: str, right: Iterable[str], otherwise: str = "") -> str:

@@ -75,8 +75,20 @@ class Spool:
             files = merged
         try:
             return Dataset.from_file(str(files[0]))
-        except (ValueError, NotImplementedError, pa.ArrowException) as error:
-            raise DataError(f"holds a column that cannot be read ({error})", where=self._where) from error
+        # The types that a file says it has, in the key `huggingface` of its schema, may be anything.
+        except (
+            ValueError,
+            NotImplementedError,
+            TypeError,
+            LookupError,
+            AttributeError,
+            RecursionError,
+        ) as error:
+            raise DataError(
+                f"holds a column that cannot be read ({error})",
+                where=self._where,
+                hint="write it anew, without what its schema says of its features",
+            ) from error
 
 
 def read_spooled(file: Path) -> Iterator[pa.Table]:

@@ -42,6 +42,9 @@ class HostileServer(ThreadingHTTPServer):
         self.share = 1.0
         self.guard = threading.Lock()
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that goes away early is none."""
+
     @property
     def url(self) -> str:
         """The base address."""
