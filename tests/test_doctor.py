@@ -15,6 +15,7 @@ from counterpoise.engines import keep_findings, settle_capabilities
 from counterpoise.events import ignore
 from counterpoise.records import Capabilities
 from counterpoise.run_directory import RunDirectory
+from tests.server_modes import ModeServer
 from tests.servers import Body, LocalServer, write_soup
 
 
@@ -86,6 +87,17 @@ async def test_what_is_ignored_or_refused_is_told_from_what_is_done() -> None:
     assert (can.chat, can.structured, can.logprobs, can.multiple) == (True, False, False, False)
     assert "It is a fine day" in found.notes["structured"] and "unknown field" in found.notes["logprobs"]
     assert found.prefix_caching is None and can.context_tokens == 0
+
+
+async def test_what_a_run_goes_by_is_shown_thoughts_and_refused_fields_among_it() -> None:
+    with ModeServer("ollama-thinking") as server:
+        found = await diagnose(server)
+    assert found.capabilities.thinks and "reasoning_effort" in found.notes["thinks"]
+    assert not found.capabilities.multiple and "it gives one" in found.notes["multiple"]
+    with ModeServer("litellm") as server:
+        found = await diagnose(server)
+    assert {"n", "logprobs", "response_format"} <= set(found.refused) and not found.capabilities.logprobs
+    assert "UnsupportedParamsError" in found.notes["structured"]
 
 
 class TwoModels(LocalServer):
