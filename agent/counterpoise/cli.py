@@ -369,8 +369,13 @@ app.command()(concepts)
 @assets_app.callback()
 def assets(context: typer.Context) -> None:
     """List the pinned weights and demo data; `assets pull` fetches them."""
-    if context.invoked_subcommand is not None:
-        return
+    if context.invoked_subcommand is None:
+        list_pinned(context)
+
+
+@assets_app.command("list")
+def list_pinned(context: typer.Context) -> None:
+    """List the pinned weights and demo data."""
     from counterpoise.assets import find_cache_dir, list_assets
     from counterpoise.tables import make_asset_table
 

@@ -137,7 +137,7 @@ async def run_pilot(
     if not answers:
         note = (
             f"The model agrees with itself (kappa {agreement[0]:.2f}), which is no proof that it is right: "
-            "it labels no concept. 40 answers of yours (counterpoise label --ask 40) would show what it is worth."
+            "it labels no concept. 40 answers of yours (`label --ask 40`) would show what it is worth."
         )
         return Pilot(False, None, agreement, judged, price, note)
     result = audit(np.concatenate(answers), np.concatenate(truth), names=("absent", "present"))

@@ -340,7 +340,7 @@ def choose_scorer(
         note = (
             f"No scorer passes its audit on {n} rows for '{name}' (the best has an AUROC interval that touches 0.6, "
             "with the cross-fitted training rows too), "
-            "so its cells are left alone: 20 answers more (counterpoise label --ask 40) or a clearer definition "
+            "so its cells are left alone: 20 answers more (`label --ask 20`) or a clearer definition "
             "would help."
         )
         return ConceptScorer(name, anchors, None, tuple(candidates), None, note)
@@ -366,7 +366,7 @@ def standardise_model(probabilities: Floats) -> Floats:
 def _fit_unaudited(name: str, anchors: NDArray[np.float32], views: Views) -> ConceptScorer:
     note = (
         f"Nobody has answered anything about '{name}': its similarity decides, unaudited. "
-        "40 answers (counterpoise label --ask 40) would measure and improve it."
+        "40 answers (`label --ask 40`) would measure and improve it."
     )
     shows_groups = len(views.similarity) >= _FEWEST_TEXTS and find_groups(views.similarity) is not None
     if not shows_groups:

@@ -27,7 +27,7 @@ _SAID = {
     "foil": "the passage with the answer beats a short one that repeats the head word and answers nothing",
 }
 _ADVICE = (
-    "fuse its candidates with BM25's (`counterpoise mine --way fused`, the default), cut passages to equal lengths, "
+    "fuse its candidates with BM25's (`--way fused` of `mine`, the default), cut passages to equal lengths, "
     "and judge candidates on their content"
 )
 

@@ -32,8 +32,10 @@ _MENDINGS = {
     "attribute_contradicted": "a model that writes what it is asked for, or more real rows of these cells to show it",
     "concept_missing": "a model that writes what it is asked for, or a clearer line for each concept",
 }
-_ANOTHER_MODEL = "another model (`counterpoise doctor` says what this one can do), or real rows under `pool`"
-_NO_REPLY = "`counterpoise doctor` with the model's address: it says what the server does with such requests"
+_ANOTHER_MODEL = (
+    "another model (`counterpoise doctor --model URL` says what this one can do), or real rows under `pool`"
+)
+_NO_REPLY = "`counterpoise doctor --model URL`: it says what the server does with such requests"
 _FAILURES = frozenset({"quarantined", "no_reply", "refused", "unusable_reply"})
 
 

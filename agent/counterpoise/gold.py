@@ -161,7 +161,7 @@ def read_gold(path: Path, records: Records, questions: Sequence[str], key: str) 
     names, lines, _, _ = read_answer_lines(path)
     columns = set(names)
     if not columns & {ID, TEXT}:
-        hint = "write one with: counterpoise label DATA --ask 40"
+        hint = "write one with: counterpoise label DATA --text COLUMN --label COLUMN --ask 40"
         raise DataError("has no column 'id' or 'text'", where=str(path), hint=hint)
     # A line without an id is no line about the record with an empty text.
     places: dict[str, int] = {str(text): row for row, text in enumerate(records.texts) if str(text)}

@@ -552,7 +552,7 @@ def _read_receipt(path: Path) -> dict[str, Any]:
             told["rows"] = json.loads(archive.read("rows.json"))
     except FileNotFoundError as error:
         raise DataError(
-            "no such file", where=str(path), hint="counterpoise apply writes it beside its output; name it"
+            "no such file", where=str(path), hint="`apply` writes it beside its output; name it"
         ) from error
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise DataError("is no receipt of counterpoise apply", where=str(path)) from error

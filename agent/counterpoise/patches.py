@@ -166,9 +166,7 @@ def read_patch(path: Path) -> Patch:
     head = next(rows, (0, {}))[1]
     if head.get(_MARK) != VERSION:
         found = f"version {head[_MARK]} of a patch" if _MARK in head else "no patch"
-        raise DataError(
-            f"is {found}", where=str(path), hint="name a file that counterpoise label-errors wrote"
-        )
+        raise DataError(f"is {found}", where=str(path), hint="name a file that `label-errors` wrote")
     try:
         spellings = head.get("label_spellings", "ask")
         task = TextClassification(

@@ -357,7 +357,7 @@ def _note_shared(train: Records, held_out: Records) -> list[str]:
         return []
     return [
         f"{n_shared} of {len(held_out)} held-out texts are training rows, too, so what is measured on them flatters: "
-        "`counterpoise check --held-out` finds them"
+        "`check` with --held-out finds them"
     ]
 
 

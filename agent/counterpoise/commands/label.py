@@ -94,6 +94,9 @@ def label(
         console.print(make_audit_table(lines))
         for note in dict.fromkeys(line["note"] for line in lines if line["note"] and line["role"] != "used"):
             console.print(note)
+        if any(line["role"] != "used" and not line["n"] for line in lines):
+            more = ("--concepts", concepts, "--ask", "40")
+            typer.echo(f"to answer some: {_write_command('label', data, text, label, *more)}")
     typer.echo(f"{len(texts.records)} rows: {output}")
 
 
