@@ -18,6 +18,13 @@ DOT_INSET = 3.0
 
 _MAX_TICKS = 4
 
+AXIS_WIDTHS = (0, 40, 60, 80, 100, 120, 150, 180, 220, 280, 360)
+"""Widths of an axis, in pixels, that the stylesheet knows."""
+
+NO_ROOM = 9999
+_CHARACTER_PIXELS = 7.0
+_GAP_PIXELS = 6.0
+
 
 @dataclass(frozen=True, slots=True)
 class Scale:
@@ -89,15 +96,42 @@ def draw_axis(scale: Scale, labels: Sequence[str]) -> Markup:
         scale: the axis.
         labels: the text of each tick, in the order of `scale.ticks`; "" leaves one without text.
     """
-    parts = []
+    parts, placed = [], []
     for number, (tick, label) in enumerate(zip(scale.ticks, labels, strict=True)):
+        if not label:
+            continue
         anchor = "start" if number == 0 else "end" if number == len(scale.ticks) - 1 else "middle"
         # The outer labels begin and end where the axis does, not where the tick is.
         position = 0.0 if anchor == "start" else 100.0 if anchor == "end" else scale.place(tick)
+        placed.append((position, anchor, len(label)))
         parts.append(
-            Markup('<text x="{}%" y="11" text-anchor="{}">{}</text>').format(f"{position:.2f}", anchor, label)
+            Markup('<text class="at-{}" x="{}%" y="11" text-anchor="{}">{}</text>').format(
+                anchor, f"{position:.2f}", anchor, label
+            )
         )
-    return Markup('<svg class="axis" height="14" aria-hidden="true">{}</svg>').format(Markup("").join(parts))
+    outer = [one for one in placed if one[1] != "middle"]
+    return Markup(
+        '<div class="axis-box"><svg class="axis all-{} ends-{}" height="14" aria-hidden="true">{}</svg></div>'
+    ).format(_find_room(placed), _find_room(outer), Markup("").join(parts))
+
+
+def _find_room(placed: Sequence[tuple[float, str, int]]) -> int:
+    """The least of `AXIS_WIDTHS` at which no two labels touch; the stylesheet hides labels below it.
+
+    Args:
+        placed: position in percent, anchor and characters of each label, from left to right.
+    """
+    for width in AXIS_WIDTHS:
+        end = -math.inf
+        for position, anchor, n_characters in placed:
+            length = n_characters * _CHARACTER_PIXELS
+            start = position / 100 * width - {"start": 0.0, "middle": 0.5, "end": 1.0}[anchor] * length
+            if start < end + _GAP_PIXELS:
+                break
+            end = start + length
+        else:
+            return width
+    return NO_ROOM
 
 
 def draw_bar(value: float | None, scale: Scale, *, tone: str, title: str) -> Markup:

@@ -9,13 +9,16 @@ import contextlib
 import functools
 import math
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from counterpoise.charts import is_number
+from markupsafe import Markup, escape
+
+from counterpoise.charts import AXIS_WIDTHS, NO_ROOM, is_number
 from counterpoise_retrievers.scraps import scrap
 
 if TYPE_CHECKING:
@@ -59,6 +62,16 @@ def format_percent(value: float | None) -> str:
 def format_name(value: str) -> str:
     """A name of ours in plain words: `logit_adjustment` becomes `logit adjustment`."""
     return value.replace("_", " ")
+
+
+def write_prose(text: str) -> Markup:
+    """A sentence of ours for a page: what stands between backticks as code, and no break inside a name.
+
+    >>> write_prose("macro-F1 rose; name a pool under `pool` <b>")
+    Markup('<span class="whole">macro-F1</span> rose; name a pool under <code>pool</code> &lt;b&gt;')
+    """
+    marked = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text)))
+    return Markup(re.sub(r"\b[Mm]acro-F1\b", r'<span class="whole">\g<0></span>', marked))  # noqa: S704  (escaped)
 
 
 def cut_text(text: str) -> str:
@@ -129,7 +142,9 @@ def _environment() -> Environment:
         "percent": format_percent,
         "name": format_name,
         "cut": cut_text,
+        "prose": write_prose,
     }
+    environment.globals |= {"axis_widths": AXIS_WIDTHS[1:], "no_room": NO_ROOM}
     return environment
 
 

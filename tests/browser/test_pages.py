@@ -58,6 +58,33 @@ OVERFLOW = """[document.documentElement.scrollWidth, innerWidth, [...document.qu
   .filter(one => one.getBoundingClientRect().right > innerWidth + 0.5)
   .map(one => one.outerHTML.slice(0, 120))]"""
 
+OVERLAPS = """(() => {
+  const boxes = [];
+  const walk = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
+  while (walk.nextNode()) {
+    const node = walk.currentNode, owner = node.parentElement;
+    if (!node.data.trim() || owner.closest("title, .unseen")) continue;
+    if (!owner.checkVisibility({opacityProperty: true, visibilityProperty: true})) continue;
+    const range = document.createRange();
+    range.selectNodeContents(node);
+    const rects = owner.closest("svg") ? [owner.getBoundingClientRect()] : [...range.getClientRects()];
+    for (const box of rects) if (box.width > 1 && box.height > 1) boxes.push([box, node.data.trim()]);
+  }
+  const found = [];
+  boxes.sort((a, b) => a[0].top - b[0].top);
+  for (let i = 0; i < boxes.length; i++) for (let j = i + 1; j < boxes.length; j++) {
+    const [a, one] = boxes[i], [b, other] = boxes[j];
+    if (b.top > a.bottom) break;
+    const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+    const high = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+    if (wide > 1 && high > 4) found.push(`${one} | ${other}`);
+  }
+  return found;
+})()"""
+"""Pairs of texts that lie over each other."""
+
+BROKEN = """[...document.querySelectorAll(".whole")].filter(one => one.getClientRects().length > 1).length"""
+
 VISIBLE = """(selector => [...document.querySelectorAll(selector)].map(one => {
   const box = one.getBoundingClientRect();
   return one.checkVisibility({opacityProperty: true, visibilityProperty: true})
@@ -93,6 +120,33 @@ async def test_page_runs_without_complaint_and_fits_the_screen(name: str, tmp_pa
         assert "Counterpoise" in await page.evaluate("document.title")
         assert await page.evaluate("document.title") != "taken"
         assert page.complaints == []
+
+
+def write_long_report() -> str:
+    """A report with large counts on its axes, and sentences with names of ours in them."""
+    report = sample_report()
+    report["advice"] = [f"{'Name a pool. ' * n}Put it under `pool`: macro-F1 rises." for n in range(12)]
+    for side in ("before", "after"):
+        for cell in report["balance"][side]:
+            cell["have"], cell["want"] = (1_234_567 * (cell[name] or 0) for name in ("have", "want"))
+    return render_report(report)
+
+
+@pytest.mark.parametrize("width", [420, 800, 801, 1200])
+async def test_no_text_lies_over_another_and_no_name_is_broken(width: int, tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    async with open_page() as page:
+        for name, write in {**PAGES, "long": write_long_report}.items():
+            path.write_text(write(), encoding="utf-8")
+            await page.visit(path.as_uri(), width=width, height=900)
+            await page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+            assert await page.evaluate(OVERLAPS) == [], name
+            assert await page.evaluate(BROKEN) == 0, name
+        assert "`" not in await page.evaluate("document.querySelector('#advice').innerText")
+        if width > 800:  # below, a table is a list without axes
+            assert await page.evaluate("document.querySelectorAll('.axis text').length") > 4
+            shown = await page.evaluate(f"{VISIBLE}('#cells .axis text')")
+            assert shown[0], "a label is left"
 
 
 @pytest.mark.parametrize("width", [1280, 390])
