@@ -73,6 +73,14 @@ async def test_a_refusal_that_comes_with_several_completions_is_met_once(words: 
         assert server.n_refused == 1 and server.n_requests == 11
 
 
+async def test_an_assertion_that_fails_with_several_completions_is_met_once() -> None:
+    refuse = lambda body: "AssertionError: n must be 1" if body.get("n", 1) > 1 else ""  # noqa: E731
+    with Refusing(refuse, status=500) as server:
+        async with ChatClient(OpenAIEngine(server.url), attempts=1) as chat:
+            assert len(await chat.generate(WRITE)) == 6
+        assert server.n_refused == 1
+
+
 @pytest.mark.parametrize(
     ("field", "words", "status", "instead"),
     [

@@ -41,6 +41,9 @@ THOUGHTS = "Okay, the user wants one more record.\nI keep it short."
         f"The soup was cold <think>{THOUGHTS}",
         f"Here is my thought process: {THOUGHTS} Here is my response: The soup was cold",
         "The soup was cold<|im_end|>",
+        "<|im_start|>assistant\nThe soup was cold<|im_end|>",
+        "<|start_header_id|>assistant<|end_header_id|>\n\nThe soup was cold<|eot_id|>",
+        "<start_of_turn>model\nThe soup was cold<end_of_turn>",
     ],
 )
 def test_whatever_the_tags_are_thoughts_are_no_answer(text: str) -> None:
@@ -97,6 +100,14 @@ def test_thoughts_in_a_place_of_their_own_are_counted_and_left(message: dict[str
         completion.usage == Usage(9, 40)
         and unpack_reply(pack_reply(completion)).thought_tokens == completion.thought_tokens
     )
+
+
+def test_what_a_server_refuses_to_write_is_passed_on_and_a_count_that_is_too_low_hides_no_thoughts() -> None:
+    refused = {"message": {"content": None, "refusal": "I cannot help with that."}, "finish_reason": "stop"}
+    assert read_completions({"choices": [refused]}, ASK)[0].text == "I cannot help with that."
+    thinks = {"message": {"content": "It was cold", "reasoning": "Let me see. " * 100}}
+    (completion,) = read_completions({"choices": [thinks], "usage": {"completion_tokens": 12}}, ASK)
+    assert completion.thought_tokens == 300
 
 
 @pytest.mark.parametrize(

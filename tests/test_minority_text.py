@@ -265,6 +265,22 @@ class Cutting:
         return Completion("- The soup was cold and the wai", usage=Usage(10, 24), finish_reason="length")
 
 
+@pytest.mark.parametrize(
+    ("reply", "record"),
+    [
+        ("Sure! Here is one more record:\n\n- The soup was cold", "The soup was cold"),
+        ("Here you go：\n```\nThe soup was cold\n```\n\nShall I write more?", "The soup was cold"),
+        ('"The soup was cold"', "The soup was cold"),
+        ("“The soup was cold”", "The soup was cold"),
+        ('"Cold" was the soup, "rude" the waiter', '"Cold" was the soup, "rude" the waiter'),
+        ("The soup was cold:", "The soup was cold:"),
+    ],
+)
+async def test_what_a_talkative_model_puts_around_a_record_is_no_part_of_it(reply: str, record: str) -> None:
+    chat = ChatClient(ScriptedChatClient(lambda request, index: reply))
+    assert {one.text for one in await write(make_item(), chat, capabilities=FOLLOWS)} == {record}
+
+
 async def test_a_text_that_is_cut_is_cut_back_or_asked_for_again_with_room() -> None:
     engine = Cutting()
     chat = ChatClient(engine, budget=TokenBudget(None))

@@ -29,6 +29,7 @@ _BYTES_PER_TOKEN = 4.0
 _LONGEST_TOKENS = 400
 _FEW_DEMONSTRATIONS = 8
 _MOST_ROOM = 3  # times the tokens, for a text that was cut
+_QUOTES = {'"': '"', "“": "”", "„": "“", "«": "»", "「": "」", "'": "'"}
 _BULLET = "- "  # what the prompts put before each record
 MOST_REQUESTS = 100_000  # of one item; keeps the draws of two rounds apart
 
@@ -99,9 +100,10 @@ class MinorityText:
             if blank.failure:
                 yield blank
             bullets = any(str(texts[row]).startswith(_BULLET) for row in shown)
+            quotes = any(remove_quotes(str(texts[row])) != texts[row] for row in shown)
             attributes = {item.cell.attribute: item.cell.value} if item.cell.attribute else {}
             for place, completion in enumerate(outcome.completions):
-                text, finish_reason = end_text(completion, bullets=bullets)
+                text, finish_reason = end_text(completion, bullets=bullets, quotes=quotes)
                 proposal = replace(
                     blank,
                     id=f"{item.id}-{outcome.index * COMPLETIONS_PER_REQUEST + place:05d}",
@@ -233,21 +235,50 @@ def mend_text(text: str) -> str:
     return text.strip().encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def end_text(completion: Completion, *, bullets: bool) -> tuple[str, str]:
+def find_record(text: str) -> tuple[str, bool]:
+    """The one line of a reply that is the record, and whether more follows it.
+
+    Models that like to talk announce a record in a line of its own that ends in a colon, or fence it; what they say
+    behind it is no part of it either.
+
+    >>> find_record("Sure! Here is one more record:\\n\\n- The soup was cold\\n\\nShall I go on?")
+    ('- The soup was cold', True)
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip().strip("`")]
+    if len(lines) > 1 and lines[0].endswith((":", "：")):
+        del lines[0]
+    return (lines[0], len(lines) > 1) if lines else ("", False)
+
+
+def remove_quotes(text: str) -> str:
+    """A text without the one pair of quotation marks that is put around all of it.
+
+    >>> remove_quotes("“The soup was cold”"), remove_quotes('"Cold" soup and a "rude" waiter')
+    ('The soup was cold', '"Cold" soup and a "rude" waiter')
+    """
+    inside = text[1:-1]
+    is_quoted = len(text) > 2 and _QUOTES.get(text[0]) == text[-1]
+    return inside.strip() if is_quoted and text[0] not in inside and text[-1] not in inside else text
+
+
+def end_text(completion: Completion, *, bullets: bool, quotes: bool = False) -> tuple[str, str]:
     """A completion as a record's text, and why it ended: half a sentence at its end is cut off.
 
     Args:
         completion: of a model that was shown a list.
         bullets: whether records begin with a list's mark themselves; else it is the list's.
+        quotes: whether records stand in quotation marks themselves; else these are the model's.
 
     Returns:
         The text, and `stop`, `cut_back` where its last sentence was not whole, `length` where it has no whole one.
     """
-    text = mend_text(completion.text)
+    text, is_whole = find_record(mend_text(completion.text))
     if not bullets:
         text = text.removeprefix(_BULLET).lstrip()
-    if completion.finish_reason != "length":
-        return text, completion.finish_reason
+    if not quotes:
+        text = remove_quotes(text)
+    if completion.finish_reason != "length" or is_whole:
+        return text, "stop" if is_whole else completion.finish_reason
     whole = cut_to_sentence(text)
     return (whole, "cut_back") if whole else (text, "length")
 

@@ -175,9 +175,11 @@ class OpenAIEngine:
                 reply = await self._exchange("post", path, json.dumps(body).encode())
             except ServerError as error:
                 refusal = refusal or error
-                if not error.is_refusal or is_about_size(error.said):
+                named = dialect.list_detours(error.said, body)
+                is_about_n = error.status == 500 and "n" in named  # an assertion that failed: it will again
+                if not (error.is_refusal or is_about_n) or is_about_size(error.said):
                     raise error if error.retryable else refusal from error
-                if named := dialect.list_detours(error.said, body):
+                if named:
                     dialect, guesses = dialect.avoid(named), None
                     continue
                 if error.status not in (400, 422, 501) or request.thoughts:

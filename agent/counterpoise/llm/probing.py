@@ -114,6 +114,9 @@ async def meet(
         if known.switch or known.looked_tokens:
             return known
         completion, looked = await _look(chat, question, known.manner.thoughts or Thoughts())
+        room = _allow(chat) - _spent(chat) - _SPARE
+        if looked and room > looked:  # longer than before the short question: as long as may be found out
+            completion, looked = await _look(chat, question, Thoughts("", room))
         return replace(
             known, thought_tokens=max(known.thought_tokens, _count(completion)), looked_tokens=looked
         )

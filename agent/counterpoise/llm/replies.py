@@ -299,6 +299,8 @@ def _read_choice(choice: Mapping[str, Any], request: ChatRequest) -> _Part:
         if message.get(name):
             thoughts += "".join(_join(message[name]))
             break
+    if not text and isinstance(message.get("refusal"), str):
+        text = message["refusal"]
     given = choice.get("finish_reason") or choice.get("done_reason") or "stop"
     reason = _FINISHED.get(str(given).lower(), str(given).lower())
     if not text.strip() and request.schema is not None:
@@ -407,8 +409,10 @@ def _count_thoughts(said: _Said, usage: Usage, hidden: int | None, n: int) -> in
         return min(hidden // n or 1, max(1, usage.completion_tokens))
     if not said.thoughts.strip():
         return 0
-    share = _count_bytes(said.thoughts) / max(1, _count_bytes(said.whole))
-    return max(1, round(share * usage.completion_tokens))
+    n_bytes = _count_bytes(said.thoughts)
+    counted = round(n_bytes / max(1, _count_bytes(said.whole)) * usage.completion_tokens)
+    # Where the server counts fewer than there can be, what it wrote says how long it thinks.
+    return max(1, counted if counted * 7 >= n_bytes else n_bytes // 4)
 
 
 def _read_error(error: Any) -> ServedError:

@@ -48,6 +48,12 @@ _LAST_TOKENS = re.compile(
     r"|<end_of_turn>|<｜end▁of▁sentence｜>))+\s*$"
 )
 
+_FIRST_TOKENS = re.compile(
+    r"\s*(?:<\|begin_of_text\|>)?(?:<\|im_start\|>|<\|start_header_id\|>|<start_of_turn>|<\|assistant\|>)\s*"
+    r"(?:assistant|model)?\s*(?:<\|end_header_id\|>)?\s*"
+)
+"""The head of a turn, where a server without the model's chat template lets it write its own."""
+
 _MARKS = ("<", "[THINK]", "[/THINK]", "[think]", "◁", "analysis", "Here")
 """A text without any of these holds no thoughts that could be told from it."""
 
@@ -72,7 +78,7 @@ def split_thoughts(text: str) -> Split:
     """The answer of a reply, its thoughts, and whether it ends inside them."""
     if not any(mark in text for mark in _MARKS):
         return Split(text)
-    text = _LAST_TOKENS.sub("", text)
+    text = _LAST_TOKENS.sub("", _FIRST_TOKENS.sub("", text, count=1) if _FIRST_TOKENS.match(text) else text)
     if _CHANNEL.search(text):
         return _split_channels(text)
     if (bare := _BARE_CHANNELS.match(text)) or (bare := _GRANITE.match(text)):
