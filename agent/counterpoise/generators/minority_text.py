@@ -236,7 +236,7 @@ def mend_text(text: str) -> str:
 
 
 def find_record(text: str) -> tuple[str, bool]:
-    """The one line of a reply that is the record, and whether more follows it.
+    r"""The one line of a reply that is the record, and whether more follows it.
 
     Models that like to talk announce a record in a line of its own that ends in a colon, or fence it; what they say
     behind it is no part of it either.
