@@ -241,7 +241,7 @@ def find_record(text: str) -> tuple[str, bool]:
     Models that like to talk announce a record in a line of its own that ends in a colon, or fence it; what they say
     behind it is no part of it either.
 
-    >>> find_record("Sure! Here is one more record:\\n\\n- The soup was cold\\n\\nShall I go on?")
+    >>> find_record("Sure! Here is one more record:\n\n- The soup was cold\n\nShall I go on?")
     ('- The soup was cold', True)
     """
     lines = [line.strip() for line in text.splitlines() if line.strip().strip("`")]
