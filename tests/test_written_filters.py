@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
+from hashlib import blake2b
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import counterpoise
 from counterpoise.alarms import choose_bars, cross_refuse
 from counterpoise.filters import KEPT
 from counterpoise.languages import allow_chance, fit_languages, score_languages
+from counterpoise.llm import ChatRequest, ScriptedChatClient
 from counterpoise.records import Kind
 from counterpoise.scorers import cross_fit
 from counterpoise.text_measures import count_said, cut_to_sentence, measure_loop, share_scripts, split_units
 from counterpoise.written_filters import WrittenFilters, fit_written_filters
-from tests.made_up import ENCODER, make_proposal, make_records
+from tests.made_up import ENCODER, make_proposal, make_records, write_sentences
 
 WORDS = {
     "en": "the soup was cold and waiter rude so we left early after long evening without bread wine or dessert "
@@ -224,3 +229,41 @@ def test_measures_of_a_text() -> None:
 )
 def test_half_a_sentence_is_cut_off(text: str, whole: str) -> None:
     assert cut_to_sentence(text) == whole
+
+
+@pytest.mark.assets
+@pytest.mark.slow
+def test_a_writer_of_another_language_is_refused_and_the_report_says_so(tmp_path: Path) -> None:
+    rows = write_rows("ha", 70, 7)
+    sentences = write_sentences(0, 500, 9)[0]
+
+    def answer(request: ChatRequest, index: int) -> str:
+        asked = request.prompt or request.messages[-1].content
+        if request.choices:
+            return request.choices[0]
+        if "capital letters" in asked:
+            return asked.rsplit(":", 1)[1].strip().upper()
+        return sentences[int.from_bytes(blake2b(f"{asked}{index}".encode(), digest_size=2).digest()) % 500]
+
+    run = counterpoise.rebalance(
+        {"text": rows, "label": ["rare" if row < 12 else "usual" for row in range(70)]},
+        text="text",
+        label="label",
+        model=ScriptedChatClient(answer),
+        budget="5k",
+        output=str(tmp_path / "run"),
+    )
+    reasons = Counter(row["reason"] for row in run.rejected)
+    assert len(run.dataset["train"]) + len(run.dataset["held_out"]) == 70, "nothing was added"
+    assert reasons["other_language"] >= 0.9 * reasons.total() > 0
+    filters = run.report_data["filters"]
+    assert list(filters["languages"]) == ["ha"]
+    assert {row["filter"] for row in filters["alarms"]} >= {
+        "other_language",
+        "gibberish",
+        "label_unsupported",
+        "any",
+    }
+    notes = " ".join(run.report_data["data"]["notes"])
+    assert "ha 100%" in notes and "are in another language or script than the rows" in notes
+    assert "How often the filters are wrong" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
