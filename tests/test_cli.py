@@ -261,10 +261,13 @@ def test_debug_shows_the_traceback_and_a_fault_of_ours_is_one_line(reviews: Path
         raise ZeroDivisionError("two\nlines")
 
     try:
-        assert cli.execute(["explode"]) == 1
-        line = "internal error: ZeroDivisionError: two lines; run again with --debug"
+        assert cli.execute(["explode"]) == 4
+        line = (
+            "internal error: ZeroDivisionError: two lines; "
+            "this is a fault of counterpoise, run again with --debug"
+        )
         assert read_error(capfd) == line
-        assert cli.execute(["explode", "--debug"]) == 1
+        assert cli.execute(["explode", "--debug"]) == 4
         assert "in explode" in capfd.readouterr().err
     finally:
         cli.app.registered_commands.pop()
@@ -382,8 +385,9 @@ def test_a_run_from_preview_to_report(reviews: Path, own_cache: Path, capfd: Cap
     assert cli.execute(["report", "run"]) == 0
     assert capfd.readouterr().out == "run/report.html\n" and page.read_bytes() == before
     assert cli.execute(["resume", "run", "--quiet"]) == 0
-    headline, report, dataset = capfd.readouterr().out.splitlines()
+    headline, ended, advice, report, dataset = capfd.readouterr().out.splitlines()
     assert headline == lines[-1]["headline"]
+    assert ended.startswith("the run ended: ") and advice.startswith("what to do: ")
     assert (report, dataset) == ("report: run/report.html", "data set: run/dataset")
 
 
