@@ -130,7 +130,7 @@ def test_where_no_scorer_passes_the_concept_is_left_alone_and_the_report_says_wh
     assert (label(labeller, TEXTS) == 0.5).all()
     lines = labeller.list_audits()
     assert {line["role"] for line in lines} == {"refused"}
-    assert "No scorer passes its audit" in lines[0]["note"] and "--ask 40" in lines[0]["note"]
+    assert "No scorer passes its audit" in lines[0]["note"] and "--ask 20" in lines[0]["note"]
 
 
 def make_candidate(name: str, losses: list[float], price: float) -> Candidate:

@@ -70,6 +70,35 @@ def widen(path: Path, target: Path, like: Path) -> Path:
     return target
 
 
+def _open_batches(
+    file: IO[bytes], layout: CsvLayout, *, use_threads: bool = True
+) -> pacsv.CSVStreamingReader:
+    """The rows of a file that stands at its first one, block by block, all columns as text."""
+    names = layout.names
+    return pacsv.open_csv(
+        file,
+        read_options=pacsv.ReadOptions(
+            block_size=_BLOCK_BYTES, column_names=list(names), use_threads=use_threads
+        ),
+        parse_options=pacsv.ParseOptions(delimiter=layout.delimiter, newlines_in_values=True),
+        convert_options=pacsv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False, check_utf8=False
+        ),
+    )
+
+
+def _find_broken_row(path: Path, layout: CsvLayout, said: str) -> str:
+    """What Arrow says of a broken file, with the number of the row, which it knows on a single thread only."""
+    try:
+        with open_unpacked(path) as file:
+            _skip(file, layout.start)
+            for _ in _open_batches(file, layout, use_threads=False):
+                pass
+    except pa.ArrowInvalid as error:
+        return str(error)
+    return said
+
+
 def read_layout(path: Path, where: str, roles: Roles = Roles()) -> CsvLayout:  # noqa: B008  (it is frozen)
     """The layout of a delimited file in UTF-8; DataError as in `find_layout`."""
     return find_layout(path, where, roles, open_unpacked)
@@ -109,22 +138,13 @@ def read_csv(
     try:
         with open_unpacked(path) as file:
             _skip(file, layout.start)
-            batches = pacsv.open_csv(
-                file,
-                read_options=pacsv.ReadOptions(block_size=_BLOCK_BYTES, column_names=list(names)),
-                parse_options=pacsv.ParseOptions(delimiter=layout.delimiter, newlines_in_values=True),
-                convert_options=pacsv.ConvertOptions(
-                    column_types=dict.fromkeys(names, pa.string()),
-                    strings_can_be_null=False,
-                    check_utf8=False,
-                ),
-            )
+            batches = _open_batches(file, layout)
             tables = (pa.Table.from_batches([batch]) for batch in batches)
             files, _ = spool.write(columns.watch(drop_silent(table)) for table in tables)
     except pa.ArrowInvalid as error:
         if "Empty CSV" in str(error):
             return
-        found = " ".join(str(error).split())[:160]
+        found = " ".join(_find_broken_row(path, layout, str(error)).split())[:160]
         raise DataError(f"is broken as CSV ({found})", where=where, hint="check the quotes there") from error
     if n_silent:
         one = f"{where}: 1 row that holds delimiters only, or the header again, is passed over"
