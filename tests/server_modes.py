@@ -18,11 +18,144 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.integration.helpers import make_reviews
 from tests.servers import Body, LocalServer, draw_seed
 
 NATIVE = ("model", "messages", "prompt", "max_tokens", "temperature", "top_p", "stop", "n", "stream")
 EVERYTHING = (*NATIVE, "logprobs", "top_logprobs", "response_format", "stream_options")
+
+
+WORDS_OF = {
+    "good": (
+        *(
+            "wonderful",
+            "tender",
+            "cheerful",
+            "generous",
+            "delicious",
+            "charming",
+            "flawless",
+            "crisp",
+            "gracious",
+        ),
+        *(
+            "superb",
+            "delightful",
+            "fragrant",
+            "splendid",
+            "attentive",
+            "heavenly",
+            "juicy",
+            "lovely",
+            "exquisite",
+        ),
+    ),
+    "bad": (
+        *(
+            "awful",
+            "greasy",
+            "sullen",
+            "stingy",
+            "burnt",
+            "shabby",
+            "ruined",
+            "soggy",
+            "insolent",
+            "rancid",
+            "dismal",
+        ),
+        *("stale", "filthy", "careless", "horrid", "tasteless", "rude", "mouldy"),
+    ),
+}
+"""By these the label of a review is told, by readers and writers alike."""
+
+_THINGS = (
+    *(
+        "soup",
+        "lamb",
+        "pasta",
+        "trout",
+        "salad",
+        "cake",
+        "risotto",
+        "bread",
+        "curry",
+        "omelette",
+        "coffee",
+        "pudding",
+    ),
+    *(
+        "waiter",
+        "cook",
+        "terrace",
+        "cellar",
+        "garden",
+        "parlour",
+        "music",
+        "candle",
+        "carpet",
+        "window",
+        "kitchen",
+    ),
+    *(
+        "mussels",
+        "pancake",
+        "vinegar",
+        "porridge",
+        "tablecloth",
+        "chandelier",
+        "doorman",
+        "balcony",
+        "fireplace",
+    ),
+)
+_TIMES = (
+    *(
+        "Sunday",
+        "Tuesday",
+        "midnight",
+        "Easter",
+        "breakfast",
+        "autumn",
+        "February",
+        "teatime",
+        "Christmas",
+        "noon",
+    ),
+    *(
+        "supper",
+        "holidays",
+        "birthday",
+        "wedding",
+        "graduation",
+        "concert",
+        "market",
+        "funeral",
+        "regatta",
+        "carnival",
+    ),
+)
+
+
+def write_review(label: str, seed: int) -> str:
+    """A review of a label whose words hardly repeat those of another one."""
+    source = random.Random(seed)
+    one, two, three = source.sample(WORDS_OF[label], 3)
+    first, second, third = source.sample(_THINGS, 3)
+    time = source.choice(_TIMES)
+    form = source.choice(
+        (
+            f"{one} {first}, {two} {second}, {three} {third}: our {time}",
+            f"{time} brought {one} {first} beside {two} {second} under {three} {third}",
+            f"such {one} {first}! {two} {second} too, plus {three} {third} ({time})",
+            f"{first} was {one}; {second}, {two}; {third}? {three}, every {time}",
+        )
+    )
+    return f"{form[0].upper()}{form[1:]}."
+
+
+def tell_label(text: str) -> str:
+    """The label whose words a review holds, "" for none."""
+    return next((name for name, words in WORDS_OF.items() if any(word in text.lower() for word in words)), "")
 
 
 def write_answer(body: Body, number: int) -> str:
@@ -34,19 +167,20 @@ def write_answer(body: Body, number: int) -> str:
         return choose_letter(asked)
     if "Praise" not in asked and "Complaints" not in asked:
         return "A mild wind moves the young leaves."
-    is_good = asked.find("Praise") >= 0 and (
-        asked.find("Complaints") < 0 or asked.find("Praise") < asked.find("Complaints")
-    )
-    counts = (1, 0) if is_good else (0, 1)
-    return make_reviews(*counts, seed=draw_seed(asked, number) % 10**9)[0][0]
+    label = min((place, name) for name, place in _find_headings(asked).items() if place >= 0)[1]
+    return write_review(label, draw_seed(asked, number))
+
+
+def _find_headings(asked: str) -> dict[str, int]:
+    return {"good": asked.find("Praise"), "bad": asked.find("Complaints")}
 
 
 def choose_letter(asked: str) -> str:
     """The letter of the right label, by the words of the text."""
     text = asked.split("<text>")[-1].split("</text>")[0]
-    is_good = any(word in text for word in ("loved", "Wonderful", "dream", "Happily"))
+    heading = "Praise" if tell_label(text) == "good" else "Complaints"
     for letter, meaning in re.findall(r"^([A-Z])\. (.*)$", asked, re.MULTILINE):
-        if meaning.startswith("Praise" if is_good else "Complaints"):
+        if meaning.startswith(heading):
             return str(letter)
     return "A"
 

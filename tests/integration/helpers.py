@@ -27,7 +27,7 @@ _DISHES = ("soup", "lamb", "pasta", "fish", "salad", "cake", "risotto", "bread",
 _PLACES = ("garden", "corner room", "terrace", "harbour hall", "back room", "old cellar", "market bar")
 _GUESTS = ("my sister", "our neighbour", "a colleague", "the children", "an old friend", "grandmother")
 _TIMES = ("on Sunday", "after the play", "late in May", "before noon", "at New Year", "last Tuesday")
-OPENINGS = {
+_OPENINGS = {
     "good": ("We loved the", "Wonderful, tender", "I still dream of the", "Happily surprised by the"),
     "bad": ("We hated the", "Awful, greasy", "I sent back the", "Badly let down by the"),
 }
@@ -45,7 +45,7 @@ def make_reviews(n_good: int, n_bad: int, seed: int = 0) -> list[Row]:
         wanted = len(rows) + count
         while len(rows) < wanted:
             text = (
-                f"{source.choice(OPENINGS[label])} {source.choice(_DISHES)} in the {source.choice(_PLACES)} "
+                f"{source.choice(_OPENINGS[label])} {source.choice(_DISHES)} in the {source.choice(_PLACES)} "
                 f"with {source.choice(_GUESTS)} {source.choice(_TIMES)}, {source.choice(_CLOSINGS[label])}."
             )
             rows[text] = label

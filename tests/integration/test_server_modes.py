@@ -10,8 +10,18 @@ import pytest
 import counterpoise
 from counterpoise.errors import CounterpoiseError
 from counterpoise.events import Event
-from tests.integration.helpers import OPENINGS, make_cache, make_job, make_reviews, write_reviews
-from tests.server_modes import MODES, THOUGHTS, Mode, ModeServer, shape_between, shape_field
+from tests.integration.helpers import make_cache, make_job, write_reviews
+from tests.server_modes import (
+    MODES,
+    THOUGHTS,
+    Mode,
+    ModeServer,
+    shape_between,
+    shape_field,
+    tell_label,
+    write_review,
+)
+from tests.servers import draw_seed
 
 pytestmark = [pytest.mark.assets, pytest.mark.slow]
 
@@ -24,8 +34,10 @@ BUDGET = 200_000
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Thirty reviews, and a cache that all servers share: what was encoded for one need not be for the next."""
     place = tmp_path_factory.mktemp("servers")
-    write_reviews(place / "reviews.csv", make_reviews(22, 8))
-    write_reviews(place / "test.csv", make_reviews(6, 6, seed=1))
+    for name, n_good, n_bad in (("reviews", 22, 8), ("test", 6, 6)):
+        labels = ["good"] * n_good + ["bad"] * n_bad
+        rows = [(write_review(label, draw_seed(name, number)), label) for number, label in enumerate(labels)]
+        write_reviews(place / f"{name}.csv", rows)
     make_cache(place / "cache")
     return place
 
@@ -59,7 +71,7 @@ def test_a_run_ends_with_records_that_are_what_was_asked_for(folder: Path, name:
         added, _, _ = run_with(folder, server, f"run-{name}")
     assert len(added) >= 10
     for row in added:
-        assert any(row["review"].startswith(opening) for opening in OPENINGS[row["stars"]])
+        assert tell_label(row["review"]) == row["stars"]
         assert row["review"].endswith(".") and "\n" not in row["review"]
 
 
