@@ -28,7 +28,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from counterpoise.boundaries import reading
+from counterpoise.boundaries import reading, refuse_strange_file
 from counterpoise.csv_files import is_wide, narrow, read_layout, widen
 from counterpoise.datasets_files import find_format
 from counterpoise.datasets_io import load_table, make_ids, read_labels
@@ -546,16 +546,17 @@ def _add_new_ids(path: Path, rows: Mapping[int, LabelChange], new_ids: Sequence[
 
 
 def _read_receipt(path: Path) -> dict[str, Any]:
+    what = "is no receipt of counterpoise apply"
+    if not path.exists() and not path.is_symlink():
+        hint = "`apply` writes it beside its output; name it"
+        raise DataError("no such file", where=str(path), hint=hint)
+    refuse_strange_file(path)
     try:
-        with zipfile.ZipFile(path) as archive:
+        with reading(str(path), what), zipfile.ZipFile(path) as archive:
             told = json.loads(archive.read("receipt.json"))
             told["rows"] = json.loads(archive.read("rows.json"))
-    except FileNotFoundError as error:
-        raise DataError(
-            "no such file", where=str(path), hint="`apply` writes it beside its output; name it"
-        ) from error
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise DataError("is no receipt of counterpoise apply", where=str(path)) from error
+    except (LookupError, TypeError) as error:
+        raise DataError(what, where=str(path)) from error
     if told.get("counterpoise_receipt") != RECEIPT_VERSION:
         raise DataError("is a receipt of another version", where=str(path))
     return dict(told)

@@ -179,7 +179,7 @@ def read_patch(path: Path) -> Patch:
         )
         source, n_rows = str(head["source"]), int(head["rows"])
         promise, notes = dict(head["promise"]), tuple(map(str, head["notes"]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"its head cannot be read ({error})", where=f"{path}: line 1") from error
     changes: dict[str, LabelChange] = {}
     for number, row in rows:
@@ -213,7 +213,7 @@ def _read_change(row: Mapping[str, Any], where: str) -> LabelChange:
                 for one in row.get("neighbours", ())
             ),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(
             f"cannot be read ({type(error).__name__}: {error})", where=where, hint="restore the line"
         ) from error
@@ -221,6 +221,10 @@ def _read_change(row: Mapping[str, Any], where: str) -> LabelChange:
         raise DataError(
             f"a relabelled record needs another label, found '{change.after}'", where=f"{where}: after"
         )
+    try:
+        change.after.encode()
+    except UnicodeEncodeError as error:
+        raise DataError("half a character, which no file holds", where=f"{where}: after") from error
     return change
 
 

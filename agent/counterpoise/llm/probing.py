@@ -192,7 +192,7 @@ async def write_notes(chat: ChatClient, turn: int, multiple: bool) -> None:
 
 
 def _name_notes(chat: ChatClient) -> bytes:
-    return blake2b(f"manner\0{chat.name}".encode(), digest_size=16).digest()
+    return blake2b(f"manner\0{chat.name}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _thinks(completion: Completion) -> bool:

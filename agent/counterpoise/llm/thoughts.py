@@ -29,7 +29,7 @@ _BLOCK = re.compile(
     "|".join(f"{opening}.*?{closing}" for opening, closing in _PAIRS), re.IGNORECASE | re.DOTALL
 )
 
-_CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>")
+_CHANNEL = re.compile(r"<\|channel\|>\s{0,9}(\w{1,40})[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>")
 _CHANNEL_END = re.compile(r"<\|(?:end|return|call|start|channel)\|>")
 _BARE_CHANNELS = re.compile(r"\s*analysis(?P<thoughts>.*?)assistant\s*final(?P<answer>.*)", re.DOTALL)
 """gpt-oss where a server has left the tags out and the words between them in."""
@@ -43,9 +43,9 @@ _WRAPPED = re.compile(
     r"|<\|START_RESPONSE\|>(.*?)(?:<\|END_RESPONSE\|>|$))\s*$",
     re.DOTALL,
 )
-_LAST_TOKENS = re.compile(
-    r"(?:\s*(?:<\|(?:im_end|eot_id|end|return|endoftext|eom_id|end_of_text|user|END_RESPONSE)\|>|</s>"
-    r"|<end_of_turn>|<｜end▁of▁sentence｜>))+\s*$"
+_LAST_TOKENS = (
+    *("<|im_end|>", "<|eot_id|>", "<|end|>", "<|return|>", "<|endoftext|>", "<|eom_id|>", "<|end_of_text|>"),
+    *("<|user|>", "<|END_RESPONSE|>", "</s>", "<end_of_turn>", "<｜end▁of▁sentence｜>"),
 )
 
 _FIRST_TOKENS = re.compile(
@@ -78,12 +78,14 @@ def split_thoughts(text: str) -> Split:
     """The answer of a reply, its thoughts, and whether it ends inside them."""
     if not any(mark in text for mark in _MARKS):
         return Split(text)
-    text = _LAST_TOKENS.sub("", _FIRST_TOKENS.sub("", text, count=1) if _FIRST_TOKENS.match(text) else text)
+    if first := _FIRST_TOKENS.match(text):
+        text = text[first.end() :]
+    text = _drop_last_tokens(text)
     if _CHANNEL.search(text):
         return _split_channels(text)
     if (bare := _BARE_CHANNELS.match(text)) or (bare := _GRANITE.match(text)):
         return Split(bare["answer"].strip(), bare["thoughts"].strip())
-    blocks = [block[0] for block in _BLOCK.finditer(text)]
+    blocks = [block[0] for block in _BLOCK.finditer(text)] if _CLOSING.search(text) else []
     rest = _BLOCK.sub("", text) if blocks else text
     closings = list(_CLOSING.finditer(rest))
     if closings:
@@ -100,6 +102,14 @@ def split_thoughts(text: str) -> Split:
     if wrapped := _WRAPPED.match(rest):
         rest = next(part for part in wrapped.groups() if part is not None)
     return Split(rest.strip(), thoughts.strip(), is_open)
+
+
+def _drop_last_tokens(text: str) -> str:
+    """The text without marks of its end; no pattern, which would take a second for a reply of blanks."""
+    left = text.rstrip()
+    while left.endswith(_LAST_TOKENS):
+        left = text = left[: left.rindex("<")].rstrip()
+    return text
 
 
 def begins_thoughts(text: str) -> bool:
