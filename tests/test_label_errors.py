@@ -301,6 +301,7 @@ def test_command_writes_a_patch_and_a_page(tmp_path: Path, capsys: pytest.Captur
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()][-1]
     assert told["counts"] == {"review": len(read_patch(patch).changes)}
     assert {change.text for change in read_patch(patch).changes[:6]} >= set(mistaken)
+    columns = (*columns, "--overwrite")
     assert (
         cli.execute(["label-errors", str(data), *columns, "--gold", str(gold), "--min-precision", "0.7"]) == 0
     )
