@@ -1,8 +1,8 @@
 """What a run says at its end: one headline, and one thing to do with one number and its code.
 
 Which way a run recommends was chosen on inner validation, before the sealed rows were opened (the arm *counterpoise*).
-The sealed rows may only overrule it: what cannot be told from a way that costs no token is no reason to train on added
-records, and where a simple way, or leaving the data as it is, scores highest there, the report says that.
+The sealed rows choose nothing; they may only speak against it: what is not measurably better there than the simple way
+that was chosen is no reason to train on added records, and where the data as it is does measurably better, it stays so.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from counterpoise.measures import Estimate, HeldOutScore
 from counterpoise.pages import format_decimal, format_name, format_signed
-from counterpoise.students import MIXTURES, OWN_WAYS, ZERO_TOKEN_ARMS
+from counterpoise.students import MIXTURES, OWN_WAYS
 
 METRIC_NAMES = {"macro_f1": "macro-F1", "auroc": "AUROC"}
 _STUDENT_NAMES = {
@@ -82,7 +82,11 @@ class Choice:
 
 
 def choose(
-    metric: str, table: Sequence[HeldOutScore], best: Mapping[str, str], chosen: Mapping[str, str]
+    metric: str,
+    table: Sequence[HeldOutScore],
+    best: Mapping[str, str],
+    chosen: Mapping[str, str],
+    levels: Mapping[str, float],
 ) -> Choice:
     """The arm and student to recommend.
 
@@ -91,21 +95,29 @@ def choose(
         table: the held-out table.
         best: student -> the best way without tokens on inner validation.
         chosen: student -> the way that the run recommends.
+        levels: student -> what that best way scored on inner validation.
     """
-    open_rows = []
-    for row in table:
-        way = chosen[row.student] if row.arm == "counterpoise" else row.arm
-        choice = Choice(row.arm, row.student, way, best[row.student], row)
-        gains = row.arm == "counterpoise" and choice.uses_added and row.differences[metric].low > 0
-        if gains or row.arm in ZERO_TOKEN_ARMS:
-            open_rows.append(choice)
+    choices = {student: _choose_arm(metric, table, student, best[student], chosen) for student in best}
+    # Of equals the first: sealed rows of one label have no AUROC, and so may a fold of inner validation.
+    student = max(best, key=lambda name: levels[name] if levels[name] == levels[name] else -1.0)
+    return choices[student]
 
-    def rank(choice: Choice) -> float:
-        value = choice.row.values[metric].mean
-        return round(value, 9) if value == value else -1.0  # sealed rows of one label have no AUROC
 
-    # Of equals the one that costs less: ways without tokens stand first in the table.
-    return max(open_rows, key=rank)
+def _choose_arm(
+    metric: str, table: Sequence[HeldOutScore], student: str, simple: str, chosen: Mapping[str, str]
+) -> Choice:
+    """The simple way of a student, or what is measurably better: the run's own way, or the data as it is."""
+    rows = {row.arm: row for row in table if row.student == student}
+    arm = simple
+    for other in ("nothing", "counterpoise"):
+        way = chosen[student] if other == "counterpoise" else other
+        may_win = other == "nothing" or way in MIXTURES or way in OWN_WAYS
+        difference = rows[other].differences[metric] if other in rows else None
+        gained = 0.0 if arm == simple else rows[arm].differences[metric].mean
+        if may_win and difference is not None and difference.low > 0 and difference.mean > gained:
+            arm = other
+    way = chosen[student] if arm == "counterpoise" else arm
+    return Choice(arm, student, way, simple, rows[arm])
 
 
 def describe_action(choice: Choice, metric: str, added: Added) -> str:
@@ -144,11 +156,11 @@ def write_headline(choice: Choice, metric: str, table: Sequence[HeldOutScore], a
     if better and worse:
         return (
             f"The {added} help {' and '.join(better)} and harm {' and '.join(worse)}: {simple} for {choice.student} "
-            "scores highest, and costs no token"
+            "is the choice, and costs no token"
         )
     if better:
         return (
-            f"{added} raised {name} for {' and '.join(better)}, but {simple} for {choice.student} scores higher "
+            f"{added} raised {name} for {' and '.join(better)}, but {simple} for {choice.student} is the choice, "
             "and costs no token"
         )
     if worse:

@@ -107,7 +107,12 @@ def make_report(
     before = shop.inputs.train.records
     after = count_records(shop, ledger)
     added = count_added(ledger, budget)
-    choice = choose(job.metric, table, best, chosen)
+    levels = {
+        score.student: float(getattr(score, job.metric))
+        for score in scores
+        if score.arm == best[score.student]
+    }
+    choice = choose(job.metric, table, best, chosen, levels)
     code = write_code(
         choice.way if choice.arm == "counterpoise" else choice.arm,
         choice.student,
