@@ -44,12 +44,10 @@ def test_a_held_out_column_that_does_not_fit_is_refused_before_the_run(tmp_path:
         assert len(read(data, held_out=held_out).held_out.records) == 8
 
 
-def test_a_column_that_parquet_cannot_hold_is_refused_before_the_run(tmp_path: Path) -> None:
+def test_a_column_that_parquet_cannot_hold_is_kept_as_text(tmp_path: Path) -> None:
     data = write_rows(tmp_path / "data.jsonl", TEXTS, LABELS, meta={})
-    with pytest.raises(
-        DataError, match=r"data\.jsonl: column 'meta': Parquet cannot hold it .*; drop this column"
-    ):
-        read(data)
+    train = read(data).train
+    assert set(train.table["meta"]) == {"{}"}
 
 
 def test_data_that_is_one_text_a_label_is_refused(tmp_path: Path) -> None:
