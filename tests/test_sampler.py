@@ -386,7 +386,7 @@ def test_a_frame_goes_through_a_pipeline_and_a_search_asks_for_one_run(
     assert Counter(y) == {0: 40, 1: 40} and X.iloc[:52].equals(frame)
     added = X.iloc[52:]
     new = added[~added["review"].isin(TEXTS)]
-    assert len(new) >= 10 and set(new["stars"]) <= set(range(12)), (
+    assert len(new) >= 5 and set(new["stars"]) <= set(range(12)), (
         "other columns are those of a row of the label"
     )
     assert set(added["review"]) & set(TEXTS[:12]), "the user's own rows weigh more and are repeated"
