@@ -301,18 +301,18 @@ def test_command_writes_a_patch_and_a_page(tmp_path: Path, capsys: pytest.Captur
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()][-1]
     assert told["counts"] == {"review": len(read_patch(patch).changes)}
     assert {change.text for change in read_patch(patch).changes[:6]} >= set(mistaken)
-    columns = (*columns, "--overwrite")
+    again = (*columns, "--overwrite")
     assert (
-        cli.execute(["label-errors", str(data), *columns, "--gold", str(gold), "--min-precision", "0.7"]) == 0
+        cli.execute(["label-errors", str(data), *again, "--gold", str(gold), "--min-precision", "0.7"]) == 0
     )
     changes = {change.text: change.after for change in read_patch(patch).list_changing()}
     assert all(changes[text] == texts[text] for text in mistaken)
     assert "Relabel" in page.read_text()
     capsys.readouterr()
-    assert cli.execute(["label-errors", str(data), *columns, "--min-precision", "7"]) == 2
+    assert cli.execute(["label-errors", str(data), *again, "--min-precision", "7"]) == 2
     assert "min_precision: found 7.0" in capsys.readouterr().err
     data.write_text("text,label\n" + ",positive\n,negative\n" * 9)
-    assert cli.execute(["label-errors", str(data), *columns]) == 2
+    assert cli.execute(["label-errors", str(data), *again]) == 2
     assert "data.csv: too few different texts among the 18 training rows" in capsys.readouterr().err
 
 
