@@ -19,6 +19,7 @@ cannot be set, for too few rows or a scorer that failed its audit, refuses nothi
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -58,6 +59,12 @@ is foreseen from a handful of rows with a long tail."""
 
 MOST_ROWS = 1_200
 """Rows that the filters are set by, the labels in equal parts as far as they go."""
+
+JUMBLED_LET_THROUGH = 0.05
+"""Share of the rows with jumbled letters that a bar of gibberish may let through."""
+
+SAYS_ENOUGH = 0.25
+"""Share of the letters of a middling row with which a text says enough in any data."""
 
 _FLOORS = {
     "other_script": 0.1,
@@ -115,14 +122,6 @@ class Readers:
         units = [split_units(text) for text in texts]
         repetition = np.array([measure_repetition(one) for one in units]).reshape(len(texts), 2)
         shares = [share_scripts(text) for text in texts]
-        surprise, signs = self.chars.measure(texts)
-        standard = np.zeros(len(texts))
-        for row, share in enumerate(shares):
-            parts = [
-                (self.spreads.get(name, self.spreads[""]), part)
-                for name, part in (share or {"none": 1.0}).items()
-            ]
-            standard[row] = blend_spreads(parts).standardise(surprise[row : row + 1], signs[row : row + 1])[0]
         odd = [
             sum(part for name, part in share.items() if self.scripts.get(name, 0.0) <= ALARM)
             for share in shares
@@ -134,12 +133,24 @@ class Readers:
                 [value if share else np.nan for value, share in zip(odd, shares, strict=True)]
             ),
             "other_language": self.languages.measure(languages),
-            "gibberish": standard,
+            "gibberish": self.measure_surprise(texts),
             "repetitive": repetition[:, 0],
             "repetitive_phrases": repetition[:, 1],
             "repetitive_loop": np.array([measure_loop(text) for text in texts]),
             "about_the_task": measure_task_talk(vectors, self.task, self._find_nearest(vectors)),
         }
+
+    def measure_surprise(self, texts: Sequence[str]) -> Floats:
+        """(n,) how surprising the letters of texts are, in standard deviations of rows of their length and script."""
+        surprise, signs = self.chars.measure(texts)
+        standard = np.zeros(len(texts))
+        for row, text in enumerate(texts):
+            parts = [
+                (self.spreads.get(name, self.spreads[""]), part)
+                for name, part in (share_scripts(text) or {"none": 1.0}).items()
+            ]
+            standard[row] = blend_spreads(parts).standardise(surprise[row : row + 1], signs[row : row + 1])[0]
+        return standard
 
     def _find_nearest(self, vectors: Vectors) -> Floats:
         if not len(self.index) or not len(vectors):
@@ -236,6 +247,27 @@ class WrittenFilters:
         return [float(value) for value in 1 / (1 + np.exp(self.support))] if self.has_support else []
 
 
+def jumble_words(text: str) -> str:
+    """A text whose letters stand in an order of no meaning within each word, the same at each call."""
+    source = random.Random(text.encode("utf-8", "surrogatepass"))  # noqa: S311  (no secret)
+    return " ".join("".join(source.sample(word, len(word))) for word in text.split())
+
+
+def _find_floors(texts: Sequence[str], readers: Readers) -> dict[str, float]:
+    """Heights that rows which are all alike make no bar lower than: nothing new could be written to such data else.
+
+    Gibberish is told from words by the rows themselves with their letters jumbled, nearly all of which have to be
+    refused; and what says a good part of what rows say does not say too little.
+    """
+    if not texts:
+        return {}
+    jumbled = readers.measure_surprise([jumble_words(text) for text in texts])
+    return {
+        "gibberish": float(np.quantile(jumbled, JUMBLED_LET_THROUGH)),
+        "says_too_little": -float(np.log1p(SAYS_ENOUGH * np.median([count_said(text) for text in texts]))),
+    }
+
+
 def name_reason(measure: str) -> str:
     """The reason that a measure refuses with: several tell the same."""
     return "repetitive" if measure.startswith("repetitive") else measure
@@ -279,6 +311,8 @@ def fit_written_filters(
     task = encode_task(encoder, headings)
     languages = score_languages(texts)
     values = {name: np.full(len(rows), np.nan) for name in MEASURES}
+    readers = _fit_readers(texts, vectors[rows], languages, task)
+    floors = _FLOORS | _find_floors(texts, readers)
     for fold in np.unique(parts):
         inside, outside = np.flatnonzero(parts != fold), np.flatnonzero(parts == fold)
         if not len(inside):
@@ -292,7 +326,7 @@ def fit_written_filters(
             choose_bars,
             n_labels=n_labels,
             alarm=_ALARMS.get(name, ALARM),
-            floor=_FLOORS.get(name, -np.inf),
+            floor=floors.get(name, -np.inf),
             pooled=name not in _ALARMS,
         )
         for name in MEASURES
@@ -315,7 +349,6 @@ def fit_written_filters(
     alarms += of_copies
     together = np.any(list(refused.values()), axis=0)
     alarms.append(Alarm("any", len(rows) if len(rows) >= FEWEST_ROWS else 0, int(together.sum())))
-    readers = _fit_readers(texts, vectors[rows], languages, task)
     return WrittenFilters(readers, bars, support, copies, tuple(alarms))
 
 
