@@ -315,3 +315,9 @@ def test_the_report_is_ready_for_json() -> None:
     assert plain["labels"][1]["count"] == 10 and plain["duplicates"]["n_leaked_exact"] == 3
     leakage = next(finding for finding in plain["findings"] if finding["code"] == "leakage")
     assert leakage["fails"] and leakage["severity"] == "error" and len(leakage["fingerprint"]) == 16
+
+
+def test_an_attribute_with_one_value_is_said_in_the_words_of_all(tmp_path: Path) -> None:
+    texts = [f"{word} number {row}" for row in range(30) for word in ("good", "bad")]
+    report = lint_table(make_table(texts, ["yes", "no"] * 30, ["web"] * 60), TASK)
+    assert "'source' has one value only, so it says nothing of the label" in report.notes

@@ -88,7 +88,7 @@ class Run:
     def _repr_html_(self) -> str:
         """What a notebook shows: what came of it, and the cells before and after."""
         data = self.report_data
-        lines = [data.get("headline", ""), f"It ended: {self.stopped}", f"Report: {self.report()}"]
+        lines = [data.get("headline", ""), f"The run ended: {self.stopped}", f"Report: {self.report()}"]
         heading = f"Run {data.get('title') or self.directory.name}"
         if data.get("task") == "retrieval":
             return make_view(heading, lines)

@@ -29,6 +29,9 @@ CellFamily = Literal["label", "concept", "attribute"]
 
 ALL_FAMILIES: tuple[CellFamily, ...] = ("label", "concept", "attribute")
 
+ONE_VALUE = "has one value only"
+"""Of a column, in every sentence that says so."""
+
 MOST_VALUES = 50
 """An attribute with more distinct values than this is not categorical and makes no cells."""
 

@@ -32,7 +32,7 @@ from counterpoise.association import (
     measure_association,
     measure_residuals,
 )
-from counterpoise.balance import MOST_VALUES, count_labels, cross_table, wilson_interval
+from counterpoise.balance import MOST_VALUES, ONE_VALUE, count_labels, cross_table, wilson_interval
 from counterpoise.balance_report import (
     BalanceReport,
     ColumnBalance,
@@ -433,6 +433,8 @@ def _iterate_notes(columns: Columns, units: _Units, sample_rows: int, n_clusters
     if not n_clusters:
         yield "there are too few rows or words for clusters"
     for name, n_values in sorted(columns.n_values.items()):
+        if n_values < 2:
+            yield f"{name!r} {ONE_VALUE}, so it says nothing of the label"
         if n_values > MOST_VALUES:
             yield f"{name!r} has {n_values:,} values: numbers were put into ranges, rare names taken together"
 
