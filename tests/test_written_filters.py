@@ -136,7 +136,7 @@ def test_unseen_rows_of_the_users_own_kind_pass(kind: str) -> None:
         ("en", "the soup was cold and the waiter rude so we left<|im_end|>", "chat_leftover"),
         ("en", "Here is one more record about the cold soup and the rude waiter:", "chat_leftover"),
         ("codes", "The soup was cold and the waiter did not even look at us", "gibberish"),
-        ("en", "so we lft earl yaft erlo ngev enin gwit hout brea dwin eord essert", "gibberish"),
+        ("en", "so we lft earl yaft erlo ngev enin gwit hout brea dwin eord essert", "about_the_task"),
     ],
 )
 def test_this_text_has_this_reason(kind: str, text: str, reason: str) -> None:

@@ -18,7 +18,8 @@ from counterpoise.assets import MINILM, MINILM_TOKENIZER, ensure_asset, list_ass
 from counterpoise.job import Job, job_from
 from counterpoise.llm import ChatRequest, Message, Sampling
 from counterpoise.llm.cache import make_keys
-from tests.servers import Body
+from tests.made_up import write_sentence
+from tests.servers import Body, draw_seed, hash_body
 
 Row = tuple[str, str]
 MODEL = "local-model"
@@ -52,6 +53,18 @@ def make_reviews(n_good: int, n_bad: int, seed: int = 0) -> list[Row]:
     mixed = list(rows.items())
     source.shuffle(mixed)
     return mixed
+
+
+def write_reply(body: Body, index: int, *, instructs: bool = False) -> str:
+    """What the made-up model says: words in capitals if it follows instructions, and guests' sentences."""
+    source = random.Random(draw_seed(hash_body(body), index))
+    messages = body.get("messages")
+    asked = messages[-1]["content"] if messages else str(body.get("prompt", ""))
+    if messages and "capital letters" in asked:
+        return asked.rsplit(":", 1)[1].strip().upper() if instructs else "of course"
+    if source.random() < 0.1:
+        return "I'm sorry, but I cannot write reviews of restaurants."
+    return write_sentence(source, good="raise" in asked.split("\n")[0])
 
 
 def write_reviews(path: Path, rows: Iterable[Row]) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import counterpoise
-from tests.integration.helpers import make_cache, make_job, make_reviews, write_reviews
+from tests.integration.helpers import make_cache, make_job, make_reviews, write_reply, write_reviews
 from tests.servers import LocalServer
 
 pytestmark = pytest.mark.assets
@@ -22,7 +22,7 @@ def test_the_order_of_replies_does_not_count(tmp_path: Path, budget: int) -> Non
         write_reviews(folder / "reviews.csv", make_reviews(60, 12))
         write_reviews(folder / "test.csv", make_reviews(20, 20, seed=1))
         make_cache(folder / "cache")
-        with LocalServer(latency_seconds=latency, seed=seed) as server:
+        with LocalServer(write_reply, latency_seconds=latency, seed=seed) as server:
             llm = {"engine": "server", "url": server.url, "concurrency": concurrency}
             run = counterpoise.run(make_job(folder, server, "run", llm=llm, budget=budget, rounds=2))
             assert server.peak_in_flight <= concurrency

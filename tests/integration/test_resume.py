@@ -24,6 +24,7 @@ from tests.integration.helpers import (
     make_reviews,
     mount_small_disk,
     read_stored_keys,
+    write_reply,
     write_reviews,
 )
 from tests.servers import LocalServer
@@ -98,7 +99,7 @@ def prepare_folder(folder: Path, server: HasUrl) -> Path:
 
 def test_a_run_that_is_killed_and_resumed_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
     source = random.Random(20)
-    with LocalServer(latency_seconds=(0.005, 0.04)) as server:
+    with LocalServer(write_reply, latency_seconds=(0.005, 0.04)) as server:
         job_file = prepare_folder(tmp_path / "undisturbed", server)
         started = time.monotonic()
         finish(start("run", str(job_file)))
@@ -242,7 +243,7 @@ def test_a_full_disk_is_exit_code_3_and_the_run_goes_on_once_there_is_space(
     what: str, size: str, tmp_path: Path
 ) -> None:
     """The reply store's disk, and the run directory's, early and late."""
-    with LocalServer() as server, mount_small_disk(tmp_path / "disk", size) as disk:
+    with LocalServer(write_reply) as server, mount_small_disk(tmp_path / "disk", size) as disk:
         job_file = prepare_folder(tmp_path / "job", server)
         text = job_file.read_text(encoding="utf-8")
         if what == "cache":

@@ -14,7 +14,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
 from io import StringIO
@@ -25,10 +24,9 @@ import pyarrow.parquet as pq
 
 import counterpoise
 from counterpoise.cli import execute
-from tests.integration.helpers import make_cache, make_job, make_reviews, write_reviews
-from tests.made_up import write_sentence
+from tests.integration.helpers import make_cache, make_job, make_reviews, write_reply, write_reviews
 from tests.retrieval_judges import reply_first, reply_second
-from tests.servers import Body, LocalServer, draw_seed, hash_body
+from tests.servers import Body, LocalServer
 
 Decisions = Mapping[str, Any]
 TOPICS = ("maple", "granite", "copper", "willow", "harbour", "lantern", "meadow", "falcon")
@@ -38,18 +36,6 @@ def hash_decisions(decisions: Decisions) -> str:
     """Sixteen hex digits of plain values; the order of mappings does not count."""
     text = json.dumps(decisions, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-
-
-def write_reply(body: Body, index: int, *, instructs: bool) -> str:
-    """What the made-up model says: words in capitals if it follows instructions, and guests' sentences."""
-    source = random.Random(draw_seed(hash_body(body), index))
-    messages = body.get("messages")
-    asked = messages[-1]["content"] if messages else str(body.get("prompt", ""))
-    if messages and "capital letters" in asked:
-        return asked.rsplit(":", 1)[1].strip().upper() if instructs else "of course"
-    if source.random() < 0.1:
-        return "I'm sorry, but I cannot write reviews of restaurants."
-    return write_sentence(source, good="raise" in asked.split("\n")[0])
 
 
 def read_rows(folder: Path) -> list[dict[str, Any]]:
