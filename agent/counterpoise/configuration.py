@@ -21,6 +21,8 @@ from counterpoise.errors import JobError
 
 Model = TypeVar("Model", bound=BaseModel)
 _MOST_LOOKED_AT = 1000
+MOST_VALUES = 1_000_000
+"""Of one document, its aliases followed; a job has some dozens."""
 
 
 class StrictLoader(yaml.SafeLoader):
@@ -69,7 +71,8 @@ def parse_yaml(text: str, where: str) -> Any:
         JobError: it is not YAML, or a key stands twice; names the line.
     """
     try:
-        return yaml.load(text, StrictLoader)  # noqa: S506 (a SafeLoader)
+        value = yaml.load(text, StrictLoader)  # noqa: S506 (a SafeLoader)
+        n_values = _count_values(value, {})
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{where}: line {mark.line + 1}" if mark else where
@@ -80,6 +83,21 @@ def parse_yaml(text: str, where: str) -> Any:
         raise JobError("is not YAML", where=where, hint="it holds characters that YAML forbids") from error
     except RecursionError as error:
         raise JobError("is nested too deep", where=where, hint="write keys and values") from error
+    if n_values > MOST_VALUES:
+        hint = "write them out, or leave aliases (`*name`) away"
+        raise JobError(f"stands for more than {MOST_VALUES:,} values", where=where, hint=hint)
+    return value
+
+
+def _count_values(value: Any, known: dict[int, int]) -> int:
+    """How many values a document stands for: an alias may repeat a list that repeats another, or hold itself."""
+    if not isinstance(value, dict | list | tuple | set):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = MOST_VALUES + 1  # until it is counted; what holds itself has no end
+        inner = [*value.keys(), *value.values()] if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_count_values(item, known) for item in inner)
+    return known[id(value)]
 
 
 def read_mapping(path: Path) -> dict[str, Any]:

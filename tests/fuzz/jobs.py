@@ -103,8 +103,9 @@ def fuzz_jobs(source: Source, folder: Path) -> Iterator[Ended]:
         else:
             load_instances(job)  # type: ignore[arg-type]
 
-    yield guard(read)
-    if source.is_hit(0.05):
+    ended = guard(read)
+    yield ended
+    if ended.code == 2 and source.is_hit(0.1):
         yield call(source.choice(("run", "preview")), path)
 
 
