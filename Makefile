@@ -9,6 +9,12 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
 EVAL ?= all
 ENGINE ?= $(if $(filter all,$(EVAL)),vllm,embedded)
 
+# As many tests at once as there are cores, four at most: each process brings an encoder and indexes of its own.
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist worksteal
+# What only the wheel can break: a file that is missing in it, a module that does not load, an example of the README, a run.
+WHEEL_TESTS := tests/test_docs.py tests/test_exported_members.py tests/test_prompting.py tests/test_report.py \
+	tests/test_cli.py tests/test_relabel_command.py tests/integration/test_attribute_run.py
+
 .PHONY: help demo check test test-vllm test-browser test-extras wheel-test evals
 
 help:
@@ -18,7 +24,7 @@ help:
 	@echo "make test-vllm     the tests on real vLLM, on the CPU; builds it in .venv-vllm (3.4 GB)"
 	@echo "make test-browser  the pages in Chromium"
 	@echo "make test-extras   what torch and other people's libraries make of it; builds .venv-extras"
-	@echo "make wheel-test    the tests against the built wheel, outside the checkout"
+	@echo "make wheel-test    imports, pages, the README's examples and a run from the built wheel, outside the checkout"
 	@echo "make evals         every evaluation, resumable; EVAL=name for one, EVAL=list names them; ARGS='--data DIR --quick';"
 	@echo "                   all of them with texts by vLLM on the CPU (built in .venv-vllm); ENGINE=embedded does without"
 
@@ -32,7 +38,7 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not browser and not vllm and not extras"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not browser and not vllm and not extras"
 
 # tests/vllm_environment.py keeps a stamp of its own: what is there and right is not built again.
 test-vllm: $(VENV)/.dev
@@ -52,17 +58,17 @@ test-extras: $(VENV)/.dev
 	COUNTERPOISE_REQUIRE_EXTRAS=1 $(BIN)/python -m pytest -m extras
 
 # Only files that git knows take part: the wheel is built from a copy of them; then the sources leave that copy,
-# and its tests can only meet what was installed (those of the README stay away with it).
+# and its tests can only meet what was installed.
 wheel-test: $(VENV)/bin/python
 	@set -eu; work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; trap 'exit 130' INT TERM; mkdir "$$work/copy"; \
 	git ls-files | tar -cf - -T - | tar -xf - -C "$$work/copy"; \
 	$(PIP) wheel --quiet --no-deps --wheel-dir "$$work/dist" "$$work/copy"; \
-	cd "$$work/copy"; rm -rf agent retrievers prompts README.md; cd "$(CURDIR)"; \
+	cd "$$work/copy"; rm -rf agent retrievers prompts; cd "$(CURDIR)"; \
 	$(BIN)/python -m venv "$$work/venv"; \
 	"$$work/venv/bin/python" -m pip --disable-pip-version-check install --quiet "$$(echo "$$work"/dist/*.whl)[dev]"; \
 	cd "$$work/copy"; \
 	"$$work/venv/bin/python" -c 'import counterpoise, sys; assert counterpoise.__file__.startswith(sys.prefix)'; \
-	"$$work/venv/bin/python" -m pytest -m "not browser and not data and not extras and not slow and not vllm"
+	"$$work/venv/bin/python" -m pytest $(SIDE_BY_SIDE) -m "not data" $(WHEEL_TESTS)
 
 evals: $(VENV)/.eval $(if $(filter all peers,$(EVAL)),$(PEERS)/.peers)
 	COUNTERPOISE_PEERS_PYTHON="$(CURDIR)/$(PEERS)/bin/python" $(BIN)/python -m evals $(EVAL) --engine $(ENGINE) $(ARGS)

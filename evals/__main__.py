@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from counterpoise.errors import CounterpoiseError
-from evals import readme_tables, suite
+from evals import result_tables, suite
 from evals.common import MissingDataError, MissingPackageError, Result, Settings
 from evals.tables import read_results, render_markdown
 from evals.vllm_on_cpu import VllmOnCpu
@@ -72,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if given.name == "page":
         suite.write_page(EVALS)
-        readme_tables.write_tables(suite.RESULTS)
+        result_tables.write_tables(suite.RESULTS)
         return 0
     if given.name == "all":
         if given.only:

@@ -1,4 +1,4 @@
-"""Results as Markdown: `python -m evals show FILE.jsonl`. Tables in the README are made by it, never typed."""
+"""Results as Markdown: `python -m evals show FILE.jsonl`. Tables in `docs/` are made by it, never typed."""
 
 from __future__ import annotations
 

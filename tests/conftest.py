@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+os.environ.pop("COLUMNS", None)
+"""Processes of pytest-xdist are told the width of its terminal; what is tested prints into no terminal."""
+
 DATA = Path(os.environ.get("COUNTERPOISE_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 

@@ -1,4 +1,4 @@
-"""Rules as tests: the README's tree names every file, its job and code are valid, docstring examples run."""
+"""Rules as tests: the README's job and code are valid, docstring examples run."""
 
 from __future__ import annotations
 
@@ -17,10 +17,6 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 PACKAGES = ("agent/counterpoise", "retrievers/counterpoise_retrievers")
 
-needs_checkout = pytest.mark.skipif(
-    not README.is_file(), reason="the README is not beside the tests (wheel test)"
-)
-
 
 def list_modules() -> list[str]:
     return [
@@ -37,22 +33,6 @@ def read_block(language: str) -> str:
     return match[1]
 
 
-@needs_checkout
-def test_the_tree_in_the_readme_names_every_file() -> None:
-    text = README.read_text(encoding="utf-8")
-    tree = text[text.index("## The tree") :]
-    for folder in (*PACKAGES, "evals"):
-        for path in (ROOT / folder).rglob("*.py"):
-            if path.name not in ("__init__.py", "__main__.py"):
-                assert re.search(rf"^ +{re.escape(path.name)} ", tree, re.MULTILINE), (
-                    f"{path.name} is not in the tree"
-                )
-    named = set(re.findall(r"^ +(\w+\.py) ", tree, re.MULTILINE))
-    there = {path.name for folder in (*PACKAGES, "evals", "tests") for path in (ROOT / folder).rglob("*.py")}
-    assert named <= there, f"the tree names files that are gone: {named - there}"
-
-
-@needs_checkout
 def test_the_job_in_the_readme_is_valid(tmp_path: Path) -> None:
     path = tmp_path / "job.yaml"
     path.write_text(read_block("yaml"), encoding="utf-8")
@@ -61,7 +41,6 @@ def test_the_job_in_the_readme_is_valid(tmp_path: Path) -> None:
     assert job.budget.tokens == 2_000_000
 
 
-@needs_checkout
 def test_the_python_in_the_readme_uses_names_that_exist() -> None:
     counterpoise = import_module("counterpoise")
     tree = ast.parse(read_block("python"))
@@ -82,7 +61,6 @@ def test_the_python_in_the_readme_uses_names_that_exist() -> None:
     assert run_names <= set(dir(counterpoise.Run)), run_names
 
 
-@needs_checkout
 @pytest.mark.parametrize(
     ("heading", "said"),
     [
@@ -107,7 +85,6 @@ def test_the_examples_on_extending_run(
     assert said in capsys.readouterr().out
 
 
-@needs_checkout
 @pytest.mark.parametrize("name", list_modules())
 def test_docstring_examples_run(name: str) -> None:
     module = import_module(name)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from counterpoise.errors import ServerError
-from evals import common, readme_tables, suite
+from evals import common, result_tables, suite
 from evals.__main__ import EVALS, main
 from evals.memory import read_memory
 from evals.vllm_on_cpu import KEY
@@ -153,14 +153,14 @@ def test_the_committed_page_is_up_to_date() -> None:
     )
 
 
-@pytest.mark.skipif(
-    not readme_tables.README.is_file(), reason="the README is not beside the tests (wheel test)"
-)
-def test_the_tables_of_the_readme_are_those_of_the_lines() -> None:
-    text = readme_tables.README.read_text(encoding="utf-8")
-    assert text == readme_tables.fill_tables(text, suite.RESULTS)
-    changed = text.replace("| biased |", "| byassed |")
-    assert changed != text == readme_tables.fill_tables(changed, suite.RESULTS)
+@pytest.mark.parametrize("page", result_tables.TABLES, ids=lambda page: page.name)
+def test_the_tables_of_a_page_are_those_of_the_lines(page: Path) -> None:
+    if not page.is_file():
+        pytest.skip("the pages are not beside the tests (wheel test)")
+    text = page.read_text(encoding="utf-8")
+    assert text == result_tables.fill_tables(page, text, suite.RESULTS)
+    changed = text.replace("| words |", "| wards |")
+    assert changed != text == result_tables.fill_tables(page, changed, suite.RESULTS)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -147,7 +147,7 @@ async def test_known_rows_that_are_all_near_duplicates_of_one_another_promise_no
     sample = Sample()
     gold = np.where(sample.folds == 0, sample.truth, UNKNOWN)
     found = await sample.decide(gold, min_precision=0.7)
-    assert found.promise is None and "No precision is promised" in found.notes[0]
+    assert found.promise is None and "no precision is promised" in found.notes[0]
 
 
 async def test_rows_are_dropped_where_only_the_old_label_is_surely_wrong() -> None:
@@ -188,7 +188,7 @@ async def test_nothing_is_promised_or_changed_without_known_labels() -> None:
     found = await sample.decide(np.full(600, UNKNOWN), min_precision=0.9)
     assert set(found.outcomes[found.order]) == {LabelOutcome.REVIEW}
     assert found.promise is None
-    assert "No precision is promised" in found.notes[0]
+    assert "no precision is promised" in found.notes[0]
 
 
 async def test_a_good_judge_is_believed_and_asked_about_suspects_only() -> None:

@@ -99,3 +99,25 @@ def test_held_out_rows_that_are_training_rows_are_counted(tmp_path: Path) -> Non
     assert read(data, held_out=clean).notes == []
     (note,) = read(data, held_out=leaked).notes
     assert note.startswith("3 of 11 held-out texts are training rows, too")
+
+
+@pytest.mark.assets
+def test_texts_in_another_language_than_the_encoder_are_said_so_in_any_letters(tmp_path: Path) -> None:
+    german = [
+        f"{who} war {when} leider sehr unfreundlich, und {what} schmeckte niemandem am Tisch"
+        for who in ("Der Kellner", "Die Bedienung", "Unser Nachbar", "Der junge Koch", "Die Wirtin")
+        for when in ("gestern Abend", "an Ostern", "beim letzten Besuch")
+        for what in ("die kalte Suppe", "das trockene Brot")
+    ]
+    english = [
+        f"{who} was rather unkind {when}, and nobody at the table liked {what} at all"
+        for who in ("The waiter", "Our hostess", "A neighbour", "The young cook", "Some manager")
+        for when in ("last night", "during Easter", "on our first visit")
+        for what in ("the cold soup", "that dry bread")
+    ]
+    notes = {}
+    for name, texts in {"german": german, "english": english, "few": german[:10] + english[:9]}.items():
+        data = write_rows(tmp_path / f"{name}.jsonl", texts, [place % 2 for place in range(len(texts))])
+        notes[name] = " ".join(prepare(job_from(data=data, text="text", label="label"), ignore).notes)
+    assert "100% of these texts look like another language" in notes["german"]
+    assert "language" not in notes["english"] + notes["few"]

@@ -141,7 +141,7 @@ def test_a_judge_that_fails_its_audit_decides_nothing_and_reads_nothing_more() -
     done = relabel(judges=(first, second))
     assert done.after == INSTANCES and not done.decisions and done.estimates is None
     assert done.sentence.startswith(
-        "Nothing was relabelled. The first judge (first) failed its audit: AUROC 0.50"
+        "Nothing was changed. The first judge (first) failed its audit: AUROC 0.50"
     )
     assert [audit.stage for audit in done.audits] == ["first"]
     # Thirty audit questions of two calls each, and none to the strong judge.
@@ -270,8 +270,9 @@ def test_repeats_are_dropped_even_where_a_judge_fails_its_audit() -> None:
     failing = make_judges(first=lambda request, index: reply_first(request, index, always="yes"))
     done = relabel(given, failing)
     assert done.outcomes == {"drop": N} and done.estimates is None and done.n_changed == N
-    assert done.sentence.startswith("Nothing was relabelled. The first judge (first) failed its audit")
-    assert done.sentence.endswith(" 30 negatives that repeat a known positive are dropped.")
+    assert done.sentence.startswith(
+        "30 negatives that repeat a known positive are dropped, else nothing was changed. The first judge (first)"
+    )
     assert done.meters[0].outcomes == {"drop": N} and not done.meters[0].tokens
     for before, after in zip(given, done.after, strict=True):
         assert after.positives == before.positives and after.negatives == before.negatives[:-1]
@@ -281,7 +282,7 @@ def test_repeats_are_dropped_even_where_a_judge_fails_its_audit() -> None:
     assert late.failed_audits and late.outcomes == {"drop": N} == late.meters[0].outcomes
     alone = relabel([add_copies(replace(one, negatives=()), tell(0, n=20)) for one in INSTANCES[:1]])
     assert alone.sentence == (
-        "Nothing was judged: there are no candidates. 1 negatives that repeat a known positive are dropped."
+        "1 negatives that repeat a known positive are dropped, else nothing was changed: there are no candidates."
     )
     assert not alone.after[0].negatives
 

@@ -62,7 +62,7 @@ def write_headline(patch: Patch) -> str:
     changed = counts.get("relabel", 0) + counts.get("drop", 0)
     if not changed:
         n = counts.get("review", 0)
-        return f"{n:,} labels to review, none is changed" if n else "No label is changed"
+        return f"Nothing was changed; {n:,} labels to review" if n else "Nothing was changed"
     n_rows = f"{counts.get('relabel', 0):,} of {patch.n_rows:,} labels change"
     if counts.get("drop"):
         n_rows += f", {counts['drop']:,} {'row is' if counts['drop'] == 1 else 'rows are'} dropped"

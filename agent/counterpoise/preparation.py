@@ -29,6 +29,7 @@ from counterpoise.events import Event, Listener, tell_progress
 from counterpoise.gold import LABEL, Gold, read_gold
 from counterpoise.job import Job, Rest, RestByLabel
 from counterpoise.label_spellings import match_label
+from counterpoise.languages import list_languages, score_languages
 from counterpoise.records import Cell, Floats, Integers, Records
 from counterpoise.scorers import SimilarityScorer
 from counterpoise.splits import assign_folds, choose_held_out
@@ -37,6 +38,10 @@ from counterpoise_retrievers.near_duplicates import group_near_duplicates
 
 N_FOLDS = 5
 _UNFIT_RATIO = 0.45
+_MOST_FOREIGN = 0.5
+_TEXTS_LOOKED_AT = 500
+_FEWEST_TOLD = 20
+_TRUST_LESS = "trust what rests on it less, or name a multilingual one under `encoder`"
 Vectors = NDArray[np.float32]
 
 
@@ -225,7 +230,7 @@ def prepare(
     gold: dict[str, Gold] = {}
     if job.gold:
         gold = read_gold(Path(job.gold), train.records, (*job.concepts, LABEL), f"seed {job.seed}:gold")
-    notes = [*parts.notes, *_note_fit(plain, train.records)]
+    notes = [*parts.notes, *_note_fit(plain, train.records, is_english=not job.encoder)]
     digest = sha256()
     for records in (train.records, held_out.records, pool.records):
         digest.update("\n".join(map(str, records.ids)).encode() + b"\0")
@@ -422,8 +427,14 @@ def _describe_sample(job: Job) -> str:
     return "; ".join(parts) or "all of them"
 
 
-def _note_fit(encoder: OnnxEncoder, records: Records) -> list[str]:
-    """Sentences on texts that do not fit the encoder: too long, or in a language it does not know."""
+def _note_fit(encoder: OnnxEncoder, records: Records, *, is_english: bool) -> list[str]:
+    """Sentences on texts that do not fit the encoder: too long, or in a language it does not know.
+
+    Args:
+        encoder: of their vectors.
+        records: the training rows.
+        is_english: the encoder knows English alone; other languages in the same letters have no unknown tokens.
+    """
     texts = [str(text) for text in records.texts]
     notes = []
     if n_long := encoder.count_long(texts):
@@ -435,6 +446,21 @@ def _note_fit(encoder: OnnxEncoder, records: Records) -> list[str]:
     if ratio > _UNFIT_RATIO:
         notes.append(
             f"the encoder {encoder.name} does not fit the language of these texts ({ratio:.0%} of the tokens are "
-            "unknown to it): trust what rests on it less, or name a multilingual one under `encoder`"
+            f"unknown to it): {_TRUST_LESS}"
+        )
+    elif is_english and (foreign := _count_foreign(texts[:_TEXTS_LOOKED_AT])) > _MOST_FOREIGN:
+        notes.append(
+            f"the encoder {encoder.name} knows English, and {foreign:.0%} of these texts look like another language: "
+            f"{_TRUST_LESS}"
         )
     return notes
+
+
+def _count_foreign(texts: Sequence[str]) -> float:
+    """Share of the texts long enough to tell that look like another language than English; 0 where few are."""
+    names = list_languages()
+    scores = score_languages(texts)
+    told = ~np.isnan(scores[:, 0])
+    if told.sum() < _FEWEST_TOLD:
+        return 0.0
+    return float(np.mean(scores[told].argmax(axis=1) != names.index("en")))

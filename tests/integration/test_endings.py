@@ -106,9 +106,8 @@ def test_nothing_is_left_of_a_run(
     try:
         wait_until_asked(tmp_path / "run" / "vllm.log", agent)
         family = list_family(families, agent.pid)
-        assert len(family) == 4 and list_running(family) == family, (
-            "supervisor, server, engine core and worker"
-        )
+        # Supervisor, server, engine core and worker; without a signal the run goes on, and may be at its end.
+        assert len(family) == 4 and (how is None or list_running(family) == family)
         if how is not None:
             agent.send_signal(how)
         _, said = agent.communicate(timeout=600)

@@ -152,8 +152,8 @@ async def decide_labels(
             notes.append(_describe_drops(drop_promise))
     elif min_precision is not None:
         notes.append(
-            f"No precision is promised and no label changes: {int(known.sum())} labels are known to be right or wrong, "
-            f"and {FEWEST_GOLD} drawn at random are needed (200 are good)."
+            f"Nothing was changed, and no precision is promised: {int(known.sum())} labels are known to be right "
+            f"or wrong, and {FEWEST_GOLD} drawn at random are needed (200 are good)."
         )
     drops = sureness >= (drop_promise.threshold if drop_promise else np.inf)
     told_right = gold if repeats is None else np.where(known, gold, repeats)

@@ -159,12 +159,12 @@ class RelabelledInstances:
     def sentence(self) -> str:
         """What came of it, in one line."""
         n = self.n_repeats
-        repeats = f" {n:,} negatives that repeat a known positive are dropped." if n else ""
+        done = f"{n:,} negatives that repeat a known positive are dropped, else nothing" if n else "Nothing"
         if not self.audits:
-            return f"Nothing was judged: there are no candidates.{repeats}"
+            return f"{done} was changed: there are no candidates."
         if self.failed_audits:
             cut = " The budget was spent before the audit was through." if self.is_cut else ""
-            return f"Nothing was relabelled. {self.failed_audits[0].sentence}{cut}{repeats}"
+            return f"{done} was changed. {self.failed_audits[0].sentence}{cut}"
         found = self.outcomes
         line = (
             f"{found[Outcome.RELABEL]:,} negatives relabelled as positives and {found[Outcome.DROP]:,} dropped"
