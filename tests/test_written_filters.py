@@ -15,6 +15,7 @@ import pytest
 
 import counterpoise
 from counterpoise.alarms import choose_bars, cross_refuse
+from counterpoise.char_model import fit_char_model
 from counterpoise.filters import KEPT
 from counterpoise.languages import allow_chance, fit_languages, score_languages
 from counterpoise.llm import ChatRequest, ScriptedChatClient
@@ -141,6 +142,24 @@ def test_unseen_rows_of_the_users_own_kind_pass(kind: str) -> None:
 )
 def test_this_text_has_this_reason(kind: str, text: str, reason: str) -> None:
     assert judge(fit_kind(kind), [text]) == [reason]
+
+
+def test_words_surprise_less_than_their_letters_in_any_order_and_gibberish_does_not() -> None:
+    rows = write_rows("am", 70)
+    model, new = fit_char_model(rows[:50]), rows[50:]
+    stirred = ["".join(random.Random(text).sample(text, len(text))) for text in new]
+    gained = [
+        float(np.mean(model.measure(texts)[0] - model.measure_disorder(texts)[0])) for texts in (new, stirred)
+    ]
+    assert gained[0] > 1.0 and abs(gained[1]) < 0.1
+
+
+def test_rows_full_of_handles_and_emoji_make_no_room_for_words_without_end() -> None:
+    rows = write_rows("en", 80)
+    full = [f"{'@user ' * (place % 9)}{text} {'😂' * (place % 12)}" for place, text in enumerate(rows)]
+    bars, of_full = fit(rows).bars, fit(full).bars
+    assert np.array_equal(of_full["repetitive_loop"], bars["repetitive_loop"])
+    assert (of_full["repetitive_symbols"] > bars["repetitive_symbols"]).all()
 
 
 def test_half_a_sentence_is_refused_and_what_is_adopted_is_not_judged() -> None:

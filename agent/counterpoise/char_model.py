@@ -9,6 +9,7 @@ Smoothing after Witten and Bell (1991): a context's likelihood of a new letter i
 
 from __future__ import annotations
 
+import random
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counterpoise.records import Floats, Integers
+from counterpoise.text_measures import fold_symbols
 
 ORDER = 5
 """Letters of the longest n-gram."""
@@ -25,13 +27,13 @@ ORDER = 5
 MOST_SIGNS = 600
 """Signs of a text that are read, from its beginning."""
 
+N_SHUFFLES = 4
+"""Orders of a text's signs that it is compared with."""
+
 _N_UNSEEN = 2_000
 """Signs that share what is left for a sign that no row has."""
 
 _LINK = re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE)
-_SYMBOLS = re.compile(r"[^\w\s\x00-\x7f]+(?:\s+[^\w\s\x00-\x7f]+)*")
-"""Emoji and the like, one after the other: that there are some is usual or not, which ones says nothing."""
-
 _RUN = re.compile(r"(.)\1{3,}")
 """Signs that are drawn out (`soooo`, a line of dots): how far says nothing of the words."""
 
@@ -53,6 +55,19 @@ class CharModel:
     keys: tuple[Integers, ...]
     chances: tuple[Floats, ...]
     rests: tuple[Floats, ...]
+
+    def measure_disorder(self, texts: Sequence[str]) -> tuple[Floats, Integers]:
+        """How surprising n texts are, and how little less so than their own signs in any order.
+
+        Texts of words that no row has surprise as much as gibberish does where rows are few; but their signs stand in
+        an order that surprises less than chance would. Gibberish gains nothing by its order.
+
+        Returns:
+            (n,) surprise a sign less what the order gains, in nats, and (n,) signs (0 signs: 0 nats).
+        """
+        surprise, signs = self.measure(texts)
+        shuffled, _ = self.measure([turn for text in texts for turn in _shuffle(text)])
+        return 2 * surprise - shuffled.reshape(len(texts), N_SHUFFLES).mean(axis=1), signs
 
     def measure(self, texts: Sequence[str]) -> tuple[Floats, Integers]:
         """Mean surprise a sign of n texts in nats, and how many signs that is taken over (0 signs: 0 nats)."""
@@ -151,10 +166,17 @@ def blend_spreads(parts: Sequence[tuple[Spread, float]]) -> Spread:
 def _plain(text: str) -> str:
     folded = unicodedata.normalize("NFKC", text[: 2 * MOST_SIGNS]).casefold()
     folded = _RUN.sub(r"\1\1\1", _HANDLE.sub("@", _LINK.sub("\x02", folded)))
-    folded = _SYMBOLS.sub(
-        "\x03", "".join("0" if sign.isdigit() else sign for sign in " ".join(folded.split()))
+    folded = fold_symbols(
+        "".join("0" if sign.isdigit() else sign for sign in " ".join(folded.split())), "\x03"
     )
     return folded[:MOST_SIGNS]
+
+
+def _shuffle(text: str) -> list[str]:
+    """A text's signs in `N_SHUFFLES` orders of no meaning, the same at each call."""
+    plain = _plain(text)
+    source = random.Random(plain.encode("utf-8", "surrogatepass"))  # noqa: S311  (no secret)
+    return ["".join(source.sample(plain, len(plain))) for _ in range(N_SHUFFLES)]
 
 
 def _encode(texts: Sequence[str], alphabet: dict[str, int]) -> tuple[Integers, Integers]:

@@ -128,6 +128,19 @@ def measure_repetition(units: Sequence[str]) -> tuple[float, float]:
     return n_soon / size, sum(covered) / size
 
 
+_SYMBOLS = re.compile(r"[^\w\s\x00-\x7f]+(?:\s+[^\w\s\x00-\x7f]+)*")
+
+
+def fold_symbols(text: str, sign: str = " ") -> str:
+    """The text with each run of emoji and the like as one sign: that there are some says more than how many.
+
+    Example:
+        >>> fold_symbols("Good! 😂 😂😂 No")
+        'Good!   No'
+    """
+    return _SYMBOLS.sub(sign, text)
+
+
 _SENTENCE_END = re.compile(r"[.!?…؟۔።॥।]+[\"'”’»)\]]*(?=\s|$)|[。！？]+[」』”）]*")
 
 

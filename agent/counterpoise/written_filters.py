@@ -7,7 +7,7 @@
 | says_too_little | has fewer letters in its different words than the rows of its label |
 | other_script | has letters of scripts that hardly a row has |
 | other_language | is likelier in a language that hardly a row is in than in any of theirs, or one too many in its own |
-| gibberish | is made of letters in an order that surprises who has read the rows |
+| gibberish | is made of letters in an order that surprises who has read the rows as much as any order would |
 | repetitive | says its words, or its phrases, again more than rows do |
 | about_the_task | is nearer to talk about writing a record than to any record |
 | label_unsupported | has less of its label, says the audited scorer, than rows of that label have |
@@ -37,10 +37,12 @@ from counterpoise.splits import sample_by_rank
 from counterpoise.task_talk import encode_task, find_leftover, measure_task_talk
 from counterpoise.text_measures import (
     count_said,
+    fold_symbols,
     measure_loop,
     measure_repetition,
     share_scripts,
     split_units,
+    strip_marks,
 )
 from counterpoise_retrievers.encoders import Encoder
 from counterpoise_retrievers.faiss_index import FaissIndex
@@ -73,9 +75,11 @@ _FLOORS = {
     "repetitive": 0.25,
     "repetitive_phrases": 0.2,
     "repetitive_loop": 0.25,
+    "repetitive_symbols": 0.25,
 }
 """Heights below which a measure is no reason in any data: a tenth of the letters; odds of 20 to 1 (in nats); nearer to
-the task than to a record; a quarter of the words, a fifth in phrases, a quarter in a loop."""
+the task than to a record; a quarter of the words, a fifth in phrases, a quarter in a loop, without and with handles and
+emoji: rows that are full of these do not make room for words without end."""
 
 MEASURES = (
     "chat_leftover",
@@ -84,6 +88,7 @@ MEASURES = (
     "repetitive",
     "repetitive_phrases",
     "repetitive_loop",
+    "repetitive_symbols",
     "says_too_little",
     "gibberish",
     "about_the_task",
@@ -136,13 +141,14 @@ class Readers:
             "gibberish": self.measure_surprise(texts),
             "repetitive": repetition[:, 0],
             "repetitive_phrases": repetition[:, 1],
-            "repetitive_loop": np.array([measure_loop(text) for text in texts]),
+            "repetitive_loop": np.array([measure_loop(fold_symbols(strip_marks(text))) for text in texts]),
+            "repetitive_symbols": np.array([measure_loop(text) for text in texts]),
             "about_the_task": measure_task_talk(vectors, self.task, self._find_nearest(vectors)),
         }
 
     def measure_surprise(self, texts: Sequence[str]) -> Floats:
         """(n,) how surprising the letters of texts are, in standard deviations of rows of their length and script."""
-        surprise, signs = self.chars.measure(texts)
+        surprise, signs = self.chars.measure_disorder(texts)
         standard = np.zeros(len(texts))
         for row, text in enumerate(texts):
             parts = [
@@ -371,7 +377,7 @@ def _fit_spreads(texts: Sequence[str], shares: Sequence[Mapping[str, float]]) ->
         outside = np.flatnonzero(halves == part)
         if len(outside):
             model = fit_char_model([text for text, half in zip(texts, halves, strict=True) if half != part])
-            surprise[outside], signs[outside] = model.measure([texts[int(row)] for row in outside])
+            surprise[outside], signs[outside] = model.measure_disorder([texts[int(row)] for row in outside])
     mains = np.array([_name_main(share) for share in shares])
     spreads = {"": fit_spread(surprise, signs)}
     for name in sorted(set(mains)):
