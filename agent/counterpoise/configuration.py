@@ -142,7 +142,7 @@ def validate(model: type[Model], keys: Mapping[str, Any], where: str) -> Model:
         details = sorted(error.errors(), key=lambda detail: detail["type"] != "extra_forbidden")
         message, hint = _explain(details[0], model)
         more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
-        place = ".".join(_visible(details[0]["loc"]))
+        place = ".".join(_visible(details[0]))
         where = f"{where}: key '{place}'" if place else where
         raise JobError(
             message if hint else message + more, where=where, hint=hint + more if hint else ""
@@ -189,14 +189,17 @@ def suggest_files(path: Path) -> str:
     return suggest(path.name, sorted(entry.name for entry in folder.iterdir()), "check the path")
 
 
-def _visible(location: tuple[int | str, ...]) -> list[str]:
-    """A key's place without the tags of unions, which start with `<`."""
-    return [str(part) for part in location if not str(part).startswith("<")]
+def _visible(detail: ErrorDetails) -> list[str]:
+    """A key's place without the tags of unions, which start with `<`; an unknown key of the user's may start so, too."""
+    *outer, last = [str(part) for part in detail["loc"]] or [""]
+    shown = [part for part in outer if not part.startswith("<")]
+    is_tag = last.startswith("<") and detail["type"] != "extra_forbidden"
+    return shown if is_tag or not last else [*shown, last]
 
 
 def _explain(detail: ErrorDetails, model: type[BaseModel]) -> tuple[str, str]:
     """Message and hint of one pydantic error."""
-    path = _visible(detail["loc"])
+    path = _visible(detail)
     kind = detail["type"]
     if kind == "extra_forbidden":
         known = _known_keys(model, path[:-1])
