@@ -144,6 +144,8 @@ def test_contrast_follows_what_is_kept_and_no_item_keeps_more_than_its_cell_can_
     ]
     paid = owing | {(Action.MINORITY, MOST): Costs(tried=6, accepted=6, tokens=600.0, requests=1)}
     assert [item.cell for item in plan([lack(A, 3)], offers, paid).items] == [A]
+    overpaid = owing | {(Action.MINORITY, MOST): Costs(tried=90, accepted=60, tokens=9000.0, requests=15)}
+    assert [item.cell for item in plan([lack(A, 3)], offers, overpaid).items] == [A]
 
 
 def test_of_many_labels_as_many_get_a_request_as_can_be_paid() -> None:
@@ -262,7 +264,9 @@ CELLS = st.sampled_from([A, B, C])
     prices=st.fixed_dictionaries({cell: st.integers(1, 5000) for cell in (A, B, C, MOST)}),
     adoptable=st.dictionaries(CELLS, st.integers(0, 50)),
     contrasted=st.sets(CELLS),
-    tried=st.dictionaries(CELLS, st.tuples(st.integers(0, 300), st.integers(0, 100), st.integers(0, 10**6))),
+    tried=st.dictionaries(
+        CELLS | st.just(MOST), st.tuples(st.integers(0, 300), st.integers(0, 100), st.integers(0, 10**6))
+    ),
     remaining=st.integers(0, 10**6),
     round_number=st.integers(1, 4),
 )

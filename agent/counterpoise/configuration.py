@@ -190,7 +190,7 @@ def suggest_files(path: Path) -> str:
 
 
 def _visible(detail: ErrorDetails) -> list[str]:
-    """A key's place without the tags of unions, which start with `<`; an unknown key of the user's may start so, too."""
+    """A key's place without the tags of unions, which start with `<`, as an unknown key may, too."""
     *outer, last = [str(part) for part in detail["loc"]] or [""]
     shown = [part for part in outer if not part.startswith("<")]
     is_tag = last.startswith("<") and detail["type"] != "extra_forbidden"

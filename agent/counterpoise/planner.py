@@ -308,7 +308,7 @@ def _count_contrast(
         return 0
     owed = _owe_contrast(n_requests, cell, contrast, costs)
     n_owed = owed / (COMPLETIONS_PER_REQUEST * _expect_ratio(contrast, costs))
-    return min(int(n_owed), _round_up(n_requests * CONTRAST_RATIO))
+    return max(0, min(int(n_owed), _round_up(n_requests * CONTRAST_RATIO)))
 
 
 def _owe_contrast(

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.reference.runs import RUNS, hash_decisions
+from tests.reference.runs import RUNS, hash_decisions, hash_vectors
 
 HASHES = Path(__file__).with_name("hashes.json")
 
@@ -16,7 +16,7 @@ def main() -> int:
     """The exit code: 1 where a hash differs."""
     known = json.loads(HASHES.read_text(encoding="utf-8")) if HASHES.is_file() else {}
     names = [name for name in sys.argv[1:] if not name.startswith("-")] or list(RUNS)
-    found = dict(known)
+    found = known | {"vectors": hash_vectors()}
     for name in names:
         with tempfile.TemporaryDirectory() as folder:
             decisions = RUNS[name](Path(folder))

@@ -16,6 +16,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
+from functools import cache
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,11 @@ from typing import Any
 import pyarrow.parquet as pq
 
 import counterpoise
+from counterpoise.assets import find_cache_dir
 from counterpoise.cli import execute
+from counterpoise.events import ignore
+from counterpoise.job import load_job
+from counterpoise.preparation import make_encoder
 from tests.integration.helpers import make_cache, make_job, make_reviews, write_reply, write_reviews
 from tests.retrieval_judges import reply_first, reply_second
 from tests.servers import Body, LocalServer
@@ -36,6 +41,13 @@ def hash_decisions(decisions: Decisions) -> str:
     """Sixteen hex digits of plain values; the order of mappings does not count."""
     text = json.dumps(decisions, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+@cache
+def hash_vectors() -> str:
+    """Sixteen hex digits of the vectors of three texts: processors round differently."""
+    encoder = make_encoder("", find_cache_dir(), ignore)
+    return hashlib.sha256(encoder.encode(["good food", "slow service", "a " * 90]).tobytes()).hexdigest()[:16]
 
 
 def read_rows(folder: Path) -> list[dict[str, Any]]:
@@ -87,8 +99,8 @@ def run_text(folder: Path, *, instructs: bool = False, n_pool: int = 0, **keys: 
     return list_decisions(folder / "run")
 
 
-def run_cells(folder: Path) -> Decisions:
-    """A run with concepts, answers and an attribute, whose cells are edited and written for."""
+def run_cells(folder: Path, budget: int = 60_000) -> Decisions:
+    """A run with concepts, answers and an attribute, whose cells are written for; edited where the budget reaches."""
     rows = make_reviews(60, 30)
     write_reviews(folder / "plain.csv", rows)
     with (folder / "reviews.csv").open("w", encoding="utf-8", newline="") as file:
@@ -112,13 +124,25 @@ def run_cells(folder: Path) -> Decisions:
             server,
             "run",
             rounds=2,
-            budget=60_000,
+            budget=budget,
             attributes=["source"],
             concepts={"outside": "a garden or a terrace outside"},
             gold=str(folder / "gold.csv"),
         )
         counterpoise.run(job)
     return list_decisions(folder / "run")
+
+
+def preview_demo(folder: Path) -> Decisions:
+    """What the demo would do first: its rows, what is short, and the plan of its first round."""
+    job = load_job(Path(__file__).parents[2] / "examples" / "demo.yaml")
+    preview = counterpoise.preview(job, progress=False)
+    return {
+        "deficits": [[str(one.cell), one.have, one.want] for one in preview.deficits],
+        "plan": [[item.action.value, str(item.cell), item.count, item.n_requests] for item in preview.plan],
+        "prompts": preview.prompts,
+        "tokens": preview.estimated_tokens,
+    }
 
 
 def call(arguments: Sequence[str]) -> tuple[int, list[Any]]:
@@ -259,6 +283,8 @@ RUNS: Mapping[str, Callable[[Path], Decisions]] = {
     "instruction": lambda folder: run_text(folder, instructs=True),
     "pool": lambda folder: run_text(folder, n_pool=120),
     "cells": run_cells,
+    "edits": lambda folder: run_cells(folder, budget=600_000),
+    "demo": preview_demo,
     "check": check_tables,
     "relabel": relabel_passages,
     "mine": mine_passages,
