@@ -31,12 +31,12 @@ import numpy as np
 from counterpoise.assets import find_cache_dir
 from counterpoise.balance import wilson_interval
 from counterpoise.events import ignore
-from counterpoise.preparation import make_encoder
 from counterpoise.relabel.cascade import Decision, Outcome, decide_from_lists
 from counterpoise.relabel.retrieval import CascadeSettings, relabel_instances
 from counterpoise.relabel.retrieval_result import RelabelledInstances
 from counterpoise.relabel.verdicts import Judgement, read_published
 from counterpoise.retrieval_api import relabel_negatives
+from counterpoise.retrieval_encoders import make_encoder
 from counterpoise.retrieval_io import Collection, Instance, Passage, read_beir
 from counterpoise.splits import keyed_hash, keyed_rank
 from counterpoise_retrievers.encoders import CachedEncoder

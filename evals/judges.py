@@ -57,8 +57,8 @@ from counterpoise.llm.openai_engine import OpenAIEngine
 from counterpoise.llm.servers import N_SLOTS
 from counterpoise.metrics import compute_auroc
 from counterpoise.passages import make_passages
-from counterpoise.preparation import make_encoder
 from counterpoise.records import Floats, Integers, Records
+from counterpoise.retrieval_encoders import make_encoder
 from counterpoise.splits import sample_by_rank
 from counterpoise_retrievers.encoders import CachedEncoder
 from evals.common import Result, Settings, find_file, interval, open_engine, read_jsonl, resample_means

@@ -34,7 +34,7 @@ from counterpoise.assets import find_cache_dir
 from counterpoise.events import ignore
 from counterpoise.job import Job, job_from
 from counterpoise.metrics import compute_auroc, compute_macro_f1
-from counterpoise.preparation import make_encoder
+from counterpoise.retrieval_encoders import make_encoder
 from counterpoise.scorers import SimilarityScorer
 from counterpoise.splits import keyed_rank
 from counterpoise.students import (

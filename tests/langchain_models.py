@@ -13,8 +13,8 @@ import counterpoise
 from counterpoise.engines import open_model
 from counterpoise.errors import ServerError
 from counterpoise.events import ignore
-from counterpoise.job import read_llm
 from counterpoise.llm import ChatRequest, Message, ReplyStore, TokenBudget
+from counterpoise.llm.config import read_llm
 from counterpoise.llm.model_objects import name_model
 from counterpoise.retrieval_io import Instance, Passage
 from tests.retrieval_judges import reply_first, reply_second

@@ -44,7 +44,15 @@ def make_sourced_inputs() -> Inputs:
 
 
 INPUTS = make_sourced_inputs()
-DESK = EditDesk(INPUTS, {"bad": "unhappy guests", "good": "happy guests"}, "seed 0", is_trusted=True)
+DESK = EditDesk(
+    INPUTS.train,
+    INPUTS.folds,
+    INPUTS.encoder,
+    INPUTS.concepts,
+    {"bad": "unhappy guests", "good": "happy guests"},
+    "seed 0",
+    is_trusted=True,
+)
 
 
 def test_sources_are_of_other_labels_or_lack_the_concept() -> None:
@@ -106,9 +114,11 @@ async def test_edits_go_from_source_to_verdict() -> None:
 def test_an_edit_is_scored_by_who_never_saw_its_source() -> None:
     rows = np.array([0, 1, 40])
     vectors = INPUTS.train.vectors[rows]
-    apart = score_without_sources(INPUTS, vectors, rows)
+    apart = score_without_sources(INPUTS.train, INPUTS.folds, INPUTS.encoder, vectors, rows)
     # A row of another fold may have been seen: it looks more like its own label.
-    seen = score_without_sources(INPUTS, vectors, (rows + 1) % len(INPUTS.train))
+    seen = score_without_sources(
+        INPUTS.train, INPUTS.folds, INPUTS.encoder, vectors, (rows + 1) % len(INPUTS.train)
+    )
     assert apart.shape == (3, 2) and np.allclose(apart.sum(axis=1), 1)
     own = np.arange(3), INPUTS.train.records.labels[rows]
     assert (seen[own] > apart[own]).all()

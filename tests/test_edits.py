@@ -24,14 +24,8 @@ from counterpoise.generators.lexicon_edit import learn_lexicon
 from counterpoise.generators.minority_text import Demonstrations
 from counterpoise.generators.sources import EditMaterial, clean_reply, draw_sources
 from counterpoise.llm import ChatRequest
-from counterpoise.planner import (
-    PROBE_REQUESTS,
-    Costs,
-    EditOffer,
-    Offer,
-    find_unable,
-    make_plan,
-)
+from counterpoise.offers import Costs, EditOffer, Offer
+from counterpoise.planner import PROBE_REQUESTS, find_unable, make_plan
 from counterpoise.records import (
     Action,
     Capabilities,

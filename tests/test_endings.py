@@ -26,8 +26,10 @@ from counterpoise.endings import (
 )
 from counterpoise.job import job_from
 from counterpoise.ledger import NOT_NEEDED, Judged, Ledger, leave_out_surplus
+from counterpoise.llm.chat import COMPLETIONS_PER_REQUEST
 from counterpoise.loop import OLD_ROUNDS, keep_old_rounds
-from counterpoise.planner import COMPLETIONS_PER_REQUEST, Offer, make_plan
+from counterpoise.offers import Offer
+from counterpoise.planner import make_plan
 from counterpoise.records import Action, Cell, Deficit, Plan, PlanItem, Proposal, Verdict
 from counterpoise.rounds import is_short
 from counterpoise.run_directory import RunDirectory

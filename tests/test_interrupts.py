@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from counterpoise import trainings
-from counterpoise.api import run_alone
+from counterpoise.interrupts import run_alone
 from counterpoise.records import Floats
 from tests.integration.helpers import make_cache, make_reviews, write_reviews
 

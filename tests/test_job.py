@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from counterpoise.errors import JobError
-from counterpoise.job import Job, RestByLabel, job_from, load_job, parse_tokens
+from counterpoise.job import Job, RestByLabel, job_from, load_job
+from counterpoise.llm.config import parse_tokens
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 BASE = "data: reviews.csv\ntext: review\nlabel: stars\n"

@@ -18,7 +18,7 @@ from counterpoise.llm import (
     TokenBudget,
     Usage,
 )
-from counterpoise.planner import COMPLETIONS_PER_REQUEST
+from counterpoise.llm.chat import COMPLETIONS_PER_REQUEST
 from counterpoise.records import Capabilities, Cell, Kind, PlanItem, Proposal
 from tests.made_up import ENCODER, make_chat, make_item, make_records, write_sentences
 

@@ -22,8 +22,9 @@ from counterpoise.assets import ensure_asset, find_cache_dir
 from counterpoise.engines import open_model
 from counterpoise.errors import JobError, RunDirectoryError, ServerError
 from counterpoise.events import ignore
-from counterpoise.job import Job, LlmConfig, ModelObject, load_job, read_llm
+from counterpoise.job import Job, load_job
 from counterpoise.llm import ChatRequest, Completion, Message, ReplyStore, ScriptedChatClient, TokenBudget
+from counterpoise.llm.config import LlmConfig, ModelObject, read_llm
 from counterpoise.llm.langchain_engine import LangChainEngine
 from counterpoise.llm.model_objects import ObjectEngine, is_model, name_model
 from counterpoise.retrieval_io import Instance, Passage

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from counterpoise.planner import COMPLETIONS_PER_REQUEST, Costs, Offer, expect_tokens_per_accepted, make_plan
+from counterpoise.llm.chat import COMPLETIONS_PER_REQUEST
+from counterpoise.offers import Costs, Offer
+from counterpoise.planner import expect_tokens_per_accepted, make_plan
 from counterpoise.records import Action, Cell, Deficit, Plan
 
 A, B, C, MOST = Cell("a"), Cell("b"), Cell("c"), Cell("most")

@@ -150,11 +150,19 @@ def test_infinite_figures_are_null_in_the_json(tmp_path: Path) -> None:
 def test_failed_write_leaves_the_older_report_and_no_rubbish(tmp_path: Path) -> None:
     write_report(tmp_path, sample_report())
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    (tmp_path / "report.html").unlink()
+    (tmp_path / "report.html").mkdir()
+    with pytest.raises(OSError):
+        write_report(tmp_path, sample_report())
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(before)
+    assert (tmp_path / "report.json").read_bytes() == before["report.json"]
+
+
+def test_a_lone_surrogate_is_written_out(tmp_path: Path) -> None:
     broken: dict[str, Any] = copy.deepcopy(dict(sample_report()))
-    broken["headline"] = "a lone surrogate cannot be written: \ud800"
-    with pytest.raises(UnicodeEncodeError):
-        write_report(tmp_path, broken)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    broken["headline"] = "half a sign: \ud800"
+    write_report(tmp_path, broken)
+    assert "half a sign: \\ud800" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_cells_stand_by_need_and_those_beyond_forty_are_folded() -> None:

@@ -15,8 +15,9 @@ from threadpoolctl import threadpool_limits
 from counterpoise.datasets_out import Part
 from counterpoise.errors import ServerError
 from counterpoise.llm import ChatClient, ChatRequest
-from counterpoise.preparation import Inputs, Side
+from counterpoise.preparation import Inputs
 from counterpoise.scorers import SimilarityScorer
+from counterpoise.sides import Side
 from counterpoise.trust import PILOT_ROWS, LabelTrust, audit_free_scorers, audit_model
 from tests.made_up import BLAME, ENCODER, as_objects, make_chat, make_records, write_sentences
 

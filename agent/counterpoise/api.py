@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import shlex
-import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +14,7 @@ from typing import TYPE_CHECKING, Any, overload
 from counterpoise.errors import RunDirectoryError, StorageError
 from counterpoise.events import Listener
 from counterpoise.html_views import MOST_ROWS, make_view
-from counterpoise.interrupts import GRACE_SECONDS, interrupt_at_once, interrupt_thread
+from counterpoise.interrupts import run_alone
 from counterpoise.job import Job, check_model, job_from
 from counterpoise.progress import open_progress
 
@@ -348,40 +345,3 @@ def check_balance(
     test = None if held_out is None else load_table(held_out, task=task, notes=notes)
     report = lint_table(load_table(data, task=task, notes=notes), task, test, fail_on=fail_on)
     return replace(report, notes=(*report.notes, *notes))
-
-
-def run_alone(start: Callable[[], Any]) -> Any:
-    """Run a coroutine to its end, inside a running event loop (a notebook) too.
-
-    Raises:
-        KeyboardInterrupt: at once, also where it computes and does not wait.
-    """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        with interrupt_at_once():
-            return asyncio.run(start())
-    loops: list[asyncio.AbstractEventLoop] = []
-    done: Future[Any] = Future()
-
-    async def begin() -> Any:
-        loops.append(asyncio.get_running_loop())
-        return await start()
-
-    def work() -> None:
-        try:
-            done.set_result(asyncio.run(begin()))
-        except BaseException as error:
-            done.set_exception(error)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    try:
-        return done.result()
-    except KeyboardInterrupt:
-        interrupt_thread(thread)
-        for loop in loops:
-            with contextlib.suppress(RuntimeError):  # it is closed
-                loop.call_soon_threadsafe(lambda: None)  # one that waits goes on to its next instruction
-        thread.join(GRACE_SECONDS)
-        raise

@@ -23,8 +23,9 @@ from counterpoise.audits import Audit, audit, describe_audit
 from counterpoise.balance import MOST_VALUES, encode_values
 from counterpoise.filters import EDITS, KEPT
 from counterpoise.measures import draw_rows
-from counterpoise.preparation import Inputs, Vectors
+from counterpoise.preparation import Inputs
 from counterpoise.records import Floats, Integers, Proposal, Verdict
+from counterpoise.sides import Vectors
 from counterpoise.students import fit_log_probabilities, log_prior
 from counterpoise.writer_audits import LIMITS, choose_limit, measure_against
 

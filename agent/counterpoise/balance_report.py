@@ -15,8 +15,8 @@ from typing import Any, Literal
 from counterpoise.association import Association
 from counterpoise.boundaries import refuse_strange_file
 from counterpoise.errors import JobError
+from counterpoise.files import write_whole
 from counterpoise.html_views import MOST_ROWS, make_view
-from counterpoise.run_directory import write_text
 from counterpoise.shortcuts import Predictor
 
 _BASELINE_VERSION = 1
@@ -291,7 +291,7 @@ def write_baseline(report: BalanceReport, path: Path) -> None:
         if finding.severity is not Severity.INFORMATION
     }
     content = {"version": _BASELINE_VERSION, "findings": dict(sorted(entries.items()))}
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    write_whole(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def compare_with_baseline(report: BalanceReport, path: Path) -> BalanceReport:

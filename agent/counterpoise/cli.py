@@ -349,7 +349,7 @@ def resume(context: typer.Context, directory: DirectoryArgument) -> None:
 def report(context: typer.Context, directory: DirectoryArgument) -> None:
     """Write report.html of a run again and print where it is."""
     from counterpoise.api import read_report
-    from counterpoise.pages import write_whole
+    from counterpoise.files import write_whole
 
     session: Session = context.obj
     _check_run_directory(directory)
@@ -408,7 +408,7 @@ def pull(
     """Pull assets into the cache; those that are there already are checked."""
     from counterpoise.assets import ASSETS, ensure_asset
     from counterpoise.configuration import suggest
-    from counterpoise.engines import report_download
+    from counterpoise.events import report_download
 
     listed = "there are " + ", ".join(ASSETS)
     if is_all == bool(names):
@@ -477,7 +477,7 @@ def _write(path: Path, write: Callable[[Path], None]) -> None:
 
 def _write_page(path: Path, report: BalanceReport, title: str) -> None:
     from counterpoise.check_page import render_check_page
-    from counterpoise.pages import write_whole
+    from counterpoise.files import write_whole
 
     text = render_check_page(report.to_dict(), title=Path(title).name)
     _write(path, lambda target: write_whole(target, text))

@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from counterpoise.boundaries import refuse_strange_file
 from counterpoise.errors import JobError
+
+SETTINGS = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+"""Of every part of a job: unknown keys are mistakes."""
 
 Model = TypeVar("Model", bound=BaseModel)
 _MOST_LOOKED_AT = 1000

@@ -28,8 +28,7 @@ from counterpoise.generators.lexicon_edit import Lexicon, learn_lexicon
 from counterpoise.generators.minority_text import Demonstrations
 from counterpoise.generators.sources import EditMaterial, Pair, RecordEditor, can_instruct
 from counterpoise.llm import ChatClient
-from counterpoise.planner import EditOffer
-from counterpoise.preparation import Inputs, Vectors
+from counterpoise.offers import EditOffer
 from counterpoise.records import (
     Action,
     Capabilities,
@@ -44,7 +43,9 @@ from counterpoise.records import (
     Verdict,
 )
 from counterpoise.scorers import ClassifierScorer
+from counterpoise.sides import Side, Vectors
 from counterpoise.splits import sample_by_rank
+from counterpoise_retrievers.encoder_protocol import Encoder
 
 MOST_SOURCES = 500
 _N_PAIRS = 30
@@ -56,13 +57,19 @@ class EditDesk:
     """Everything edits need. What it keeps in `_lexicon` and `_pairs` are results of pure functions.
 
     Args:
-        inputs: the data.
+        train: the training rows.
+        folds: (n,) their fold numbers.
+        encoder: of the vectors.
+        concepts: name -> definition.
         headings: label name -> one line that says what such records are.
         key: the run's key.
         is_trusted: whether the label scorer passed its audit; if not there is nobody to confirm an edit.
     """
 
-    inputs: Inputs
+    train: Side
+    folds: Integers
+    encoder: Encoder
+    concepts: Mapping[str, str]
     headings: Mapping[str, str]
     key: str
     is_trusted: bool
@@ -73,7 +80,7 @@ class EditDesk:
     def editors(self) -> dict[Action, RecordEditor]:
         """The generators, in the order in which the planner prefers them."""
         return {
-            Action.CONCEPT_INJECTION: ConceptInjection(self.headings, self.key, self.inputs.concepts),
+            Action.CONCEPT_INJECTION: ConceptInjection(self.headings, self.key, self.concepts),
             Action.COUNTERFACTUAL_EDIT: CounterfactualEdit(self.headings, self.key),
         }
 
@@ -104,7 +111,7 @@ class EditDesk:
 
     def gather(self, action: Action, cell: Cell, capabilities: Capabilities) -> EditMaterial:
         """Records to edit for a cell, and what is shown beside them."""
-        train = self.inputs.train
+        train = self.train
         rows = self._find_sources(action, cell)
         picked = rows[sample_by_rank(train.records.ids[rows], MOST_SOURCES, f"{self.key}:sources")]
         pairs: tuple[Pair, ...] = ()
@@ -116,7 +123,7 @@ class EditDesk:
         return EditMaterial(self._show(picked), self._show(self._find_examples(cell)), pairs)
 
     def _find_sources(self, action: Action, cell: Cell) -> Integers:
-        records = self.inputs.train.records
+        records = self.train.records
         label = records.label_names.index(cell.label)
         none: Integers = np.empty(0, dtype=np.int64)
         if action is Action.CONCEPT_INJECTION:
@@ -134,7 +141,7 @@ class EditDesk:
         return np.flatnonzero(others) if n_shown < _FEWEST_TO_SHOW else none
 
     def _find_examples(self, cell: Cell) -> Integers:
-        records = self.inputs.train.records
+        records = self.train.records
         mask = records.labels == records.label_names.index(cell.label)
         if cell.attribute:
             mask &= records.attributes[cell.attribute] == cell.value
@@ -143,16 +150,16 @@ class EditDesk:
         return np.flatnonzero(mask)
 
     def _show(self, rows: Integers) -> Demonstrations:
-        train = self.inputs.train
+        train = self.train
         return Demonstrations(train.records.take(rows), train.vectors[rows])
 
     def _make_pairs(self, action: Action, cell: Cell, sources: Integers) -> tuple[Pair, ...]:
         """Texts before and after, made without a model."""
-        train = self.inputs.train.records
+        train = self.train.records
         if action is Action.CONCEPT_INJECTION:
             rows = self._find_concept(cell.concept)
-            anchor = self.inputs.encoder.encode([self.inputs.concepts[cell.concept]])[0]
-            return make_removal_pairs([str(train.texts[row]) for row in rows], anchor, self.inputs.encoder)
+            anchor = self.encoder.encode([self.concepts[cell.concept]])[0]
+            return make_removal_pairs([str(train.texts[row]) for row in rows], anchor, self.encoder)
         if self._lexicon is None:
             texts = [str(text) for text in train.texts]
             self._lexicon = learn_lexicon(texts, train.labels, len(train.label_names))
@@ -167,7 +174,7 @@ class EditDesk:
 
     def _find_concept(self, concept: str) -> Integers:
         """Rows that have a concept, whatever their label, in keyed order."""
-        records = self.inputs.train.records
+        records = self.train.records
         if records.concepts is None:
             return np.empty(0, dtype=np.int64)
         column = records.concepts.names.index(concept)
@@ -192,14 +199,14 @@ class EditDesk:
         verdicts = [Verdict(proposal.id, True, KEPT) for proposal in proposals]
         if not edits:
             return verdicts
-        train = self.inputs.train
+        train = self.train
         row_of = {str(identity): row for row, identity in enumerate(train.records.ids)}
         mine = [proposals[place] for place in edits]
         source_rows = np.array([row_of[proposal.parents[0]] for proposal in mine])
         sources = {str(train.records.ids[row]): str(train.records.texts[row]) for row in source_rows}
         before = train.records.concepts
         evidence = EditEvidence(
-            label=score_without_sources(self.inputs, vectors[edits], source_rows),
+            label=score_without_sources(self.train, self.folds, self.encoder, vectors[edits], source_rows),
             cosines=pair_cosines(vectors[edits], train.vectors[source_rows]),
             rises=self._measure_rises(mine, vectors[edits], source_rows),
             concepts=concepts.take(np.array(edits)) if concepts else None,
@@ -215,7 +222,7 @@ class EditDesk:
 
     def _measure_rises(self, edits: Sequence[Proposal], vectors: Vectors, source_rows: Integers) -> Floats:
         """(n,) rises of injections towards their concept; 0 for other edits."""
-        train, encoder = self.inputs.train, self.inputs.encoder
+        train, encoder = self.train, self.encoder
         rises = np.zeros(len(edits))
         places = [place for place, edit in enumerate(edits) if edit.kind is Kind.CONCEPT_INJECTION]
         if places:
@@ -223,7 +230,7 @@ class EditDesk:
                 measure_edit(str(train.records.texts[source_rows[place]]), edits[place].text).inserted or "-"
                 for place in places
             ]
-            definitions = [self.inputs.concepts[edits[place].item.cell.concept] for place in places]
+            definitions = [self.concepts[edits[place].item.cell.concept] for place in places]
             rises[places] = measure_rises(
                 train.vectors[source_rows[places]],
                 vectors[places],
@@ -244,7 +251,9 @@ def mark_injected(
     return replace(concepts, states=states)
 
 
-def score_without_sources(inputs: Inputs, vectors: Vectors, source_rows: Integers) -> Floats:
+def score_without_sources(
+    train: Side, folds: Integers, encoder: Encoder, vectors: Vectors, source_rows: Integers
+) -> Floats:
     """(n, k) label probabilities of edits, each from a classifier that never saw the fold of its source.
 
     A classifier that was trained on the source holds its edit for the source's label, which would confirm
@@ -252,15 +261,14 @@ def score_without_sources(inputs: Inputs, vectors: Vectors, source_rows: Integer
     with a label for the label and refuse what the thin cells need. Probabilities are calibrated on what the
     classifiers say of the training rows they did not see: on a hundred rows they are far too timid.
     """
-    train = inputs.train
     n_labels = len(train.records.label_names)
     weights = weigh_records(train.records)
     probabilities = np.zeros((len(vectors), n_labels))
     out_of_fold = np.zeros((len(train), n_labels))
-    for fold in np.unique(inputs.folds):
-        inside, mine = inputs.folds != fold, inputs.folds[source_rows] == fold
+    for fold in np.unique(folds):
+        inside, mine = folds != fold, folds[source_rows] == fold
         scorer = ClassifierScorer(
-            inputs.encoder,
+            encoder,
             train.vectors[inside],
             train.records.labels[inside],
             n_labels,

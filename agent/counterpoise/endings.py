@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from counterpoise.ledger import NOT_NEEDED, Ledger
-from counterpoise.planner import Costs
+from counterpoise.offers import Costs
 from counterpoise.records import Action, Cell, Deficit
 
 StopKind = Literal["balanced", "budget", "time", "rounds", "nothing_pays"]

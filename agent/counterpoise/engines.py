@@ -10,12 +10,11 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from counterpoise.assets import find_cache_dir, make_cache_folder
 from counterpoise.errors import JobError, ServerError
 from counterpoise.events import Event, Listener
-from counterpoise.job import LlmConfig
 from counterpoise.llm import (
     BudgetSpent,
     ChatClient,
@@ -27,7 +26,8 @@ from counterpoise.llm import (
     TokenBudget,
 )
 from counterpoise.llm.cache import make_keys
-from counterpoise.llm.chat import Thoughts
+from counterpoise.llm.chat import COMPLETIONS_PER_REQUEST, Thoughts
+from counterpoise.llm.config import LlmConfig
 from counterpoise.llm.manners import Manner
 from counterpoise.llm.model_objects import keeps_replies, make_engine
 from counterpoise.llm.probing import (
@@ -41,11 +41,9 @@ from counterpoise.llm.probing import (
     read_notes,
     write_notes,
 )
-from counterpoise.planner import COMPLETIONS_PER_REQUEST
 from counterpoise.prompting import load_prompt
 from counterpoise.records import Capabilities
 from counterpoise.redactions import keep_secret
-from counterpoise.run_directory import RunDirectory
 from counterpoise_retrievers.private_files import make_private_folder, touch_private_file
 
 _PROBE_WORDS = ("table", "river", "seven", "orange")
@@ -58,6 +56,16 @@ _OBJECT_CONCURRENCY = 16
 
 _MOST_CONCURRENCY = 1024
 """Of a server of which nothing is known, reached only while throughput grows or it says that it has no queue."""
+
+
+class Notes(Protocol):
+    """What a run keeps of itself, such as a run directory."""
+
+    def read(self, kind: str) -> dict[str, Any]:
+        """Entries of one kind, empty where nothing was."""
+
+    def write(self, kind: str, entries: Mapping[str, Any]) -> None:
+        """Keep entries of one kind."""
 
 
 @asynccontextmanager
@@ -393,7 +401,7 @@ def _is_word(text: str, word: str) -> bool:
 
 
 async def learn_capabilities(
-    chat: ChatClient, directory: RunDirectory, cache_dir: Path, listener: Listener
+    chat: ChatClient, notes: Notes, cache_dir: Path, listener: Listener
 ) -> Capabilities:
     """What the run goes by, found now or when it began; the client asks in that manner, and the user is told.
 
@@ -402,7 +410,7 @@ async def learn_capabilities(
         ThoughtsUnpaid: it does not reach for what the model thinks before each answer.
         ServerError: as `find_capabilities`.
     """
-    found = settle_capabilities(await find_capabilities(chat), directory, cache_dir)
+    found = settle_capabilities(await find_capabilities(chat), notes, cache_dir)
     apply_capabilities(chat, found)
     listener(Event("model", {"name": found.model, "follows_instructions": found.follows_instructions}))
     line, is_too_much = explain_thoughts(found, chat.budget.limit)
@@ -428,12 +436,12 @@ def keep_findings(model: str, findings: Mapping[str, Any], cache_dir: Path) -> P
     return path
 
 
-def settle_capabilities(found: Capabilities, directory: RunDirectory, cache_dir: Path) -> Capabilities:
+def settle_capabilities(found: Capabilities, notes: Notes, cache_dir: Path) -> Capabilities:
     """What a run goes by: what it found at its begin, with what a diagnosis had found beyond it by then.
 
     A later diagnosis changes nothing for a run that has begun: resumed, it has to end as it would have.
     """
-    kept = directory.read("capabilities").get(found.model)
+    kept = notes.read("capabilities").get(found.model)
     if kept is not None:
         return Capabilities(**kept)
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
@@ -445,7 +453,7 @@ def settle_capabilities(found: Capabilities, directory: RunDirectory, cache_dir:
             multiple=found.multiple and bool(known["multiple"]),
             context_tokens=int(known["context_tokens"]),
         )
-    directory.write("capabilities", {found.model: asdict(found)})
+    notes.write("capabilities", {found.model: asdict(found)})
     return found
 
 

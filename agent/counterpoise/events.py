@@ -37,3 +37,8 @@ def tell_progress(listener: Listener, event: str, /, **more: str) -> Callable[[i
 
 def ignore(event: Event) -> None:
     """A listener that does nothing."""
+
+
+def report_download(listener: Listener, name: str) -> Callable[[int, int], None]:
+    """A progress callback that tells the listener how much of an asset is there."""
+    return lambda done, total: listener(Event("downloading", {"name": name, "done": done, "total": total}))

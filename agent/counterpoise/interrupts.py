@@ -9,6 +9,7 @@ nothing is lost by that.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ctypes
 import os
@@ -18,8 +19,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from counterpoise_retrievers.scraps import remove_scraps
 
@@ -166,3 +168,40 @@ def interrupt_thread(thread: threading.Thread) -> None:
         ctypes.pythonapi.PyThreadState_SetAsyncExc(
             ctypes.c_ulong(thread.ident), ctypes.py_object(KeyboardInterrupt)
         )
+
+
+def run_alone(start: Callable[[], Any]) -> Any:
+    """Run a coroutine to its end, inside a running event loop (a notebook) too.
+
+    Raises:
+        KeyboardInterrupt: at once, also where it computes and does not wait.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        with interrupt_at_once():
+            return asyncio.run(start())
+    loops: list[asyncio.AbstractEventLoop] = []
+    done: Future[Any] = Future()
+
+    async def begin() -> Any:
+        loops.append(asyncio.get_running_loop())
+        return await start()
+
+    def work() -> None:
+        try:
+            done.set_result(asyncio.run(begin()))
+        except BaseException as error:
+            done.set_exception(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        return done.result()
+    except KeyboardInterrupt:
+        interrupt_thread(thread)
+        for loop in loops:
+            with contextlib.suppress(RuntimeError):  # it is closed
+                loop.call_soon_threadsafe(lambda: None)  # one that waits goes on to its next instruction
+        thread.join(GRACE_SECONDS)
+        raise

@@ -135,7 +135,7 @@ def _check_model(model: str) -> str:
 def _limit(job: Job | RetrievalJob, budget: str, minutes: float | None) -> Job | RetrievalJob:
     """The job with the limits of the command line; a limit that is not given stays that of the job file."""
     from counterpoise.configuration import validate
-    from counterpoise.job import Budget
+    from counterpoise.llm.config import Budget
 
     limits = job.budget
     if budget:

@@ -12,24 +12,25 @@ import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
 
-from counterpoise.api import run_alone
 from counterpoise.assets import find_cache_dir
 from counterpoise.datasets_io import load_table, read_marks, read_records
 from counterpoise.datasets_sources import name_source
 from counterpoise.engines import learn_manner, open_model
 from counterpoise.errors import DataError, JobError
 from counterpoise.events import Listener, tell_progress
-from counterpoise.job import read_llm
+from counterpoise.interrupts import run_alone
 from counterpoise.label_spellings import Spellings
 from counterpoise.llm import ReplyStore, TokenBudget
+from counterpoise.llm.config import read_llm
 from counterpoise.patches import LabelChange, Neighbour, Patch
-from counterpoise.preparation import divide, group_records, make_encoder
+from counterpoise.preparation import divide, group_records
 from counterpoise.progress import open_progress
 from counterpoise.records import Integers, Records
 from counterpoise.relabel.label_judges import Judge, LLMJudge
 from counterpoise.relabel.labels import Decisions, decide_labels, list_neighbours
 from counterpoise.relabel.promises import DEFAULT_CONFIDENCE
 from counterpoise.relabel.suspects import UNKNOWN
+from counterpoise.retrieval_encoders import make_encoder
 from counterpoise.tasks import TextClassification
 from counterpoise_retrievers.encoders import CachedEncoder
 

@@ -26,14 +26,15 @@ from counterpoise.discovery import ask_for_concepts, find_clusters_of_clauses, m
 from counterpoise.engines import learn_manner, open_model
 from counterpoise.errors import DataError, JobError
 from counterpoise.events import Event, Listener
+from counterpoise.files import write_whole
 from counterpoise.gold import LABEL, Asked, Gold, choose_rows_to_ask, read_answer, read_gold
-from counterpoise.job import job_from, read_llm
+from counterpoise.job import job_from
 from counterpoise.label_spellings import Spellings
 from counterpoise.llm import ReplyStore, TokenBudget
-from counterpoise.pages import write_whole
+from counterpoise.llm.config import read_llm
 from counterpoise.passages import make_passages, split_passages
-from counterpoise.preparation import make_encoder
 from counterpoise.records import ConceptColumns, Floats, Integers, Records, State
+from counterpoise.retrieval_encoders import make_encoder
 from counterpoise.splits import sample_by_rank
 from counterpoise.tasks import TextClassification
 from counterpoise_retrievers.encoders import CachedEncoder, Encoder

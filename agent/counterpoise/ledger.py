@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from counterpoise.planner import Costs
-from counterpoise.preparation import Vectors
+from counterpoise.offers import Costs
 from counterpoise.records import Action, Cell, ConceptColumns, Plan, Proposal, Verdict
+from counterpoise.sides import Vectors
 
 _FEWEST_TRIED = 50
 _LOWEST_ACCEPTANCE = 0.10

@@ -290,7 +290,15 @@ def open_workshop(job: Job, inputs: Inputs, trust: LabelTrust) -> Workshop:
         known=known,
         target=job.target,
         key=f"seed {job.seed}",
-        desk=EditDesk(inputs, headings, f"seed {job.seed}", trust.is_trusted),
+        desk=EditDesk(
+            train,
+            inputs.folds,
+            inputs.encoder,
+            dict(inputs.concepts),
+            headings,
+            f"seed {job.seed}",
+            trust.is_trusted,
+        ),
         attribute_filter=AttributeFilter(inputs),
         written=fit_written_filters(
             train.records,

@@ -15,7 +15,8 @@ import numpy as np
 from counterpoise.balance import find_deficits
 from counterpoise.generators.minority_text import Demonstrations, MinorityText
 from counterpoise.llm import ChatClient
-from counterpoise.planner import Offer, make_plan
+from counterpoise.offers import Offer
+from counterpoise.planner import make_plan
 from counterpoise.records import Action, Capabilities, Cell, PlanItem, Records
 from counterpoise.rounds import add_margin, is_short
 from counterpoise.splits import sample_by_rank

@@ -5,21 +5,15 @@ The environment escapes everything; only the charts, which escape for themselves
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import math
-import os
 import re
-import secrets
-import shutil
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
 from counterpoise.charts import AXIS_WIDTHS, NO_ROOM, is_number
-from counterpoise_retrievers.scraps import scrap
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -104,23 +98,6 @@ def render_template(name: str, **values: Any) -> str:
         values: what the template is given; a name it asks for and does not get is an error.
     """
     return _environment().get_template(name).render(**values)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all, whenever the process dies.
-
-    Raises:
-        OSError: the folder cannot be written or the disk is full; an older file stays as it was.
-    """
-    temporary = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.partial")
-    with scrap(temporary):
-        with temporary.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileNotFoundError):
-            shutil.copymode(path, temporary)  # who may read the older file may read this one, and nobody else
-        temporary.replace(path)
 
 
 @functools.cache

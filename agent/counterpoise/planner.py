@@ -20,15 +20,15 @@ if not, with minority text.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
+from counterpoise.llm.chat import COMPLETIONS_PER_REQUEST
+from counterpoise.offers import EDIT_ACTIONS, Costs, Offer
 from counterpoise.records import Action, Cell, Deficit, Plan, PlanItem
 from counterpoise.shares import share_families, share_out
 
 CONTRAST_RATIO = 1 / 3
 """Contrast records for each record written for a thin cell."""
 
-COMPLETIONS_PER_REQUEST = 6
 SMALLEST_USEFUL_COUNT = 3
 TOLERATED_RATIO = 0.05
 """What a cell may lack, or have beyond its target, without anything being done about it."""
@@ -37,71 +37,10 @@ PLANNED_ROUNDS = 4
 """Without a limit of the user's the budget is cut as if there were so many rounds; each later one may take the rest."""
 
 FIRST_ACCEPTANCE_RATIO = 0.95  # expected before anything was tried
-EDIT_ACTIONS = (Action.CONCEPT_INJECTION, Action.COUNTERFACTUAL_EDIT)
 UNPAID = "the budget does not reach for one more request"
 PROBE_REQUESTS = 24
 MOST_OF_BUDGET = 0.1  # of the round's tokens for one probe
 ABLE_FROM = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class Costs:
-    """What an action has cost in a cell so far.
-
-    Args:
-        tried: proposals made.
-        accepted: of them kept.
-        tokens: spent on them.
-        requests: sent.
-    """
-
-    tried: int = 0
-    accepted: int = 0
-    tokens: float = 0.0
-    requests: int = 0
-
-    def add(self, tried: int, accepted: int, tokens: float, requests: int) -> Costs:
-        """The same with one more settled item."""
-        return Costs(
-            self.tried + tried, self.accepted + accepted, self.tokens + tokens, self.requests + requests
-        )
-
-    @property
-    def acceptance_ratio(self) -> float:
-        """Smoothed share of proposals that are kept: (accepted + 1) / (tried + 2)."""
-        return (self.accepted + 1) / (self.tried + 2)
-
-
-@dataclass(frozen=True, slots=True)
-class EditOffer:
-    """What one kind of edit can do for a cell.
-
-    Args:
-        request_tokens: upper estimate of one request, in tokens.
-        n_edits: requests that the sources are still good for.
-    """
-
-    request_tokens: int
-    n_edits: int
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """What the planner is told of one cell's prospects.
-
-    Args:
-        request_tokens: upper estimate of one generation request for the cell, in tokens.
-        n_adoptable: pool records that the audited scorer is sure of.
-        n_demonstrations: real records that can be shown; without any nothing can be written.
-        contrast: the cell of the largest label beside it, which contrast records are written for.
-        edits: what each kind of edit can do.
-    """
-
-    request_tokens: int
-    n_adoptable: int = 0
-    n_demonstrations: int = 0
-    contrast: Cell | None = None
-    edits: Mapping[Action, EditOffer] = field(default_factory=dict)
 
 
 def make_plan(

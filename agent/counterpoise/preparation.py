@@ -16,14 +16,13 @@ import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
 
-from counterpoise.assets import MINILM, MINILM_TOKENIZER, ensure_asset, find_cache_dir
+from counterpoise.assets import ensure_asset, find_cache_dir
 from counterpoise.balance import resolve_target
 from counterpoise.concepts import ConceptLabeller, ModelScores, fit_concepts, standardise_model
 from counterpoise.corrected_counts import Answers, CorrectedCount, correct_cells
 from counterpoise.datasets_io import list_warnings, read_marks, read_pool, read_records, take_sample
 from counterpoise.datasets_out import Part, check_parts
 from counterpoise.datasets_sources import load_table, name_source
-from counterpoise.engines import report_download
 from counterpoise.errors import DataError, JobError
 from counterpoise.events import Event, Listener, tell_progress
 from counterpoise.gold import LABEL, Gold, read_gold
@@ -31,7 +30,9 @@ from counterpoise.job import Job, Rest, RestByLabel
 from counterpoise.label_spellings import match_label
 from counterpoise.languages import list_languages, score_languages
 from counterpoise.records import Cell, Floats, Integers, Records
+from counterpoise.retrieval_encoders import make_encoder
 from counterpoise.scorers import SimilarityScorer
+from counterpoise.sides import Side
 from counterpoise.splits import assign_folds, choose_held_out
 from counterpoise_retrievers.encoders import CachedEncoder, Encoder, OnnxEncoder
 from counterpoise_retrievers.near_duplicates import group_near_duplicates
@@ -42,26 +43,6 @@ _MOST_FOREIGN = 0.5
 _TEXTS_LOOKED_AT = 500
 _FEWEST_TOLD = 20
 _TRUST_LESS = "trust what rests on it less, or name a multilingual one under `encoder`"
-Vectors = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """Rows with what was computed on them, in the order of their ids.
-
-    Args:
-        records: n rows.
-        vectors: (n, d) of their texts.
-        zero_shot: (n, k) similarity of each text to the labels' descriptions.
-    """
-
-    records: Records
-    vectors: Vectors
-    zero_shot: Floats
-
-    def __len__(self) -> int:
-        """Number of rows."""
-        return len(self.records)
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,30 +300,6 @@ def _find_trusted(part: Part, sorted_records: Records, column: str) -> NDArray[n
         return None
     marked = dict(zip(part.records.ids, read_marks(part.table, column, "data"), strict=True))
     return np.array([marked[identity] for identity in sorted_records.ids], dtype=np.bool_)
-
-
-def make_encoder(folder: str, cache_dir: Path, listener: Listener) -> OnnxEncoder:
-    """The pinned encoder, or the one in a folder of the user's.
-
-    Raises:
-        JobError: the folder has no model.onnx or tokenizer.json.
-        AssetError: the pinned weights cannot be had.
-    """
-    if not folder:
-        model = ensure_asset(MINILM, cache_dir, report_download(listener, MINILM.name))
-        tokenizer = ensure_asset(
-            MINILM_TOKENIZER, cache_dir, report_download(listener, MINILM_TOKENIZER.name)
-        )
-        return OnnxEncoder(model, tokenizer, name=f"{MINILM.name}@{MINILM.sha256[:12]}")
-    model, tokenizer = Path(folder) / "model.onnx", Path(folder) / "tokenizer.json"
-    for path in (model, tokenizer):
-        if not path.is_file():
-            raise JobError(
-                f"no {path.name} in it", where=f"encoder: {folder}", hint="name a folder that has both"
-            )
-    return OnnxEncoder(
-        model, tokenizer, name=f"{Path(folder).name}@{sha256(model.read_bytes()).hexdigest()[:12]}"
-    )
 
 
 def _cut_folder(name: str) -> str:

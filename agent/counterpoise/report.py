@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from counterpoise import pages
+from counterpoise.files import write_whole
 from counterpoise.report_schema import Report
 from counterpoise.report_view import build_view
 
@@ -45,5 +46,5 @@ def write_report(folder: Path, report: Mapping[str, Any]) -> None:
     text = json.dumps(
         pages.clean_numbers(report), sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False
     )
-    pages.write_whole(folder / "report.json", text + "\n")
-    pages.write_whole(folder / "report.html", page)
+    write_whole(folder / "report.json", text + "\n")
+    write_whole(folder / "report.html", page)

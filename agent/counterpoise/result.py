@@ -21,10 +21,11 @@ from counterpoise.datasets_out import (
 from counterpoise.datasets_sources import name_source
 from counterpoise.job import Job
 from counterpoise.ledger import Judged, Ledger
-from counterpoise.preparation import Inputs, Side
+from counterpoise.preparation import Inputs
 from counterpoise.records import ConceptColumns, Kind, Proposal, Provenance, State, Verdict
 from counterpoise.rounds import Workshop
 from counterpoise.scorers import SimilarityScorer
+from counterpoise.sides import Side
 from counterpoise.students import Rows, make_rows, weigh_rows
 
 

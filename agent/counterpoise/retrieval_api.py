@@ -55,7 +55,7 @@ def relabel_negatives(
         >>> done = counterpoise.relabel_negatives("triples.jsonl", model="http://localhost:8000/v1")  # doctest: +SKIP
         >>> print(done.sentence)  # doctest: +SKIP
     """
-    from counterpoise.api import run_alone as wait
+    from counterpoise.interrupts import run_alone as wait
     from counterpoise.progress import open_progress
     from counterpoise.retrieval_steps import relabel_job
 
@@ -135,10 +135,10 @@ def write_rows(
     done: RelabelledInstances, source: Path, target: Path, form: str = "auto", *, overwrite: bool = False
 ) -> tuple[dict[str, Path], TrainingRows]:
     """As `write_relabelled`; gives the rows that were written, too."""
+    from counterpoise.files import write_whole
     from counterpoise.outputs import check_outputs
     from counterpoise.relabel.training_rows import make_training_rows
     from counterpoise.retrieval_io import find_form, write_instances
-    from counterpoise.run_directory import write_text
 
     outputs = list_outputs(target)
     permission = "give --overwrite (overwrite=True in Python)"
@@ -150,7 +150,7 @@ def write_rows(
         write_instances(target, rows.instances, form)
         done.write_decisions(decisions)
         said = done.summary() | {"written": {"sentence": rows.sentence, **rows.as_dict()}}
-        write_text(summary, json.dumps(said, ensure_ascii=False, indent=2, sort_keys=True) + "\n")
+        write_whole(summary, json.dumps(said, ensure_ascii=False, indent=2, sort_keys=True) + "\n")
     except OSError as error:
         raise JobError(
             f"cannot be written ({error.strerror})",

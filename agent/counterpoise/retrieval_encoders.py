@@ -7,15 +7,21 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
-from counterpoise.assets import find_cache_dir
+from counterpoise.assets import MINILM, MINILM_TOKENIZER, ensure_asset, find_cache_dir
 from counterpoise.errors import DataError, JobError, ServerError
-from counterpoise.events import Listener, ignore, tell_progress
-from counterpoise.preparation import make_encoder
+from counterpoise.events import Listener, ignore, report_download, tell_progress
 from counterpoise.redactions import keep_secret, keep_secrets_of
 from counterpoise_retrievers.arrays import Vectors
-from counterpoise_retrievers.encoders import CachedEncoder, Encoder, EndpointEncoder, PrefixedEncoder
+from counterpoise_retrievers.encoders import (
+    CachedEncoder,
+    Encoder,
+    EndpointEncoder,
+    OnnxEncoder,
+    PrefixedEncoder,
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,30 @@ class EncoderPair:
     def encode_passages(self, texts: list[str]) -> Vectors:
         """(n, dimension); ServerError where the endpoint fails, DataError where it cannot be used."""
         return _encode(self.passages, texts)
+
+
+def make_encoder(folder: str, cache_dir: Path, listener: Listener) -> OnnxEncoder:
+    """The pinned encoder, or the one in a folder of the user's.
+
+    Raises:
+        JobError: the folder has no model.onnx or tokenizer.json.
+        AssetError: the pinned weights cannot be had.
+    """
+    if not folder:
+        model = ensure_asset(MINILM, cache_dir, report_download(listener, MINILM.name))
+        tokenizer = ensure_asset(
+            MINILM_TOKENIZER, cache_dir, report_download(listener, MINILM_TOKENIZER.name)
+        )
+        return OnnxEncoder(model, tokenizer, name=f"{MINILM.name}@{MINILM.sha256[:12]}")
+    model, tokenizer = Path(folder) / "model.onnx", Path(folder) / "tokenizer.json"
+    for path in (model, tokenizer):
+        if not path.is_file():
+            raise JobError(
+                f"no {path.name} in it", where=f"encoder: {folder}", hint="name a folder that has both"
+            )
+    return OnnxEncoder(
+        model, tokenizer, name=f"{Path(folder).name}@{sha256(model.read_bytes()).hexdigest()[:12]}"
+    )
 
 
 def open_encoders(

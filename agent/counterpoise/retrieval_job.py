@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator
+from pydantic import BaseModel, Field, field_serializer, field_validator
 
-from counterpoise.configuration import read_mapping, validate
-from counterpoise.job import Budget, Job, LlmConfig, as_plain, expand_llm, load_job
+from counterpoise.configuration import SETTINGS, read_mapping, validate
+from counterpoise.job import Job, as_plain, load_job
+from counterpoise.llm.config import Budget, LlmConfig, expand_llm
 from counterpoise.relabel.cascade import MIN_PRECISION, MOST_RELABELS
 
 _PATHS = ("data", "corpus", "gold", "output", "cache_dir", "encoder")
@@ -56,7 +57,7 @@ class RetrievalJob(BaseModel):
         task: what kind of data it is.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+    model_config = SETTINGS
 
     task: Literal["retrieval"] = "retrieval"
     name: str = ""

@@ -18,7 +18,7 @@ import numpy as np
 from counterpoise import pages
 from counterpoise.assets import find_cache_dir
 from counterpoise.events import Event, Listener, ignore, tell_progress
-from counterpoise.preparation import make_encoder
+from counterpoise.files import write_whole
 from counterpoise.relabel.cascade import Outcome
 from counterpoise.relabel.retrieval_result import RelabelledInstances
 from counterpoise.relabel.training_rows import TrainingRows, make_training_rows
@@ -29,6 +29,7 @@ from counterpoise.retrieval_balance import (
     find_topics,
     list_passages,
 )
+from counterpoise.retrieval_encoders import make_encoder
 from counterpoise.retrieval_io import Instance, Passage, find_form, write_instances
 from counterpoise.retrieval_job import RetrievalJob
 from counterpoise.retrieval_steps import load_corpus, load_instances, relabel_job
@@ -174,8 +175,8 @@ def write_retrieval_report(folder: Path, report: Mapping[str, Any]) -> None:
     text = json.dumps(
         pages.clean_numbers(report), sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False
     )
-    pages.write_whole(folder / "report.json", text + "\n")
-    pages.write_whole(folder / "report.html", page)
+    write_whole(folder / "report.json", text + "\n")
+    write_whole(folder / "report.html", page)
 
 
 def _fingerprint(instances: Sequence[Instance], corpus: Sequence[Passage]) -> str:

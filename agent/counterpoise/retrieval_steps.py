@@ -14,15 +14,15 @@ from counterpoise.beir import read_queries
 from counterpoise.engines import open_model
 from counterpoise.errors import DataError
 from counterpoise.events import Event, Listener, ignore, tell_progress
-from counterpoise.job import LlmConfig
 from counterpoise.judgements import read_judgements
 from counterpoise.llm import ChatClient, ReplyStore, TokenBudget
-from counterpoise.preparation import make_encoder
+from counterpoise.llm.config import LlmConfig
 from counterpoise.relabel.conclusions import Findings
 from counterpoise.relabel.gold_pairs import Gold, GoldSource
 from counterpoise.relabel.judges import Judge, Stage
 from counterpoise.relabel.retrieval import CascadeSettings, prepare_findings, relabel_prepared
 from counterpoise.relabel.retrieval_result import RelabelledInstances
+from counterpoise.retrieval_encoders import make_encoder
 from counterpoise.retrieval_io import (
     Instance,
     Passage,

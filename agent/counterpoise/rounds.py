@@ -28,8 +28,9 @@ from counterpoise.filters import (
 from counterpoise.generators.minority_text import Demonstrations, MinorityText
 from counterpoise.ledger import Judged, Ledger, leave_out_surplus
 from counterpoise.llm import ChatClient
-from counterpoise.planner import EDIT_ACTIONS, TOLERATED_RATIO, Offer, make_plan
-from counterpoise.preparation import Inputs, Side, Vectors
+from counterpoise.offers import EDIT_ACTIONS, Offer
+from counterpoise.planner import TOLERATED_RATIO, make_plan
+from counterpoise.preparation import Inputs
 from counterpoise.records import (
     Action,
     Capabilities,
@@ -45,6 +46,7 @@ from counterpoise.records import (
     Verdict,
 )
 from counterpoise.scorers import ClassifierScorer
+from counterpoise.sides import Side, Vectors
 from counterpoise.splits import sample_by_rank
 from counterpoise.writer_audits import check_writers
 from counterpoise.written_filters import SUPPORT, WrittenFilters

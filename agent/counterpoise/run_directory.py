@@ -22,13 +22,13 @@ from uuid import uuid4
 
 from counterpoise.boundaries import reading
 from counterpoise.errors import RunDirectoryError, StorageError
+from counterpoise.files import write_whole
 from counterpoise_retrievers.private_files import (
     make_private_folder,
     tighten,
     tighten_tree,
     touch_private_file,
 )
-from counterpoise_retrievers.scraps import scrap
 
 FINISHED = "FINISHED"
 _JOURNAL = "journal.sqlite"
@@ -131,7 +131,7 @@ class RunDirectory:
                     shutil.rmtree(self.path / name)
                 else:
                     (self.path / name).unlink(missing_ok=True)
-            write_text(self.path / "job.yaml", job_yaml)
+            write_whole(self.path / "job.yaml", job_yaml)
             self._tighten()
         except OSError as error:
             raise _explain(error, self.path) from error
@@ -208,7 +208,7 @@ class RunDirectory:
         """
         try:
             self._tighten()
-            write_text(self.path / FINISHED, "")
+            write_whole(self.path / FINISHED, "")
         except OSError as error:
             raise _explain(error, self.path) from error
 
@@ -216,14 +216,6 @@ class RunDirectory:
     def is_finished(self) -> bool:
         """Whether the marker is there."""
         return (self.path / FINISHED).is_file()
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    with scrap(partial):
-        partial.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
-        partial.replace(path)
 
 
 def _explain(error: Exception, path: Path) -> StorageError:

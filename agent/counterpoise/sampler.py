@@ -24,7 +24,7 @@ from sklearn.utils import check_random_state
 
 from counterpoise.api import Run, rebalance, resume
 from counterpoise.assets import find_cache_dir
-from counterpoise.job import parse_tokens, read_llm
+from counterpoise.llm.config import parse_tokens, read_llm
 from counterpoise.records import Kind
 from counterpoise.sample_tables import LabelColumn, TextTable, read_labels, read_texts, spell_label
 from counterpoise.sampling_strategies import SampleError, Strategy, count_missing

@@ -28,7 +28,7 @@ from counterpoise.assets import find_cache_dir
 from counterpoise.cli import execute
 from counterpoise.events import ignore
 from counterpoise.job import load_job
-from counterpoise.preparation import make_encoder
+from counterpoise.retrieval_encoders import make_encoder
 from tests.integration.helpers import make_cache, make_job, make_reviews, write_reply, write_reviews
 from tests.retrieval_judges import reply_first, reply_second
 from tests.servers import Body, LocalServer

@@ -16,7 +16,7 @@ from counterpoise.errors import CounterpoiseError, JobError, ServerError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from counterpoise.job import LlmConfig
+    from counterpoise.llm.config import LlmConfig
 
 SUBJECTS = {
     "model": "model",
@@ -148,7 +148,8 @@ def _read_config(
     job: str, models: Sequence[str], name: str, api_key_env: str
 ) -> tuple[LlmConfig, Path | None]:
     from counterpoise.configuration import validate
-    from counterpoise.job import LlmConfig, load_job
+    from counterpoise.job import load_job
+    from counterpoise.llm.config import LlmConfig
 
     if bool(job) == bool(models):
         hint = "give a job file, or --model with the URL of a server"

@@ -96,7 +96,7 @@ def write_patch_page(path: Path, patch: Patch) -> None:
     Raises:
         JobError: the page cannot be written.
     """
-    from counterpoise.pages import write_whole
+    from counterpoise.files import write_whole
     from counterpoise.patch_page import render_patch_page
 
     try:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counterpoise.llm import ChatClient, ChatRequest, Completion, answer_most, name_failure
-from counterpoise.planner import COMPLETIONS_PER_REQUEST
+from counterpoise.llm.chat import COMPLETIONS_PER_REQUEST
 from counterpoise.prompting import load_prompt
 from counterpoise.records import Capabilities, Cell, Kind, PlanItem, Proposal, Records
 from counterpoise.splits import keyed_rank

@@ -37,6 +37,9 @@ class Sampling:
             raise ValueError(f"not a way to sample: {self}")
 
 
+COMPLETIONS_PER_REQUEST = 6
+"""Texts that are asked for with one request."""
+
 LETTER_TOKENS = 16
 """Room for a letter that is written rather than scored: `The answer is **B**`."""
 

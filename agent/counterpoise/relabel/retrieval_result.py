@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from counterpoise.files import write_whole
 from counterpoise.html_views import make_view
 from counterpoise.rates import Tally
 from counterpoise.relabel.cascade import Decision, Outcome
@@ -18,7 +19,6 @@ from counterpoise.relabel.gold_pairs import GoldMatch
 from counterpoise.relabel.judge_audits import JudgeAudit
 from counterpoise.relabel.verdicts import Judgement
 from counterpoise.retrieval_io import Instance, Passage
-from counterpoise.run_directory import write_text
 
 
 @dataclass
@@ -265,7 +265,7 @@ class RelabelledInstances:
         Raises:
             OSError: the file cannot be written.
         """
-        write_text(
+        write_whole(
             path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in self.list_decisions())
         )
 
