@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from counterpoise.errors import CounterpoiseError
+from counterpoise.core.errors import CounterpoiseError
 from evals import result_tables, suite
 from evals.common import MissingDataError, MissingPackageError, Result, Settings
 from evals.tables import read_results, render_markdown

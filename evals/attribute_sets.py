@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from counterpoise.splits import keyed_hash, keyed_rank
+from counterpoise.core.splits import keyed_hash, keyed_rank
 from evals.common import find_file, read_csv
 
 Row = tuple[str, str, str]

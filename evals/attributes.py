@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 
 import counterpoise
-from counterpoise.job import job_from
-from counterpoise.metrics import compute_macro_f1
-from counterpoise.students import STUDENTS, Rows, make_rows, predict, weigh_rows
+from counterpoise.students.metrics import compute_macro_f1
+from counterpoise.students.treatments import STUDENTS, Rows, make_rows, predict, weigh_rows
+from counterpoise.tasks.text.job import job_from
 from evals.adversaries import AdversaryServer
 from evals.attribute_sets import AttributeSet, CellWriter, Draw, Row, load_toxicity, make_up
 from evals.common import Result, Settings, interval, resample_means

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from counterpoise.assets import find_cache_dir
+from counterpoise.core.assets import find_cache_dir
 from evals.vllm_on_cpu import KEY, VllmOnCpu
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def open_engine(engine: str) -> Iterator[dict[str, Any]]:
             one, stands in the variable `KEY`.
     """
     if engine == "embedded":
-        from counterpoise.llm.servers import N_SLOTS, EmbeddedServer
+        from counterpoise.llm.servers.embedded import N_SLOTS, EmbeddedServer
 
         with EmbeddedServer() as server:
             os.environ[EMBEDDED_KEY] = server.api_key
@@ -187,9 +187,9 @@ async def open_model(llm: Mapping[str, Any]) -> AsyncIterator[ChatClient]:
     Args:
         llm: `engine`, `url`, and where there are `api_key_env` and `concurrency`.
     """
-    from counterpoise.engines import open_chat
-    from counterpoise.events import ignore
+    from counterpoise.core.events import ignore
     from counterpoise.llm import ReplyStore, TokenBudget
+    from counterpoise.llm.connect import open_chat
 
     cache_dir = find_cache_dir()
     with ReplyStore(cache_dir / "replies.sqlite") as store:

@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from counterpoise.adopt import find_adoptable, list_candidates, propose_adoptions
-from counterpoise.balance import find_deficits
-from counterpoise.cell_choice import score_unlabelled
-from counterpoise.cell_ways import Marks, make_marks
-from counterpoise.concepts import fit_concepts
-from counterpoise.records import Action, ConceptColumns, Floats, Integers, PlanItem, Records, State
-from counterpoise.scorers import SimilarityScorer
-from counterpoise.splits import assign_folds, keyed_rank
-from counterpoise.students import Rows, make_rows
+from counterpoise.actions.adopt import find_adoptable, list_candidates, propose_adoptions
+from counterpoise.balance.counts import find_deficits
+from counterpoise.core.records import Action, ConceptColumns, Floats, Integers, PlanItem, Records, State
+from counterpoise.core.splits import assign_folds, keyed_rank
+from counterpoise.scorers.base import SimilarityScorer
+from counterpoise.scorers.concepts.labeller import fit_concepts
+from counterpoise.students.cell_choice import score_unlabelled
+from counterpoise.students.cell_treatments import Marks, make_marks
+from counterpoise.students.treatments import Rows, make_rows
 from counterpoise_retrievers.encoders import Encoder
 from counterpoise_retrievers.faiss_index import FaissIndex
 from evals.concept_texts import Draw, Texts
@@ -126,7 +126,7 @@ def write(
 ) -> tuple[Texts, Floats, Marks, int]:
     """The data set that the agent makes of a draw, through the public API: texts, weights, marks, tokens used."""
     import counterpoise
-    from counterpoise.job import job_from
+    from counterpoise.tasks.text.job import job_from
 
     own = train.take(draw.biased)
     names = tuple(LABELS)
@@ -184,7 +184,7 @@ def load_published(folder: Path, encoder: Encoder) -> dict[str, dict[str, Texts]
     `published` is all of them, `published_filtered` what the filters of the product keep, and
     `published_uncontradicted` what they would keep if a label needed no confirmation, only no contradiction.
     """
-    from counterpoise.edit_filters import CONFIRMED_FROM
+    from counterpoise.filters.edits import CONFIRMED_FROM
     from evals.counterfactual_quality import make_filter_panel, verify
 
     reviews = load_cebab(folder)

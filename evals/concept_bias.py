@@ -37,12 +37,12 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from counterpoise.assets import find_cache_dir
-from counterpoise.cell_choice import choose_cell_way
-from counterpoise.cell_ways import Marks, list_cell_ways, make_marks, predict_by_cells
-from counterpoise.records import Floats, Integers
-from counterpoise.splits import assign_folds
-from counterpoise.students import STUDENTS, fit_log_probabilities, log_prior, make_features
+from counterpoise.core.assets import find_cache_dir
+from counterpoise.core.records import Floats, Integers
+from counterpoise.core.splits import assign_folds
+from counterpoise.students.cell_choice import choose_cell_way
+from counterpoise.students.cell_treatments import Marks, list_cell_ways, make_marks, predict_by_cells
+from counterpoise.students.treatments import STUDENTS, fit_log_probabilities, log_prior, make_features
 from counterpoise_retrievers.encoders import Encoder
 from evals.common import Result, Settings, describe_spend, interval, open_engine
 from evals.concept_agent import (

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from counterpoise.records import Floats, Integers
-from counterpoise.splits import keyed_rank
+from counterpoise.core.records import Floats, Integers
+from counterpoise.core.splits import keyed_rank
 from counterpoise_retrievers.encoders import Encoder
 from evals.common import find_file, read_jsonl
 from evals.edit_cases import CONCEPTS

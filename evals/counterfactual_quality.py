@@ -37,8 +37,15 @@ from scipy.special import softmax
 from sklearn.feature_extraction.text import TfidfVectorizer
 from threadpoolctl import threadpool_limits
 
-from counterpoise.adopt import calibrate
-from counterpoise.edit_filters import (
+from counterpoise.actions.adopt import calibrate
+from counterpoise.actions.concept_injection import ConceptInjection, make_removal_pairs
+from counterpoise.actions.counterfactual_edit import CounterfactualEdit
+from counterpoise.actions.edit_sources import EditMaterial, RecordEditor
+from counterpoise.actions.lexicon_edit import Lexicon, learn_lexicon
+from counterpoise.actions.minority_text import Demonstrations
+from counterpoise.core.records import Action, Cell, ConceptColumns, Floats, Kind, PlanItem, Proposal, Records
+from counterpoise.core.splits import keyed_hash, keyed_rank
+from counterpoise.filters.edits import (
     EditEvidence,
     check_edits,
     measure_edit,
@@ -46,14 +53,7 @@ from counterpoise.edit_filters import (
     names_concept,
     pair_cosines,
 )
-from counterpoise.generators.concept_injection import ConceptInjection, make_removal_pairs
-from counterpoise.generators.counterfactual_edit import CounterfactualEdit
-from counterpoise.generators.lexicon_edit import Lexicon, learn_lexicon
-from counterpoise.generators.minority_text import Demonstrations
-from counterpoise.generators.sources import EditMaterial, RecordEditor
-from counterpoise.records import Action, Cell, ConceptColumns, Floats, Kind, PlanItem, Proposal, Records
-from counterpoise.splits import keyed_hash, keyed_rank
-from counterpoise.students import fit_log_probabilities, log_prior
+from counterpoise.students.treatments import fit_log_probabilities, log_prior
 from counterpoise_retrievers.encoders import Encoder
 from evals.common import Result, Settings, interval, open_engine, open_model
 from evals.edit_cases import (
@@ -254,7 +254,7 @@ def edit_by_model(reviews: Reviews, encoder: Encoder, settings: Settings) -> lis
 async def _ask_model(
     reviews: Reviews, cases: Sequence[Case], encoder: Encoder, llm: Mapping[str, Any]
 ) -> list[Case]:
-    from counterpoise.engines import find_capabilities
+    from counterpoise.llm.connect import find_capabilities
 
     made: list[Case] = []
     async with open_model(llm) as chat:
@@ -424,7 +424,7 @@ def report(
     pool: list[tuple[Case, bool]],
 ) -> Iterator[Result]:
     """All metrics of one arm, for each claim; the cases and what was kept of them are added to `pool`."""
-    from counterpoise.edit_filters import CONFIRMED_FROM
+    from counterpoise.filters.edits import CONFIRMED_FROM
 
     if not cases:
         return

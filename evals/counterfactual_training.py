@@ -31,11 +31,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from counterpoise.edit_filters import CONFIRMED_FROM
-from counterpoise.generators.lexicon_edit import learn_lexicon
-from counterpoise.records import Floats, Integers, Kind
-from counterpoise.splits import keyed_rank
-from counterpoise.students import STUDENTS, Rows, make_rows, predict
+from counterpoise.actions.lexicon_edit import learn_lexicon
+from counterpoise.core.records import Floats, Integers, Kind
+from counterpoise.core.splits import keyed_rank
+from counterpoise.filters.edits import CONFIRMED_FROM
+from counterpoise.students.treatments import STUDENTS, Rows, make_rows, predict
 from counterpoise_retrievers.encoders import Encoder
 from evals.common import Result, Settings, find_file, interval, read_csv, read_jsonl
 from evals.concept_agent import UNCONTRADICTED_FROM

@@ -18,15 +18,15 @@ from functools import partial
 
 import numpy as np
 
+from counterpoise.actions.relabel.label_judges import LLMJudge
+from counterpoise.actions.relabel.labels import Decisions, decide_labels
+from counterpoise.actions.relabel.suspects import UNKNOWN, Suspects, find_suspects
+from counterpoise.core.records import Integers, Objects, Records
+from counterpoise.core.splits import keyed_hash, sample_by_rank
+from counterpoise.data.patches.values import CHANGING
 from counterpoise.llm import ChatClient
 from counterpoise.llm.chat import ChatRequest, Completion, Usage
-from counterpoise.llm.scripted import ScriptedChatClient
-from counterpoise.patches import CHANGING
-from counterpoise.records import Integers, Objects, Records
-from counterpoise.relabel.label_judges import LLMJudge
-from counterpoise.relabel.labels import Decisions, decide_labels
-from counterpoise.relabel.suspects import UNKNOWN, Suspects, find_suspects
-from counterpoise.splits import keyed_hash, sample_by_rank
+from counterpoise.llm.engines.scripted import ScriptedChatClient
 from evals.common import Result, Settings
 from evals.harm_runs import run_written
 from evals.label_noise import JUDGE_ACCURACY, N_GOLD, News, find_with, make_result

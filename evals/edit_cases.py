@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from counterpoise.concepts import ABSENT_UP_TO, PRESENT_FROM, calibrate_similarities
-from counterpoise.records import ConceptColumns, Kind, State
-from counterpoise.splits import keyed_rank
+from counterpoise.core.records import ConceptColumns, Kind, State
+from counterpoise.core.splits import keyed_rank
+from counterpoise.scorers.concepts.labeller import ABSENT_UP_TO, PRESENT_FROM, calibrate_similarities
 from counterpoise_retrievers.encoders import Encoder
 from evals.common import find_file, read_csv, read_jsonl
 

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from counterpoise.balance import wilson_interval
-from counterpoise.rates import Rate
-from counterpoise.relabel.estimates import Estimate, estimate
-from counterpoise.relabel.judge_audits import Planted
-from counterpoise.relabel.verdicts import Grade, Judgement
+from counterpoise.actions.relabel.estimates import Estimate, estimate
+from counterpoise.actions.relabel.judge_audits import Planted
+from counterpoise.actions.relabel.verdicts import Grade, Judgement
+from counterpoise.balance.counts import wilson_interval
+from counterpoise.balance.rates import Rate
 from evals.common import Result, Settings
 from evals.scripted_judges import FIRST, SECOND, Rates
 

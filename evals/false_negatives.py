@@ -28,17 +28,17 @@ from typing import Any
 
 import numpy as np
 
-from counterpoise.assets import find_cache_dir
-from counterpoise.balance import wilson_interval
-from counterpoise.events import ignore
-from counterpoise.relabel.cascade import Decision, Outcome, decide_from_lists
-from counterpoise.relabel.retrieval import CascadeSettings, relabel_instances
-from counterpoise.relabel.retrieval_result import RelabelledInstances
-from counterpoise.relabel.verdicts import Judgement, read_published
-from counterpoise.retrieval_api import relabel_negatives
-from counterpoise.retrieval_encoders import make_encoder
-from counterpoise.retrieval_io import Collection, Instance, Passage, read_beir
-from counterpoise.splits import keyed_hash, keyed_rank
+from counterpoise.actions.relabel.cascade import Decision, Outcome, decide_from_lists
+from counterpoise.actions.relabel.passages import CascadeSettings, relabel_instances
+from counterpoise.actions.relabel.result import RelabelledInstances
+from counterpoise.actions.relabel.verdicts import Judgement, read_published
+from counterpoise.balance.counts import wilson_interval
+from counterpoise.core.assets import find_cache_dir
+from counterpoise.core.events import ignore
+from counterpoise.core.splits import keyed_hash, keyed_rank
+from counterpoise.data.encoders import make_encoder
+from counterpoise.data.instances import Collection, Instance, Passage, read_beir
+from counterpoise.runs.retrieval_api import relabel_negatives
 from counterpoise_retrievers.encoders import CachedEncoder
 from counterpoise_retrievers.hard_negatives import mine_hard_negatives
 from evals.common import Floats, MissingDataError, Result, Settings, find_file, open_engine, read_jsonl

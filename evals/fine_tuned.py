@@ -33,10 +33,10 @@ from typing import Any
 import numpy as np
 from scipy.special import log_softmax
 
-from counterpoise.assets import find_cache_dir
-from counterpoise.cell_ways import Marks, make_marks, shrink_cells
-from counterpoise.records import Floats
-from counterpoise.students import fit_log_probabilities, log_prior
+from counterpoise.core.assets import find_cache_dir
+from counterpoise.core.records import Floats
+from counterpoise.students.cell_treatments import Marks, make_marks, shrink_cells
+from counterpoise.students.treatments import fit_log_probabilities, log_prior
 from counterpoise_retrievers.encoders import Encoder
 from evals.common import Result, Settings, interval, need_packages, resample_means
 from evals.concept_agent import adopt, as_records, draw_pool, predict_concepts

@@ -7,7 +7,7 @@ when they are there. `over the best simple way` is the harder question whether a
 differences are taken from the simple way that inner validation puts first.
 
 `before a token` is what `counterpoise preview` knows: inner validation of the simple ways, and of records the forecast
-of `counterpoise.forecasts` (what half of the rare rows are worth, followed to as many records as the run would add),
+of `counterpoise.students.forecasts` (what half of the rare rows are worth, followed to as many as the run would add),
 here for the first three draws of each part. It is compared with `added_rows` less logit adjustment, which it is counted
 from, and with the simple ways in one list, all over doing nothing. `headroom` (one less the best simple AUROC of inner
 validation) stands beside it as the plainest forecast there is.
@@ -31,7 +31,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 import counterpoise
-from counterpoise.forecasts import BASELINE
+from counterpoise.students.forecasts import BASELINE
 from evals.common import Floats, Result, Settings, interval
 from evals.minority_text import CORPORA, GAPS, N_RARE, SIMPLE_ARMS, divide_draw, draw_pool, make_job
 from evals.tables import find_results

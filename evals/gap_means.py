@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from counterpoise.students import STUDENTS
+from counterpoise.students.treatments import STUDENTS
 from evals.common import Floats, Result, Settings, interval
 from evals.minority_text import CORPORA, GAPS, N_RARE, SIMPLE_ARMS, find_best
 from evals.tables import find_results

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 import counterpoise
-from counterpoise.assets import find_cache_dir
-from counterpoise.job import job_from
-from counterpoise.splits import keyed_rank
-from counterpoise.students import make_rows, predict
+from counterpoise.core.assets import find_cache_dir
+from counterpoise.core.splits import keyed_rank
+from counterpoise.students.treatments import make_rows, predict
+from counterpoise.tasks.text.job import job_from
 from evals.adversaries import ORDER, Adversary, AdversaryServer, Knowledge, make_adversaries, quote
 from evals.common import Result, Settings, interval, resample_means
 from evals.minority_text import Corpus, divide_draw, load_cebab, open_encoder

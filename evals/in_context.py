@@ -32,8 +32,8 @@ from typing import Any
 
 import numpy as np
 
+from counterpoise.core.records import Floats, Integers
 from counterpoise.llm import ChatClient, ChatRequest, answer_most
-from counterpoise.records import Floats, Integers
 from evals.common import MissingDataError, Result, Settings, interval, open_engine, open_model
 from evals.concept_bias import METRICS, measure
 from evals.concept_texts import Texts, load_texts

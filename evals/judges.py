@@ -29,10 +29,25 @@ from typing import Any
 
 import numpy as np
 
-from counterpoise.assets import find_cache_dir
-from counterpoise.audits import audit, measure_kappa
-from counterpoise.concept_model import Pilot, make_concept_scorer, run_pilot
-from counterpoise.concept_scorers import (
+from counterpoise.core.assets import find_cache_dir
+from counterpoise.core.events import ignore
+from counterpoise.core.records import Floats, Integers, Records
+from counterpoise.core.splits import sample_by_rank
+from counterpoise.data.encoders import make_encoder
+from counterpoise.llm import ChatClient, ReplyStore, TokenBudget
+from counterpoise.llm.engines.openai import OpenAIEngine
+from counterpoise.llm.servers.embedded import N_SLOTS
+from counterpoise.scorers.audits import audit, measure_kappa
+from counterpoise.scorers.concepts.labeller import (
+    Candidate,
+    choose_scorer,
+    fit_candidates,
+    is_worth_its_price,
+    standardise_model,
+)
+from counterpoise.scorers.concepts.model import Pilot, make_concept_scorer, run_pilot
+from counterpoise.scorers.concepts.passages import make_passages
+from counterpoise.scorers.concepts.rankers import (
     FREE_SCORERS,
     Stack,
     Views,
@@ -43,23 +58,8 @@ from counterpoise.concept_scorers import (
     take_views,
     weigh_scorers,
 )
-from counterpoise.concepts import (
-    Candidate,
-    choose_scorer,
-    fit_candidates,
-    is_worth_its_price,
-    standardise_model,
-)
-from counterpoise.events import ignore
-from counterpoise.gold import Gold, choose_rows_to_ask
-from counterpoise.llm import ChatClient, ReplyStore, TokenBudget
-from counterpoise.llm.openai_engine import OpenAIEngine
-from counterpoise.llm.servers import N_SLOTS
-from counterpoise.metrics import compute_auroc
-from counterpoise.passages import make_passages
-from counterpoise.records import Floats, Integers, Records
-from counterpoise.retrieval_encoders import make_encoder
-from counterpoise.splits import sample_by_rank
+from counterpoise.scorers.gold import Gold, choose_rows_to_ask
+from counterpoise.students.metrics import compute_auroc
 from counterpoise_retrievers.encoders import CachedEncoder
 from evals.common import Result, Settings, find_file, interval, open_engine, read_jsonl, resample_means
 

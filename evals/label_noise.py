@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 
-from counterpoise.assets import find_cache_dir
-from counterpoise.events import ignore
-from counterpoise.records import Floats, Integers, Records
-from counterpoise.relabel.label_judges import Reference
-from counterpoise.relabel.labels import QUEUE_RATIO, Decisions, decide_labels
-from counterpoise.relabel.suspects import UNKNOWN, Suspects, find_suspects, score_labels
-from counterpoise.retrieval_encoders import make_encoder
-from counterpoise.splits import assign_folds, keyed_hash, sample_by_rank
+from counterpoise.actions.relabel.label_judges import Reference
+from counterpoise.actions.relabel.labels import QUEUE_RATIO, Decisions, decide_labels
+from counterpoise.actions.relabel.suspects import UNKNOWN, Suspects, find_suspects, score_labels
+from counterpoise.core.assets import find_cache_dir
+from counterpoise.core.events import ignore
+from counterpoise.core.records import Floats, Integers, Records
+from counterpoise.core.splits import assign_folds, keyed_hash, sample_by_rank
+from counterpoise.data.encoders import make_encoder
 from counterpoise_retrievers.encoders import CachedEncoder
 from evals.common import Result, Settings, find_file, interval, read_csv, resample_means
 

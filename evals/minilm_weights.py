@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from counterpoise.assets import Asset, ensure_asset, find_cache_dir
+from counterpoise.core.assets import Asset, ensure_asset, find_cache_dir
 
 _FILES = {
     "model.safetensors": (90_868_376, "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"),

@@ -30,14 +30,13 @@ from scipy.special import softmax
 from threadpoolctl import threadpool_limits
 
 import counterpoise
-from counterpoise.assets import find_cache_dir
-from counterpoise.events import ignore
-from counterpoise.job import Job, job_from
-from counterpoise.metrics import compute_auroc, compute_macro_f1
-from counterpoise.retrieval_encoders import make_encoder
-from counterpoise.scorers import SimilarityScorer
-from counterpoise.splits import keyed_rank
-from counterpoise.students import (
+from counterpoise.core.assets import find_cache_dir
+from counterpoise.core.events import ignore
+from counterpoise.core.splits import keyed_rank
+from counterpoise.data.encoders import make_encoder
+from counterpoise.scorers.base import SimilarityScorer
+from counterpoise.students.metrics import compute_auroc, compute_macro_f1
+from counterpoise.students.treatments import (
     MIXTURES,
     STUDENTS,
     Rows,
@@ -48,6 +47,7 @@ from counterpoise.students import (
     predict,
     weigh_rows,
 )
+from counterpoise.tasks.text.job import Job, job_from
 from counterpoise_retrievers.encoders import CachedEncoder, Encoder
 from evals.common import (
     Floats,
@@ -478,7 +478,7 @@ def predict_smote(student: str, train: Rows, test: Rows, n_labels: int, seed: in
     """SMOTE (Chawla et al. 2002) on the student's features, as many neighbours as the rarest label allows."""
     from imblearn.over_sampling import SMOTE
 
-    from counterpoise.students import fit_log_probabilities
+    from counterpoise.students.treatments import fit_log_probabilities
 
     features, test_features = make_features(student, train, test)
     rarest = int(np.bincount(train.labels).min())

@@ -32,8 +32,8 @@ from time import monotonic
 import numpy as np
 from openai import AsyncOpenAI, OpenAI
 
-from counterpoise.assets import find_cache_dir
-from counterpoise.students import STUDENTS
+from counterpoise.core.assets import find_cache_dir
+from counterpoise.students.treatments import STUDENTS
 from evals.common import Result, Settings, interval, open_engine, resample_means
 from evals.minority_text import (
     CORPORA,

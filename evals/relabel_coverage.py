@@ -18,17 +18,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from counterpoise.balance import wilson_interval
+from counterpoise.actions.relabel.cascade import Outcome
+from counterpoise.actions.relabel.conclusions import Findings, conclude
+from counterpoise.actions.relabel.gold_pairs import match_gold
+from counterpoise.actions.relabel.judges import Answer, Judge, Question, Stage
+from counterpoise.actions.relabel.passages import CascadeSettings, prepare_findings, relabel_prepared
+from counterpoise.actions.relabel.result import RelabelledInstances
+from counterpoise.actions.relabel.verdicts import Grade, Judgement
+from counterpoise.balance.counts import wilson_interval
+from counterpoise.core.splits import keyed_hash
+from counterpoise.data.instances import Instance, Passage, hash_text
 from counterpoise.llm import ChatClient, ScriptedChatClient
-from counterpoise.relabel.cascade import Outcome
-from counterpoise.relabel.conclusions import Findings, conclude
-from counterpoise.relabel.gold_pairs import match_gold
-from counterpoise.relabel.judges import Answer, Judge, Question, Stage
-from counterpoise.relabel.retrieval import CascadeSettings, prepare_findings, relabel_prepared
-from counterpoise.relabel.retrieval_result import RelabelledInstances
-from counterpoise.relabel.verdicts import Grade, Judgement
-from counterpoise.retrieval_io import Instance, Passage, hash_text
-from counterpoise.splits import keyed_hash
 from evals.common import Result, Settings
 
 N_QUERIES, N_NEGATIVES, N_POSITIVES = 120, (6, 18), 2

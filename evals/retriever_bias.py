@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from counterpoise.encoder_audit import audit_encoder, list_asked
-from counterpoise.retrieval_encoders import EncoderPair
-from counterpoise.retrieval_io import read_beir
+from counterpoise.data.encoders import EncoderPair
+from counterpoise.data.instances import read_beir
+from counterpoise.tasks.retrieval.encoder_audit import audit_encoder, list_asked
 from counterpoise_retrievers.arrays import Vectors
 from counterpoise_retrievers.encoders import Encoder
 from evals.common import Floats, MissingDataError, Result, Settings

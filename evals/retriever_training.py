@@ -51,12 +51,12 @@ from typing import Any
 
 import numpy as np
 
-from counterpoise.assets import find_cache_dir
-from counterpoise.balance import wilson_interval
-from counterpoise.relabel.cascade import Decision, Outcome
-from counterpoise.relabel.retrieval_result import RelabelledInstances
-from counterpoise.retrieval_io import Collection, Instance, Passage
-from counterpoise.splits import keyed_rank
+from counterpoise.actions.relabel.cascade import Decision, Outcome
+from counterpoise.actions.relabel.result import RelabelledInstances
+from counterpoise.balance.counts import wilson_interval
+from counterpoise.core.assets import find_cache_dir
+from counterpoise.core.splits import keyed_rank
+from counterpoise.data.instances import Collection, Instance, Passage
 from counterpoise_retrievers.hard_negatives import mine_hard_negatives
 from evals.common import Floats, Result, Settings, interval, need_packages, resample_means
 from evals.false_negatives import (

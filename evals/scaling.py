@@ -20,14 +20,14 @@ from evals.common import Result, Settings
 
 _MEASURE = """
 import json, sys, time
-import counterpoise.linter, counterpoise.datasets_sources, datasets, pyarrow.parquet
+import counterpoise.balance.lint.linter, counterpoise.data.sources, datasets, pyarrow.parquet
 import sklearn.decomposition, sklearn.cluster, scipy.sparse, scipy.stats
-from counterpoise.tasks import TextClassification
+from counterpoise.core.schema import TextClassification
 from evals.memory import read_memory
 before, started = read_memory("VmHWM"), time.perf_counter()
 task = TextClassification(("text",), "label", ("source",))
-table = counterpoise.datasets_sources.load_table(sys.argv[1], task=task)
-report = counterpoise.linter.lint_table(table, task)
+table = counterpoise.data.sources.load_table(sys.argv[1], task=task)
+report = counterpoise.balance.lint.linter.lint_table(table, task)
 seconds, n_bytes = time.perf_counter() - started, read_memory("VmHWM") - before
 print(json.dumps({"bytes": n_bytes, "seconds": seconds, "rows": report.n_rows}))
 """

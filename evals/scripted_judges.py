@@ -11,11 +11,11 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from counterpoise.actions.relabel.judges import Judge, Stage
+from counterpoise.core.splits import keyed_hash
+from counterpoise.data.instances import Passage
 from counterpoise.llm import ChatClient, ChatRequest, ScriptedChatClient
-from counterpoise.prompting import quote_data
-from counterpoise.relabel.judges import Judge, Stage
-from counterpoise.retrieval_io import Passage
-from counterpoise.splits import keyed_hash
+from counterpoise.llm.prompts import quote_data
 
 _NUMBERED = re.compile(r"^\[(\d+)\] (.*)$", re.MULTILINE)
 _QUERY = re.compile(r"^Query: (.*)$", re.MULTILINE)

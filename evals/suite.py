@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic
 
-from counterpoise.errors import CounterpoiseError
+from counterpoise.core.errors import CounterpoiseError
 from evals.tables import read_results, render_markdown
 
 RESULTS = Path(__file__).parent / "results"

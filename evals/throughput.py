@@ -288,8 +288,8 @@ async def ask_counterpoise(job: dict[str, Any], bodies: list[dict[str, Any]]) ->
         TokenBudget,
         answer_most,
     )
-    from counterpoise.llm.openai_engine import OpenAIEngine
-    from counterpoise.run_directory import RunDirectory
+    from counterpoise.llm.engines.openai import OpenAIEngine
+    from counterpoise.runs.directory import RunDirectory
 
     requests = [
         ChatRequest(

@@ -7,8 +7,8 @@ import threading
 from types import TracebackType
 from typing import Self
 
-from counterpoise.assets import find_cache_dir
-from counterpoise.llm.vllm_server import VllmServer
+from counterpoise.core.assets import find_cache_dir
+from counterpoise.llm.servers.vllm import VllmServer
 
 KEY = "COUNTERPOISE_EVAL_KEY"
 """Variable with the key of the server that `--engine` names."""

@@ -25,16 +25,16 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
-from counterpoise.balance import wilson_interval
-from counterpoise.copy_limits import list_runs
-from counterpoise.events import ignore
-from counterpoise.job import job_from
-from counterpoise.ledger import Judged, Ledger
-from counterpoise.loop import open_workshop
-from counterpoise.preparation import prepare
-from counterpoise.records import Action, Cell, PlanItem, Proposal
-from counterpoise.rounds import Workshop, judge
-from counterpoise.trust import audit_free_scorers
+from counterpoise.balance.counts import wilson_interval
+from counterpoise.core.events import ignore
+from counterpoise.core.records import Action, Cell, PlanItem, Proposal
+from counterpoise.filters.copy_limits import list_runs
+from counterpoise.runs.ledger import Judged, Ledger
+from counterpoise.runs.loop import open_workshop
+from counterpoise.runs.rounds import Workshop, judge
+from counterpoise.tasks.text.job import job_from
+from counterpoise.tasks.text.label_trust import audit_free_scorers
+from counterpoise.tasks.text.preparation import prepare
 from evals.common import MissingDataError, Result, Settings, find_file, read_csv, read_jsonl
 from evals.written_texts import FOREIGN, write_copy, write_foreign, write_gibberish, write_repeated
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from counterpoise.association import Association
-from counterpoise.balance_report import (
+from counterpoise.balance.association import Association
+from counterpoise.balance.lint.report import (
     BalanceReport,
     ColumnBalance,
     Duplicates,
@@ -15,7 +15,7 @@ from counterpoise.balance_report import (
     ResidualRow,
     Severity,
 )
-from counterpoise.shortcuts import Predictor
+from counterpoise.balance.lint.shortcuts import Predictor
 
 
 def sample_check() -> dict[str, Any]:

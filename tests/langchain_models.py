@@ -10,13 +10,13 @@ import pytest
 from langchain_openai import ChatOpenAI
 
 import counterpoise
-from counterpoise.engines import open_model
-from counterpoise.errors import ServerError
-from counterpoise.events import ignore
+from counterpoise.core.errors import ServerError
+from counterpoise.core.events import ignore
+from counterpoise.data.instances import Instance, Passage
 from counterpoise.llm import ChatRequest, Message, ReplyStore, TokenBudget
 from counterpoise.llm.config import read_llm
+from counterpoise.llm.connect import open_model
 from counterpoise.llm.model_objects import name_model
-from counterpoise.retrieval_io import Instance, Passage
 from tests.retrieval_judges import reply_first, reply_second
 from tests.servers import Body, LocalServer
 

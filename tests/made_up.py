@@ -9,10 +9,10 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
+from counterpoise.core.records import Action, Cell, ConceptColumns, Kind, PlanItem, Proposal, Records
 from counterpoise.llm import ChatClient, ScriptedChatClient, TokenBudget
-from counterpoise.llm.scripted import Script
-from counterpoise.records import Action, Cell, ConceptColumns, Kind, PlanItem, Proposal, Records
-from counterpoise.students import Rows, make_rows
+from counterpoise.llm.engines.scripted import Script
+from counterpoise.students.treatments import Rows, make_rows
 
 NOUNS = (
     "soup",

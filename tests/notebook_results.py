@@ -27,7 +27,7 @@ counterpoise.check_balance(table, label="label")
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory: pytest.TempPathFactory) -> list[list[Any]]:
     """What each cell shows."""
-    from counterpoise.assets import ensure_asset, find_cache_dir
+    from counterpoise.core.assets import ensure_asset, find_cache_dir
 
     folder = tmp_path_factory.mktemp("notebook")
     for name in ("minilm-l6-v2", "minilm-l6-v2-tokenizer"):

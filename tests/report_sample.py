@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from counterpoise.report_schema import (
+from counterpoise.report.schema import (
     CellCount,
     Example,
     HeldOutRow,

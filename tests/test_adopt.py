@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from counterpoise.adopt import (
+from counterpoise.actions.adopt import (
     SURE_FROM,
     Adoptable,
     calibrate,
@@ -16,7 +16,7 @@ from counterpoise.adopt import (
     list_candidates,
     propose_adoptions,
 )
-from counterpoise.records import (
+from counterpoise.core.records import (
     UNLABELLED,
     Action,
     Cell,

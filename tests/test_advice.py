@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from counterpoise.advice import (
+from counterpoise.runs.advice import (
     Added,
     Choice,
     choose,
@@ -12,8 +12,8 @@ from counterpoise.advice import (
     describe_recommendation,
     write_headline,
 )
-from counterpoise.measures import Estimate, HeldOutScore
-from counterpoise.students import STUDENTS
+from counterpoise.students.treatments import STUDENTS
+from counterpoise.students.validation import Estimate, HeldOutScore
 
 BEST = {"minilm_lr": "logit_adjustment", "tfidf_lr": "balanced_bags"}
 VALIDATED = {"minilm_lr": 0.8, "tfidf_lr": 0.7}

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from counterpoise import cli
-from counterpoise.answers import open_answers
-from counterpoise.errors import DataError
-from counterpoise.gold import choose_rows_to_ask, read_gold
+from counterpoise.cli import app as cli
+from counterpoise.core.errors import DataError
+from counterpoise.scorers.answers import open_answers
+from counterpoise.scorers.gold import choose_rows_to_ask, read_gold
 from tests.made_up import make_records, write_sentences
 from tests.test_label_command import COLUMNS
 from tests.test_label_command import reviews as reviews

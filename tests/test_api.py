@@ -16,9 +16,9 @@ from threadpoolctl import threadpool_limits
 
 import counterpoise
 from counterpoise import api
-from counterpoise.assets import ensure_asset, find_cache_dir
-from counterpoise.errors import DataError, RunDirectoryError
-from counterpoise.report_schema import Report
+from counterpoise.core.assets import ensure_asset, find_cache_dir
+from counterpoise.core.errors import DataError, RunDirectoryError
+from counterpoise.report.schema import Report
 from tests.made_up import write_sentence, write_sentences
 from tests.servers import Body, LocalServer, draw_seed, hash_body
 

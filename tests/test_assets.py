@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from counterpoise import assets
-from counterpoise.assets import ASSETS, Asset, ensure_asset, list_assets
-from counterpoise.errors import AssetError, StorageError
+from counterpoise.core import assets
+from counterpoise.core.assets import ASSETS, Asset, ensure_asset, list_assets
+from counterpoise.core.errors import AssetError, StorageError
 
 CONTENT = b"weights" * 1000
 TINY = Asset(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from counterpoise.association import (
+from counterpoise.balance.association import (
     adjust_holm,
     cramers_v,
     log_odds,
@@ -14,7 +14,7 @@ from counterpoise.association import (
     measure_residuals,
     permutation_p_value,
 )
-from counterpoise.records import Integers
+from counterpoise.core.records import Integers
 
 
 def draw_table(generator: np.random.Generator, v: float, n: int) -> Integers:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from counterpoise.attribute_filter import CONTRADICTED, AttributeFilter, fit_judge
-from counterpoise.records import Action, Cell, Kind, PlanItem, Proposal
+from counterpoise.core.records import Action, Cell, Kind, PlanItem, Proposal
+from counterpoise.tasks.text.attribute_filter import CONTRADICTED, AttributeFilter, fit_judge
 from tests.made_up import ENCODER, make_records
 
 PLACES = {"hotel": ("room", "bed", "lobby", "pillow"), "clinic": ("nurse", "doctor", "ward", "cure")}

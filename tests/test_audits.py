@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from counterpoise import audits
-from counterpoise.audits import audit, measure_auroc
-from counterpoise.records import Floats, Integers
+from counterpoise.core.records import Floats, Integers
+from counterpoise.scorers import audits
+from counterpoise.scorers.audits import audit, measure_auroc
 
 
 def answer(answers: list[int], n_labels: int = 2, confidence: float = 0.9) -> Floats:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from counterpoise.balance import count_cells, encode_values, find_deficits, wilson_interval
-from counterpoise.errors import JobError
-from counterpoise.records import UNLABELLED, Cell, ConceptColumns, Records, State
+from counterpoise.balance.counts import count_cells, encode_values, find_deficits, wilson_interval
+from counterpoise.core.errors import JobError
+from counterpoise.core.records import UNLABELLED, Cell, ConceptColumns, Records, State
 
 
 def make_records(labels: list[int], sources: list[str], states: list[int]) -> Records:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from counterpoise.cell_choice import (
+from counterpoise.core.records import ConceptColumns, Records
+from counterpoise.students.cell_choice import (
     FEWEST_ROWS,
     choose_cell_way,
     count_rarest,
@@ -15,7 +16,7 @@ from counterpoise.cell_choice import (
     measure_losses,
     score_unlabelled,
 )
-from counterpoise.cell_ways import (
+from counterpoise.students.cell_treatments import (
     CELL_WAYS,
     LARGEST_WEIGHT,
     Marks,
@@ -29,8 +30,7 @@ from counterpoise.cell_ways import (
     shrink_cells,
     weigh_cells,
 )
-from counterpoise.records import ConceptColumns, Records
-from counterpoise.students import STUDENTS, Rows, make_rows
+from counterpoise.students.treatments import STUDENTS, Rows, make_rows
 from tests.made_up import as_objects
 
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from counterpoise import cli
-from counterpoise.run_directory import RunDirectory
+from counterpoise.cli import app as cli
+from counterpoise.runs.directory import RunDirectory
 from tests.integration.helpers import make_cache
 from tests.servers import WORDS, LocalServer
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from counterpoise.concept_model import Pilot, ask_model, make_concept_scorer, run_pilot
-from counterpoise.concept_scorers import cross_fit_stack
-from counterpoise.concepts import (
+from counterpoise.core.records import Floats, State
+from counterpoise.llm import ChatRequest
+from counterpoise.scorers.concepts.labeller import (
     Candidate,
     ConceptLabeller,
     ModelScores,
@@ -20,10 +20,10 @@ from counterpoise.concepts import (
     is_tied,
     is_worth_its_price,
 )
-from counterpoise.gold import Gold
-from counterpoise.llm import ChatRequest
-from counterpoise.passages import make_passages, split_passages
-from counterpoise.records import Floats, State
+from counterpoise.scorers.concepts.model import Pilot, ask_model, make_concept_scorer, run_pilot
+from counterpoise.scorers.concepts.passages import make_passages, split_passages
+from counterpoise.scorers.concepts.rankers import cross_fit_stack
+from counterpoise.scorers.gold import Gold
 from tests.made_up import ENCODER, make_chat, make_records
 
 CONCEPTS = {"food": "soup bread fish cake lamb", "music": "band song piano loud tune"}

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from counterpoise.corrected_counts import (
+from counterpoise.balance.corrected_counts import (
     Answers,
     correct_by_prediction,
     correct_by_rates,
     correct_cells,
     find_corrected_deficits,
 )
-from counterpoise.records import Cell, ConceptColumns, Records, State
+from counterpoise.core.records import Cell, ConceptColumns, Records, State
 from tests.made_up import make_records
 
 

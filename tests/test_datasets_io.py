@@ -22,7 +22,10 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from counterpoise.datasets_io import (
+from counterpoise.core.errors import DataError, JobError, UserError
+from counterpoise.core.records import UNLABELLED, Records
+from counterpoise.core.schema import TextClassification
+from counterpoise.data.reading import (
     hash_rows,
     list_warnings,
     load_table,
@@ -31,10 +34,7 @@ from counterpoise.datasets_io import (
     read_records,
     take_sample,
 )
-from counterpoise.datasets_sources import resolve_source
-from counterpoise.errors import DataError, JobError, UserError
-from counterpoise.records import UNLABELLED, Records
-from counterpoise.tasks import TextClassification
+from counterpoise.data.sources import resolve_source
 
 TASK = TextClassification(text=("review",), label="stars", attributes=("source",))
 Row = dict[str, Any]
@@ -460,8 +460,8 @@ def test_a_hundred_thousand_rows_have_as_many_hashes():
 
 def test_a_hub_that_cannot_be_reached_is_one_line_and_exit_code_3(tmp_path):
     code = (
-        "from counterpoise.datasets_io import load_table\n"
-        "from counterpoise.errors import ServiceError\n"
+        "from counterpoise.data.reading import load_table\n"
+        "from counterpoise.core.errors import ServiceError\n"
         "try:\n    load_table('someone/reviews')\n"
         "except ServiceError as error:\n    print(error.exit_code, error)\n"
     )

@@ -16,9 +16,22 @@ import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
-from counterpoise import datasets_out
-from counterpoise.datasets_io import load_table, read_records
-from counterpoise.datasets_out import (
+from counterpoise.core.errors import DataError, RunDirectoryError
+from counterpoise.core.records import (
+    Action,
+    Cell,
+    ConceptColumns,
+    Kind,
+    PlanItem,
+    Proposal,
+    Provenance,
+    State,
+    Verdict,
+)
+from counterpoise.core.schema import TextClassification
+from counterpoise.data import writing as datasets_out
+from counterpoise.data.reading import load_table, read_records
+from counterpoise.data.writing import (
     AddedRecord,
     CardFacts,
     ConceptValue,
@@ -30,19 +43,6 @@ from counterpoise.datasets_out import (
     write_rejected,
     write_result,
 )
-from counterpoise.errors import DataError, RunDirectoryError
-from counterpoise.records import (
-    Action,
-    Cell,
-    ConceptColumns,
-    Kind,
-    PlanItem,
-    Proposal,
-    Provenance,
-    State,
-    Verdict,
-)
-from counterpoise.tasks import TextClassification
 
 TASK = TextClassification(("review",), "stars", ("source",))
 FEATURES = Features(

@@ -11,7 +11,7 @@ from runpy import run_path
 
 import pytest
 
-from counterpoise.job import load_job
+from counterpoise.tasks.text.job import load_job
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"

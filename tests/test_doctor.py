@@ -10,11 +10,11 @@ import pytest
 from aiohttp import web
 
 from counterpoise.cli import execute
-from counterpoise.doctor import Diagnosis, examine, make_patients
-from counterpoise.engines import keep_findings, settle_capabilities
-from counterpoise.events import ignore
-from counterpoise.records import Capabilities
-from counterpoise.run_directory import RunDirectory
+from counterpoise.core.events import ignore
+from counterpoise.core.records import Capabilities
+from counterpoise.llm.connect import keep_findings, settle_capabilities
+from counterpoise.llm.doctor import Diagnosis, examine, make_patients
+from counterpoise.runs.directory import RunDirectory
 from tests.server_modes import ModeServer
 from tests.servers import Body, LocalServer, write_soup
 

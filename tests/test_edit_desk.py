@@ -6,10 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from counterpoise.edit_desk import EditDesk, mark_injected, score_without_sources
-from counterpoise.filters import KEPT
-from counterpoise.preparation import Inputs
-from counterpoise.records import (
+from counterpoise.actions.edits import EditDesk, mark_injected, score_without_sources
+from counterpoise.core.records import (
     Action,
     Capabilities,
     Cell,
@@ -20,6 +18,8 @@ from counterpoise.records import (
     State,
     Verdict,
 )
+from counterpoise.filters.base import KEPT
+from counterpoise.tasks.text.preparation import Inputs
 from tests.made_up import BLAME, ENCODER, PRAISE, make_chat
 from tests.test_trust import make_inputs
 

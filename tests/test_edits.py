@@ -7,26 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from counterpoise.edit_filters import (
-    EditEvidence,
-    cap_literal_mentions,
-    check_edits,
-    find_size_fault,
-    measure_edit,
-    measure_literal_rates,
-    names_concept,
-)
-from counterpoise.errors import ServerError
-from counterpoise.filters import KEPT, check_concepts, find_copies, make_known_texts
-from counterpoise.generators.concept_injection import ConceptInjection, make_removal_pairs
-from counterpoise.generators.counterfactual_edit import CounterfactualEdit
-from counterpoise.generators.lexicon_edit import learn_lexicon
-from counterpoise.generators.minority_text import Demonstrations
-from counterpoise.generators.sources import EditMaterial, clean_reply, draw_sources
-from counterpoise.llm import ChatRequest
-from counterpoise.offers import Costs, EditOffer, Offer
-from counterpoise.planner import PROBE_REQUESTS, find_unable, make_plan
-from counterpoise.records import (
+from counterpoise.actions.base import Costs, EditOffer, Offer
+from counterpoise.actions.concept_injection import ConceptInjection, make_removal_pairs
+from counterpoise.actions.counterfactual_edit import CounterfactualEdit
+from counterpoise.actions.edit_sources import EditMaterial, clean_reply, draw_sources
+from counterpoise.actions.lexicon_edit import learn_lexicon
+from counterpoise.actions.minority_text import Demonstrations
+from counterpoise.core.errors import ServerError
+from counterpoise.core.records import (
     Action,
     Capabilities,
     Cell,
@@ -39,6 +27,18 @@ from counterpoise.records import (
     State,
     Verdict,
 )
+from counterpoise.filters.base import KEPT, check_concepts, find_copies, make_known_texts
+from counterpoise.filters.edits import (
+    EditEvidence,
+    cap_literal_mentions,
+    check_edits,
+    find_size_fault,
+    measure_edit,
+    measure_literal_rates,
+    names_concept,
+)
+from counterpoise.llm import ChatRequest
+from counterpoise.runs.planner import PROBE_REQUESTS, find_unable, make_plan
 from tests.made_up import ENCODER, make_chat, make_item, make_records, write_sentences
 
 FOLLOWS = Capabilities("scripted", follows_instructions=True)

@@ -33,7 +33,7 @@ TEXTS = [
 
 @pytest.fixture(scope="module")
 def encoder() -> OnnxEncoder:
-    from counterpoise.assets import ensure_asset
+    from counterpoise.core.assets import ensure_asset
 
     model, tokenizer = ensure_asset("minilm-l6-v2"), ensure_asset("minilm-l6-v2-tokenizer")
     return OnnxEncoder(model, tokenizer, name="minilm", max_tokens=64)
@@ -95,7 +95,7 @@ def test_a_language_that_does_not_fit_is_seen(encoder: OnnxEncoder) -> None:
 
 @pytest.mark.assets
 def test_files_and_windows_that_do_not_fit_are_refused(encoder: OnnxEncoder, tmp_path: Path) -> None:
-    from counterpoise.assets import ensure_asset
+    from counterpoise.core.assets import ensure_asset
 
     model, tokenizer = ensure_asset("minilm-l6-v2"), ensure_asset("minilm-l6-v2-tokenizer")
     broken = tmp_path / "broken"

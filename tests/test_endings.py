@@ -14,7 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from counterpoise.endings import (
+from counterpoise.actions.base import Offer
+from counterpoise.core.records import Action, Cell, Deficit, Plan, PlanItem, Proposal, Verdict
+from counterpoise.llm.chat import COMPLETIONS_PER_REQUEST
+from counterpoise.runs.directory import RunDirectory
+from counterpoise.runs.endings import (
     BALANCED,
     NOTHING_PAYS,
     STALLED_ROUNDS,
@@ -24,15 +28,11 @@ from counterpoise.endings import (
     describe_ending,
     name_short,
 )
-from counterpoise.job import job_from
-from counterpoise.ledger import NOT_NEEDED, Judged, Ledger, leave_out_surplus
-from counterpoise.llm.chat import COMPLETIONS_PER_REQUEST
-from counterpoise.loop import OLD_ROUNDS, keep_old_rounds
-from counterpoise.offers import Offer
-from counterpoise.planner import make_plan
-from counterpoise.records import Action, Cell, Deficit, Plan, PlanItem, Proposal, Verdict
-from counterpoise.rounds import is_short
-from counterpoise.run_directory import RunDirectory
+from counterpoise.runs.ledger import NOT_NEEDED, Judged, Ledger, leave_out_surplus
+from counterpoise.runs.loop import OLD_ROUNDS, keep_old_rounds
+from counterpoise.runs.planner import make_plan
+from counterpoise.runs.rounds import is_short
+from counterpoise.tasks.text.job import job_from
 
 BAD, FOOD = Cell("bad"), Cell("bad", concept="food")
 SHORT = [Deficit(BAD, 20, 66), Deficit(FOOD, 2, 14)]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from counterpoise.students import STUDENTS
+from counterpoise.students.treatments import STUDENTS
 from evals import budget_curve, concept_bias, forecast, gap_means, peers
 from evals.common import describe_spend
 from evals.concept_texts import Texts

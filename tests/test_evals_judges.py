@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from counterpoise.concept_scorers import Views
-from counterpoise.gold import Gold
-from counterpoise.metrics import compute_auroc
+from counterpoise.scorers.concepts.rankers import Views
+from counterpoise.scorers.gold import Gold
+from counterpoise.students.metrics import compute_auroc
 from evals.judges import force_model, script
 
 

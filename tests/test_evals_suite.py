@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from counterpoise.errors import ServerError
+from counterpoise.core.errors import ServerError
 from evals import common, result_tables, suite
 from evals.__main__ import EVALS, main
 from evals.memory import read_memory

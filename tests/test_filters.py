@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from counterpoise.copy_limits import CopyLimits
-from counterpoise.filters import (
+from counterpoise.core.records import Cell, ConceptColumns, Proposal, State, Verdict
+from counterpoise.filters.base import (
     KEPT,
     KnownTexts,
     check_concepts,
@@ -22,7 +22,7 @@ from counterpoise.filters import (
     make_known_texts,
     make_text_filter,
 )
-from counterpoise.records import Cell, ConceptColumns, Proposal, State, Verdict
+from counterpoise.filters.copy_limits import CopyLimits
 from tests.made_up import ENCODER, as_objects, make_proposal, write_sentences
 
 DATA, _ = write_sentences(20, 20, 1)

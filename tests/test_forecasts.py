@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from counterpoise.forecasts import BASELINE, WORTH, Forecast, compute_factor, forecast_gains
-from counterpoise.measures import ArmScore, score_arms
-from counterpoise.previews import advise_on_records
-from counterpoise.records import Action
-from counterpoise.students import STUDENTS, Rows, make_rows
+from counterpoise.core.records import Action
+from counterpoise.runs.preview import advise_on_records
+from counterpoise.students.forecasts import BASELINE, WORTH, Forecast, compute_factor, forecast_gains
+from counterpoise.students.treatments import STUDENTS, Rows, make_rows
+from counterpoise.students.validation import ArmScore, score_arms
 from tests.made_up import ENCODER, as_objects
 
 N_FOLDS = 5

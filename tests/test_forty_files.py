@@ -23,13 +23,13 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset
 
-from counterpoise.datasets_io import load_table, read_records
-from counterpoise.errors import DataError, UserError
-from counterpoise.label_spellings import number_key, spell_value
-from counterpoise.patch_files import apply_patch, undo_patch
-from counterpoise.patches import LabelChange, LabelOutcome, Patch
-from counterpoise.retrieval_io import read_instances
-from counterpoise.tasks import TextClassification
+from counterpoise.core.errors import DataError, UserError
+from counterpoise.core.label_spellings import number_key, spell_value
+from counterpoise.core.schema import TextClassification
+from counterpoise.data.instances import read_instances
+from counterpoise.data.patches.apply import apply_patch, undo_patch
+from counterpoise.data.patches.values import LabelChange, LabelOutcome, Patch
+from counterpoise.data.reading import load_table, read_records
 
 TASK = TextClassification(("text",), "label")
 TEXTS, LABELS = ["a, b", "c d"], [1, 0]

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from counterpoise.answers import open_answers
-from counterpoise.errors import DataError
-from counterpoise.gold import Asked, choose_rows_to_ask, read_gold
-from counterpoise.records import Records
+from counterpoise.core.errors import DataError
+from counterpoise.core.records import Records
+from counterpoise.scorers.answers import open_answers
+from counterpoise.scorers.gold import Asked, choose_rows_to_ask, read_gold
 from tests.made_up import make_records, write_sentences
 
 TEXTS, LABELS = write_sentences(12, 88, 3)

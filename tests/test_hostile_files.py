@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from counterpoise import cli
+from counterpoise.cli import app as cli
 
 Capture = pytest.CaptureFixture[str]
 COLUMNS = ("--text", "text", "--label", "label")

@@ -14,14 +14,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from counterpoise import cli, linter
-from counterpoise.data_card import CardFacts, render_card
-from counterpoise.errors import ServerError
+from counterpoise.balance.lint import linter
+from counterpoise.cli import app as cli
+from counterpoise.core.errors import ServerError
+from counterpoise.core.redactions import redact
+from counterpoise.data.card import CardFacts, render_card
 from counterpoise.llm import ChatClient, ChatRequest, Message, ReplyStore, ScriptedChatClient, TokenBudget
-from counterpoise.llm.cache import Payment
-from counterpoise.llm.openai_engine import OpenAIEngine
-from counterpoise.redactions import redact
-from counterpoise.run_directory import RunDirectory
+from counterpoise.llm.engines.openai import OpenAIEngine
+from counterpoise.llm.reply_store import Payment
+from counterpoise.runs.directory import RunDirectory
 from counterpoise_retrievers.embedding_cache import CachedEncoder
 from tests.servers import Body, LocalServer
 from tests.test_embedding_cache import LetterEncoder

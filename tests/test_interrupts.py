@@ -16,9 +16,9 @@ from typing import Any
 import psutil
 import pytest
 
-from counterpoise import trainings
-from counterpoise.interrupts import run_alone
-from counterpoise.records import Floats
+from counterpoise.core.interrupts import run_alone
+from counterpoise.core.records import Floats
+from counterpoise.students import training as trainings
 from tests.integration.helpers import make_cache, make_reviews, write_reviews
 
 SLOW = 120.0
@@ -38,7 +38,8 @@ def train_slowly(parent: int, *given: Any) -> dict[str, Floats]:
 
 START = """
 from tests import test_interrupts
-from counterpoise import cli, trainings
+from counterpoise.cli import app as cli
+from counterpoise.students import training as trainings
 trainings.LONG_WORK, trainings.cpu_count = 0, lambda: 2
 trainings._predict_for = test_interrupts.train_slowly
 cli.main()
@@ -46,7 +47,7 @@ cli.main()
 
 HOLD_IN_C = """
 import hashlib, sys
-from counterpoise import cli
+from counterpoise.cli import app as cli
 def hold(*arguments, **keys):
     print("begun", flush=True)
     hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
@@ -137,7 +138,7 @@ def test_a_second_signal_ends_at_once(reviews: Path) -> None:
         "--label",
         "stars",
         script=f"""
-from counterpoise import interrupts
+from counterpoise.core import interrupts
 interrupts.GRACE_SECONDS = {SLOW}
 {HOLD_IN_C}""",
     ) as process:

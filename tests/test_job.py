@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from counterpoise.errors import JobError
-from counterpoise.job import Job, RestByLabel, job_from, load_job
+from counterpoise.core.errors import JobError
 from counterpoise.llm.config import parse_tokens
+from counterpoise.tasks.text.job import Job, RestByLabel, job_from, load_job
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 BASE = "data: reviews.csv\ntext: review\nlabel: stars\n"

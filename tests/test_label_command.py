@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from counterpoise import cli
+from counterpoise.cli import app as cli
 from tests.integration.helpers import make_cache
 
 pytestmark = pytest.mark.assets

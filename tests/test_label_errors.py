@@ -11,15 +11,15 @@ import pytest
 from datasets import Dataset
 from scipy.stats import binom
 
-from counterpoise import cli
-from counterpoise.errors import DataError
-from counterpoise.label_errors import find_label_errors
-from counterpoise.patches import LabelOutcome, read_patch
-from counterpoise.records import Floats, Integers, Records
-from counterpoise.relabel.label_judges import LLMJudge, Reference
-from counterpoise.relabel.labels import POSSIBLE_FROM, Decisions, decide_labels
-from counterpoise.relabel.promises import ANY_CHANGE, certify, list_tests
-from counterpoise.relabel.suspects import UNKNOWN, find_suspects, rank, read_words
+from counterpoise.actions.relabel.label_judges import LLMJudge, Reference
+from counterpoise.actions.relabel.labels import POSSIBLE_FROM, Decisions, decide_labels
+from counterpoise.actions.relabel.promises import ANY_CHANGE, certify, list_tests
+from counterpoise.actions.relabel.suspects import UNKNOWN, find_suspects, rank, read_words
+from counterpoise.cli import app as cli
+from counterpoise.core.errors import DataError
+from counterpoise.core.records import Floats, Integers, Records
+from counterpoise.data.patches.values import LabelOutcome, read_patch
+from counterpoise.runs.label_errors import find_label_errors
 from tests.made_up import make_chat
 from tests.servers import WORDS
 

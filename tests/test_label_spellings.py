@@ -16,13 +16,9 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
 from counterpoise import check_balance
-from counterpoise.balance import resolve_target
-from counterpoise.datasets_io import hash_rows, load_table, read_pool, read_records
-from counterpoise.datasets_out import load_result, write_result
-from counterpoise.errors import DataError, JobError
-from counterpoise.gold import read_gold
-from counterpoise.job import job_from
-from counterpoise.label_spellings import (
+from counterpoise.balance.counts import resolve_target
+from counterpoise.core.errors import DataError, JobError
+from counterpoise.core.label_spellings import (
     find_variants,
     fold_spelling,
     match_label,
@@ -30,10 +26,14 @@ from counterpoise.label_spellings import (
     spell_value,
     value_key,
 )
-from counterpoise.patch_files import apply_patch, undo_patch
-from counterpoise.patches import LabelChange, LabelOutcome, Patch, read_patch, write_patch
-from counterpoise.preparation import describe_labels, read_parts
-from counterpoise.tasks import TextClassification
+from counterpoise.core.schema import TextClassification
+from counterpoise.data.patches.apply import apply_patch, undo_patch
+from counterpoise.data.patches.values import LabelChange, LabelOutcome, Patch, read_patch, write_patch
+from counterpoise.data.reading import hash_rows, load_table, read_pool, read_records
+from counterpoise.data.writing import load_result, write_result
+from counterpoise.scorers.gold import read_gold
+from counterpoise.tasks.text.job import job_from
+from counterpoise.tasks.text.preparation import describe_labels, read_parts
 
 TASK = TextClassification(("text",), "label")
 LABELS = [1, 0, 0, 1, 0, 0, 1, 0]
@@ -148,7 +148,7 @@ def test_held_out_rows_of_another_type_are_written_with_the_others(tmp_path: Pat
 
 
 def make_card() -> Any:
-    from counterpoise.data_card import CardFacts
+    from counterpoise.data.card import CardFacts
 
     return CardFacts(name="data", source="data")
 

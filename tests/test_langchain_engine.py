@@ -9,10 +9,10 @@ from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 
-from counterpoise.errors import ServerError
+from counterpoise.core.errors import ServerError
 from counterpoise.llm import ChatClient, ChatRequest, Message
-from counterpoise.llm.langchain_engine import LangChainEngine
-from counterpoise.scorers import LLMScorer
+from counterpoise.llm.engines.langchain import LangChainEngine
+from counterpoise.scorers.base import LLMScorer
 from tests.made_up import make_records
 
 

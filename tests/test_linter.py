@@ -13,11 +13,11 @@ import pyarrow as pa
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
-from counterpoise.balance_report import BalanceReport, Finding, Severity
-from counterpoise.errors import DataError, JobError
-from counterpoise.linter import compare_with_baseline, lint, lint_table, write_baseline
-from counterpoise.records import UNLABELLED, ConceptColumns, Records, State
-from counterpoise.tasks import TextClassification
+from counterpoise.balance.lint.linter import compare_with_baseline, lint, lint_table, write_baseline
+from counterpoise.balance.lint.report import BalanceReport, Finding, Severity
+from counterpoise.core.errors import DataError, JobError
+from counterpoise.core.records import UNLABELLED, ConceptColumns, Records, State
+from counterpoise.core.schema import TextClassification
 
 N_TRAINING, N_HELD_OUT = 1_500, 300
 TASK = TextClassification(("text",), "label", ("source",))

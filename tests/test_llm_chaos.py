@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from counterpoise.errors import ReplyError, ServerError
-from counterpoise.events import Event
+from counterpoise.core.errors import ReplyError, ServerError
+from counterpoise.core.events import Event
 from counterpoise.llm import (
     ChatClient,
     ChatRequest,
@@ -22,7 +22,7 @@ from counterpoise.llm import (
     answer_most,
     name_failure,
 )
-from counterpoise.llm.openai_engine import OpenAIEngine
+from counterpoise.llm.engines.openai import OpenAIEngine
 from tests.servers import LocalServer
 
 SCHEMA = {

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from counterpoise.errors import ReplyError, ServerError, StorageError
-from counterpoise.events import Event
+from counterpoise.core.errors import ReplyError, ServerError, StorageError
+from counterpoise.core.events import Event
 from counterpoise.llm import (
     BudgetSpent,
     ChatClient,
@@ -28,7 +28,7 @@ from counterpoise.llm import (
     ScriptedChatClient,
     TokenBudget,
 )
-from counterpoise.llm.openai_engine import OpenAIEngine
+from counterpoise.llm.engines.openai import OpenAIEngine
 from tests.servers import Body, LocalServer, write_soup
 
 SCHEMA = {
@@ -377,7 +377,7 @@ CLIENT = """
 import asyncio, hashlib, sys
 from pathlib import Path
 from counterpoise.llm import ChatClient, ChatRequest, Message, ReplyStore, Sampling, TokenBudget
-from counterpoise.llm.openai_engine import OpenAIEngine
+from counterpoise.llm.engines.openai import OpenAIEngine
 
 async def main(url, path, out):
     budget = TokenBudget()
@@ -428,7 +428,7 @@ SPENDER = """
 import asyncio, sys
 from pathlib import Path
 from counterpoise.llm import BudgetSpent, ChatClient, ChatRequest, Message, ReplyStore, Sampling, TokenBudget
-from counterpoise.llm.openai_engine import OpenAIEngine
+from counterpoise.llm.engines.openai import OpenAIEngine
 
 async def main(url, path, limit):
     budget = TokenBudget(int(limit))

@@ -15,17 +15,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from counterpoise.errors import ServerError
-from counterpoise.llm import (
-    ChatClient,
-    ChatRequest,
-    Message,
-    Sampling,
-    TokenBudget,
-    Usage,
-    answer_most,
-)
-from counterpoise.llm.openai_engine import OpenAIEngine
+from counterpoise.core.errors import ServerError
+from counterpoise.llm import ChatClient, ChatRequest, Message, Sampling, TokenBudget, Usage, answer_most
+from counterpoise.llm.engines.openai import OpenAIEngine
 from counterpoise.llm.replies import correct_count, split_usage
 from tests.servers import Body, LocalServer, Reply
 
@@ -244,7 +236,7 @@ def test_completions_that_a_server_did_not_count_are_estimated() -> None:
 async def test_a_server_whose_gateway_has_lost_it_for_a_moment_is_asked_for_its_load_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("counterpoise.llm.lanes.LOAD_SECONDS", 0.01)
+    monkeypatch.setattr("counterpoise.llm.routing.LOAD_SECONDS", 0.01)
     n_asked = 0
 
     def write_metrics() -> str:

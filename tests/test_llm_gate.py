@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import pytest
 
-from counterpoise.llm.gate import Gate
-from counterpoise.llm.server_load import ServerLoad, read_metrics
+from counterpoise.llm.concurrency import Gate
+from counterpoise.llm.servers.load import ServerLoad, read_metrics
 
 
 class Clock:

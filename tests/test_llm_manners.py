@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from counterpoise.engines import find_capabilities
-from counterpoise.errors import ServerError
+from counterpoise.core.errors import ServerError
 from counterpoise.llm import ChatClient, ChatRequest, Message, ReplyStore, Sampling, TokenBudget
 from counterpoise.llm.chat import Thoughts
-from counterpoise.llm.openai_engine import OpenAIEngine
+from counterpoise.llm.connect import find_capabilities
+from counterpoise.llm.engines.openai import OpenAIEngine
 from counterpoise.llm.transport import LARGEST_REPLY
 from tests.server_modes import MODES, Mode, ModeServer, shape_field
 from tests.servers import Body, LocalServer
@@ -193,8 +193,8 @@ async def test_stop_marks_are_looked_for_behind_the_thoughts() -> None:
 
 
 async def test_thoughts_in_a_store_of_earlier_days_are_taken_off(tmp_path: Path) -> None:
-    from counterpoise.llm.cache import make_keys, pack_reply
     from counterpoise.llm.chat import Completion
+    from counterpoise.llm.reply_store import make_keys, pack_reply
 
     ask = ChatRequest(WRITE.messages)
     with LocalServer() as server, ReplyStore(tmp_path / "replies.sqlite") as store:

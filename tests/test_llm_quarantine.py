@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from counterpoise.errors import EngineDiedError, QuarantinedError, ServerError
+from counterpoise.core.errors import EngineDiedError, QuarantinedError, ServerError
 from counterpoise.llm import (
     ChatClient,
     ChatRequest,

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from counterpoise.llm import ChatRequest, Message, Sampling, Usage
-from counterpoise.llm.cache import pack_reply, unpack_reply
 from counterpoise.llm.replies import find_error, quote_error, read_body, read_completions
+from counterpoise.llm.reply_store import pack_reply, unpack_reply
 from counterpoise.llm.structured import parse_reply, read_letter
 from counterpoise.llm.thoughts import split_thoughts
 

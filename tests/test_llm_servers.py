@@ -14,10 +14,10 @@ import urllib.request
 import psutil
 import pytest
 
-from counterpoise.errors import ServerError
+from counterpoise.core.errors import ServerError
 from counterpoise.llm import ChatClient, ChatRequest, Message, Sampling
-from counterpoise.llm.openai_engine import OpenAIEngine
-from counterpoise.llm.servers import EmbeddedServer, wait_until_served
+from counterpoise.llm.engines.openai import OpenAIEngine
+from counterpoise.llm.servers.embedded import EmbeddedServer, wait_until_served
 
 pytestmark = pytest.mark.assets
 
@@ -65,7 +65,7 @@ def test_a_server_that_has_ended_is_not_waited_for() -> None:
 def test_no_server_outlives_its_parent(how: signal.Signals) -> None:
     parent_script = textwrap.dedent("""
         import os, time
-        from counterpoise.llm.servers import EmbeddedServer
+        from counterpoise.llm.servers.embedded import EmbeddedServer
         server = EmbeddedServer(n_slots=1, slot_tokens=256)
         server.start()
         if os.fork() == 0:  # keeps the pipe to the server open

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from counterpoise.errors import StorageError
+from counterpoise.core.errors import StorageError
 from counterpoise.llm import ChatRequest, Completion, Message, ReplyStore, Sampling, Usage
-from counterpoise.llm.cache import Payment, make_keys, pack_reply, unpack_reply
+from counterpoise.llm.reply_store import Payment, make_keys, pack_reply, unpack_reply
 
 BASE = ChatRequest((Message("user", "Is there food?"),), schema={"type": "object", "properties": {}})
 
@@ -72,7 +72,7 @@ def test_many_processes_may_open_one_new_store_at_once(tmp_path: Path) -> None:
     script = textwrap.dedent("""
         import asyncio, sys
         from pathlib import Path
-        from counterpoise.llm.cache import ReplyStore
+        from counterpoise.llm.reply_store import ReplyStore
         with ReplyStore(Path(sys.argv[1])) as store:
             for number in range(50):
                 asyncio.run(store.put({b"%s %d" % (sys.argv[2].encode(), number): b"reply"}))
@@ -88,8 +88,8 @@ def test_what_was_acknowledged_outlives_a_full_disk(tmp_path: Path) -> None:
     script = textwrap.dedent("""
         import asyncio, resource, sys
         from pathlib import Path
-        from counterpoise.errors import StorageError
-        from counterpoise.llm.cache import ReplyStore
+        from counterpoise.core.errors import StorageError
+        from counterpoise.llm.reply_store import ReplyStore
         resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
         with ReplyStore(Path(sys.argv[1])) as store:
             for number in range(1000):

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from counterpoise.measures import (
+from counterpoise.core.splits import assign_folds, keyed_hash
+from counterpoise.students.metrics import METRICS
+from counterpoise.students.treatments import STUDENTS, Rows, list_students, make_rows, predict
+from counterpoise.students.validation import (
     ArmScore,
     HeldOutScore,
     choose_best,
@@ -20,9 +23,6 @@ from counterpoise.measures import (
     score_arms,
     score_held_out,
 )
-from counterpoise.metrics import METRICS
-from counterpoise.splits import assign_folds, keyed_hash
-from counterpoise.students import STUDENTS, Rows, list_students, make_rows, predict
 from tests.made_up import ENCODER, as_objects, join_rows, make_records, write_sentences
 
 N_FOLDS = 4

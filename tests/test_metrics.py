@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, roc_auc_score
 
-from counterpoise.metrics import (
+from counterpoise.students.metrics import (
     compute_auroc,
     compute_drawn_aurocs,
     compute_drawn_macro_f1s,

@@ -12,11 +12,9 @@ import pytest
 
 import counterpoise
 from counterpoise.cli import execute
-from counterpoise.encoder_audit import LEAST_ITEMS, audit_encoder, list_asked
-from counterpoise.errors import DataError, JobError
-from counterpoise.mining import WAYS, list_queries
-from counterpoise.retrieval_encoders import EncoderPair, open_encoders
-from counterpoise.retrieval_io import (
+from counterpoise.core.errors import DataError, JobError
+from counterpoise.data.encoders import EncoderPair, open_encoders
+from counterpoise.data.instances import (
     Collection,
     Instance,
     Passage,
@@ -26,6 +24,8 @@ from counterpoise.retrieval_io import (
     write_beir,
     write_instances,
 )
+from counterpoise.tasks.retrieval.encoder_audit import LEAST_ITEMS, audit_encoder, list_asked
+from counterpoise.tasks.retrieval.mining import WAYS, list_queries
 from tests.made_up import ENCODER, write_sentences
 from tests.test_bias_tests import PASSAGES
 
@@ -187,7 +187,7 @@ def test_queries_of_a_collection_stand_beside_their_best_passage(data_dir: Path)
 
 
 def test_instances_are_their_own_corpus(tmp_path: Path) -> None:
-    from counterpoise.commands.mine import _read
+    from counterpoise.cli.commands.mine import _read
 
     passages = tuple(Passage(f"p{place}", f"text {place}") for place in range(4))
     write_instances(tmp_path / "in.jsonl", [Instance("q", "text", passages[:1], passages[1:])], "rlhn")

@@ -8,18 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from counterpoise.errors import ServerError
-from counterpoise.generators.minority_text import Demonstrations, MinorityText, measure_longest, mend_text
-from counterpoise.llm import (
-    ChatClient,
-    ChatRequest,
-    Completion,
-    ScriptedChatClient,
-    TokenBudget,
-    Usage,
-)
+from counterpoise.actions.minority_text import Demonstrations, MinorityText, measure_longest, mend_text
+from counterpoise.core.errors import ServerError
+from counterpoise.core.records import Capabilities, Cell, Kind, PlanItem, Proposal
+from counterpoise.llm import ChatClient, ChatRequest, Completion, ScriptedChatClient, TokenBudget, Usage
 from counterpoise.llm.chat import COMPLETIONS_PER_REQUEST
-from counterpoise.records import Capabilities, Cell, Kind, PlanItem, Proposal
 from tests.made_up import ENCODER, make_chat, make_item, make_records, write_sentences
 
 CONTINUES = Capabilities("scripted")

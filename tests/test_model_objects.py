@@ -17,18 +17,26 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 
 import counterpoise
-from counterpoise import doctor, labelling
-from counterpoise.assets import ensure_asset, find_cache_dir
-from counterpoise.engines import open_model
-from counterpoise.errors import JobError, RunDirectoryError, ServerError
-from counterpoise.events import ignore
-from counterpoise.job import Job, load_job
-from counterpoise.llm import ChatRequest, Completion, Message, ReplyStore, ScriptedChatClient, TokenBudget
+from counterpoise.core.assets import ensure_asset, find_cache_dir
+from counterpoise.core.errors import JobError, RunDirectoryError, ServerError
+from counterpoise.core.events import ignore
+from counterpoise.data.instances import Instance, Passage
+from counterpoise.llm import (
+    ChatRequest,
+    Completion,
+    Message,
+    ReplyStore,
+    ScriptedChatClient,
+    TokenBudget,
+    doctor,
+)
 from counterpoise.llm.config import LlmConfig, ModelObject, read_llm
-from counterpoise.llm.langchain_engine import LangChainEngine
+from counterpoise.llm.connect import open_model
+from counterpoise.llm.engines.langchain import LangChainEngine
 from counterpoise.llm.model_objects import ObjectEngine, is_model, name_model
-from counterpoise.retrieval_io import Instance, Passage
-from counterpoise.retrieval_job import RetrievalJob
+from counterpoise.runs import labelling
+from counterpoise.tasks.retrieval.job import RetrievalJob
+from counterpoise.tasks.text.job import Job, load_job
 from tests.made_up import write_sentence, write_sentences
 from tests.retrieval_judges import reply_first, reply_second
 

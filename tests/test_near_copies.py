@@ -6,7 +6,12 @@ import random
 
 import pytest
 
-from counterpoise.relabel.near_copies import FEWEST_SHINGLES, LEAST_OVERLAP, NearCopies, measure_overlap
+from counterpoise.actions.relabel.near_copies import (
+    FEWEST_SHINGLES,
+    LEAST_OVERLAP,
+    NearCopies,
+    measure_overlap,
+)
 
 WORDS = [f"word{place}" for place in range(60)]
 KNOWN = " ".join(WORDS)

@@ -7,11 +7,11 @@ import asyncio
 import pytest
 from aiohttp import web
 
+from counterpoise.actions.relabel.judges import Judge
+from counterpoise.actions.relabel.passages import relabel_instances
+from counterpoise.actions.relabel.result import RelabelledInstances
 from counterpoise.llm import ChatClient
-from counterpoise.llm.openai_engine import OpenAIEngine
-from counterpoise.relabel.judges import Judge
-from counterpoise.relabel.retrieval import relabel_instances
-from counterpoise.relabel.retrieval_result import RelabelledInstances
+from counterpoise.llm.engines.openai import OpenAIEngine
 from tests.retrieval_judges import reply_first, reply_second
 from tests.servers import Body, LocalServer
 from tests.test_relabel_retrieval import INSTANCES

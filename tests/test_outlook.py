@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import counterpoise
-from counterpoise.events import Event
-from counterpoise.screen import PlainLines, describe_event
+from counterpoise.core.events import Event
+from counterpoise.report.screen import PlainLines, describe_event
 from tests.integration.helpers import make_cache, make_job, make_reviews, write_reviews
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from counterpoise import cli
-from counterpoise.errors import JobError
-from counterpoise.outputs import check_outputs
-from counterpoise.patches import LabelChange, LabelOutcome, Patch, write_patch
-from counterpoise.tasks import TextClassification
+from counterpoise.cli import app as cli
+from counterpoise.core.errors import JobError
+from counterpoise.core.schema import TextClassification
+from counterpoise.data.outputs import check_outputs
+from counterpoise.data.patches.values import LabelChange, LabelOutcome, Patch, write_patch
 
 SPELLINGS: dict[str, Callable[[Path], Path]] = {
     "itself": lambda path: path,
@@ -129,7 +129,7 @@ def test_every_command_keeps_to_it(
 
 
 def make_patch(outcome: LabelOutcome) -> Patch:
-    from counterpoise.datasets_io import load_table, make_ids
+    from counterpoise.data.reading import load_table, make_ids
 
     task = TextClassification(("text",), "label")
     identity = str(make_ids(load_table(Path("data.jsonl"), task=task))[0])
@@ -157,7 +157,7 @@ def test_a_patch_in_which_nothing_is_accepted_says_so_and_how_to_accept(
 
 def test_a_file_that_looks_like_a_partial_one_is_the_users(given: Path) -> None:
     given.rename(given.parent / "new.jsonl.part")
-    from counterpoise.json_lines import write_rows
+    from counterpoise.data.json_lines import write_rows
 
     write_rows(given.parent / "new.jsonl", [{"a": 1}])
     assert sorted(path.name for path in given.parent.glob("*new*")) == ["new.jsonl", "new.jsonl.part"]

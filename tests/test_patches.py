@@ -16,13 +16,20 @@ from datasets import ClassLabel, Dataset, Features, Value
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from counterpoise import cli
-from counterpoise.datasets_io import load_table, make_ids, read_labels
-from counterpoise.errors import DataError, JobError
-from counterpoise.patch_files import apply_patch, name_receipt, undo_patch
-from counterpoise.patch_page import render_patch_page
-from counterpoise.patches import LabelChange, LabelOutcome, Neighbour, Patch, read_patch, write_patch
-from counterpoise.tasks import TextClassification
+from counterpoise.cli import app as cli
+from counterpoise.core.errors import DataError, JobError
+from counterpoise.core.schema import TextClassification
+from counterpoise.data.patches.apply import apply_patch, name_receipt, undo_patch
+from counterpoise.data.patches.values import (
+    LabelChange,
+    LabelOutcome,
+    Neighbour,
+    Patch,
+    read_patch,
+    write_patch,
+)
+from counterpoise.data.reading import load_table, make_ids, read_labels
+from counterpoise.report.patch_page import render_patch_page
 
 TASK = TextClassification(("text",), "label")
 ROWS = [(f"text {n}, said {'twice' if n % 2 else 'once'}", ("neg", "pos", "other")[n % 3]) for n in range(30)]

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from counterpoise.actions.base import Costs, Offer
+from counterpoise.core.records import Action, Cell, Deficit, Plan
 from counterpoise.llm.chat import COMPLETIONS_PER_REQUEST
-from counterpoise.offers import Costs, Offer
-from counterpoise.planner import expect_tokens_per_accepted, make_plan
-from counterpoise.records import Action, Cell, Deficit, Plan
+from counterpoise.runs.planner import expect_tokens_per_accepted, make_plan
 
 A, B, C, MOST = Cell("a"), Cell("b"), Cell("c"), Cell("most")
 OFFER = Offer(request_tokens=600, n_demonstrations=10)

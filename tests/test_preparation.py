@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from counterpoise.errors import DataError, JobError, UserError
-from counterpoise.events import ignore
-from counterpoise.job import job_from
-from counterpoise.preparation import prepare, read_parts
+from counterpoise.core.errors import DataError, JobError, UserError
+from counterpoise.core.events import ignore
+from counterpoise.tasks.text.job import job_from
+from counterpoise.tasks.text.preparation import prepare, read_parts
 from tests.made_up import write_sentences
 
 TEXTS, LABELS = write_sentences(10, 20, 5)

@@ -12,8 +12,8 @@ import pytest
 import typer
 
 import counterpoise
-from counterpoise import cli
-from counterpoise.commands.session import Session
+from counterpoise.cli import app as cli
+from counterpoise.cli.commands.session import Session
 from tests.test_label_command import COLUMNS
 from tests.test_label_command import reviews as reviews
 
@@ -52,7 +52,7 @@ def list_in_code() -> set[tuple[str, str]]:
     for path in PACKAGE.rglob("*.py"):
         for text in read_strings(path.read_text(encoding="utf-8")):
             found |= {(path.name, command) for command in find_commands(text)}
-    for path in (PACKAGE / "templates").glob("*.j2"):
+    for path in (PACKAGE / "report" / "templates").glob("*.j2"):
         text = re.sub(r"{{.*?}}", "1", path.read_text(encoding="utf-8"))
         found |= {(path.name, command) for command in find_commands(text)}
     return found

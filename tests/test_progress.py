@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 import counterpoise
-from counterpoise import api, progress
-from counterpoise.errors import JobError
-from counterpoise.events import Event, ignore
-from counterpoise.html_views import make_view
-from counterpoise.patches import LabelChange, LabelOutcome, Patch
-from counterpoise.screen import RunState
-from counterpoise.tasks import TextClassification
+from counterpoise import api
+from counterpoise.core.errors import JobError
+from counterpoise.core.events import Event, ignore
+from counterpoise.core.html_views import make_view
+from counterpoise.core.schema import TextClassification
+from counterpoise.data.patches.values import LabelChange, LabelOutcome, Patch
+from counterpoise.report import progress
+from counterpoise.report.screen import RunState
 from tests.test_relabel_retrieval import relabel
 
 READ = Event("read", {"rows": 40, "labels": {"<b>": 30, "good": 10}, "held_out": 10, "pool": 0})
@@ -60,7 +61,7 @@ def test_a_call_from_python_shows_it(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         given.append(listener)
         raise InterruptedError
 
-    monkeypatch.setattr("counterpoise.loop.run_job", run_job)
+    monkeypatch.setattr("counterpoise.runs.loop.run_job", run_job)
     table = {"text": ["a", "b"], "label": ["x", "y"]}
     keys: dict[str, Any] = {"text": "text", "label": "label", "output": str(tmp_path / "run")}
     for shown in (None, False, True):

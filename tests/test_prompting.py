@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from counterpoise.errors import JobError
+from counterpoise.core.errors import JobError
 from counterpoise.llm.chat import Message
-from counterpoise.prompting import load_prompt, quote_data
+from counterpoise.llm.prompts import load_prompt, quote_data
 
 CHAT = """
 name: judge

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from scipy.special import log_softmax
 
-from counterpoise.recipe_code import write_code
-from counterpoise.scorers import SimilarityScorer
-from counterpoise.students import ARMS, MIXTURES, Rows, list_students, make_rows, predict
+from counterpoise.scorers.base import SimilarityScorer
+from counterpoise.students.recipe_code import write_code
+from counterpoise.students.treatments import ARMS, MIXTURES, Rows, list_students, make_rows, predict
 from tests.made_up import ENCODER, as_objects, write_sentences
 
 LINES = {"bad": "cold rude dull awful", "good": "lovely warm fresh great"}
@@ -66,7 +66,7 @@ def test_the_code_is_the_model_that_was_measured(
     way: str, student: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(folder)
-    monkeypatch.setattr("counterpoise.preparation.make_encoder", lambda *_: ENCODER)
+    monkeypatch.setattr("counterpoise.data.encoders.make_encoder", lambda *_: ENCODER)
     code = write_code(way, student, text=("review",), label="stars", descriptions=LINES)
     space: dict[str, Any] = {}
     exec(compile(code, way, "exec"), space)  # the code is ours; that it runs is what is tested

@@ -12,20 +12,20 @@ from typing import Any
 import pytest
 
 import counterpoise
-from counterpoise import cli
-from counterpoise.assets import ensure_asset, find_cache_dir
-from counterpoise.commands.relabel import relabel as command
-from counterpoise.errors import JobError
-from counterpoise.retrieval_balance import (
+from counterpoise.balance.retrieval import (
     RetrievalBalance,
     classify_query,
     count_positives,
     count_suspects,
     find_topics,
 )
-from counterpoise.retrieval_io import Passage, format_instance, read_instances
-from counterpoise.retrieval_job import RetrievalJob, load_any_job
-from counterpoise.retrieval_run import make_retrieval_report, render_retrieval_report
+from counterpoise.cli import app as cli
+from counterpoise.cli.commands.relabel import relabel as command
+from counterpoise.core.assets import ensure_asset, find_cache_dir
+from counterpoise.core.errors import JobError
+from counterpoise.data.instances import Passage, format_instance, read_instances
+from counterpoise.runs.retrieval import make_retrieval_report, render_retrieval_report
+from counterpoise.tasks.retrieval.job import RetrievalJob, load_any_job
 from tests.retrieval_judges import reply_first, reply_second
 from tests.servers import Body, LocalServer
 from tests.test_relabel_retrieval import INSTANCES, N, make_judges, relabel

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from counterpoise.rates import Rate
-from counterpoise.relabel.estimates import Estimates, estimate
-from counterpoise.relabel.judge_audits import Planted
-from counterpoise.relabel.verdicts import Grade, Judgement
-from counterpoise.retrieval_io import Passage
+from counterpoise.actions.relabel.estimates import Estimates, estimate
+from counterpoise.actions.relabel.judge_audits import Planted
+from counterpoise.actions.relabel.verdicts import Grade, Judgement
+from counterpoise.balance.rates import Rate
+from counterpoise.data.instances import Passage
 from evals.estimate_coverage import draw
 from evals.scripted_judges import DirectJudges, Rates
 

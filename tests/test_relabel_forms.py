@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from counterpoise import cli
-from counterpoise.errors import DataError
-from counterpoise.relabel.cases import make_cases
-from counterpoise.relabel.gold_pairs import GoldSource, match_gold
-from counterpoise.relabel.judge_audits import choose_plants
-from counterpoise.relabel.retrieval import MOST_AUDITED, CascadeSettings, count_audited
-from counterpoise.retrieval_balance import RetrievalBalance
-from counterpoise.retrieval_io import Instance, Passage, format_instance, hash_text
-from counterpoise.retrieval_job import RetrievalJob
-from counterpoise.retrieval_run import make_retrieval_report, render_retrieval_report
+from counterpoise.actions.relabel.cases import make_cases
+from counterpoise.actions.relabel.gold_pairs import GoldSource, match_gold
+from counterpoise.actions.relabel.judge_audits import choose_plants
+from counterpoise.actions.relabel.passages import MOST_AUDITED, CascadeSettings, count_audited
+from counterpoise.balance.retrieval import RetrievalBalance
+from counterpoise.cli import app as cli
+from counterpoise.core.errors import DataError
+from counterpoise.data.instances import Instance, Passage, format_instance, hash_text
+from counterpoise.runs.retrieval import make_retrieval_report, render_retrieval_report
+from counterpoise.tasks.retrieval.job import RetrievalJob
 from evals.relabel_coverage import FORMS as SIMULATED_FORMS
 from evals.relabel_coverage import JUDGES, draw
 from tests.retrieval_judges import read_prompt, reply_first, reply_second

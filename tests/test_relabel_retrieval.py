@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from counterpoise.actions.relabel.judges import Judge, Stage
+from counterpoise.actions.relabel.passages import CascadeSettings, Gold, relabel_instances
+from counterpoise.actions.relabel.result import RelabelledInstances
+from counterpoise.core.splits import keyed_hash
+from counterpoise.data.instances import Instance, Passage
 from counterpoise.llm import ChatClient, ChatRequest, ReplyStore, ScriptedChatClient, TokenBudget
-from counterpoise.relabel.judges import Judge, Stage
-from counterpoise.relabel.retrieval import CascadeSettings, Gold, relabel_instances
-from counterpoise.relabel.retrieval_result import RelabelledInstances
-from counterpoise.retrieval_io import Instance, Passage
-from counterpoise.splits import keyed_hash
 from tests.retrieval_judges import read_prompt, reply_first, reply_second
 
 N = 30

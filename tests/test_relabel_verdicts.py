@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from counterpoise.relabel.cascade import (
+from counterpoise.actions.relabel.cascade import (
     Candidate,
     Outcome,
     decide_candidate,
     decide_from_lists,
     is_ambiguous,
 )
-from counterpoise.relabel.verdicts import (
+from counterpoise.actions.relabel.verdicts import (
     Grade,
     Judgement,
     abstain,
@@ -25,7 +25,7 @@ from counterpoise.relabel.verdicts import (
     read_grades,
     read_published,
 )
-from counterpoise.retrieval_io import Passage
+from counterpoise.data.instances import Passage
 
 TEXTS = [
     "oral iron is absorbed slowly in adults",

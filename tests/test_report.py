@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from counterpoise import charts, pages
-from counterpoise.check_page import render_check_page
-from counterpoise.report import render_report, write_report
-from counterpoise.report_view import judge_difference, list_cells, list_reasons
+from counterpoise.report import charts, pages
+from counterpoise.report.check_page import render_check_page
+from counterpoise.report.run_page import render_report, write_report
+from counterpoise.report.view import judge_difference, list_cells, list_reasons
 from tests.check_sample import sample_check
 from tests.report_sample import INJECTION, empty_report, make_hostile, sample_report, wide_report
 

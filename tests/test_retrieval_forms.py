@@ -15,9 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from counterpoise.cli import execute
-from counterpoise.errors import DataError
-from counterpoise.mining import list_queries
-from counterpoise.retrieval_io import (
+from counterpoise.core.errors import DataError
+from counterpoise.data.instances import (
     Instance,
     Passage,
     find_form,
@@ -26,8 +25,9 @@ from counterpoise.retrieval_io import (
     read_instances,
     write_instances,
 )
-from counterpoise.retrieval_job import retrieval_job_from
-from counterpoise.retrieval_steps import load_corpus, load_gold, load_instances
+from counterpoise.tasks.retrieval.job import retrieval_job_from
+from counterpoise.tasks.retrieval.mining import list_queries
+from counterpoise.tasks.retrieval.steps import load_corpus, load_gold, load_instances
 from tests.test_relabel_retrieval import INSTANCES, relabel
 
 Row = dict[str, Any]

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from counterpoise.errors import DataError
-from counterpoise.retrieval_io import (
+from counterpoise.core.errors import DataError
+from counterpoise.data.instances import (
     Instance,
     Passage,
     format_instance,
@@ -24,7 +24,7 @@ from counterpoise.retrieval_io import (
     write_beir,
     write_instances,
 )
-from counterpoise.retrieval_steps import load_gold
+from counterpoise.tasks.retrieval.steps import load_gold
 
 TEVATRON: list[dict[str, Any]] = [
     {

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 import counterpoise
-from counterpoise import cli
+from counterpoise.actions.relabel.judges import Judge
+from counterpoise.actions.relabel.passages import CascadeSettings, prepare_findings
+from counterpoise.cli import app as cli
+from counterpoise.data.instances import format_instance
 from counterpoise.llm import ChatClient, ScriptedChatClient
-from counterpoise.relabel.judges import Judge
-from counterpoise.relabel.retrieval import CascadeSettings, prepare_findings
-from counterpoise.retrieval_io import format_instance
-from counterpoise.retrieval_job import RetrievalJob, load_any_job
-from counterpoise.retrieval_previews import make_retrieval_preview
+from counterpoise.runs.retrieval_preview import make_retrieval_preview
+from counterpoise.tasks.retrieval.job import RetrievalJob, load_any_job
 from tests.retrieval_judges import reply_first, reply_second
 from tests.test_relabel_forms import FORMS
 from tests.test_relabel_retrieval import INSTANCES, N, relabel

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from counterpoise.errors import RunDirectoryError, StorageError
-from counterpoise.run_directory import RunDirectory
+from counterpoise.core.errors import RunDirectoryError, StorageError
+from counterpoise.runs.directory import RunDirectory
 from tests.integration.helpers import enlarge_disk, mount_small_disk
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from counterpoise.run_directory import RunDirectory
+from counterpoise.runs.directory import RunDirectory
 with RunDirectory(Path(sys.argv[1])) as directory:
     directory.begin("data: reviews.csv", "job and data")
     for number in range(int(sys.argv[2])):
@@ -113,7 +113,7 @@ def test_a_folder_with_other_files_is_left_as_it_was(folder: Path) -> None:
 KILL_AT_EVERY_LINE = """
 import os, shutil, signal, sys
 from pathlib import Path
-from counterpoise import run_directory
+from counterpoise.runs import directory as run_directory
 
 def begin(folder, step):
     left = step

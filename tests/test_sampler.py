@@ -26,8 +26,8 @@ from sklearn.utils import estimator_checks as sklearn_checks
 from threadpoolctl import threadpool_limits
 
 from counterpoise import CounterpoiseSampler, sampler
-from counterpoise.assets import ensure_asset, find_cache_dir
-from counterpoise.errors import JobError
+from counterpoise.core.assets import ensure_asset, find_cache_dir
+from counterpoise.core.errors import JobError
 from counterpoise.llm import ScriptedChatClient
 from tests.made_up import write_sentence, write_sentences
 from tests.servers import Body, LocalServer, draw_seed, hash_body
@@ -106,7 +106,7 @@ def test_labels_come_back_as_they_were(kind: str) -> None:
 
 def test_a_written_text_stands_in_the_place_of_a_row_it_was_written_after() -> None:
     """Every container takes longer and new texts, and keeps types and other columns."""
-    from counterpoise.sample_tables import read_texts
+    from counterpoise.data.sample_tables import read_texts
 
     long = "a text that is longer than every other one"
     for given in FEATURES.values():

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from counterpoise.audits import audit
-from counterpoise.errors import ServerError
+from counterpoise.core.errors import ServerError
+from counterpoise.core.records import Floats
 from counterpoise.llm import ChatRequest
-from counterpoise.llm.scripted import Script
-from counterpoise.records import Floats
-from counterpoise.scorers import ClassifierScorer, LLMScorer, Scorer, SimilarityScorer, cross_fit
+from counterpoise.llm.engines.scripted import Script
+from counterpoise.scorers.audits import audit
+from counterpoise.scorers.base import ClassifierScorer, LLMScorer, Scorer, SimilarityScorer, cross_fit
 from tests.made_up import ENCODER, make_chat, make_records, write_sentences
 
 TEXTS, LABELS = write_sentences(20, 60, 5)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from counterpoise.datasets_io import load_table, make_ids
-from counterpoise.patches import LabelChange, LabelOutcome, Patch, write_patch
-from counterpoise.tasks import TextClassification
+from counterpoise.core.schema import TextClassification
+from counterpoise.data.patches.values import LabelChange, LabelOutcome, Patch, write_patch
+from counterpoise.data.reading import load_table, make_ids
 from counterpoise_retrievers.scraps import scrap, scrap_folder
 
 TASK = TextClassification(("text",), "label")

@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from counterpoise.events import Event
-from counterpoise.screen import (
+from counterpoise.core.events import Event
+from counterpoise.report.screen import (
     MOST_CELLS,
     PLAIN_SECONDS,
     PlainLines,

@@ -10,9 +10,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from counterpoise import shortcuts
-from counterpoise.columns import TextColumn, bin_lengths
-from counterpoise.shortcuts import choose_words, find_clusters, find_words, measure_groups, measure_predictor
+from counterpoise.balance.lint import shortcuts
+from counterpoise.balance.lint.columns import TextColumn, bin_lengths
+from counterpoise.balance.lint.shortcuts import (
+    choose_words,
+    find_clusters,
+    find_words,
+    measure_groups,
+    measure_predictor,
+)
 
 FILLER = ["the", "a", "one", "of", "to", "and", "in", "it", "that", "was", "for", "on", "with", "as", "at"]
 
@@ -65,14 +71,14 @@ def test_find_words_reads_batches_as_it_reads_the_whole(monkeypatch: pytest.Monk
     labels = np.arange(300) % 2
     texts = make_texts([f"alpha beta {'gamma' if label else 'delta'}" for label in labels])
     whole = find_words(texts, labels, 2)
-    monkeypatch.setattr("counterpoise.columns.BATCH_ROWS", 7)
+    monkeypatch.setattr("counterpoise.balance.lint.columns.BATCH_ROWS", 7)
     assert find_words(texts, labels, 2) == whole and len(whole[0]) == 2
 
 
 def test_the_vocabulary_stays_bounded_and_keeps_the_frequent_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shortcuts, "MOST_COUNTED", 50)
     texts = make_texts([f"common once{row} {'often' if row % 2 else 'seldom'}" for row in range(400)])
-    monkeypatch.setattr("counterpoise.columns.BATCH_ROWS", 20)
+    monkeypatch.setattr("counterpoise.balance.lint.columns.BATCH_ROWS", 20)
     assert choose_words(texts) == ["common", "often", "seldom"]
 
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from counterpoise.errors import JobError
-from counterpoise.records import UNLABELLED, Records
-from counterpoise.splits import assign_folds, choose_held_out, keyed_hash, keyed_rank, sample_by_rank
+from counterpoise.core.errors import JobError
+from counterpoise.core.records import UNLABELLED, Records
+from counterpoise.core.splits import assign_folds, choose_held_out, keyed_hash, keyed_rank, sample_by_rank
 
 # A group's label is a function of its name here: mixed groups have a test of their own.
 ROWS = st.lists(st.tuples(st.integers(0, 25), st.integers(0, 3)), min_size=2, max_size=60)

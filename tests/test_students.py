@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from counterpoise import students
-from counterpoise.records import Floats
-from counterpoise.scorers import SimilarityScorer
-from counterpoise.students import (
+from counterpoise.core.records import Floats
+from counterpoise.scorers.base import SimilarityScorer
+from counterpoise.students import treatments as students
+from counterpoise.students.treatments import (
     ARMS,
     LARGEST_OWN_WEIGHT,
     MIXTURES,
@@ -116,7 +116,7 @@ def test_bags_and_draws_depend_on_the_seed_and_on_nothing_else() -> None:
 @pytest.mark.parametrize("student", STUDENTS)
 def test_many_repeated_rows_become_weights(student: str, monkeypatch: pytest.MonkeyPatch) -> None:
     repeated = predict("oversampling", student, TRAIN, TEST, 2)
-    monkeypatch.setattr("counterpoise.students._MOST_REPEATED", 0)
+    monkeypatch.setattr("counterpoise.students.treatments._MOST_REPEATED", 0)
     trained_on: list[int] = []
     fit = students.fit_log_probabilities
 
@@ -124,7 +124,7 @@ def test_many_repeated_rows_become_weights(student: str, monkeypatch: pytest.Mon
         trained_on.append(features.shape[0])
         return fit(features, *rest)
 
-    monkeypatch.setattr("counterpoise.students.fit_log_probabilities", count_rows)
+    monkeypatch.setattr("counterpoise.students.treatments.fit_log_probabilities", count_rows)
     weighted = predict("oversampling", student, TRAIN, TEST, 2)
     assert trained_on == [len(TRAIN)]
     # The same optimum; where the solver stops moves a little with the order of the sums.
@@ -143,9 +143,9 @@ def test_many_coefficients_are_fitted_by_another_solver_to_the_same_end(
         solvers.append(given["solver"])
         return make_model(**given, tol=1e-8)
 
-    monkeypatch.setattr("counterpoise.students.LogisticRegression", note_solver)
+    monkeypatch.setattr("counterpoise.students.treatments.LogisticRegression", note_solver)
     few = predict("nothing", student, TRAIN, TEST, 2)
-    monkeypatch.setattr("counterpoise.students._MANY_COEFFICIENTS", 0)
+    monkeypatch.setattr("counterpoise.students.treatments._MANY_COEFFICIENTS", 0)
     many = predict("nothing", student, TRAIN, TEST, 2)
     assert solvers == ["lbfgs", "newton-cg"]
     np.testing.assert_allclose(many, few, atol=1e-3)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from counterpoise import cli
-from counterpoise.retrieval_io import format_instance
+from counterpoise.cli import app as cli
+from counterpoise.data.instances import format_instance
 from tests.extras_environments import require_environment
 from tests.servers import LocalServer
 from tests.test_relabel_command import reply

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from counterpoise import cli
-from counterpoise.relabel.cascade import Candidate, Decision, Outcome
-from counterpoise.relabel.retrieval_result import RelabelledInstances
-from counterpoise.relabel.training_rows import fill_tuples, make_training_rows
-from counterpoise.retrieval_io import Instance, Passage, find_form, format_instance, read_instances
+from counterpoise.actions.relabel.cascade import Candidate, Decision, Outcome
+from counterpoise.actions.relabel.result import RelabelledInstances
+from counterpoise.actions.relabel.training_rows import fill_tuples, make_training_rows
+from counterpoise.cli import app as cli
+from counterpoise.data.instances import Instance, Passage, find_form, format_instance, read_instances
 from tests.test_relabel_retrieval import INSTANCES
 
 Row = dict[str, Any]

@@ -13,10 +13,10 @@ import psutil
 import pytest
 from joblib import cpu_count
 
-from counterpoise import trainings
-from counterpoise.records import Floats
-from counterpoise.students import STUDENTS, make_rows
-from counterpoise.trainings import Training, run_trainings
+from counterpoise.core.records import Floats
+from counterpoise.students import training as trainings
+from counterpoise.students.training import Training, run_trainings
+from counterpoise.students.treatments import STUDENTS, make_rows
 from tests.made_up import ENCODER, as_objects, write_sentences
 
 
@@ -58,7 +58,7 @@ def predict_and_sign(parent: int, *given: Any) -> dict[str, Floats]:
 def test_on_one_core_they_run_in_the_process_itself_which_lives_on() -> None:
     script = """
         import time
-        from counterpoise import trainings
+        from counterpoise.students import training as trainings
         from tests.test_trainings import make_trainings
         trainings.LONG_WORK, trainings.cpu_count = 0, lambda: 1
         done = len(list(trainings.run_trainings(make_trainings())))
@@ -75,7 +75,7 @@ def test_on_one_core_they_run_in_the_process_itself_which_lives_on() -> None:
 def test_the_processes_end_with_a_parent_that_is_killed() -> None:
     script = """
         import time, psutil
-        from counterpoise import trainings
+        from counterpoise.students import training as trainings
         from tests.test_trainings import make_trainings
         trainings.LONG_WORK, trainings.cpu_count = 0, lambda: 2
         print(len(list(trainings.run_trainings(make_trainings()))))

@@ -12,13 +12,13 @@ import pytest
 from datasets import Dataset
 from threadpoolctl import threadpool_limits
 
-from counterpoise.datasets_out import Part
-from counterpoise.errors import ServerError
+from counterpoise.core.errors import ServerError
+from counterpoise.core.sides import Side
+from counterpoise.data.writing import Part
 from counterpoise.llm import ChatClient, ChatRequest
-from counterpoise.preparation import Inputs
-from counterpoise.scorers import SimilarityScorer
-from counterpoise.sides import Side
-from counterpoise.trust import PILOT_ROWS, LabelTrust, audit_free_scorers, audit_model
+from counterpoise.scorers.base import SimilarityScorer
+from counterpoise.tasks.text.label_trust import PILOT_ROWS, LabelTrust, audit_free_scorers, audit_model
+from counterpoise.tasks.text.preparation import Inputs
 from tests.made_up import BLAME, ENCODER, as_objects, make_chat, make_records, write_sentences
 
 LABEL_TEXTS = ("a guest who disliked it", "a guest who liked it")

@@ -17,13 +17,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from counterpoise.errors import EngineDiedError, JobError, ServerError
-from counterpoise.events import Event
+from counterpoise.core.errors import EngineDiedError, JobError, ServerError
+from counterpoise.core.events import Event
 from counterpoise.llm import ChatClient, ChatRequest
 from counterpoise.llm.budget import BudgetSpent, TokenBudget
-from counterpoise.llm.managed_engine import ManagedEngine
-from counterpoise.llm.vllm_log import explain_log
-from counterpoise.llm.vllm_server import VllmServer, find_slots, name_model
+from counterpoise.llm.engines.managed import ManagedEngine
+from counterpoise.llm.servers.vllm import VllmServer, find_slots, name_model
+from counterpoise.llm.servers.vllm_log import explain_log
 from evals import vllm_on_cpu
 from tests.made_up_vllm import make_environment
 
@@ -121,7 +121,7 @@ def test_where_there_is_no_vllm_the_line_says_what_to_install(tmp_path: Path) ->
 PARENT = """
     import os, sys, time
     from pathlib import Path
-    from counterpoise.llm.vllm_server import VllmServer
+    from counterpoise.llm.servers.vllm import VllmServer
     server = VllmServer("org/model", log=Path(sys.argv[1]), python=sys.argv[2], arguments=sys.argv[3:])
     if os.fork() == 0:  # holds what the parent had open, as a pool of workers would
         time.sleep(40)

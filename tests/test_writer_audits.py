@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from counterpoise.filters import CONTRADICTED_FROM
-from counterpoise.records import Action, Cell, Floats, Integers, Kind, PlanItem, Proposal
-from counterpoise.writer_audits import MISSED, check_writers, choose_limit, measure_against
+from counterpoise.core.records import Action, Cell, Floats, Integers, Kind, PlanItem, Proposal
+from counterpoise.filters.base import CONTRADICTED_FROM
+from counterpoise.filters.writers import MISSED, check_writers, choose_limit, measure_against
 
 NAMES = ("bad", "good")
 

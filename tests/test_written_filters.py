@@ -14,15 +14,21 @@ import numpy as np
 import pytest
 
 import counterpoise
-from counterpoise.alarms import choose_bars, cross_refuse
-from counterpoise.char_model import fit_char_model
-from counterpoise.filters import KEPT
-from counterpoise.languages import allow_chance, fit_languages, score_languages
+from counterpoise.core.records import Kind
+from counterpoise.filters.alarms import choose_bars, cross_refuse
+from counterpoise.filters.base import KEPT
+from counterpoise.filters.char_model import fit_char_model
+from counterpoise.filters.languages import allow_chance, fit_languages, score_languages
+from counterpoise.filters.text_measures import (
+    count_said,
+    cut_to_sentence,
+    measure_loop,
+    share_scripts,
+    split_units,
+)
+from counterpoise.filters.written import WrittenFilters, fit_written_filters
 from counterpoise.llm import ChatRequest, ScriptedChatClient
-from counterpoise.records import Kind
-from counterpoise.scorers import cross_fit
-from counterpoise.text_measures import count_said, cut_to_sentence, measure_loop, share_scripts, split_units
-from counterpoise.written_filters import WrittenFilters, fit_written_filters
+from counterpoise.scorers.base import cross_fit
 from tests.made_up import ENCODER, make_proposal, make_records, write_sentences
 
 WORDS = {

@@ -74,7 +74,7 @@ def read_requirements(wheel: Path) -> list[str]:
 
 def find_weights() -> Path:
     """Where the converted weights lie, whether they are there or not."""
-    from counterpoise.assets import SMOLLM2, find_cache_dir
+    from counterpoise.core.assets import SMOLLM2, find_cache_dir
 
     return find_cache_dir() / "vllm" / f"{MODEL}-{SMOLLM2.sha256[:12]}"
 
@@ -85,7 +85,7 @@ def build_weights(python: Path) -> Path:
     Args:
         python: interpreter of an environment with vLLM.
     """
-    from counterpoise.assets import SMOLLM2, ensure_asset
+    from counterpoise.core.assets import SMOLLM2, ensure_asset
 
     folder = find_weights()
     if folder.is_dir():

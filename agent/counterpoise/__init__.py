@@ -9,21 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from counterpoise.api import (
-        Preview,
-        Run,
-        check_balance,
-        preview,
-        rebalance,
-        resume,
-        run,
-    )
-    from counterpoise.errors import CounterpoiseError, ServiceError, UserError
-    from counterpoise.job import Job, load_job
-    from counterpoise.label_errors import LabelErrors, find_label_errors
-    from counterpoise.mining import mine_hard_negatives
-    from counterpoise.retrieval_api import relabel_negatives
+    from counterpoise.api import Preview, Run, check_balance, preview, rebalance, resume, run
+    from counterpoise.core.errors import CounterpoiseError, ServiceError, UserError
+    from counterpoise.runs.label_errors import LabelErrors, find_label_errors
+    from counterpoise.runs.retrieval_api import relabel_negatives
     from counterpoise.sampler import CounterpoiseSampler
+    from counterpoise.tasks.retrieval.mining import mine_hard_negatives
+    from counterpoise.tasks.text.job import Job, load_job
 
 __version__ = "0.1.0"
 
@@ -52,12 +44,12 @@ _HOMES = {
         ("Preview", "Run", "check_balance", "preview", "rebalance", "resume", "run"),
         "counterpoise.api",
     ),
-    **dict.fromkeys(("CounterpoiseError", "ServiceError", "UserError"), "counterpoise.errors"),
-    **dict.fromkeys(("Job", "load_job"), "counterpoise.job"),
+    **dict.fromkeys(("CounterpoiseError", "ServiceError", "UserError"), "counterpoise.core.errors"),
+    **dict.fromkeys(("Job", "load_job"), "counterpoise.tasks.text.job"),
     "CounterpoiseSampler": "counterpoise.sampler",
-    "relabel_negatives": "counterpoise.retrieval_api",
-    "mine_hard_negatives": "counterpoise.mining",
-    **dict.fromkeys(("LabelErrors", "find_label_errors"), "counterpoise.label_errors"),
+    "relabel_negatives": "counterpoise.runs.retrieval_api",
+    "mine_hard_negatives": "counterpoise.tasks.retrieval.mining",
+    **dict.fromkeys(("LabelErrors", "find_label_errors"), "counterpoise.runs.label_errors"),
 }
 
 

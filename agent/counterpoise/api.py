@@ -11,21 +11,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from counterpoise.errors import RunDirectoryError, StorageError
-from counterpoise.events import Listener
-from counterpoise.html_views import MOST_ROWS, make_view
-from counterpoise.interrupts import run_alone
-from counterpoise.job import Job, check_model, job_from
-from counterpoise.progress import open_progress
+from counterpoise.core.errors import RunDirectoryError, StorageError
+from counterpoise.core.events import Listener
+from counterpoise.core.html_views import MOST_ROWS, make_view
+from counterpoise.core.interrupts import run_alone
+from counterpoise.report.progress import open_progress
+from counterpoise.tasks.text.job import Job, check_model, job_from
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-    from counterpoise.balance_report import BalanceReport
-    from counterpoise.label_spellings import Spellings
-    from counterpoise.records import Deficit, PlanItem
-    from counterpoise.retrieval_job import RetrievalJob
-    from counterpoise.retrieval_previews import RetrievalPreview
+    from counterpoise.balance.lint.report import BalanceReport
+    from counterpoise.core.label_spellings import Spellings
+    from counterpoise.core.records import Deficit, PlanItem
+    from counterpoise.runs.retrieval_preview import RetrievalPreview
+    from counterpoise.tasks.retrieval.job import RetrievalJob
 
 
 class Run:
@@ -43,14 +43,14 @@ class Run:
     @cached_property
     def dataset(self) -> DatasetDict:
         """`train` and `held_out`, with the four added columns."""
-        from counterpoise.datasets_out import load_result
+        from counterpoise.data.writing import load_result
 
         return load_result(self.directory / "dataset")
 
     @cached_property
     def rejected(self) -> Dataset:
         """Rejected proposals, each with its reason; no rows where there were none."""
-        from counterpoise.datasets_out import load_rejected
+        from counterpoise.data.writing import load_rejected
 
         return load_rejected(self.directory / "rejected")
 
@@ -141,15 +141,15 @@ def run(job: Job | RetrievalJob, *, listener: Listener | None = None, progress: 
     Args:
         job: what to do.
         listener: told of every step, instead of progress being shown.
-        progress: whether it is shown; None where somebody looks (see `counterpoise.progress`).
+        progress: whether it is shown; None where somebody looks (see `counterpoise.report.progress`).
 
     Raises:
         UserError: a mistake in the job or the data.
         ServiceError: a server, a download or a disk failed; run the job again to go on.
     """
-    from counterpoise.loop import run_job
-    from counterpoise.retrieval_job import RetrievalJob
-    from counterpoise.retrieval_run import run_retrieval
+    from counterpoise.runs.loop import run_job
+    from counterpoise.runs.retrieval import run_retrieval
+    from counterpoise.tasks.retrieval.job import RetrievalJob
 
     for llm in (job.llm, job.second_llm if isinstance(job, RetrievalJob) else job.llm):
         check_model(llm, job.output)
@@ -187,7 +187,7 @@ def resume(directory: str | Path, *, listener: Listener | None = None, progress:
     if (folder / "FINISHED").is_file():
         with contextlib.suppress(RunDirectoryError):
             return Run(folder, read_report(folder)[0])
-    from counterpoise.retrieval_job import RetrievalJob, load_any_job
+    from counterpoise.tasks.retrieval.job import RetrievalJob, load_any_job
 
     job = load_any_job(path)
     if isinstance(job, RetrievalJob):
@@ -216,8 +216,8 @@ def read_report(directory: Path) -> tuple[dict[str, Any], str]:
 
     from jinja2 import TemplateError
 
-    from counterpoise.report import render_report
-    from counterpoise.retrieval_run import render_retrieval_report
+    from counterpoise.report.run_page import render_report
+    from counterpoise.runs.retrieval import render_retrieval_report
 
     source = directory / "report.json"
     resume_it = f"counterpoise resume {shlex.quote(str(directory))}"
@@ -254,9 +254,9 @@ def preview(
     Raises:
         UserError: a mistake in the job or the data.
     """
-    from counterpoise.previews import make_preview
-    from counterpoise.retrieval_job import RetrievalJob
-    from counterpoise.retrieval_previews import preview_relabelling
+    from counterpoise.runs.preview import make_preview
+    from counterpoise.runs.retrieval_preview import preview_relabelling
+    from counterpoise.tasks.retrieval.job import RetrievalJob
 
     if isinstance(job, RetrievalJob):
         with open_progress(listener, progress) as told:
@@ -334,9 +334,9 @@ def check_balance(
     Raises:
         DataError: a file or column that cannot be used.
     """
-    from counterpoise.datasets_sources import load_table
-    from counterpoise.linter import lint_table
-    from counterpoise.tasks import TextClassification
+    from counterpoise.balance.lint.linter import lint_table
+    from counterpoise.core.schema import TextClassification
+    from counterpoise.data.sources import load_table
 
     columns = (text,) if isinstance(text, str) else tuple(text)
     named = (attributes,) if isinstance(attributes, str) else tuple(attributes)

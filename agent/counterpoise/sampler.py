@@ -23,11 +23,11 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
 from counterpoise.api import Run, rebalance, resume
-from counterpoise.assets import find_cache_dir
+from counterpoise.core.assets import find_cache_dir
+from counterpoise.core.records import Kind
+from counterpoise.data.sample_tables import LabelColumn, TextTable, read_labels, read_texts, spell_label
+from counterpoise.data.sampling_strategies import SampleError, Strategy, count_missing
 from counterpoise.llm.config import parse_tokens, read_llm
-from counterpoise.records import Kind
-from counterpoise.sample_tables import LabelColumn, TextTable, read_labels, read_texts, spell_label
-from counterpoise.sampling_strategies import SampleError, Strategy, count_missing
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from counterpoise.check_page import render_check_page
-from counterpoise.patch_page import render_patch_page
-from counterpoise.patches import LabelChange, LabelOutcome, Neighbour, Patch
-from counterpoise.report import render_report
-from counterpoise.tasks import TextClassification
+from counterpoise.core.schema import TextClassification
+from counterpoise.data.patches.values import LabelChange, LabelOutcome, Neighbour, Patch
+from counterpoise.report.check_page import render_check_page
+from counterpoise.report.patch_page import render_patch_page
+from counterpoise.report.run_page import render_report
 from tests.browser.chromium import find_chromium, open_page
 from tests.check_sample import sample_check
 from tests.report_sample import INJECTION, empty_report, make_hostile, sample_report, wide_report

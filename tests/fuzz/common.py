@@ -16,10 +16,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from counterpoise import cli
-from counterpoise.boundaries import explain
+from counterpoise.cli import app as cli
+from counterpoise.core.boundaries import explain
 from counterpoise.llm import BudgetSpent
-from counterpoise.screen import clean_text
+from counterpoise.report.screen import clean_text
 
 DEEP = 60_000
 """Brackets of a value that is nested deeper than any parser goes."""

@@ -9,10 +9,10 @@ from typing import Any
 
 import yaml
 
-from counterpoise.job import Job
-from counterpoise.preparation import read_parts
-from counterpoise.retrieval_job import load_any_job
-from counterpoise.retrieval_steps import load_instances
+from counterpoise.tasks.retrieval.job import load_any_job
+from counterpoise.tasks.retrieval.steps import load_instances
+from counterpoise.tasks.text.job import Job
+from counterpoise.tasks.text.preparation import read_parts
 from tests.fuzz.common import DEEP, NUMBERS, Ended, Source, break_bytes, call, guard, put
 
 TRAPS = (

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from counterpoise.datasets_io import load_table, make_ids, read_labels
-from counterpoise.patches import LabelChange, LabelOutcome, Patch, write_patch
-from counterpoise.tasks import TextClassification
+from counterpoise.core.schema import TextClassification
+from counterpoise.data.patches.values import LabelChange, LabelOutcome, Patch, write_patch
+from counterpoise.data.reading import load_table, make_ids, read_labels
 from tests.fuzz.common import Ended, Source, break_bytes, call, dump_json, pack
 from tests.fuzz.readers import SUFFIXES, make_rows, write_table
 

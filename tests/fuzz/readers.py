@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from counterpoise.datasets_io import list_warnings, load_table, make_ids, read_pool, read_records
-from counterpoise.gold import read_gold
-from counterpoise.tasks import TextClassification
+from counterpoise.core.schema import TextClassification
+from counterpoise.data.reading import list_warnings, load_table, make_ids, read_pool, read_records
+from counterpoise.scorers.gold import read_gold
 from tests.fuzz.common import Ended, Source, break_bytes, call, dump_json, encode, guard, pack, put
 
 Rows = list[dict[str, Any]]

@@ -14,11 +14,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from counterpoise.engines import find_capabilities
+from counterpoise.actions.relabel.judges import Judge
+from counterpoise.data.instances import Passage
 from counterpoise.llm import ChatClient, ChatRequest, Message, ReplyStore, Sampling, TokenBudget
-from counterpoise.llm.openai_engine import OpenAIEngine
-from counterpoise.relabel.judges import Judge
-from counterpoise.retrieval_io import Passage
+from counterpoise.llm.connect import find_capabilities
+from counterpoise.llm.engines.openai import OpenAIEngine
 from tests.fuzz.common import DEEP, NUMBERS, STRINGS, Ended, Source, call, guard
 
 THOUGHTS = (

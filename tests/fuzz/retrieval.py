@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from counterpoise.retrieval_io import (
+from counterpoise.data.instances import (
     FORMS,
     find_form,
     list_splits,

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from counterpoise.api import read_report
-from counterpoise.balance_report import compare_with_baseline, write_baseline
-from counterpoise.datasets_io import load_table
-from counterpoise.engines import keep_findings, settle_capabilities
-from counterpoise.errors import StorageError
-from counterpoise.linter import lint_table
+from counterpoise.balance.lint.linter import lint_table
+from counterpoise.balance.lint.report import compare_with_baseline, write_baseline
+from counterpoise.core.errors import StorageError
+from counterpoise.core.records import Capabilities
+from counterpoise.core.schema import TextClassification
+from counterpoise.data.reading import load_table
 from counterpoise.llm import ChatClient, ChatRequest, Message, ReplyStore, ScriptedChatClient, TokenBudget
-from counterpoise.records import Capabilities
-from counterpoise.run_directory import RunDirectory
-from counterpoise.tasks import TextClassification
+from counterpoise.llm.connect import keep_findings, settle_capabilities
+from counterpoise.runs.directory import RunDirectory
 from counterpoise_retrievers.embedding_cache import CachedEncoder
 from tests.fuzz.common import DEEP, Ended, Source, break_bytes, call, dump_json, guard
 from tests.test_embedding_cache import LetterEncoder
@@ -189,6 +189,6 @@ def guard_foreign(act: Any) -> Ended:
 
 
 def _read_concepts(path: Path) -> None:
-    from counterpoise.job import job_from
+    from counterpoise.tasks.text.job import job_from
 
     job_from(data=str(path), text="text", label="label", concepts=str(path))

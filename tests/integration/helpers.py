@@ -14,10 +14,10 @@ from typing import Any, Protocol
 
 import pytest
 
-from counterpoise.assets import MINILM, MINILM_TOKENIZER, ensure_asset, list_assets
-from counterpoise.job import Job, job_from
+from counterpoise.core.assets import MINILM, MINILM_TOKENIZER, ensure_asset, list_assets
 from counterpoise.llm import ChatRequest, Message, Sampling
-from counterpoise.llm.cache import make_keys
+from counterpoise.llm.reply_store import make_keys
+from counterpoise.tasks.text.job import Job, job_from
 from tests.made_up import write_sentence
 from tests.servers import Body, draw_seed, hash_body
 

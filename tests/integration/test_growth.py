@@ -11,10 +11,10 @@ import pytest
 
 import counterpoise
 from counterpoise.api import Run
+from counterpoise.core.records import Floats, Records
 from counterpoise.llm import ChatClient, ReplyStore
-from counterpoise.llm.openai_engine import OpenAIEngine
-from counterpoise.records import Floats, Records
-from counterpoise.scorers import LLMScorer
+from counterpoise.llm.engines.openai import OpenAIEngine
+from counterpoise.scorers.base import LLMScorer
 from tests.integration.helpers import (
     Row,
     list_asked_texts,

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 import counterpoise
-from counterpoise.errors import CounterpoiseError
-from counterpoise.events import Event
+from counterpoise.core.errors import CounterpoiseError
+from counterpoise.core.events import Event
 from tests.integration.helpers import make_cache, make_job, write_reviews
 from tests.server_modes import (
     MODES,

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import counterpoise
-from counterpoise.events import Event
+from counterpoise.core.events import Event
 from counterpoise.llm import TokenBudget
 from tests.integration.helpers import (
     find_keys,
@@ -54,7 +54,7 @@ def test_minutes_end_a_run_inside_a_round_and_what_is_under_way_is_kept(
         return write_soup(body, index)
 
     monkeypatch.setattr(
-        "counterpoise.loop.TokenBudget",
+        "counterpoise.runs.loop.TokenBudget",
         partial(TokenBudget, clock=lambda: 3600.0 if n_written >= 2 else 0.0),
     )
     with LocalServer(reply) as server:

@@ -23,15 +23,15 @@ import psutil
 import pytest
 import yaml
 
-from counterpoise.doctor import Diagnosis, examine, make_patients
-from counterpoise.engines import open_engines
-from counterpoise.errors import QuarantinedError
-from counterpoise.events import Event, ignore
+from counterpoise.core.errors import QuarantinedError
+from counterpoise.core.events import Event, ignore
 from counterpoise.llm import ChatClient, ChatRequest, Message, Outcome, ReplyStore, Sampling
-from counterpoise.llm.cache import make_keys
+from counterpoise.llm.connect import open_engines
 from counterpoise.llm.dialect import Dialect
-from counterpoise.llm.managed_engine import ManagedEngine
-from counterpoise.llm.openai_engine import OpenAIEngine
+from counterpoise.llm.doctor import Diagnosis, examine, make_patients
+from counterpoise.llm.engines.managed import ManagedEngine
+from counterpoise.llm.engines.openai import OpenAIEngine
+from counterpoise.llm.reply_store import make_keys
 from tests.integration.helpers import make_cache, make_reviews, write_reviews
 from tests.vllm_environment import find_python, find_weights
 

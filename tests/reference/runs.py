@@ -24,11 +24,11 @@ from typing import Any
 import pyarrow.parquet as pq
 
 import counterpoise
-from counterpoise.assets import find_cache_dir
 from counterpoise.cli import execute
-from counterpoise.events import ignore
-from counterpoise.job import load_job
-from counterpoise.retrieval_encoders import make_encoder
+from counterpoise.core.assets import find_cache_dir
+from counterpoise.core.events import ignore
+from counterpoise.data.encoders import make_encoder
+from counterpoise.tasks.text.job import load_job
 from tests.integration.helpers import make_cache, make_job, make_reviews, write_reply, write_reviews
 from tests.retrieval_judges import reply_first, reply_second
 from tests.servers import Body, LocalServer

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from counterpoise.llm.batches import answer_most, name_failure
 from counterpoise.llm.budget import BudgetSpent, Spend, ThoughtsUnpaid, TokenBudget
-from counterpoise.llm.cache import ReplyStore
 from counterpoise.llm.chat import ChatRequest, Completion, Engine, Message, Sampling, Usage
 from counterpoise.llm.client import ChatClient, Outcome
-from counterpoise.llm.scripted import ScriptedChatClient
-from counterpoise.llm.streams import answer_most, name_failure
+from counterpoise.llm.engines.scripted import ScriptedChatClient
+from counterpoise.llm.reply_store import ReplyStore
 
 __all__ = [
     "BudgetSpent",

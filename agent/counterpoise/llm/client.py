@@ -15,16 +15,16 @@ from typing import Self
 
 from tenacity.wait import wait_random_exponential
 
-from counterpoise.errors import EngineDiedError, ReplyError, ServerError
-from counterpoise.events import Event, Listener, ignore
+from counterpoise.core.errors import EngineDiedError, ReplyError, ServerError
+from counterpoise.core.events import Event, Listener, ignore
 from counterpoise.llm.budget import BudgetSpent, TokenBudget
-from counterpoise.llm.cache import MOST_TOKENS, Payment, ReplyStore, make_keys, pack_reply, unpack_reply
 from counterpoise.llm.chat import ChatRequest, Completion, Engine
-from counterpoise.llm.lanes import Lane, Lanes
 from counterpoise.llm.manners import Manner, give_more_room, is_unfinished
 from counterpoise.llm.quarantine import Quarantine
 from counterpoise.llm.replies import read_text
+from counterpoise.llm.reply_store import MOST_TOKENS, Payment, ReplyStore, make_keys, pack_reply, unpack_reply
 from counterpoise.llm.retries import LOADING_FACTOR, LONGEST_ABSENCE_WAIT_SECONDS, Endurance, make_retrying
+from counterpoise.llm.routing import Lane, Lanes
 from counterpoise.llm.structured import make_repair, parse_reply
 
 Asked = asyncio.Future[Completion]
@@ -58,8 +58,8 @@ class ChatClient:
     A reply is given to the caller, and its permit freed, only after it is durable in the store: `kill -9`
     loses at most what is in flight. Equal requests that are in flight at the same time are asked once.
     Waiting before another attempt holds no permit. Each engine has a gate of its own, which follows what its server
-    can take (`counterpoise.llm.gate`); an engine that is gone is left alone while others answer. A request that was
-    under way at the deaths of two engines is not sent again (`counterpoise.llm.quarantine`).
+    can take (`counterpoise.llm.concurrency`); an engine that is gone is left alone while others answer. A request that
+    was under way at the deaths of two engines is not sent again (`counterpoise.llm.quarantine`).
 
     Args:
         engines: an engine, or several that serve the same model and share the work.

@@ -9,8 +9,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from counterpoise.configuration import SETTINGS, validate
-from counterpoise.errors import JobError
+from counterpoise.core.errors import JobError
+from counterpoise.core.strict_yaml import SETTINGS, validate
 
 _TOKEN_UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "b": 1_000_000_000}
 SET_OPTIONS = ("model", "served-model-name", "host", "port", "uds", "api-key", "tensor-parallel-size", "tp")

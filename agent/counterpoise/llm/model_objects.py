@@ -17,7 +17,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
-from counterpoise.errors import ServerError
+from counterpoise.core.errors import ServerError
 from counterpoise.llm.chat import ChatRequest, Completion, Engine
 
 
@@ -52,7 +52,7 @@ def keeps_replies(value: Any) -> bool:
 def make_engine(value: Any) -> Engine:
     """The engine around a model."""
     if _is_langchain(value):
-        from counterpoise.llm.langchain_engine import LangChainEngine
+        from counterpoise.llm.engines.langchain import LangChainEngine
 
         return LangChainEngine(value)
     return ObjectEngine(value)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
-from counterpoise.errors import ReplyError, ServerError
+from counterpoise.core.errors import ReplyError, ServerError
 from counterpoise.llm.budget import BudgetSpent
 from counterpoise.llm.chat import ChatRequest, Completion, Message, Sampling, Thoughts
 from counterpoise.llm.client import ChatClient

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from counterpoise.errors import QuarantinedError
-from counterpoise.llm.cache import ReplyStore
+from counterpoise.core.errors import QuarantinedError
+from counterpoise.llm.reply_store import ReplyStore
 
 MOST_DEATHS = 2
 """So many engines may die under a request."""

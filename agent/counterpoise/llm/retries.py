@@ -8,7 +8,7 @@ from time import monotonic
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 from tenacity.wait import wait_base
 
-from counterpoise.errors import ServerError
+from counterpoise.core.errors import ServerError
 
 LONGEST_ABSENCE_WAIT_SECONDS = 5.0
 """Between two looks for a server that is not there: it costs nothing, and it may be back any moment."""

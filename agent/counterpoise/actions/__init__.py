@@ -1,0 +1,1 @@
+"""What may be done about a deficit; one file an action."""

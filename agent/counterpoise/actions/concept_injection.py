@@ -1,0 +1,115 @@
+"""Concept injection: a record keeps its label and gains a remark on a concept.
+
+For cells where a concept goes with one label only. After Zhou, Xu, Liu, An, Ai, Huang (2024), Explore Spurious
+Correlations at the Concept Level in Language Models for Text Classification. Their rewrites name the concept in 86 to
+100% of texts and nothing checks that the label survived; here the place of the remark varies, the model is asked for
+its own words, and the filters of `edit_filters` decide.
+
+A model that follows instructions is asked. Another one continues a list of pairs that no model made: a real
+record without the sentence that speaks of the concept, and the record.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from counterpoise.actions.edit_sources import (
+    N_EXAMPLES,
+    N_PAIRS,
+    Draft,
+    EditMaterial,
+    Pair,
+    RecordEditor,
+    allow_tokens,
+    can_instruct,
+    draw_pairs,
+    draw_shown,
+    draw_sources,
+)
+from counterpoise.core.records import Action, Capabilities, Kind, PlanItem
+from counterpoise.llm.prompts import load_prompt
+from counterpoise_retrievers.encoders import Encoder
+
+PLACES = ("at the beginning", "in the middle", "at the end")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
+_FEWEST_WORDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ConceptInjection(RecordEditor):
+    """Works a concept into records of the wanted label that lack it.
+
+    Args:
+        headings: label name -> one line that says what such records are.
+        key: the run's key; another draws other sources.
+        concepts: concept name -> definition.
+    """
+
+    action: ClassVar = Action.CONCEPT_INJECTION
+    kind: ClassVar = Kind.CONCEPT_INJECTION
+    prompt: ClassVar = "concept_injection"
+
+    concepts: Mapping[str, str]
+
+    def _compose(self, item: PlanItem, material: EditMaterial, capabilities: Capabilities) -> list[Draft]:
+        prompt = load_prompt(self._name_prompt(capabilities))
+        concept = item.cell.concept
+        definition = self.concepts.get(concept, concept)
+        drafts = []
+        turns = draw_sources(material, item.n_requests, f"{self.key}:{item.cell.key}", item.first_source)
+        for number, (row, use) in enumerate(turns):
+            identity, text = str(material.sources.records.ids[row]), str(material.sources.records.texts[row])
+            key = f"{self.key}:{item.cell.key}:{identity}:{use}"
+            if not can_instruct(capabilities):
+                pairs = draw_pairs(material.pairs, N_PAIRS, key, without=text)
+                request = prompt.render(concept=concept, definition=definition, pairs=pairs, text=text)
+                drafts.append(Draft(row, (), allow_tokens(request, text)))
+                continue
+            shown = draw_shown(material.examples, N_EXAMPLES, key, without=identity)
+            request = prompt.render(
+                heading=self.headings.get(item.cell.label, item.cell.label),
+                concept=concept,
+                definition=definition,
+                examples=[str(material.examples.records.texts[place]) for place in shown],
+                place=PLACES[(item.first_source + number) % len(PLACES)],
+                text=text,
+            )
+            drafts.append(Draft(row, tuple(shown), allow_tokens(request, text)))
+        return drafts
+
+
+def split_sentences(text: str) -> list[str]:
+    """The sentences of a text, as far as full stops, exclamation and question marks tell them."""
+    return [sentence for sentence in _SENTENCE_END.split(text.strip()) if sentence]
+
+
+def make_removal_pairs(
+    texts: Sequence[str], anchor: NDArray[np.float32], encoder: Encoder, most: int = 40
+) -> tuple[Pair, ...]:
+    """Pairs (text without its sentence on a concept, text), from real texts that have the concept.
+
+    Args:
+        texts: records that have it.
+        anchor: (d,) vector of the concept's definition.
+        encoder: gives the vectors of sentences.
+        most: texts looked at.
+
+    Returns:
+        A pair for every text of two to six sentences of which one is nearest to the anchor; shortest first.
+    """
+    divided = [split_sentences(text) for text in texts[:most]]
+    fitting = [parts for parts in divided if 2 <= len(parts) <= 6]
+    pairs = []
+    for parts in fitting:
+        nearness = encoder.encode(parts) @ anchor
+        place = int(np.argmax(nearness))
+        rest = " ".join(parts[:place] + parts[place + 1 :])
+        if len(rest.split()) >= _FEWEST_WORDS:
+            pairs.append((rest, " ".join(parts)))
+    return tuple(sorted(pairs, key=lambda pair: (len(pair[1]), pair)))

@@ -1,0 +1,187 @@
+"""What the two editing generators share: the records they start from, examples, pairs, and asking.
+
+An edit starts from one real record, its source, which comes first among its parents. Sources are drawn by keyed hash of
+their ids; none is used more than twice. Each request asks for one text.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from counterpoise.actions.minority_text import Demonstrations, mend_text
+from counterpoise.core.records import Action, Capabilities, Kind, PlanItem, Proposal
+from counterpoise.core.splits import keyed_rank
+from counterpoise.llm import ChatClient, ChatRequest, answer_most, name_failure
+from counterpoise.llm.prompts import load_prompt
+
+MOST_USES = 2
+N_EXAMPLES = 3
+N_PAIRS = 4
+_BYTES_PER_TOKEN = 3.0  # fewer than the usual four: a reply must not be cut in the middle of its source
+_ROOM_TOKENS = 48
+
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class EditMaterial:
+    """What an edit can draw on; real training records only.
+
+    Args:
+        sources: records to edit.
+        examples: records of the wanted cell, to show; may be none.
+        pairs: texts before and after an edit of this kind, made without a model, for models that do not
+            follow instructions; may be none.
+    """
+
+    sources: Demonstrations
+    examples: Demonstrations
+    pairs: tuple[Pair, ...] = ()
+
+    @property
+    def n_edits(self) -> int:
+        """Requests that the sources are good for."""
+        return MOST_USES * len(self.sources)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """One request for an edit: its source, what it shows besides, and the request."""
+
+    source: int
+    shown: tuple[int, ...]
+    request: ChatRequest
+
+
+@dataclass(frozen=True, slots=True)
+class RecordEditor(ABC):
+    """A generator that edits real records, one request an edit; what it asks is its kind's own.
+
+    Args:
+        headings: label name -> one line that says what such records are.
+        key: the run's key; another draws other sources.
+    """
+
+    action: ClassVar[Action]
+    kind: ClassVar[Kind]
+    prompt: ClassVar[str]
+    """Name of its instruction prompt; `_continuation` behind it names the one for models that only continue texts."""
+
+    headings: Mapping[str, str]
+    key: str
+
+    async def propose(
+        self, item: PlanItem, material: EditMaterial, chat: ChatClient, capabilities: Capabilities
+    ) -> AsyncIterator[Proposal]:
+        """Proposals as their replies arrive; a request that failed gives one without a text, with the reason.
+
+        Args:
+            item: for which cell, and with how many requests; what the reserved tokens pay for is sent.
+            material: records to edit and to show.
+            chat: the way to the model.
+            capabilities: of the model.
+
+        Raises:
+            ServerError: the server is gone.
+            StorageError: the reply store cannot be written.
+        """
+        drafts = self._compose(item, material, capabilities)
+        sums = np.cumsum([chat.estimate(draft.request) for draft in drafts])
+        paid = drafts[: int(np.searchsorted(sums, item.reserved_tokens, side="right"))]
+        identity = load_prompt(self._name_prompt(capabilities)).identity
+        source, examples = material.sources.records, material.examples.records
+        async for outcome in answer_most(chat, [draft.request for draft in paid]):
+            draft = paid[outcome.index]
+            proposal = Proposal(
+                id=f"{item.id}-{outcome.index:05d}",
+                item=item,
+                text="",
+                label=item.cell.label,
+                parents=(str(source.ids[draft.source]), *(str(examples.ids[row]) for row in draft.shown)),
+                kind=self.kind,
+                model=capabilities.model,
+                prompt=identity,
+                attributes={name: str(column[draft.source]) for name, column in source.attributes.items()},
+                failure=name_failure(outcome.error),
+            )
+            if proposal.failure:
+                yield proposal
+            for completion in outcome.completions:
+                tokens = float(completion.usage.total)
+                yield replace(
+                    proposal,
+                    text=clean_reply(completion.text),
+                    tokens=tokens,
+                    finish_reason=completion.finish_reason,
+                )
+
+    def make_requests(
+        self, item: PlanItem, material: EditMaterial, capabilities: Capabilities
+    ) -> list[ChatRequest]:
+        """The requests of an item, at most `item.n_requests`."""
+        return [draft.request for draft in self._compose(item, material, capabilities)]
+
+    @abstractmethod
+    def _compose(self, item: PlanItem, material: EditMaterial, capabilities: Capabilities) -> list[Draft]:
+        """The requests with what they are made from, in order."""
+
+    def _name_prompt(self, capabilities: Capabilities) -> str:
+        return self.prompt if can_instruct(capabilities) else f"{self.prompt}_continuation"
+
+
+def draw_sources(material: EditMaterial, n: int, key: str, first: int = 0) -> list[tuple[int, int]]:
+    """Positions of the next `n` sources by keyed hash, each with the number of its use, 0 or 1.
+
+    Args:
+        material: what there is.
+        n: how many are wanted.
+        key: of the run.
+        first: how many were drawn before.
+
+    Returns:
+        At most `n` pairs; fewer where every source has been used twice.
+    """
+    ranked = keyed_rank(material.sources.records.ids, f"{key}:sources")
+    turns = [(int(row), use) for use in range(MOST_USES) for row in ranked]
+    return turns[first : first + n]
+
+
+def draw_shown(records: Demonstrations, n: int, key: str, without: str = "") -> list[int]:
+    """Positions of `n` examples by keyed hash, in hash order, without the row of the id `without`."""
+    ranked = [int(row) for row in keyed_rank(records.records.ids, key)]
+    return [row for row in ranked if str(records.records.ids[row]) != without][:n]
+
+
+def draw_pairs(pairs: Sequence[Pair], n: int, key: str, without: str = "") -> list[Pair]:
+    """`n` pairs by keyed hash of what they start from, without those that start from the text `without`."""
+    names = np.array([before for before, _ in pairs], dtype=object)
+    ranked = [int(row) for row in keyed_rank(names, key)] if len(names) else []
+    return [pairs[row] for row in ranked if without not in pairs[row]][:n]
+
+
+def allow_tokens(request: ChatRequest, text: str) -> ChatRequest:
+    """The request with room for the source and a remark, and its purpose."""
+    longest = int(len(text.encode()) / _BYTES_PER_TOKEN) + _ROOM_TOKENS
+    return replace(
+        request, sampling=replace(request.sampling, max_tokens=longest), n=1, sample=0, purpose="generate"
+    )
+
+
+def clean_reply(text: str) -> str:
+    """A reply as a record's text: quotation marks around the whole of it are the model's, not the record's."""
+    mended = mend_text(text)
+    for opening, closing in (('"', '"'), ("“", "”")):
+        inside = mended[1:-1]
+        if len(mended) > 2 and mended[0] == opening and mended[-1] == closing and opening not in inside:
+            return inside.strip()
+    return mended
+
+
+def can_instruct(capabilities: Capabilities) -> bool:
+    """Whether the instruction prompts are used; else the model continues a list of pairs."""
+    return (capabilities.chat and capabilities.follows_instructions) or not capabilities.continuation

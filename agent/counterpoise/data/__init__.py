@@ -1,0 +1,1 @@
+"""In and out: files, tables, retrieval data, patches, encoders."""

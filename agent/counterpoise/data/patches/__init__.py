@@ -1,0 +1,1 @@
+"""Changes of labels as files that can be applied and taken back."""

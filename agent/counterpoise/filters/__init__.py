@@ -1,0 +1,1 @@
+"""Why a proposal is refused."""

@@ -1,0 +1,287 @@
+"""The filters of edited records: what was changed, and whether label and concepts are what the edit promised.
+
+| filter | applies to | says no to |
+|---|---|---|
+| size | both | nothing changed; more words changed, or another length, than an edit has; similarity outside its band |
+| label | both | a text that the blind label scorer does not hold for the wanted label |
+| concept added | injection | a text that does not speak of the concept, or no more than its source did |
+| concepts kept | counterfactual edit | a text that gains or loses a concept |
+| literal mention | injection, a batch | texts that name the concept, once they do so more often than real ones |
+
+The label scorer is blind: it sees the text alone, neither the wanted label nor the source. Fresh proposals need only
+not be contradicted (`filters.check_labels`); an edit has to be confirmed, because a failed edit looks like its source.
+Whether a concept was added is read off the change: how much nearer to the concept's definition the text has
+come, and how near to it the new words are. How thresholds were chosen stands in
+`evals/counterfactual_quality.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+import numpy as np
+from numpy.typing import NDArray
+
+from counterpoise.core.records import (
+    ConceptColumns,
+    Floats,
+    Integers,
+    Kind,
+    Proposal,
+    Records,
+    State,
+    Verdict,
+)
+from counterpoise.filters.base import EDITS, KEPT
+
+CONFIRMED_FROM = {Kind.CONCEPT_INJECTION: 0.55, Kind.COUNTERFACTUAL_EDIT: 0.75}
+"""Probability of the wanted label, of equally likely ones, from which a blind scorer confirms an edit. A kept label is
+the usual case and a changed one is not, so the second needs more."""
+
+ADDED_FROM = 0.15
+"""Rise towards a concept's definition from which an injection has it (`measure_rises`)."""
+
+LITERAL_ALLOWANCE = 0.10
+_WORD = re.compile(r"\w+(?:['’]\w+)*")
+
+
+@dataclass(frozen=True, slots=True)
+class EditBand:
+    """What an edit may look like beside its source.
+
+    Args:
+        shortest_ratio, longest_ratio: words of the edit for each word of the source.
+        most_added_words: for sources under 30 words this many more are allowed instead of `longest_ratio`.
+        most_edit_share: words that are not the source's, of all.
+        lowest_cosine, highest_cosine: similarity to the source.
+    """
+
+    shortest_ratio: float = 0.7
+    longest_ratio: float = 1.6
+    most_added_words: int = 16
+    most_edit_share: float = 1.0
+    lowest_cosine: float = 0.6
+    highest_cosine: float = 1.0
+
+
+BANDS = {
+    Kind.CONCEPT_INJECTION: EditBand(highest_cosine=0.995, lowest_cosine=0.5),
+    Kind.COUNTERFACTUAL_EDIT: EditBand(most_edit_share=0.5, lowest_cosine=0.5),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class EditSize:
+    """How a text differs from its source.
+
+    Args:
+        edit_share: share of words changed, 0 to 1: 1 - (words in common, in order) / (words of the longer one).
+        length_ratio: words of the edit for each word of the source.
+        n_added: words the edit has more than the source (negative: fewer).
+        inserted: the words that are new, in order.
+    """
+
+    edit_share: float
+    length_ratio: float
+    n_added: int
+    inserted: str
+
+
+def measure_edit(source: str, edited: str) -> EditSize:
+    """Compare two texts word by word, case apart.
+
+    Example:
+        >>> measure_edit("The soup was cold", "The soup was not cold").edit_share
+        0.19999999999999996
+    """
+    before, after = _WORD.findall(source), _WORD.findall(edited)
+    matcher = SequenceMatcher(
+        None, [word.casefold() for word in before], [word.casefold() for word in after], autojunk=False
+    )
+    n_common = 0
+    inserted: list[str] = []
+    for tag, start, end, new_start, new_end in matcher.get_opcodes():
+        if tag == "equal":
+            n_common += end - start
+        else:
+            inserted += after[new_start:new_end]
+    longest = max(len(before), len(after), 1)
+    return EditSize(
+        edit_share=1 - n_common / longest,
+        length_ratio=len(after) / max(1, len(before)),
+        n_added=len(after) - len(before),
+        inserted=" ".join(inserted),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class EditEvidence:
+    """What the scorers say of edits and of their sources; row `i` belongs to edit `i`.
+
+    Args:
+        label: (n, k) probabilities of the edits from the blind label scorer.
+        cosines: (n,) similarity of edit and source.
+        rises: (n,) see `measure_rises`; read for injections only.
+        concepts: of the edits, None where the job has none.
+        source_concepts: of the sources.
+        is_trusted: whether the label scorer passed its audit; if not, no edit is confirmed by it.
+    """
+
+    label: Floats
+    cosines: Floats
+    rises: Floats
+    concepts: ConceptColumns | None
+    source_concepts: ConceptColumns | None
+    is_trusted: bool = True
+
+
+def check_edits(
+    proposals: Sequence[Proposal],
+    sources: Mapping[str, str],
+    evidence: EditEvidence,
+    label_names: Sequence[str],
+    literal_rates: Mapping[str, float] | None = None,
+) -> list[Verdict]:
+    """Judge edits; proposals of other kinds pass.
+
+    Args:
+        proposals: in the order in which they are decided.
+        sources: id -> text of the records they start from.
+        evidence: row by row of `proposals`; rows of other kinds are not read.
+        label_names: k names.
+        literal_rates: concept -> share of real records with it that name it; without, there is no cap.
+
+    Returns:
+        One verdict a proposal.
+    """
+    places = {name: place for place, name in enumerate(label_names)}
+    faults: list[str] = []
+    scores: list[dict[str, float]] = []
+    for row, proposal in enumerate(proposals):
+        if proposal.kind not in EDITS:
+            faults.append("")
+            scores.append({})
+            continue
+        size = measure_edit(sources[proposal.parents[0]], proposal.text)
+        wanted = float(evidence.label[row, places[proposal.label]])
+        found = {
+            "edit_share": size.edit_share,
+            "length_ratio": size.length_ratio,
+            "source_cosine": float(evidence.cosines[row]),
+            "label_probability": wanted,
+        }
+        fault = find_size_fault(proposal.kind, size, float(evidence.cosines[row]))
+        if not fault and not (evidence.is_trusted and wanted >= CONFIRMED_FROM[proposal.kind]):
+            fault = "label_not_confirmed"
+        if not fault:
+            fault = _find_concept_fault(proposal, row, evidence)
+        faults.append(fault)
+        scores.append(found)
+    verdicts = [
+        Verdict(proposal.id, not fault, fault or KEPT, score)
+        for proposal, fault, score in zip(proposals, faults, scores, strict=True)
+    ]
+    return cap_literal_mentions(proposals, verdicts, literal_rates or {})
+
+
+def find_size_fault(kind: Kind, size: EditSize, cosine: float) -> str:
+    """The reason why something is not an edit of its source, "" where it is one."""
+    band = BANDS[kind]
+    n_before = round((size.n_added) / (size.length_ratio - 1)) if size.length_ratio != 1 else 0
+    if size.edit_share == 0:
+        return "nothing_changed"
+    few = n_before < 30
+    too_long = size.n_added > band.most_added_words if few else size.length_ratio > band.longest_ratio
+    if size.length_ratio < band.shortest_ratio or (size.length_ratio > 1 and too_long):
+        return "length_changed"
+    if size.edit_share > band.most_edit_share:
+        return "too_much_changed"
+    if not band.lowest_cosine <= cosine <= band.highest_cosine:
+        return "outside_similarity_band"
+    return ""
+
+
+def _find_concept_fault(proposal: Proposal, row: int, evidence: EditEvidence) -> str:
+    if proposal.kind is Kind.CONCEPT_INJECTION:
+        return "" if evidence.rises[row] >= ADDED_FROM else "concept_missing"
+    concepts, before = evidence.concepts, evidence.source_concepts
+    if concepts is None or before is None:
+        return ""
+    came = (before.states[row] == State.ABSENT) & (concepts.states[row] == State.PRESENT)
+    went = (before.states[row] == State.PRESENT) & (concepts.states[row] == State.ABSENT)
+    return "concept_changed" if (came | went).any() else ""
+
+
+def measure_rises(
+    sources: NDArray[np.float32],
+    edits: NDArray[np.float32],
+    inserted: NDArray[np.float32],
+    anchors: NDArray[np.float32],
+) -> Floats:
+    """How far edits have come towards a concept: the rise of the cosine, and the cosine of the new words.
+
+    Args:
+        sources: (n, d) vectors of the sources.
+        edits: (n, d) of the edits.
+        inserted: (n, d) of the words that are new in them.
+        anchors: (n, d) of the definition of the concept each was made for.
+
+    Returns:
+        (n,) sums, -3 to 3.
+    """
+    return np.asarray(((edits - sources + inserted) * anchors).sum(axis=1), dtype=np.float64)
+
+
+def cap_literal_mentions(
+    proposals: Sequence[Proposal], verdicts: Sequence[Verdict], rates: Mapping[str, float]
+) -> list[Verdict]:
+    """Refuse the last of the injections that name their concept, until few enough do.
+
+    A batch may name the concept as often as real records that have it, plus 0.10. Which ones stay is decided by order.
+
+    Args:
+        proposals: a batch, in order.
+        verdicts: of the other filters.
+        rates: concept -> share of real records with it that name it.
+    """
+    checked = list(verdicts)
+    batches: dict[str, list[int]] = {}
+    for place, (proposal, verdict) in enumerate(zip(proposals, verdicts, strict=True)):
+        concept = proposal.item.cell.concept
+        if verdict.kept and proposal.kind is Kind.CONCEPT_INJECTION and concept in rates:
+            batches.setdefault(concept, []).append(place)
+    for concept, members in batches.items():
+        naming = [place for place in members if names_concept(proposals[place].text, concept)]
+        allowed = min(1.0, rates[concept] + LITERAL_ALLOWANCE)
+        n_other = len(members) - len(naming)
+        n_most = len(naming) if allowed >= 1 else max(1, int(allowed * n_other / (1 - allowed)))
+        for place in naming[n_most:]:
+            checked[place] = Verdict(
+                verdicts[place].proposal_id, False, "literal_mention", verdicts[place].scores
+            )
+    return checked
+
+
+def names_concept(text: str, concept: str) -> bool:
+    """Whether a text has the concept's name in it, as a word or the beginning of one."""
+    return re.search(rf"\b{re.escape(concept.casefold())}", text.casefold()) is not None
+
+
+def measure_literal_rates(records: Records) -> dict[str, float]:
+    """For each concept the share of the records that have it which name it."""
+    if records.concepts is None:
+        return {}
+    rates = {}
+    for column, concept in enumerate(records.concepts.names):
+        rows: Integers = np.flatnonzero(records.concepts.states[:, column] == State.PRESENT)
+        if len(rows):
+            rates[concept] = float(np.mean([names_concept(str(records.texts[row]), concept) for row in rows]))
+    return rates
+
+
+def pair_cosines(first: NDArray[np.float32], second: NDArray[np.float32]) -> Floats:
+    """(n,) cosines of the rows of two (n, d) arrays of unit vectors."""
+    return np.asarray((first * second).sum(axis=1), dtype=np.float64)

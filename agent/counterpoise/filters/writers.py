@@ -1,0 +1,131 @@
+"""An audit of whoever writes: how often do its texts miss the label they were asked for?
+
+A mild filter lets a part of everything through. Of a writer that mostly does as it is told, that part is small beside
+what is right; of one that writes at random, or the opposite, it is most of what is kept. How many of its texts miss
+is estimated from how many the label scorer contradicts, with the scorer's known rates on the user's own rows
+(Rogan and Gladen 1978, as in `corrected_counts`). Where more than a twentieth of what would be kept would be wrong,
+the filter becomes stricter for all texts of that writer and label; where no strictness is enough, none is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from counterpoise.balance.counts import wilson_interval
+from counterpoise.core.records import Floats, Integers, Kind, Proposal, Verdict
+from counterpoise.filters.base import CONTRADICTED_FROM, KEPT
+
+MOST_WRONG = 0.05
+"""Share of wrong labels among the kept texts of a writer, from which the filter becomes stricter."""
+
+LIMITS = (CONTRADICTED_FROM, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02)
+"""Thresholds to choose from, the mildest first (see `measure_against`)."""
+
+MISSED = "writer_misses_label"
+_FEWEST_TEXTS = 20
+_LEAST_YOUDEN = 0.3
+"""Pass rates of right and wrong rows that differ by less say nothing about a writer."""
+
+
+def check_writers(
+    proposals: Sequence[Proposal],
+    passing: Sequence[bool],
+    probabilities: Floats,
+    out_of_fold: Floats,
+    labels: Integers,
+    label_names: Sequence[str],
+    mildest: Sequence[float] = (),
+) -> list[Verdict]:
+    """Refuse more of the new texts of a label whose writer misses it too often.
+
+    Args:
+        proposals: n, in order; only those of the kind `minority` are judged.
+        passing: (n,) whether the checks of the text alone let it through.
+        probabilities: (n, k) of the label scorer.
+        out_of_fold: (m, k) of the same kind of scorer for the user's rows, cross-fitted.
+        labels: (m,) their label indices.
+        label_names: k names.
+        mildest: for each label the threshold that is in force anyway; without, `CONTRADICTED_FROM`.
+    """
+    against = np.zeros(len(proposals))
+    groups: dict[int, list[int]] = {}
+    for place, proposal in enumerate(proposals):
+        if proposal.kind is Kind.MINORITY and passing[place]:
+            label = list(label_names).index(proposal.label)
+            groups.setdefault(label, []).append(place)
+            against[place] = measure_against(probabilities[place : place + 1], label)[0]
+    refused = np.zeros(len(proposals), dtype=np.bool_)
+    for label, places in groups.items():
+        start = mildest[label] if len(mildest) else CONTRADICTED_FROM
+        limit = choose_limit(against[places], measure_against(out_of_fold, label), labels, label, start)
+        refused[places] = against[places] >= limit
+    return [
+        Verdict(proposal.id, not no, MISSED if no else KEPT)
+        for proposal, no in zip(proposals, refused, strict=True)
+    ]
+
+
+def measure_against(probabilities: Floats, label: int) -> Floats:
+    """(n,) the likeliest other label's share of the probability that it and the wanted one have, 0..1."""
+    others = np.delete(probabilities, label, axis=1).max(axis=1)
+    return np.asarray(others / np.maximum(others + probabilities[:, label], 1e-12))
+
+
+def choose_limit(
+    against: Floats, known: Floats, labels: Integers, label: int, mildest: float = CONTRADICTED_FROM
+) -> float:
+    """The mildest threshold at which few enough of the kept texts are wrong; 0 where none is.
+
+    Args:
+        against: (n,) of the writer's texts (`measure_against`).
+        known: (m,) of the user's rows, as if each had been written for the label.
+        labels: (m,) their label indices; all labels but `label` weigh alike.
+        label: what the texts were written for.
+        mildest: the threshold that is in force anyway.
+
+    Returns:
+        Texts that reach it are refused.
+    """
+    own = known[labels == label]
+    others = [known[labels == other] for other in np.unique(labels) if other != label]
+    if len(against) < _FEWEST_TEXTS or not others or not len(own):
+        return mildest
+    n_missed = estimate_missed(against, own, others)
+    # One row more than was seen, so that a handful of rows is no proof that nothing slips through.
+    unseen = 1.0 / (sum(map(len, others)) + 1)
+    for limit in (mildest, *(limit for limit in LIMITS if limit < mildest)):
+        n_kept = int((against < limit).sum())
+        if n_kept and n_missed * min(1.0, _measure_slips(others, limit) + unseen) <= MOST_WRONG * n_kept:
+            return limit
+    return 0.0 if n_missed else mildest
+
+
+def estimate_missed(against: Floats, own: Floats, others: Sequence[Floats]) -> float:
+    """How many of a writer's texts have another label than was asked for; 0 where the scorer cannot tell.
+
+    It is counted at the threshold that tells the user's own rows apart best. Where chance alone could make the writer's
+    texts pass less often than the label's own rows (Newcombe 1998, the interval of the difference holds 0), nothing is
+    held against it: real rows of a hard label would else be refused by the dozen. Where it could not, rows of the label
+    are reckoned to pass as often as the upper end of their interval says.
+    """
+
+    def tell_apart(limit: float) -> float:
+        return float((own < limit).mean()) - _measure_slips(others, limit)
+
+    limit = max(LIMITS, key=tell_apart)
+    if tell_apart(limit) < _LEAST_YOUDEN:
+        return 0.0
+    n_own, n_passing = int((own < limit).sum()), int((against < limit).sum())
+    low, high = (float(end) for end in wilson_interval(n_own, len(own)))
+    most = float(wilson_interval(n_passing, len(against))[1])
+    share, passing = n_own / len(own), n_passing / len(against)
+    if share - passing <= np.hypot(share - low, most - passing):
+        return 0.0
+    missed = (high - passing) / (high - _measure_slips(others, limit))
+    return len(against) * float(np.clip(missed, 0.0, 1.0))
+
+
+def _measure_slips(others: Sequence[Floats], limit: float) -> float:
+    return float(np.mean([(rows < limit).mean() for rows in others]))

@@ -1,1 +1,0 @@
-"""Generators: each writes proposals for a plan item."""

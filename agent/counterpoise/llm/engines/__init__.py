@@ -1,0 +1,1 @@
+"""What a chat client talks to, one file each."""

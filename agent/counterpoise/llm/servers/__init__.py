@@ -1,0 +1,1 @@
+"""Model servers of our own: started, watched, ended."""

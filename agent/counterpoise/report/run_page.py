@@ -1,0 +1,50 @@
+"""`report.html` and `report.json` of a run.
+
+The page is one file: stylesheet and charts are inside, nothing is loaded, no script runs (its content
+security policy forbids it). The same report gives the same bytes; there is no time of day in it. Its sections
+in their order: headline with key figures, what to do, cells before and after, the held-out table, accepted
+and rejected, scorers, spend, rounds, data, settings.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from counterpoise.core.files import write_whole
+from counterpoise.report import pages
+from counterpoise.report.schema import Report
+from counterpoise.report.view import build_view
+
+
+def render_report(report: Mapping[str, Any]) -> str:
+    """The report as one self-contained HTML page.
+
+    Args:
+        report: of the shape `report_schema.Report`.
+
+    Raises:
+        KeyError: a key of the schema is missing.
+    """
+    return pages.render_template("report.html.j2", **build_view(cast(Report, pages.clean_numbers(report))))
+
+
+def write_report(folder: Path, report: Mapping[str, Any]) -> None:
+    """Write `report.json` (canonical: sorted keys) and `report.html`; each appears whole or not at all.
+
+    Args:
+        folder: the run directory, which exists.
+        report: of the shape `report_schema.Report`.
+
+    Raises:
+        KeyError: a key of the schema is missing; nothing is written.
+        OSError: the folder cannot be written.
+    """
+    page = render_report(report)
+    text = json.dumps(
+        pages.clean_numbers(report), sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False
+    )
+    write_whole(folder / "report.json", text + "\n")
+    write_whole(folder / "report.html", page)

@@ -1,0 +1,263 @@
+"""Wrong labels in a table, found without a run: what `counterpoise label-errors` and `find_label_errors` do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+from numpy.typing import NDArray
+
+from counterpoise.core.assets import find_cache_dir
+from counterpoise.data.reading import load_table, read_marks, read_records
+from counterpoise.data.sources import name_source
+from counterpoise.llm.connect import learn_manner, open_model
+from counterpoise.core.errors import DataError, JobError
+from counterpoise.core.events import Listener, tell_progress
+from counterpoise.core.interrupts import run_alone
+from counterpoise.core.label_spellings import Spellings
+from counterpoise.llm import ReplyStore, TokenBudget
+from counterpoise.llm.config import read_llm
+from counterpoise.data.patches.values import LabelChange, Neighbour, Patch
+from counterpoise.tasks.text.preparation import divide, group_records
+from counterpoise.report.progress import open_progress
+from counterpoise.core.records import Integers, Records
+from counterpoise.actions.relabel.label_judges import Judge, LLMJudge
+from counterpoise.actions.relabel.labels import Decisions, decide_labels, list_neighbours
+from counterpoise.actions.relabel.promises import DEFAULT_CONFIDENCE
+from counterpoise.actions.relabel.suspects import UNKNOWN
+from counterpoise.data.encoders import make_encoder
+from counterpoise.core.schema import TextClassification
+from counterpoise_retrievers.encoders import CachedEncoder
+
+DEFAULT_TOKENS = 2_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class LabelErrors:
+    """What was found.
+
+    Args:
+        patch: the changes; write it with `patches.write_patch`, apply it with `patch_files.apply_patch`.
+        decisions: outcomes and scores of all rows, in the table's order.
+        records: the rows.
+    """
+
+    patch: Patch
+    decisions: Decisions
+    records: Records
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the patch."""
+        return self.patch._repr_html_()
+
+
+def find_label_errors(
+    data: Any,
+    text: str | Sequence[str],
+    label: str,
+    *,
+    gold: Any = None,
+    trusted: str = "",
+    min_precision: float | None = None,
+    confidence: float = DEFAULT_CONFIDENCE,
+    may_drop: bool = True,
+    model: Any = "",
+    judge: Judge | None = None,
+    descriptions: dict[str, str] | None = None,
+    tokens: int = DEFAULT_TOKENS,
+    encoder: str = "",
+    cache_dir: str | Path | None = None,
+    label_spellings: Spellings = "ask",
+    keep_labels: Sequence[str] = (),
+    listener: Listener | None = None,
+    progress: bool | None = None,
+) -> LabelErrors:
+    """Find wrong labels and propose a patch; the data is not touched.
+
+    Args:
+        data: a file, a folder, a hub id, or a table in memory.
+        text: text column or columns.
+        label: label column.
+        gold: a table with the same text and label columns whose labels are right; its texts are looked up in `data`.
+            They should be a random draw of the data.
+        trusted: column of `data` that marks rows whose label is known to be right. Rows that were mended when they were
+            checked say nothing of how often the others are wrong: give their first labels in `data` and the right
+            ones as `gold`, or few or no labels will change.
+        min_precision: share of right changes to promise, such as 0.9; None changes nothing but known labels and
+            ranks all suspects for review.
+        confidence: of the promise.
+        may_drop: whether rows may be dropped whose label is wrong and whose right label is not sure enough.
+        model: that is asked about the suspects: a URL, `embedded`, a chat model of LangChain or any object with
+            `generate(request)`; believed only after its audit. "" asks none.
+        judge: any other strong scorer.
+        descriptions: a line for each label, for the model.
+        tokens: that the model may use at most.
+        encoder: folder of an ONNX encoder; by default the pinned one.
+        cache_dir: where vectors and replies are kept.
+        label_spellings: labels that differ only in blanks, case or Unicode form are one (`merge`), several (`keep`), or
+            an error that asks (`ask`).
+        keep_labels: words such as `null` or `NA` that are labels here.
+        listener: told of progress, instead of it being shown.
+        progress: whether it is shown; None where somebody looks: on a terminal and in a notebook.
+
+    Raises:
+        UserError: a mistake in the arguments or the data.
+        ServiceError: weights or a server that cannot be had.
+    """
+    for name, value in (("min_precision", min_precision), ("confidence", confidence)):
+        if value is not None and not 0 < value < 1:
+            raise JobError(f"found {value}", where=name, hint="write a number between 0 and 1, such as 0.9")
+    llm = read_llm("embedded" if model == "" else model)
+    columns = (text,) if isinstance(text, str) else tuple(text)
+    task = TextClassification(columns, label, (), trusted, tuple(keep_labels), label_spellings)
+    source = name_source(data)
+    cache = find_cache_dir(Path(cache_dir) if cache_dir else None)
+    notes: list[str] = []
+    table = load_table(data, task=task, cache_dir=cache, notes=notes)
+    records = group_records(read_records(table, task, source=source))
+    known, is_drawn = _read_known(table, records, task, gold, cache, source)
+    with open_progress(listener, progress) as told:
+        plain = CachedEncoder(
+            make_encoder(encoder, cache, told),
+            cache / "vectors",
+            on_progress=tell_progress(told, "encoding"),
+        )
+        # In the order of ids, so that nothing depends on the order of the file.
+        order = np.argsort(records.ids.astype(str), kind="stable")
+        ordered = records.take(order)
+        vectors = plain.encode([str(one) for one in ordered.texts])
+        folds = divide(ordered, "label-errors:folds", source)
+
+        async def decide(strong: Judge | None) -> Decisions:
+            return await decide_labels(
+                ordered,
+                vectors,
+                folds,
+                np.where(is_drawn, known, UNKNOWN)[order],
+                repeats=known[order],
+                min_precision=min_precision,
+                confidence=confidence,
+                judge=strong,
+                may_drop=may_drop,
+            )
+
+        async def ask() -> Decisions:
+            answers = tuple((descriptions or {}).get(name, name) for name in ordered.label_names)
+            with ReplyStore(cache / "replies.sqlite") as store:
+                async with open_model(
+                    llm,
+                    store=store,
+                    budget=TokenBudget(tokens),
+                    cache_dir=cache,
+                    listener=told,
+                ) as chat:
+                    await learn_manner(chat)
+                    return await decide(LLMJudge(chat, answers))
+
+        work: Callable[[], Any] = ask if model != "" and judge is None else lambda: decide(judge)
+        decisions: Decisions = run_alone(work)
+    patch = make_patch(decisions, ordered, vectors, known[order], task, source)
+    return LabelErrors(replace(patch, notes=(*patch.notes, *notes)), decisions, ordered)
+
+
+def make_patch(
+    decisions: Decisions,
+    records: Records,
+    vectors: Any,
+    known: Integers,
+    task: TextClassification,
+    source: str,
+) -> Patch:
+    """Decisions as a patch, with texts and neighbours for whoever looks through it."""
+    names = records.label_names
+    changes = []
+    for row in decisions.order:
+        outcome = decisions.outcomes[row]
+        neighbours = tuple(
+            Neighbour(
+                str(records.texts[one]),
+                names[known[one] if known[one] != UNKNOWN else records.labels[one]],
+                float(vectors[row] @ vectors[one]),
+                bool(known[one] != UNKNOWN),
+            )
+            for one in list_neighbours(decisions, int(row))
+        )
+        changes.append(
+            LabelChange(
+                id=str(records.ids[row]),
+                outcome=outcome,
+                before=names[records.labels[row]],
+                after=names[decisions.after[row]],
+                score=float(decisions.scores[row]),
+                reason=str(decisions.reasons[row]),
+                text=str(records.texts[row]),
+                neighbours=neighbours,
+            )
+        )
+    promise = decisions.promise
+    told = {}
+    if promise is not None and promise.is_kept:
+        told = {
+            "min_precision": promise.min_precision,
+            "confidence": promise.confidence,
+            "n_gold": promise.n_gold,
+            "n_gold_changed": promise.n_gold_changed,
+            "n_gold_right": promise.n_gold_right,
+            "low": round(promise.low, 4),
+        }
+    drops = decisions.drop_promise
+    if drops is not None and drops.is_kept:
+        told |= {
+            "min_precision": drops.min_precision,
+            "confidence": drops.confidence,
+            "n_gold": drops.n_gold,
+            "n_gold_wrong_label": drops.n_gold_right,
+            "n_gold_dropped": drops.n_gold_changed,
+        }
+    return Patch(task, source, len(records), tuple(changes), told, decisions.notes)
+
+
+def _read_known(
+    table: Dataset, records: Records, task: TextClassification, gold: Any, cache: Path, source: str
+) -> tuple[Integers, NDArray[np.bool_]]:
+    """Right label indices by row, `UNKNOWN` where nobody knows; and which rows were drawn.
+
+    A line of the gold file is one draw, however many rows say the same: the others are known, too, but they are no
+    draws of their own.
+    """
+    known = np.full(len(records), UNKNOWN, dtype=np.int64)
+    if task.trusted:
+        marked = read_marks(table, task.trusted, source)
+        known[marked] = records.labels[marked]
+    is_drawn = known != UNKNOWN
+    if gold is None:
+        return known, is_drawn
+    plain = replace(task, attributes=(), trusted="")
+    where = name_source(gold)
+    right = read_records(
+        load_table(gold, task=plain, cache_dir=cache), plain, records.label_names, source=where
+    )
+    answers: dict[str, int] = {}
+    for text, label in zip(map(str, right.texts), right.labels.tolist(), strict=True):
+        if answers.setdefault(text, label) != label:
+            names = " and ".join(repr(records.label_names[one]) for one in (answers[text], label))
+            hint = "keep the label that is right"
+            raise DataError(f"two labels, {names}, for the text {text!r:.40}", where=where, hint=hint)
+    n_draws = Counter(map(str, right.texts))
+    for row in np.argsort(records.ids.astype(str), kind="stable"):
+        text = str(records.texts[row])
+        known[row] = answers.get(text, known[row])
+        is_drawn[row] |= n_draws[text] > 0
+        n_draws[text] -= 1
+    if not (known != UNKNOWN).any():
+        raise DataError(
+            f"none of its texts stands in {source}",
+            where=where,
+            hint="give right labels for rows of the data",
+        )
+    return known, is_drawn

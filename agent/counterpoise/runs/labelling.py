@@ -1,0 +1,247 @@
+"""Labelling on its own, without a run: read texts, ask for answers, label concepts, propose concepts."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.table import Table
+
+from counterpoise.scorers.answers import Answers, open_answers
+from counterpoise.core.assets import find_cache_dir
+from counterpoise.scorers.concepts.rankers import make_anchors, make_views
+from counterpoise.scorers.concepts.labeller import ConceptLabeller, fit_concepts
+from counterpoise.core.strict_yaml import read_mapping
+from counterpoise.data.reading import read_records
+from counterpoise.data.sources import load_table, name_source
+from counterpoise.scorers.concepts.discovery import ask_for_concepts, find_clusters_of_clauses, merge_names, write_concepts
+from counterpoise.llm.connect import learn_manner, open_model
+from counterpoise.core.errors import DataError, JobError
+from counterpoise.core.events import Event, Listener
+from counterpoise.core.files import write_whole
+from counterpoise.scorers.gold import LABEL, Asked, Gold, choose_rows_to_ask, read_answer, read_gold
+from counterpoise.tasks.text.job import job_from
+from counterpoise.core.label_spellings import Spellings
+from counterpoise.llm import ReplyStore, TokenBudget
+from counterpoise.llm.config import read_llm
+from counterpoise.scorers.concepts.passages import make_passages, split_passages
+from counterpoise.core.records import ConceptColumns, Floats, Integers, Records, State
+from counterpoise.data.encoders import make_encoder
+from counterpoise.core.splits import sample_by_rank
+from counterpoise.core.schema import TextClassification
+from counterpoise_retrievers.encoders import CachedEncoder, Encoder
+
+OpenScreen = Callable[[], AbstractContextManager[Listener]]
+_MOST_ASKED_FROM = 5_000  # rows whose similarity is worth computing to choose forty
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Rows with their vectors and the concepts to label."""
+
+    records: Records
+    vectors: NDArray[np.float32]
+    concepts: Mapping[str, str]
+    encoder: Encoder
+
+
+def read_texts(
+    data: str,
+    text: tuple[str, ...],
+    label: str,
+    concepts: str,
+    encoder: str,
+    open_screen: OpenScreen,
+    *,
+    label_spellings: Spellings = "ask",
+    keep_labels: Sequence[str] = (),
+) -> Texts:
+    """Read and encode a data set.
+
+    Args:
+        data: file, folder or hub id.
+        text: text columns.
+        label: label column.
+        concepts: YAML file, or "".
+        encoder: folder of an encoder, "" for the pinned one.
+        open_screen: shows downloads, and what is odd about the file.
+        label_spellings: see `TextClassification`.
+        keep_labels: see `TextClassification`.
+
+    Raises:
+        UserError: a file, a column or a definition that cannot be used.
+    """
+    listed: Mapping[str, str] = {}
+    if concepts:
+        # The job checks the list as it would in a run.
+        listed = job_from(
+            data=data, text=text, label=label, concepts=dict(read_mapping(Path(concepts)))
+        ).concepts
+    task = TextClassification(text, label, (), "", tuple(keep_labels), label_spellings)
+    notes: list[str] = []
+    table = load_table(data, task=task, notes=notes)
+    records = read_records(table, task, source=name_source(data))
+    records = records.take(np.argsort(records.ids.astype(str), kind="stable"))
+    cache_dir = find_cache_dir(None)
+    with open_screen() as listener:
+        for note in notes:
+            listener(Event("warning", {"message": note}))
+        cached = CachedEncoder(make_encoder(encoder, cache_dir, listener), cache_dir / "vectors")
+        vectors = cached.encode([str(value) for value in records.texts])
+    return Texts(records, vectors, listed, cached)
+
+
+def list_questions(texts: Texts) -> dict[str, str]:
+    """What is asked of a row: each concept, or the label where there are none."""
+    if not texts.concepts:
+        return {LABEL: f"Which label is right: {', '.join(texts.records.label_names)}?"}
+    return {name: f"Does it mention {name} ({meaning})? yes/no" for name, meaning in texts.concepts.items()}
+
+
+def choose_rows(texts: Texts, n: int, seed: int, known: Integers | None = None) -> Asked:
+    """Rows to ask about: half at random, half spread over the range of each concept's similarity.
+
+    Args:
+        texts: the rows.
+        n: how many.
+        seed: another one draws other rows.
+        known: positions of rows that were asked about already.
+    """
+    key, records = f"seed {seed}:ask", texts.records
+    new = np.setdiff1d(np.arange(len(records)), () if known is None else known)
+    kept = new[np.sort(sample_by_rank(records.ids[new], _MOST_ASKED_FROM, key))]
+    few = records.take(kept)
+    scores: Floats | None = None
+    if texts.concepts and len(kept):
+        passages = make_passages([str(text) for text in few.texts], texts.vectors[kept], texts.encoder)
+        anchors = [make_anchors(name, meaning, texts.encoder) for name, meaning in texts.concepts.items()]
+        scores = np.column_stack([make_views(passages, anchor).similarity for anchor in anchors])
+    asked = choose_rows_to_ask(few, n, key, scores)
+    return Asked(kept[asked.rows], asked.is_audit)
+
+
+def prepare_answers(texts: Texts, path: Path, n: int, seed: int, *, goes_on: bool) -> tuple[Answers, int]:
+    """The file of answers with rows to be asked about, and how many of them are new; written already.
+
+    Args:
+        texts: the rows.
+        path: the file, there or not; what is in it stays.
+        n: new rows to ask about.
+        seed: another one draws other rows.
+        goes_on: whether what is still open in the file is asked first, without new rows.
+
+    Raises:
+        UserError: the file is no file of answers, or cannot be written.
+    """
+    questions = list_questions(texts)
+    answers = open_answers(path, list(questions))
+    if goes_on and answers.list_open(list(questions)):
+        return answers, 0
+    before = len(answers.rows)
+    answers.add(texts.records, choose_rows(texts, n, seed, answers.find_asked(texts.records)))
+    answers.save()
+    return answers, len(answers.rows) - before
+
+
+def ask_here(texts: Texts, answers: Answers, ask: Callable[[str], str], show: Callable[[str], None]) -> None:
+    """Ask on the terminal what is open, and save each answer; an empty one leaves the question open."""
+
+    def check(question: str, value: str) -> bool:
+        try:
+            read_answer(question, value, texts.records.label_names, "")
+        except DataError:
+            return False
+        return True
+
+    answers.ask(list_questions(texts), ask, show, check)
+
+
+def read_answers(texts: Texts, path: Path, seed: int) -> dict[str, Gold]:
+    """Answers of a file that was filled in."""
+    return read_gold(path, texts.records, tuple(list_questions(texts)), f"seed {seed}:gold")
+
+
+def label_texts(texts: Texts, gold: Mapping[str, Gold]) -> tuple[ConceptLabeller, ConceptColumns]:
+    """Fit, audit and label."""
+    plain = [str(text) for text in texts.records.texts]
+    labeller = fit_concepts(plain, texts.vectors, texts.records.ids, texts.concepts, texts.encoder, gold)
+    return labeller, labeller.label(plain, texts.vectors)
+
+
+def write_labels(path: Path, texts: Texts, columns: ConceptColumns) -> None:
+    """A CSV of id, text, label, and state and probability of each concept."""
+    names = texts.records.label_names
+    heads = [part for name in columns.names for part in (name, f"{name}_probability")]
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["id", "text", "label", *heads])
+    for row in range(len(texts.records)):
+        record = texts.records
+        cells = [
+            part
+            for state, probability in zip(columns.states[row], columns.probabilities[row], strict=True)
+            for part in (State(int(state)).name.lower(), f"{probability:.4f}")
+        ]
+        writer.writerow([record.ids[row], record.texts[row], names[record.labels[row]], *cells])
+    write_file(path, text.getvalue())
+
+
+def propose_concepts(texts: Texts, model: Any, n: int, open_screen: OpenScreen) -> str:
+    """The YAML list of proposed concepts, from clusters of clauses and, where one is named, from a model."""
+    plain = [str(text) for text in texts.records.texts]
+    kept = np.sort(sample_by_rank(texts.records.ids, _MOST_ASKED_FROM, "concepts"))
+    few = [plain[row] for row in kept]
+    clauses = [piece for text in few for piece in split_passages(text)]
+    found = find_clusters_of_clauses(clauses, make_passages(few, texts.vectors[kept], texts.encoder))
+    if model:
+        sample = [plain[row] for row in sample_by_rank(texts.records.ids, n, "discovery")]
+        found = [*asyncio.run(_ask_model(texts, model, sample, open_screen)), *found]
+    return write_concepts(found, {})
+
+
+async def _ask_model(texts: Texts, model: Any, sample: list[str], open_screen: OpenScreen) -> list[Any]:
+    cache_dir = find_cache_dir(None)
+    with ReplyStore(cache_dir / "replies.sqlite") as store, open_screen() as listener:
+        async with open_model(
+            read_llm(model),
+            store=store,
+            budget=TokenBudget(None),
+            cache_dir=cache_dir,
+            listener=listener,
+        ) as chat:
+            await learn_manner(chat)
+            said = await ask_for_concepts(chat, sample)
+            return merge_names(said, texts.encoder, chat.name)
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a file, whole or not at all.
+
+    Raises:
+        JobError: it cannot be written.
+    """
+    try:
+        write_whole(path, text)
+    except OSError as error:
+        hint = "name a file in a folder that can be written to"
+        raise JobError(f"cannot be written ({error.strerror})", where=str(path), hint=hint) from error
+
+
+def make_audit_table(lines: list[dict[str, Any]]) -> Table:
+    """The audits as a table for the terminal."""
+    table = Table("question", "scorer", "answers", "accuracy", "AUROC", "tokens per 1,000", "role")
+    for line in lines:
+        cells = [line["question"], line["name"], str(line["n"])]
+        for value, ends in (("accuracy", ("low", "high")), ("auc", ("auc_low", "auc_high"))):
+            known = line[value] is not None
+            cells.append(f"{line[value]:.2f} ({line[ends[0]]:.2f}-{line[ends[1]]:.2f})" if known else "")
+        table.add_row(*cells, f"{line['price_per_1000']:.0f}", line["role"])
+    return table

@@ -1,0 +1,137 @@
+"""What a run has so far: settled rounds with their verdicts, what actions have cost, and which no longer pay."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from counterpoise.actions.base import Costs
+from counterpoise.core.records import Action, Cell, ConceptColumns, Plan, Proposal, Verdict
+from counterpoise.core.sides import Vectors
+
+_FEWEST_TRIED = 50
+_LOWEST_ACCEPTANCE = 0.10
+NOT_NEEDED = "not_needed"
+"""Why a record is not kept that every filter would keep: its cell is full."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Proposals of settled rounds with their verdicts and vectors, in the order of their ids."""
+
+    proposals: tuple[Proposal, ...]
+    verdicts: tuple[Verdict, ...]
+    vectors: Vectors
+    concepts: ConceptColumns | None
+
+    def __len__(self) -> int:
+        """Number of proposals."""
+        return len(self.proposals)
+
+    @property
+    def kept(self) -> list[int]:
+        """Positions of the accepted ones."""
+        return [place for place, verdict in enumerate(self.verdicts) if verdict.kept]
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What a run has so far: settled rounds only. The only thing in a run that changes."""
+
+    rounds: list[tuple[Plan, Judged]] = field(default_factory=list)
+    costs: dict[tuple[Action, Cell], Costs] = field(default_factory=dict)
+    tries: dict[tuple[Action, Cell], list[tuple[int, int]]] = field(default_factory=dict)
+    """Texts tried and kept by each settled round that tried."""
+
+    def settle(self, plan: Plan, judged: Judged) -> None:
+        """Add a round and what its items cost."""
+        self.rounds.append((plan, judged))
+        for item in plan.items:
+            mine = [
+                place
+                for place, proposal in enumerate(judged.proposals)
+                # A request that failed says nothing of how good the texts are.
+                if proposal.item.id == item.id and not proposal.failure
+            ]
+            # One too many was good enough to be kept.
+            n_kept = sum(
+                judged.verdicts[place].kept or judged.verdicts[place].reason == NOT_NEEDED for place in mine
+            )
+            tokens = sum(judged.proposals[place].tokens for place in mine)
+            key = (item.action, item.cell)
+            known = self.costs.get(key, Costs())
+            self.costs[key] = known.add(len(mine), n_kept, tokens, item.n_requests)
+            self.tries.setdefault(key, []).append((len(mine), n_kept))
+
+    def list_accepted(self) -> list[tuple[Proposal, Verdict]]:
+        """All accepted proposals, by id."""
+        return [
+            (judged.proposals[place], judged.verdicts[place])
+            for _, judged in self.rounds
+            for place in judged.kept
+        ]
+
+    def list_rejected(self) -> list[tuple[Proposal, Verdict]]:
+        """All others, by id."""
+        return [
+            (proposal, verdict)
+            for _, judged in self.rounds
+            for proposal, verdict in zip(judged.proposals, judged.verdicts, strict=True)
+            if not verdict.kept
+        ]
+
+    def list_offered(self) -> frozenset[str]:
+        """Ids of the pool rows that were proposed, accepted or not: a filter that refused one would again."""
+        return frozenset(
+            proposal.source_id
+            for _, judged in self.rounds
+            for proposal in judged.proposals
+            if proposal.source_id
+        )
+
+    def stack_vectors(self, dimension: int, *, kept_only: bool = True) -> Vectors:
+        """Vectors of the accepted proposals (or of all), in the same order."""
+        parts = [
+            judged.vectors[judged.kept] if kept_only else judged.vectors
+            for _, judged in self.rounds
+            if len(judged)
+        ]
+        return np.concatenate(parts) if parts else np.empty((0, dimension), np.float32)
+
+    def find_exhausted(self) -> frozenset[tuple[Action, Cell]]:
+        """Actions that no longer pay in a cell: less than a tenth kept of the last fifty tries, or nothing new."""
+        return frozenset(
+            (action, cell)
+            for (action, cell), tries in self.tries.items()
+            if _is_vain(tries) or (action is Action.ADOPT and not self.costs[action, cell].accepted)
+        )
+
+
+def _is_vain(tries: Sequence[tuple[int, int]]) -> bool:
+    """Whether the last round got no text at all, or the last rounds with fifty texts kept less than a tenth."""
+    if tries and not tries[-1][0]:
+        return True
+    n_tried = n_kept = 0
+    for tried, kept in reversed(tries):
+        n_tried, n_kept = n_tried + tried, n_kept + kept
+        if n_tried >= _FEWEST_TRIED:
+            return n_kept < _LOWEST_ACCEPTANCE * n_tried
+    return False
+
+
+def leave_out_surplus(proposals: Sequence[Proposal], verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Refuse what a plan item yields beyond its `most`, the last ids first.
+
+    A cell that outgrows its target would make another one short, and that one the first again.
+    """
+    kept: Counter[str] = Counter()
+    checked = []
+    for proposal, verdict in zip(proposals, verdicts, strict=True):
+        kept[proposal.item.id] += verdict.kept
+        if verdict.kept and 0 < proposal.item.most < kept[proposal.item.id]:
+            verdict = replace(verdict, kept=False, reason=NOT_NEEDED)
+        checked.append(verdict)
+    return checked

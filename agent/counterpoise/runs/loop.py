@@ -1,0 +1,373 @@
+"""The loop: read, audit, measure, then plan, act, judge and count again, as long as that pays and can be paid.
+
+A run is a function of its job, its data and the stored replies. Nothing in it depends on the order in which replies
+arrive, so it may be killed at any moment and run again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from counterpoise.actions.adopt import find_adoptable
+from counterpoise.core.assets import find_cache_dir
+from counterpoise.tasks.text.attribute_filter import AttributeFilter
+from counterpoise.balance.counts import count_cells
+from counterpoise.students.cell_choice import score_unlabelled
+from counterpoise.students.cell_treatments import make_marks, weigh_records
+from counterpoise.actions.edits import EditDesk
+from counterpoise.runs.endings import BALANCED, NOTHING_PAYS, Progress, Stop, describe_ending
+from counterpoise.llm.connect import learn_capabilities, open_model
+from counterpoise.core.events import Event, Listener, ignore, tell_progress
+from counterpoise.filters.base import make_known_texts, make_text_filter
+from counterpoise.actions.minority_text import MinorityText
+from counterpoise.tasks.text.job import Job
+from counterpoise.runs.ledger import Ledger
+from counterpoise.llm import BudgetSpent, ChatClient, ReplyStore, Spend, ThoughtsUnpaid, TokenBudget
+from counterpoise.students.validation import MOST_VALIDATION_ROWS, ArmScore, choose_best, draw_rows, score_arms
+from counterpoise.runs.planner import UNPAID
+from counterpoise.tasks.text.preparation import Inputs, prepare
+from counterpoise.core.records import Capabilities, Deficit, Floats, Plan
+from counterpoise.report.run_page import write_report
+from counterpoise.runs.outcome import Outcome, write_outcome
+from counterpoise.runs.rounds import Workshop, carry_out, count_records, find_all_deficits, is_short, list_deficits, list_short, plan_round
+from counterpoise.runs.directory import RunDirectory
+from counterpoise.scorers.base import ClassifierScorer
+from counterpoise.students.treatments import make_rows
+from counterpoise.runs.report_data import make_report
+from counterpoise.students.training import TRAINED
+from counterpoise.tasks.text.label_trust import LabelTrust, audit_free_scorers, audit_model, label_with_model
+from counterpoise.filters.written import fit_written_filters
+from counterpoise_retrievers.faiss_index import FaissIndex
+
+OLD_ROUNDS = 4
+"""Rounds of a job that names none, in run directories of versions that knew no run without a limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A run that has ended: its directory, its report and what it made."""
+
+    directory: Path
+    report: dict[str, Any]
+    outcome: Outcome
+
+
+async def run_job(job: Job, listener: Listener = ignore) -> Finished:
+    """Run a job from the first row to the report.
+
+    Args:
+        job: what to do.
+        listener: told of every step.
+
+    Raises:
+        UserError: a mistake in the job or the data; nothing was written over.
+        ServiceError: a server, a download or a disk failed; the run can be resumed.
+    """
+    with RunDirectory(Path(job.output)) as directory:
+        inputs = prepare(job, listener)
+        job = keep_old_rounds(job, inputs, directory)
+        directory.begin(job.dump(), f"{job.fingerprint()}-{inputs.fingerprint}")
+        directory.write("run", {"rounds": job.rounds})
+        simple = measure_simple_ways(inputs, job.metric, listener)
+        cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
+        budget = TokenBudget(job.budget.tokens)
+        with ReplyStore(cache_dir / "replies.sqlite") as store:
+            async with open_model(
+                job.llm,
+                store=store,
+                budget=budget,
+                cache_dir=cache_dir,
+                listener=listener,
+                log_dir=directory.path,
+                run_id=directory.id,
+            ) as chat:
+                if job.budget.minutes is not None:
+                    budget.end_after(60 * job.budget.minutes)
+                ledger, shop, trust, stop = await _repair(job, inputs, chat, directory, listener)
+                directory.write_replies(chat.take_used())
+                _tell_prefix_hits(chat, directory, listener)
+        outcome = write_outcome(directory.path / "dataset", directory.path / "rejected", job, shop, ledger)
+        if shop.attribute_filter is not None:
+            trust = replace(trust, rows=(*trust.rows, *shop.attribute_filter.list_audits()))
+        ending = describe_ending(stop, list_short(shop, ledger), ledger, job.budget.tokens)
+        report = make_report(job, shop, ledger, trust, simple, outcome, budget, ending, listener)
+        write_report(directory.path, report)
+        directory.write("spend", {name: vars_of(spend) for name, spend in budget.by_purpose.items()})
+        directory.finish()
+        listener(
+            Event(
+                "finished",
+                {
+                    "directory": str(directory.path),
+                    "report": str(directory.path / "report.html"),
+                    "accepted": len(ledger.list_accepted()),
+                    "stopped": ending["sentence"],
+                    "ending": ending,
+                },
+            )
+        )
+        return Finished(directory.path, report, outcome)
+
+
+def keep_old_rounds(job: Job, inputs: Inputs, directory: RunDirectory) -> Job:
+    """The job as its directory was begun: earlier versions stopped after four rounds unless told otherwise."""
+    known = directory.read("run")
+    if job.rounds is not None or "fingerprint" not in known or "rounds" in known:
+        return job
+    limited = job.model_copy(update={"rounds": OLD_ROUNDS})
+    return limited if known["fingerprint"] == f"{limited.fingerprint()}-{inputs.fingerprint}" else job
+
+
+async def _repair(
+    job: Job, inputs: Inputs, chat: ChatClient, directory: RunDirectory, listener: Listener
+) -> tuple[Ledger, Workshop, LabelTrust, Stop]:
+    """The rounds: the part of a run that spends tokens."""
+    ledger = Ledger()
+    trust = audit_free_scorers(inputs)
+    shop = open_workshop(job, inputs, trust)
+    capabilities = Capabilities(model=job.llm.model or job.llm.engine)
+    limit, unpaid = job.budget.tokens, None
+    try:
+        cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
+        capabilities = await learn_capabilities(chat, directory, cache_dir, listener)
+        trust = await audit_model(trust, inputs, chat, f"seed {job.seed}")
+        labelled, line = await label_with_model(inputs, chat, f"seed {job.seed}")
+        if line is not None:
+            inputs = labelled
+            trust = trust.describe_concepts(inputs, line)
+            shop = open_workshop(job, inputs, trust)
+    except BudgetSpent as spent:
+        if chat.budget.is_time_up:
+            return ledger, shop, trust, _stop_in_time(job)
+        # Nothing can be written, but records of the pool are adopted for no token.
+        limit, unpaid = 0, Stop("budget", "the budget does not reach for the first questions")
+        if isinstance(spent, ThoughtsUnpaid):
+            unpaid = Stop("budget", str(spent))
+    listener(Event("audited", {"scorers": list(trust.rows)}))
+    directory.write("audits", {row["name"]: row for row in trust.rows})
+    progress = Progress()
+    for number in count(1):
+        stop = _find_stop(job, shop, ledger, chat, progress, number)
+        if stop is not None:
+            return ledger, shop, trust, stop
+        plan = plan_round(
+            shop,
+            ledger,
+            chat,
+            capabilities,
+            round_number=number,
+            n_rounds=job.rounds,
+            limit=limit,
+        )
+        listener(Event("planned", describe_plan(plan)))
+        if not plan.items:
+            stop = Stop("budget", plan.reason) if plan.reason.startswith(UNPAID) else NOTHING_PAYS
+            return ledger, shop, trust, unpaid or stop
+        judged = await carry_out(plan, shop, ledger, chat, capabilities, listener)
+        ledger.settle(plan, judged)
+        directory.write_replies(chat.take_used())
+        directory.write("rounds", {f"{number:03d}": describe_plan(plan)})
+        directory.write(
+            "verdicts",
+            {
+                verdict.proposal_id: {
+                    "kept": verdict.kept,
+                    "reason": verdict.reason,
+                    "scores": dict(verdict.scores),
+                }
+                for verdict in judged.verdicts
+            },
+        )
+        listener(Event("round", describe_cells(shop, ledger, number)))
+    raise AssertionError("a count has no end")
+
+
+def _find_stop(
+    job: Job, shop: Workshop, ledger: Ledger, chat: ChatClient, progress: Progress, number: int
+) -> Stop | None:
+    """Why round `number` is not to begin; None where it is."""
+    short = list_short(shop, ledger)
+    if not short:
+        return BALANCED
+    if chat.budget.is_time_up:
+        return _stop_in_time(job)
+    if job.rounds is not None and number > job.rounds:
+        return Stop(
+            "rounds", f"all {job.rounds} rounds are done" if job.rounds > 1 else "the one round is done"
+        )
+    return NOTHING_PAYS if progress.is_stalled(short) or not list_deficits(shop, ledger) else None
+
+
+def _stop_in_time(job: Job) -> Stop:
+    return Stop("time", f"the {job.budget.minutes:g} minutes are spent")
+
+
+def _tell_prefix_hits(chat: ChatClient, directory: RunDirectory, listener: Listener) -> None:
+    """Say how much of the prompts the servers have read from their prefix caches, where they say so."""
+    ratio = chat.prefix_hit_ratio
+    if ratio is not None:
+        directory.write("server", {"prefix_hit_ratio": ratio})
+        listener(Event("prefix_cache", {"hit_ratio": ratio}))
+
+
+def measure_simple_ways(
+    inputs: Inputs, metric: str, listener: Listener
+) -> tuple[list[ArmScore], dict[str, str]]:
+    """Score the ways that cost no token on inner validation, and choose the best for each student."""
+    train = inputs.train
+    rows = make_rows(train.records.texts, train.vectors, train.records.labels, zero_shot=train.zero_shot)
+    drawn = draw_rows(train.records.ids, train.records.labels, MOST_VALIDATION_ROWS)
+    n_labels, folds = len(train.records.label_names), inputs.folds[drawn]
+    scores = score_arms(
+        rows.take(drawn), folds, n_labels, tell=tell_progress(listener, "training", name=TRAINED)
+    )
+    best = choose_best(scores, metric)
+    listener(
+        Event(
+            "measured",
+            {
+                "rows": [
+                    {
+                        "arm": score.arm,
+                        "student": score.student,
+                        "macro_f1": score.macro_f1,
+                        "auroc": score.auroc,
+                    }
+                    for score in scores
+                ],
+                "best": best,
+            },
+        )
+    )
+    return scores, best
+
+
+def open_workshop(job: Job, inputs: Inputs, trust: LabelTrust) -> Workshop:
+    """Fit and index what all rounds share."""
+    train, pool = inputs.train, inputs.pool
+    names = train.records.label_names
+    scorer = ClassifierScorer(
+        inputs.encoder,
+        train.vectors,
+        train.records.labels,
+        len(names),
+        weights=weigh_records(train.records),
+    )
+    adoptable = None
+    index = FaissIndex(inputs.encoder.dimension)
+    if len(pool):
+        index.add(pool.vectors)
+        out_of_fold, scores = score_pool(job, inputs, trust, scorer)
+        adoptable = find_adoptable(out_of_fold, train.records.labels, scores)
+    headings = dict(zip(names, inputs.label_texts, strict=True))
+    known = {
+        "copy_of_data": make_known_texts(map(str, train.records.texts), train.vectors),
+        "copy_of_held_out": make_known_texts(
+            map(str, inputs.held_out.records.texts), inputs.held_out.vectors
+        ),
+    }
+    return Workshop(
+        inputs=inputs,
+        scorer=scorer,
+        is_trusted=trust.is_trusted,
+        out_of_fold=trust.out_of_fold,
+        adoptable=adoptable,
+        pool_index=index,
+        generator=MinorityText(headings, f"seed {job.seed}", dict(inputs.concepts)),
+        text_filter=make_text_filter(train.records.texts, headings.values()),
+        known=known,
+        target=job.target,
+        key=f"seed {job.seed}",
+        desk=EditDesk(
+            train,
+            inputs.folds,
+            inputs.encoder,
+            dict(inputs.concepts),
+            headings,
+            f"seed {job.seed}",
+            trust.is_trusted,
+        ),
+        attribute_filter=AttributeFilter(inputs),
+        written=fit_written_filters(
+            train.records,
+            train.vectors,
+            inputs.folds,
+            trust.out_of_fold,
+            inputs.encoder,
+            tuple(headings.values()),
+            f"seed {job.seed}",
+            is_trusted=trust.is_trusted,
+        ),
+    )
+
+
+def score_pool(
+    job: Job, inputs: Inputs, trust: LabelTrust, scorer: ClassifierScorer
+) -> tuple[Floats, Floats]:
+    """Probabilities of the labels: (n, k) of the training rows, cross-fitted, and (m, k) of the pool.
+
+    The classifier gives them, but not where a concept or an attribute goes with the label (`cell_choice`).
+    """
+    train, pool = inputs.train, inputs.pool
+    if len(train) > MOST_VALIDATION_ROWS or not find_skewed_cells(job, inputs):
+        plain = replace(scorer, weights=None)  # as those that gave `out_of_fold`
+        return trust.out_of_fold, plain.score_vectors(pool.vectors)
+    own, others = (
+        make_rows(side.records.texts, side.vectors, side.records.labels, zero_shot=side.zero_shot)
+        for side in (train, pool)
+    )
+    marks, n_labels = make_marks(train.records), len(train.records.label_names)
+    _, out_of_fold, scores = score_unlabelled(own, marks, inputs.folds, others, n_labels)
+    return out_of_fold, scores
+
+
+def find_skewed_cells(job: Job, inputs: Inputs) -> list[Deficit]:
+    """Cells of concepts and attributes that one label has too few records of."""
+    found = find_all_deficits(inputs.train.records, inputs, job.target, ["concept", "attribute"])
+    return [deficit for deficit in found if is_short(deficit)]
+
+
+def describe_plan(plan: Plan) -> dict[str, Any]:
+    """A plan as plain values."""
+    return {
+        "round": plan.round,
+        "reason": plan.reason,
+        "items": [
+            {
+                "action": str(item.action),
+                "cell": str(item.cell),
+                "count": item.count,
+                "requests": item.n_requests,
+            }
+            for item in plan.items
+        ],
+    }
+
+
+def describe_cells(shop: Workshop, ledger: Ledger, number: int) -> dict[str, Any]:
+    """The cells that are still short, and all label cells, as plain values."""
+    counts = count_cells(count_records(shop, ledger), ["label"])
+    short = {deficit.cell: deficit for deficit in list_short(shop, ledger)}
+    cells = [
+        {
+            "cell": str(cell),
+            "have": have,
+            "want": short[cell].want if cell in short else have,
+            "need": short[cell].need if cell in short else 0,
+        }
+        for cell, have in counts.items()
+    ]
+    cells += [
+        {"cell": str(cell), "have": deficit.have, "want": deficit.want, "need": deficit.need}
+        for cell, deficit in short.items()
+        if cell not in counts
+    ]
+    return {"round": number, "cells": cells, "accepted_total": len(ledger.list_accepted())}
+
+
+def vars_of(spend: Spend) -> dict[str, int]:
+    """A `Spend` as plain values."""
+    return {"requests": spend.requests, "used": spend.used, "paid": spend.paid}

@@ -1,0 +1,223 @@
+"""The result of a run: the data set as it is written, and its rows as the students see them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from counterpoise.data.card import AddedRecord, CardFacts, ConceptValue
+from counterpoise.data.writing import Part, RejectedProposal, content_hash, load_result, write_rejected, write_result
+from counterpoise.data.sources import name_source
+from counterpoise.tasks.text.job import Job
+from counterpoise.runs.ledger import Judged, Ledger
+from counterpoise.tasks.text.preparation import Inputs
+from counterpoise.core.records import ConceptColumns, Kind, Proposal, Provenance, State, Verdict
+from counterpoise.runs.rounds import Workshop
+from counterpoise.scorers.base import SimilarityScorer
+from counterpoise.core.sides import Side
+from counterpoise.students.treatments import Rows, make_rows, weigh_rows
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What was written, and training rows for the arms that use added ones.
+
+    Args:
+        content_hash: of the written data set; does not depend on the order of rows.
+        ours: original and accepted rows.
+        unverified: original rows and all proposals, whatever the filters said.
+        apart: original rows with the adopted ones alone (`adopted`) and with the written ones alone (`written`); empty
+            where there is only one kind of them.
+        groups: arm -> (n,) group names of its rows.
+        parents: (n, n_folds) of `ours`: 1 where a row was made from rows of that fold.
+    """
+
+    content_hash: str
+    ours: Rows
+    unverified: Rows
+    apart: dict[str, Rows]
+    groups: dict[str, NDArray[np.object_]]
+    parents: NDArray[np.float64]
+
+
+def write_outcome(dataset: Path, rejected: Path, job: Job, shop: Workshop, ledger: Ledger) -> Outcome:
+    """Write `dataset/` and `rejected/`, and gather the rows for the held-out table.
+
+    Args:
+        dataset: folder of the data set.
+        rejected: folder of the rejected proposals.
+        job: for the names of columns and the data card.
+        shop: the data.
+        ledger: all settled rounds.
+
+    Raises:
+        StorageError: the disk is full.
+    """
+    inputs = shop.inputs
+    ours, parents = _gather(inputs, ledger, lambda judged: judged.kept)
+    unverified, _ = _gather(inputs, ledger, _list_written)
+    apart = {
+        name: _gather(inputs, ledger, pick)[0]
+        for name, pick in (("adopted", _list_adopted), ("written", _list_kept_written))
+    }
+    if any(len(rows) == len(inputs.train) for rows in apart.values()):
+        apart = {}
+    own = len(inputs.train)
+    added = [
+        _make_added(proposal, verdict, float(ours.weights[own + place]), concepts, inputs)
+        for place, (proposal, verdict, concepts) in enumerate(_iterate_kept(ledger))
+    ]
+    prompts = sorted({record.provenance.prompt for record in added if record.provenance.prompt})
+    models = sorted({record.provenance.model for record in added if record.provenance.model})
+    train = _restore(inputs.train_part, inputs.train)
+    order = {identity: row for row, identity in enumerate(inputs.train.records.ids)}
+    weights = ours.weights[:own][[order[identity] for identity in train.records.ids]]
+    write_result(
+        dataset,
+        task=job.as_task(),
+        train=train,
+        held_out=_restore(inputs.held_out_part, inputs.held_out),
+        added=added,
+        weights=weights,
+        card=CardFacts(
+            name=job.name,
+            source=name_source(job.data).rsplit("/", 1)[-1],
+            models=models,
+            prompts=prompts,
+            notes=inputs.notes,
+        ),
+    )
+    write_rejected(
+        rejected, (RejectedProposal(proposal, verdict) for proposal, verdict in ledger.list_rejected())
+    )
+    train_groups = inputs.train.records.groups
+    return Outcome(
+        content_hash=content_hash(load_result(dataset)),
+        ours=ours,
+        unverified=unverified,
+        apart=apart,
+        groups={
+            "own": train_groups,
+            **dict.fromkeys(
+                ("counterpoise", "added_rows", "averaged"), _name_groups(train_groups, len(ours))
+            ),
+            "unverified": _name_groups(train_groups, len(unverified)),
+            **{name: _name_groups(train_groups, len(rows)) for name, rows in apart.items()},
+        },
+        parents=parents,
+    )
+
+
+def _name_groups(train_groups: NDArray[np.object_], n: int) -> NDArray[np.object_]:
+    extra = np.array([f"added {place}" for place in range(n - len(train_groups))], dtype=object)
+    return np.concatenate([train_groups, extra])
+
+
+def _iterate_kept(ledger: Ledger) -> list[tuple[Proposal, Verdict, list[ConceptValue]]]:
+    kept = []
+    for _, judged in ledger.rounds:
+        for place in judged.kept:
+            kept.append(
+                (judged.proposals[place], judged.verdicts[place], _list_concepts(judged.concepts, place))
+            )
+    return kept
+
+
+def _list_concepts(concepts: ConceptColumns | None, row: int) -> list[ConceptValue]:
+    if concepts is None:
+        return []
+    return [
+        ConceptValue(name, State(int(state)), float(probability), concepts.scorer)
+        for name, state, probability in zip(
+            concepts.names, concepts.states[row], concepts.probabilities[row], strict=True
+        )
+        if state != State.ABSENT
+    ]
+
+
+def _make_added(
+    proposal: Proposal, verdict: Verdict, weight: float, concepts: list[ConceptValue], inputs: Inputs
+) -> AddedRecord:
+    return AddedRecord(
+        text=proposal.text,
+        label=proposal.label,
+        weight=weight,
+        attributes=proposal.attributes,
+        concepts=tuple(concepts),
+        provenance=Provenance(
+            id=proposal.id,
+            kind=proposal.kind,
+            parents=(proposal.source_id,) if proposal.source_id else proposal.parents,
+            round=proposal.item.round,
+            cell=str(proposal.item.cell),
+            model=proposal.model,
+            prompt=proposal.prompt,
+            scores=verdict.scores,
+        ),
+    )
+
+
+def _restore(part: Part, side: Side) -> Part:
+    """The rows in the user's order, with the concepts that were found."""
+    concepts = side.records.concepts
+    if concepts is None:
+        return part
+    rows = {identity: row for row, identity in enumerate(side.records.ids)}
+    order = np.array([rows[identity] for identity in part.records.ids], dtype=np.int64)
+    return Part(part.table, replace(part.records, concepts=concepts.take(order)))
+
+
+def _gather(
+    inputs: Inputs, ledger: Ledger, pick: Callable[[Judged], list[int]]
+) -> tuple[Rows, NDArray[np.float64]]:
+    """Original rows and the picked proposals for the students, and which folds these come from."""
+    train = inputs.train
+    names = {name: place for place, name in enumerate(train.records.label_names)}
+    proposals: list[Proposal] = []
+    vectors = [np.empty((0, train.vectors.shape[1]), np.float32)]
+    for _, judged in ledger.rounds:
+        places = pick(judged)
+        proposals += [judged.proposals[place] for place in places]
+        vectors.append(judged.vectors[places])
+    added = np.concatenate(vectors)
+    labels = np.concatenate(
+        [train.records.labels, np.array([names[item.label] for item in proposals], dtype=np.int64)]
+    )
+    written = np.array(
+        [False] * len(train) + [item.kind is not Kind.ADOPTED for item in proposals], dtype=np.bool_
+    )
+    original = np.arange(len(labels)) < len(train)
+    texts = np.concatenate([train.records.texts, np.array([item.text for item in proposals], dtype=object)])
+    folds = {str(identity): int(fold) for identity, fold in zip(train.records.ids, inputs.folds, strict=True)}
+    parents = np.zeros((len(labels), int(inputs.folds.max()) + 1))
+    for place, item in enumerate(proposals, start=len(train)):
+        for parent in item.parents:
+            parents[place, folds[parent]] = 1
+    rows = make_rows(
+        texts,
+        np.concatenate([train.vectors, added]),
+        labels,
+        weights=weigh_rows(labels, written, len(names)),
+        original=original,
+        zero_shot=np.concatenate(
+            [train.zero_shot, SimilarityScorer(inputs.encoder, inputs.label_texts).score_vectors(added)]
+        ),
+    )
+    return rows, parents
+
+
+def _list_adopted(judged: Judged) -> list[int]:
+    return [place for place in judged.kept if judged.proposals[place].kind is Kind.ADOPTED]
+
+
+def _list_kept_written(judged: Judged) -> list[int]:
+    return [place for place in judged.kept if judged.proposals[place].kind is not Kind.ADOPTED]
+
+
+def _list_written(judged: Judged) -> list[int]:
+    """Proposals that are a text at all: those without any vector were empty, refusals or echoes."""
+    return [int(place) for place in np.flatnonzero(np.abs(judged.vectors).sum(axis=1) > 0)]

@@ -1,0 +1,84 @@
+"""What is short and what it would cost to write it, from the counts alone: known seconds after the data was read.
+
+Everything else that a preview tells needs vectors of all texts and trained students, which takes minutes. Cells of
+concepts are not among this: which texts mention what is not known yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+
+from counterpoise.balance.counts import find_deficits
+from counterpoise.actions.minority_text import Demonstrations, MinorityText
+from counterpoise.llm import ChatClient
+from counterpoise.actions.base import Offer
+from counterpoise.runs.planner import make_plan
+from counterpoise.core.records import Action, Capabilities, Cell, PlanItem, Records
+from counterpoise.runs.rounds import add_margin, is_short
+from counterpoise.core.splits import sample_by_rank
+
+_MOST_SHOWN = 50
+_N_REQUESTS = 2
+
+
+def look_ahead(
+    records: Records,
+    target: Literal["equal"] | Mapping[str, float],
+    label_texts: Sequence[str],
+    chat: ChatClient,
+    capabilities: Capabilities,
+) -> dict[str, Any]:
+    """The data of the event `outlook`.
+
+    Args:
+        records: training rows.
+        target: of the job.
+        label_texts: one line a label.
+        chat: for estimates of requests; it is asked nothing.
+        capabilities: of the model, as far as they are known.
+
+    Returns:
+        `deficits` (cell, have, want, need; of labels and attribute values), `labels`, `short_labels`, `records` that
+        the labels lack, `tokens` that writing them costs at most, and `budget`.
+    """
+    found = [one for one in find_deficits(records, target, ["label", "attribute"]) if is_short(one)]
+    of_labels = [one for one in found if not one.cell.is_named]
+    names = records.label_names
+    writer = MinorityText(dict(zip(names, label_texts, strict=True)), "outlook", {})
+    largest = Cell(names[int(np.bincount(records.labels, minlength=len(names)).argmax())])
+    # A label that is short alone gets records of the largest one beside its own, as in a run.
+    contrast = largest if len(of_labels) == 1 else None
+    offers = {
+        cell: _price(cell, records, writer, chat, capabilities)
+        for cell in (*(one.cell for one in of_labels), largest)
+    }
+    offers |= {one.cell: replace(offers[one.cell], contrast=contrast) for one in of_labels}
+    plan = make_plan(of_labels, offers, {}, round_number=1, n_rounds=1, remaining_tokens=None)
+    return {
+        "deficits": [
+            {"cell": str(one.cell), "have": one.have, "want": one.want, "need": one.need} for one in found
+        ],
+        "labels": len(names),
+        "short_labels": len(of_labels),
+        "records": sum(one.need for one in of_labels),
+        "tokens": sum(item.reserved_tokens for item in plan.items),
+        "budget": chat.budget.limit,
+    }
+
+
+def _price(
+    cell: Cell, records: Records, writer: MinorityText, chat: ChatClient, capabilities: Capabilities
+) -> Offer:
+    """What one request for a label costs at most, and how many rows there are to show."""
+    rows = np.flatnonzero(records.labels == records.label_names.index(cell.label))
+    if not len(rows):
+        return Offer(0, 0, 0)
+    shown = records.take(rows[sample_by_rank(records.ids[rows], _MOST_SHOWN, "outlook")])
+    alike = np.ones((len(shown), 1), dtype=np.float32)  # which of them are unlike is not known yet
+    item = PlanItem(Action.MINORITY, cell, 1, 0, 0, n_requests=_N_REQUESTS)
+    requests = writer.make_requests(item, Demonstrations(shown, alike), capabilities)
+    return Offer(add_margin(max(chat.estimate(request) for request in requests)), 0, len(shown))

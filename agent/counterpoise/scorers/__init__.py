@@ -1,0 +1,1 @@
+"""Who may say a label or a concept, and how sure."""

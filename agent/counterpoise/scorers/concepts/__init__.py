@@ -1,0 +1,1 @@
+"""Which records mention a concept."""

@@ -1,0 +1,434 @@
+"""Which concepts a text mentions: the scorers of each concept, audited, and the one that decides.
+
+A closed list with definitions is given by the user. Where nobody has answered anything, the nearest clause's similarity
+to the definition is split in two groups by a mixture of two normal distributions: present and absent where the mixture
+is sure, unknown between, and unknown throughout where the texts show no two groups. With answers (`gold.Gold`) the
+scorers of `concept_scorers` are trained on one half and audited on the other, which is drawn at random; the best
+decides, the cheapest of those that cannot be told from it wins, and a concept whose best scorer is weak stays unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.mixture import GaussianMixture
+
+from counterpoise.core.records import ConceptColumns, Floats, State
+from counterpoise.core.splits import sample_by_rank
+from counterpoise.scorers.audits import WEAK_AUROC, Audit, audit, describe_audit, measure_auroc
+from counterpoise.scorers.concepts.passages import make_passages
+from counterpoise.scorers.concepts.rankers import (
+    FREE_SCORERS,
+    Calibration,
+    Stack,
+    Views,
+    calibrate,
+    can_train,
+    cross_fit_ranker,
+    cross_fit_stack,
+    fit_ranker,
+    fit_student,
+    make_anchors,
+    make_views,
+    take_views,
+    weigh_scorers,
+)
+from counterpoise.scorers.gold import Gold
+from counterpoise_retrievers.encoders import Encoder
+
+PRESENT_FROM = 0.7
+ABSENT_UP_TO = 0.3
+MOST_REFERENCE_TEXTS = 5_000
+"""Texts that scorers are scaled on and taught by; answered ones besides."""
+
+_ONE_SIDED = 1.645  # standard errors of a one-sided test at 0.05
+_LEAST_GAIN = 0.02
+_FEWEST_TEXTS = 20
+_BLOCK = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One scorer of one concept with its audit.
+
+    Args:
+        name: `similarity`, `taught`, `classifier`, `knn`, `llm` or `stacked`.
+        stack: gives its probabilities.
+        result: its audit on rows drawn at random; None without answers.
+        losses: (a,) squared error of the probability on each audited row.
+        price: tokens for 1,000 records.
+        auc_low: lower end of its AUROC over the audited and the training rows together, the latter cross-fitted: no
+            answer is judged by what was trained on it, and twenty rows alone hold too few texts that lack a common
+            concept. Over the audited rows alone where the others are too few.
+    """
+
+    name: str
+    stack: Stack
+    result: Audit | None
+    losses: Floats
+    price: float = 0.0
+    auc_low: float = float("nan")
+
+    @property
+    def is_weak(self) -> bool:
+        """Whether it may not decide: its AUROC is not surely above 0.6."""
+        return not self.auc_low > WEAK_AUROC
+
+
+@dataclass(frozen=True, slots=True)
+class ConceptScorer:
+    """The scorer that decides about one concept, and those it was chosen from.
+
+    Args:
+        name: the concept's.
+        anchors: (w, d) vectors of its wordings.
+        chosen: the scorer that decides; None where none may.
+        candidates: all of them.
+        mixture: the (m,) similarities of the reference texts that decide where nobody has answered anything.
+        note: why it is so, a sentence.
+    """
+
+    name: str
+    anchors: NDArray[np.float32]
+    chosen: Candidate | None
+    candidates: tuple[Candidate, ...]
+    mixture: Floats | None
+    note: str
+
+    @property
+    def scorer(self) -> str:
+        """Which scorer decides, as records call it."""
+        return "similarity" if self.mixture is not None else self.chosen.name if self.chosen else "none"
+
+    def predict(self, views: Views, llm: Floats | None = None) -> Floats:
+        """(n,) probabilities of present; 0.5 where nobody knows. `llm`: standardised scores of a language model."""
+        if self.mixture is not None:
+            return calibrate_similarities(self.mixture, views.similarity)
+        if self.chosen is None:
+            return np.full(len(views.similarity), 0.5)
+        return self.chosen.stack.predict(views, {} if llm is None else {"llm": llm})[:, 1]
+
+
+@dataclass(frozen=True, slots=True)
+class ConceptLabeller:
+    """Labels the concepts of a closed list; fitted once, so that what is added cannot move the thresholds.
+
+    Args:
+        scorers: one a concept.
+        encoder: of texts and clauses.
+    """
+
+    scorers: tuple[ConceptScorer, ...]
+    encoder: Encoder
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The closed list."""
+        return tuple(scorer.name for scorer in self.scorers)
+
+    def label(
+        self,
+        texts: Sequence[str],
+        vectors: NDArray[np.float32],
+        llm: Mapping[str, Floats] | None = None,
+    ) -> ConceptColumns:
+        """States and probabilities of n texts with their (n, d) vectors.
+
+        Args:
+            texts: n texts.
+            vectors: (n, d).
+            llm: by concept (n,) standardised scores of the language model, for the data it was asked about.
+        """
+        probabilities = np.full((len(texts), len(self.scorers)), 0.5)
+        for start in range(0, len(texts), _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            passages = make_passages(list(texts[rows]), vectors[rows], self.encoder)
+            for column, scorer in enumerate(self.scorers):
+                views = make_views(passages, scorer.anchors)
+                given = llm[scorer.name][rows] if llm and scorer.name in llm else None
+                probabilities[rows, column] = scorer.predict(views, given)
+        states = np.full(probabilities.shape, State.UNKNOWN, dtype=np.int8)
+        states[probabilities >= PRESENT_FROM] = State.PRESENT
+        states[probabilities <= ABSENT_UP_TO] = State.ABSENT
+        return ConceptColumns(self.names, states, probabilities, scorer=self._describe())
+
+    def _describe(self) -> str:
+        kinds = {scorer.name: scorer.scorer for scorer in self.scorers}
+        if len(set(kinds.values())) <= 1:
+            kind = next(iter(kinds.values()), "similarity")
+            return f"{kind} ({self.encoder.name})"
+        return "; ".join(f"{name}: {kind}" for name, kind in kinds.items()) + f" ({self.encoder.name})"
+
+    def list_audits(self) -> list[dict[str, Any]]:
+        """A line for every scorer of every concept, as the report shows it."""
+        return [line for scorer in self.scorers for line in _list_lines(scorer)]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelScores:
+    """A language model's probabilities of yes for the reference texts of each concept.
+
+    Args:
+        probabilities: by concept (n,) 0..1, NaN where it was not asked or did not answer.
+        price: tokens for 1,000 records, a concept.
+    """
+
+    probabilities: Mapping[str, Floats] = field(default_factory=dict)
+    price: float = 0.0
+
+
+def fit_concepts(
+    texts: Sequence[str],
+    vectors: NDArray[np.float32],
+    ids: Sequence[str] | NDArray[np.object_],
+    concepts: Mapping[str, str],
+    encoder: Encoder,
+    gold: Mapping[str, Gold] | None = None,
+    model: ModelScores | None = None,
+) -> ConceptLabeller:
+    """Fit, audit and choose the scorers of a closed list on the user's own texts.
+
+    Args:
+        texts: n texts.
+        vectors: (n, d) of them.
+        ids: (n,) their ids; a keyed sample of them is the reference where there are many.
+        concepts: name -> one-line definition.
+        encoder: the encoder the vectors come from.
+        gold: by concept what is known of some of the texts.
+        model: what a language model says of them, where it passed its pilot.
+    """
+    gold = gold or {}
+    asked = [
+        rows
+        for name in concepts
+        if name in gold
+        for rows in (gold[name].audit_rows, gold[name].training_rows)
+    ]
+    kept = sample_by_rank(ids, MOST_REFERENCE_TEXTS, "concepts")
+    kept = np.unique(np.concatenate([kept, *asked])) if asked else np.sort(kept)
+    passages = make_passages([texts[row] for row in kept], vectors[kept], encoder)
+    places = np.full(len(texts), -1, dtype=np.int64)
+    places[kept] = np.arange(len(kept))
+    scorers: list[ConceptScorer | None] = []
+    audited: dict[str, tuple[NDArray[np.float32], list[Candidate]]] = {}
+    for name, definition in concepts.items():
+        anchors = make_anchors(name, definition, encoder)
+        views = make_views(passages, anchors)
+        known = gold.get(name)
+        if known is None or not len(known.audit_rows):
+            scorers.append(_fit_unaudited(name, anchors, views))
+            continue
+        here = Gold(
+            places[known.audit_rows], known.audit_truth, places[known.training_rows], known.training_truth
+        )
+        llm = model.probabilities[name][kept] if model and name in model.probabilities else None
+        audited[name] = (anchors, fit_candidates(views, here, llm, model.price if model else 0.0))
+        scorers.append(None)
+    pays = is_worth_its_price([candidates for _, candidates in audited.values()])
+    chosen = [
+        scorer or choose_scorer(name, *audited[name], is_paid_worthwhile=pays)
+        for name, scorer in zip(concepts, scorers, strict=True)
+    ]
+    return ConceptLabeller(tuple(chosen), encoder)
+
+
+def fit_candidates(
+    views: Views, gold: Gold, llm: Floats | None = None, price: float = 0.0
+) -> list[Candidate]:
+    """Fit every scorer of a concept on the training half of the answers and audit it on the random half.
+
+    Args:
+        views: of the reference texts.
+        gold: positions in them, and answers.
+        llm: (n,) a language model's probabilities of yes, or None.
+        price: its tokens for 1,000 records.
+    """
+    rows, truth = gold.training_rows, gold.training_truth
+    rankers = {name: fit_ranker(name, views, rows, truth) for name in FREE_SCORERS}
+    shown = {
+        name: scores
+        for name in FREE_SCORERS
+        if rankers[name] is not None and (scores := cross_fit_ranker(name, views, rows, truth)) is not None
+    }
+    found = {name: ranker for name, ranker in rankers.items() if ranker is not None and name in shown}
+    given: dict[str, Floats] = {}
+    mixes = [weigh_scorers(shown, truth)]
+    if llm is not None:
+        # A model that was asked about a part only cannot decide; the student it taught can.
+        taught_by = llm.copy()
+        taught_by[gold.audit_rows] = np.nan
+        student = fit_student(views, taught_by)
+        if student is not None:
+            found["student"] = student
+            shown["student"] = student.standardise(take_views(views, rows))
+        if not np.isnan(llm).any():
+            given["llm"] = standardise_model(llm)
+            shown["llm"] = given["llm"][rows]
+        if not set(shown) <= set(FREE_SCORERS):
+            mixes.append(weigh_scorers(shown, truth))
+    singles = [{name: 1.0} for name in shown]
+    candidates = []
+    for weights in [*singles, *mixes]:
+        paid = sorted({"llm", "student"} & set(weights))
+        name = next(iter(weights)) if len(weights) == 1 else f"stacked_with_{paid[0]}" if paid else "stacked"
+        stack = Stack(found, weights)
+        total = np.sum([weight * shown[key] for key, weight in weights.items()], axis=0)
+        curve = calibrate(total, truth) if can_train(truth) else Calibration(1.0, 0.0)
+        stack = replace(stack, calibration=curve)
+        audited = {key: column[gold.audit_rows] for key, column in given.items()}
+        probabilities = stack.predict(take_views(views, gold.audit_rows), audited)
+        result = audit(probabilities, gold.audit_truth, names=("absent", "present"))
+        losses = (probabilities[:, 1] - gold.audit_truth) ** 2
+        asked = 0.0 if llm is None else 1.0 - float(np.isnan(llm).mean())
+        low = result.auc_low
+        spread = cross_fit_stack({key: shown[key] for key in weights}, truth)
+        if spread is not None:
+            both = np.concatenate([probabilities, np.column_stack([1.0 - spread, spread])])
+            low = measure_auroc(both, np.concatenate([gold.audit_truth, truth]))[1]
+        candidates.append(Candidate(name, stack, result, losses, price * asked if paid else 0.0, low))
+    return candidates
+
+
+def is_worth_its_price(concepts: Sequence[Sequence[Candidate]]) -> bool:
+    """Whether a language model in the stack is better than the stack without it, over the answers to all concepts.
+
+    Twenty answers of one concept cannot tell; those of all concepts together often can. Better is a squared error that
+    is less at a level of 0.05 (one-sided, paired) and by a fiftieth: noise in a stack changes next to nothing, and
+    chance decides the sign.
+    """
+    paid, free = [], []
+    for candidates in concepts:
+        by_name = {candidate.name: candidate for candidate in candidates}
+        with_model = by_name.get("stacked_with_llm") or by_name.get("stacked_with_student")
+        if with_model is not None and "stacked" in by_name:
+            paid.append(with_model.losses)
+            free.append(by_name["stacked"].losses)
+    if not paid:
+        return False
+    losses, others = np.concatenate(paid), np.concatenate(free)
+    gain = float((others - losses).mean())
+    return gain > _LEAST_GAIN * float(others.mean()) and not is_tied(others, losses, _ONE_SIDED)
+
+
+def choose_scorer(
+    name: str,
+    anchors: NDArray[np.float32],
+    candidates: Sequence[Candidate],
+    *,
+    is_paid_worthwhile: bool = False,
+) -> ConceptScorer:
+    """The scorer that decides: the best by its audit, or the cheapest that cannot be told from it.
+
+    Best is the smallest squared error of the probability. Another cannot be told from it where the mean difference on
+    the same rows is within one standard error; of several at the price of the best the best stays. Where a model
+    was found to be worth its price over all concepts, its stack decides unless the stack without it is surely better
+    here: the luckiest of a dozen scorers on twenty rows of one concept is no reason to do without it.
+    """
+    by_name = {candidate.name: candidate for candidate in candidates}
+    best = min(candidates, key=lambda candidate: float(candidate.losses.mean()))
+    tied = [candidate for candidate in candidates if is_tied(candidate.losses, best.losses)]
+    chosen = min(tied, key=lambda candidate: (candidate.price, float(candidate.losses.mean())))
+    paid = by_name.get("stacked_with_llm") or by_name.get("stacked_with_student")
+    if is_paid_worthwhile and paid and is_tied(paid.losses, by_name.get("stacked", best).losses):
+        chosen = paid
+    if chosen.is_weak:
+        n = 0 if chosen.result is None else chosen.result.n
+        note = (
+            f"No scorer passes its audit on {n} rows for '{name}' (the best has an AUROC interval that touches 0.6, "
+            "with the cross-fitted training rows too), "
+            "so its cells are left alone: 20 answers more (`label --ask 20`) or a clearer definition "
+            "would help."
+        )
+        return ConceptScorer(name, anchors, None, tuple(candidates), None, note)
+    return ConceptScorer(name, anchors, chosen, tuple(candidates), None, "")
+
+
+def is_tied(losses: Floats, best: Floats, n_errors: float = 1.0) -> bool:
+    """Whether a scorer cannot be told from the best one: by so many standard errors of the paired difference."""
+    difference = losses - best
+    if len(difference) < 2:
+        return True
+    return float(difference.mean()) <= n_errors * float(difference.std(ddof=1) / np.sqrt(len(difference)))
+
+
+def standardise_model(probabilities: Floats) -> Floats:
+    """Log-odds of a model's probabilities with mean 0 and spread 1; NaN stays."""
+    odds = np.clip(probabilities, 1e-4, 1 - 1e-4)
+    logits = np.clip(np.log(odds / (1 - odds)), -4.0, 4.0)
+    spread = np.nanstd(logits)
+    return np.asarray((logits - np.nanmean(logits)) / (spread if spread > 0 else 1.0))
+
+
+def _fit_unaudited(name: str, anchors: NDArray[np.float32], views: Views) -> ConceptScorer:
+    note = (
+        f"Nobody has answered anything about '{name}': its similarity decides, unaudited. "
+        "40 answers (`label --ask 40`) would measure and improve it."
+    )
+    shows_groups = len(views.similarity) >= _FEWEST_TEXTS and find_groups(views.similarity) is not None
+    if not shows_groups:
+        note = f"The texts show no two groups by their similarity to '{name}': no text is held to mention it."
+    return ConceptScorer(name, anchors, None, (), views.similarity if shows_groups else None, note)
+
+
+def _list_lines(scorer: ConceptScorer) -> list[dict[str, Any]]:
+    question = f"Does the text mention {scorer.name}?"
+    if not scorer.candidates:
+        role = "reported" if scorer.mixture is not None else "refused"
+        return [describe_audit("similarity", question, None, role=role, price=0.0, note=scorer.note)]
+    lines = []
+    for candidate in scorer.candidates:
+        is_chosen = candidate is scorer.chosen
+        note = scorer.note if scorer.chosen is None else ""
+        if is_chosen:
+            weights = {
+                name: round(weight, 2) for name, weight in candidate.stack.weights.items() if weight > 0.005
+            }
+            parts = ", ".join(f"{name} {weight:g}" for name, weight in weights.items())
+            note = f"It decides; its parts: {parts}." if len(weights) > 1 else "It decides."
+        role = "used" if is_chosen else "refused" if scorer.chosen is None else "reported"
+        lines.append(
+            describe_audit(
+                candidate.name, question, candidate.result, role=role, price=candidate.price, note=note
+            )
+        )
+    return lines
+
+
+def find_groups(reference: Floats) -> GaussianMixture | None:
+    """A mixture of two normal distributions of one variance, or None where one describes the values as well.
+
+    By the Bayesian information criterion: a concept that no text mentions shows one group only.
+    """
+    ordered = np.sort(reference).reshape(-1, 1)
+    if ordered[-1, 0] - ordered[0, 0] < 1e-6:
+        return None
+    start = np.quantile(ordered, [0.25, 0.75]).reshape(-1, 1)
+    mixture = GaussianMixture(
+        n_components=2, covariance_type="tied", means_init=start, random_state=0, max_iter=500, tol=1e-4
+    ).fit(ordered)
+    single = GaussianMixture(n_components=1, random_state=0).fit(ordered)
+    return mixture if mixture.bic(ordered) < single.bic(ordered) else None
+
+
+def calibrate_similarities(reference: Floats, similarities: Floats) -> Floats:
+    """Probability that a text belongs to the upper of two groups of similarities.
+
+    A mixture of two normal distributions with one common variance (so that the probability rises with the
+    similarity) is fitted to `reference`; it does not depend on the order of its values.
+
+    Args:
+        reference: (m,) cosines that the mixture is fitted to.
+        similarities: (n,) cosines to judge.
+
+    Returns:
+        (n,) probabilities in 0..1; 0.5 throughout where the reference shows one group only.
+    """
+    mixture = find_groups(reference)
+    if mixture is None or not len(similarities):
+        return np.full(len(similarities), 0.5)
+    upper = int(np.argmax(mixture.means_.ravel()))
+    return np.asarray(mixture.predict_proba(similarities.reshape(-1, 1))[:, upper])

@@ -1,0 +1,211 @@
+"""A language model as a judge of concepts: a pilot first, and only what passes labels the rest.
+
+The pilot asks about rows whose answer is known, at most 100 of them and at most a tenth of the budget. The answers to
+all concepts are judged together, because a dozen rows of one concept say little: where the lower end of the interval
+of kappa is below 0.4 the model does not label the rest. Where nothing is known, the model's agreement with itself over
+two wordings and two orders of the options can refuse it, but never approve it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from counterpoise.core.records import Floats, Records
+from counterpoise.core.splits import sample_by_rank
+from counterpoise.llm import ChatClient
+from counterpoise.scorers.audits import WEAK_KAPPA, Audit, audit, describe_audit, measure_kappa
+from counterpoise.scorers.base import LLMScorer
+from counterpoise.scorers.concepts.labeller import ModelScores
+from counterpoise.scorers.gold import Gold
+
+PILOT_ROWS = 100
+PILOT_SHARE = 0.1
+_FEWEST_ROWS = 10
+_ANSWERS = ("no, it does not", "yes, it does")
+
+
+@dataclass(frozen=True, slots=True)
+class Pilot:
+    """What the pilot found.
+
+    Args:
+        passes: whether the model may label the rest.
+        result: its audit over all concepts' answers; None where nothing is known.
+        agreement: kappa of the model with itself, with its interval.
+        probabilities: by concept (n,) probability of yes, NaN where not asked.
+        price: tokens for 1,000 records, a concept.
+        note: a sentence.
+    """
+
+    passes: bool
+    result: Audit | None
+    agreement: tuple[float, float, float]
+    probabilities: Mapping[str, Floats]
+    price: float
+    note: str
+
+    def describe(self, model: str) -> dict[str, Any]:
+        """A line of the report."""
+        role = "used" if self.passes else "refused"
+        question = f"Does the text mention a concept? The language model {model} picks a letter."
+        return describe_audit("llm", question, self.result, role=role, price=self.price, note=self.note)
+
+
+def make_concept_scorer(chat: ChatClient, name: str, definition: str, purpose: str = "label") -> LLMScorer:
+    """The two questions about one concept, in two wordings and with the options in two orders."""
+    return LLMScorer(
+        chat,
+        f"Does the text say anything about {name} ({definition})?",
+        _ANSWERS,
+        second_question=f"Is {name} mentioned in the text? Meant is: {definition}.",
+        purpose=purpose,
+        is_calibrated=True,
+    )
+
+
+async def run_pilot(
+    chat: ChatClient,
+    records: Records,
+    concepts: Mapping[str, str],
+    gold: Mapping[str, Gold],
+    key: str,
+    share: float = PILOT_SHARE,
+) -> Pilot:
+    """Ask a model about the rows whose answer is known, or about a few others where none is.
+
+    Args:
+        chat: the way to the model; at most a tenth of its budget is spent.
+        records: the rows.
+        concepts: name -> definition.
+        gold: by concept what is known.
+        key: of the draw where nothing is known.
+        share: of the budget that it may cost, 0..1.
+    """
+    limit = None if chat.budget.limit is None else share * chat.budget.limit
+    before = chat.budget.used
+    judged = {name: np.full(len(records), np.nan) for name in concepts}
+    answers, truth, firsts, seconds = [], [], [], []
+    n_asked, promised = 0, 0.0
+    known = [name for name in concepts if name in gold and len(gold[name].audit_rows)]
+    for name in known or concepts:
+        scorer = make_concept_scorer(chat, name, concepts[name], "audit")
+        if known:
+            rows = gold[name].audit_rows[: PILOT_ROWS // len(known)]
+        else:
+            rows = sample_by_rank(records.ids, PILOT_ROWS // len(concepts), f"{key}:pilot:{name}")
+        if limit is not None:
+            rest = scorer.estimate_overhead() if len(rows) else 0
+            prices = (
+                promised + rest + np.cumsum([scorer.estimate_tokens(str(records.texts[row])) for row in rows])
+            )
+            rows = rows[: int(np.searchsorted(prices, limit, side="right"))]
+            promised = float(prices[len(rows) - 1]) if len(rows) else promised
+        if not len(rows):
+            continue
+        orders = await scorer.score_orders(records.take(rows))
+        n_asked += len(rows)
+        both = orders.mean(axis=0)
+        good = ~np.isnan(both).any(axis=1)
+        judged[name][rows[good]] = both[good, 1]
+        firsts.append(orders[0, good].argmax(axis=1))
+        seconds.append(orders[1, good].argmax(axis=1))
+        if known:
+            answers.append(both[good])
+            truth.append(gold[name].audit_truth[: len(rows)][good])
+    price = (chat.budget.used - before) / max(1, n_asked) * 1000
+    n_usable = sum(len(part) for part in firsts)
+    nothing = (float("nan"),) * 3
+    if n_usable < _FEWEST_ROWS:
+        note = (
+            "A tenth of the budget does not pay a pilot of ten rows, so the model labels no concept."
+            if n_asked < _FEWEST_ROWS
+            else "It gave no usable answer (the server may not return log-probabilities), so it labels no concept."
+        )
+        return Pilot(False, None, nothing, judged, price, note)
+    agreement = measure_kappa(np.concatenate(firsts), np.concatenate(seconds))
+    if agreement[1] < WEAK_KAPPA and not answers:
+        note = (
+            f"The model does not label the concepts: over two wordings it agrees with itself at "
+            f"kappa {agreement[0]:.2f} ({agreement[1]:.2f} to {agreement[2]:.2f}), and 0.4 is the least; "
+            "a larger model would help."
+        )
+        return Pilot(False, None, agreement, judged, price, note)
+    if not answers:
+        note = (
+            f"The model agrees with itself (kappa {agreement[0]:.2f}), which is no proof that it is right: "
+            "it labels no concept. 40 answers of yours (`label --ask 40`) would show what it is worth."
+        )
+        return Pilot(False, None, agreement, judged, price, note)
+    result = audit(np.concatenate(answers), np.concatenate(truth), names=("absent", "present"))
+    result = _judge_within_concepts(result, answers, truth)
+    passes = result.kappa_low >= WEAK_KAPPA
+    span = f"kappa {result.kappa:.2f} ({result.kappa_low:.2f} to {result.kappa_high:.2f}), {result.n} answers of yours"
+    note = (
+        f"The model may label concepts: {span}; concept by concept it is used where that beats what costs nothing."
+        if passes
+        else f"The model does not label the concepts: {span}, and 0.4 is the least; a larger model would help."
+    )
+    return Pilot(passes, result, agreement, judged, price, note)
+
+
+def _judge_within_concepts(result: Audit, answers: list[Floats], truth: list[Any]) -> Audit:
+    """The pooled audit with the agreement by chance of each concept on its own.
+
+    A model that always says yes of a common concept and no of a rare one agrees over both, and knows nothing.
+    """
+    chances = []
+    for table, right in zip(answers, truth, strict=True):
+        said, are = table.argmax(axis=1).mean(), right.mean()
+        chances.append((said * are + (1 - said) * (1 - are)) * len(right))
+    chance = float(np.sum(chances) / result.n)
+    if chance >= 1.0:
+        return replace(result, kappa=0.0, kappa_low=-1.0, kappa_high=1.0)
+    value, low, high = (
+        (share - chance) / (1 - chance) for share in (result.accuracy, result.low, result.high)
+    )
+    return replace(result, kappa=value, kappa_low=low, kappa_high=high)
+
+
+async def ask_model(
+    chat: ChatClient,
+    records: Records,
+    concepts: Mapping[str, str],
+    pilot: Pilot,
+    most_tokens: float | None,
+    key: str,
+    always: Mapping[str, Gold] | None = None,
+) -> ModelScores:
+    """Let a model that passed its pilot label texts, as many as the budget pays, drawn by keyed hash.
+
+    What it was not asked about is left to the student that learns from its answers (`concepts.fit_student`).
+
+    Args:
+        chat: the way to the model.
+        records: the rows.
+        concepts: name -> definition.
+        pilot: what it said already.
+        most_tokens: what labelling may cost; None for no limit.
+        key: of the draw.
+        always: rows that are asked about first, those with known answers.
+    """
+    found = {name: column.copy() for name, column in pilot.probabilities.items()}
+    order = sample_by_rank(records.ids, len(records), f"{key}:label")
+    for name, definition in concepts.items():
+        scorer = make_concept_scorer(chat, name, definition)
+        first = (
+            np.concatenate([always[name].audit_rows, always[name].training_rows])
+            if always and name in always
+            else order[:0]
+        )
+        rows = np.concatenate([first, order[~np.isin(order, first)]])
+        rows = rows[np.isnan(found[name][rows])]
+        if most_tokens is not None:
+            prices = np.cumsum([scorer.estimate_tokens(str(records.texts[row])) for row in rows])
+            rows = rows[: int(np.searchsorted(prices, most_tokens / len(concepts), side="right"))]
+        if len(rows):
+            found[name][rows] = (await scorer.score(records.take(rows)))[:, 1]
+    return ModelScores(found, pilot.price)

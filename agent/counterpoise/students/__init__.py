@@ -1,0 +1,1 @@
+"""Cheap models that tell what an addition is worth."""

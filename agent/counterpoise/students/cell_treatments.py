@@ -1,0 +1,325 @@
+"""Ways to train a student where a concept or an attribute goes with the label, none of which costs a token.
+
+Balanced labels do not help a student that has learned "food means good": the cells (label with concept, label without)
+have to be treated. Every way below is one that a user could take by hand; here inner validation chooses among them.
+
+| way | what it does |
+|---|---|
+| nothing | the rows as they are |
+| group_weights | the cells of each concept get the same weight; the mean over the concepts |
+| cell_oversampling | rows of a thin cell are repeated until the label with most rows of the concept is reached |
+| cell_downsampling | rows are left out until no label has more rows of a concept than another; label shares taken out |
+| cell_bags | the mean of ten of these |
+| raking | weights that meet the cells of all concepts at once (Deming and Stephan 1940) |
+| back_door | the concepts are columns beside the text, held at their middle in use: what they explain of the label \
+the words need not (back-door adjustment after Landeiro and Culotta 2016, Robust Text Classification in the Presence \
+of Confounding Bias) |
+| zero_shot | nearness to the descriptions of the labels, centred on the weighted cells; learns nothing from the skew |
+| cell_mixture | the mean of back_door, group_weights and cell_bags: seldom the best, seldom far from it |
+| zero_shot_bags | the mean of zero_shot and cell_bags |
+
+A row's *marks* are its concepts and attribute values. `cell_choice` says which way to take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix, hstack
+from scipy.special import log_softmax
+
+from counterpoise.core.records import Floats, Integers, Records, State
+from counterpoise.students.treatments import (
+    Features,
+    Rows,
+    fit_log_probabilities,
+    list_students,
+    log_prior,
+    make_features,
+)
+
+N_BAGS = 10
+MOST_REPEATS = 20
+MOST_VALUES = 50
+LARGEST_WEIGHT = 10.0
+MARK_SCALE = 0.5
+"""Length of a mark's column beside text vectors of length 1: long enough that the regression need not hold the mark
+back, short enough that the text still counts. Chosen on draws from training texts of CEBaB."""
+
+_RAKING_SWEEPS = 200
+_FLOOR = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Concepts and attribute values of n rows.
+
+    Args:
+        names: (m,) what each column is.
+        states: (n, m) 1 present, 0 absent, -1 unknown.
+        levels: (n, m) the probability of present, 0..1.
+    """
+
+    names: tuple[str, ...]
+    states: NDArray[np.int8]
+    levels: Floats
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.states)
+
+    def take(self, picked: NDArray[np.int64] | NDArray[np.bool_]) -> Marks:
+        """The rows at `picked`."""
+        return Marks(self.names, self.states[picked], self.levels[picked])
+
+
+def make_marks(records: Records) -> Marks:
+    """The concepts of records and the values of their attributes (the fifty commonest of each)."""
+    names: list[str] = []
+    states: list[NDArray[np.int8]] = []
+    levels: list[Floats] = []
+    if records.concepts is not None:
+        for column, name in enumerate(records.concepts.names):
+            known = records.concepts.states[:, column]
+            names.append(name)
+            states.append(np.where(known == State.UNKNOWN, -1, known == State.PRESENT).astype(np.int8))
+            levels.append(records.concepts.probabilities[:, column])
+    for name, values in records.attributes.items():
+        kinds, counts = np.unique(values[values != ""].astype(str), return_counts=True)
+        for kind in kinds[np.argsort(-counts, kind="stable")[:MOST_VALUES]]:
+            has = (values == kind).astype(np.int8)
+            names.append(f"{name}={kind}")
+            states.append(np.where(values == "", -1, has).astype(np.int8))
+            levels.append(np.where(values == "", 0.5, has))
+    n = len(records)
+    return Marks(
+        tuple(names),
+        np.stack(states, axis=1) if states else np.empty((n, 0), np.int8),
+        np.stack(levels, axis=1) if levels else np.empty((n, 0)),
+    )
+
+
+def find_cells(labels: Integers, states: NDArray[np.int8], n_labels: int) -> Integers:
+    """(n,) number of the cell of one mark, 0..2k-1; -1 where the mark is unknown."""
+    return np.where(states < 0, -1, states.astype(np.int64) * n_labels + labels)
+
+
+def weigh_cells(labels: Integers, marks: Marks, n_labels: int) -> Floats:
+    """(n,) the mean over the marks of weights that give every cell the same total; mean 1.
+
+    A row of which a mark is unknown has the mean weight for it.
+    """
+    weights = np.zeros(len(labels))
+    for states in marks.states.T:
+        cells = find_cells(labels, states, n_labels)
+        known = cells >= 0
+        mine = np.ones(len(labels))
+        if known.any():
+            counts = np.bincount(cells[known], minlength=2 * n_labels)
+            mine[known] = known.sum() / ((counts > 0).sum() * counts[cells[known]])
+        weights += mine
+    return weights / max(1, len(marks.names))
+
+
+def weigh_records(records: Records) -> Floats | None:
+    """(n,) `weigh_cells` of the concepts and attributes of records; None where they have neither."""
+    marks = make_marks(records)
+    return weigh_cells(records.labels, marks, len(records.label_names)) if marks.names else None
+
+
+def rake_cells(labels: Integers, marks: Marks, n_labels: int) -> Floats:
+    """(n,) weights under which the cells of every mark are even at once, as far as the largest weight allows.
+
+    Margins are met in turn; weights stay within a tenth and ten times the mean. An empty cell stays empty.
+    """
+    weights = np.ones(len(labels))
+    tables = [find_cells(labels, states, n_labels) for states in marks.states.T]
+    for _ in range(_RAKING_SWEEPS):
+        before = weights.copy()
+        for cells in tables:
+            known = cells >= 0
+            if not known.any():
+                continue
+            mass = np.bincount(cells[known], weights[known], minlength=2 * n_labels)
+            factors = np.divide(mass.sum() / (mass > 0).sum(), mass, out=np.zeros_like(mass), where=mass > 0)
+            weights[known] *= factors[cells[known]]
+        weights = np.clip(weights / weights.mean(), 1 / LARGEST_WEIGHT, LARGEST_WEIGHT)
+        if np.abs(weights - before).max() < 1e-4:
+            break
+    return np.asarray(weights / weights.mean())
+
+
+def repeat_cells(labels: Integers, marks: Marks, n_labels: int) -> Integers:
+    """Rows, those of thin cells repeated until they are as many as the fullest label's with the mark."""
+    repeats = np.ones(len(labels), dtype=np.int64)
+    for states in marks.states.T:
+        counts = np.bincount(labels[states == 1], minlength=n_labels)
+        for label in np.flatnonzero(counts):
+            rows = (labels == label) & (states == 1)
+            ratio = min(MOST_REPEATS, round(counts.max() / counts[label]))
+            repeats[rows] = np.maximum(repeats[rows], ratio)
+    return np.repeat(np.arange(len(labels)), repeats)
+
+
+def shrink_cells(labels: Integers, marks: Marks, n_labels: int, order: Integers) -> Integers:
+    """Rows in the given order as far as no label has more rows with a mark than another label that has any."""
+    most = []
+    for states in marks.states.T:
+        counts = np.bincount(labels[states == 1], minlength=n_labels)
+        most.append(counts[counts > 0].min() if counts.any() else 0)
+    room = np.tile(np.array(most)[:, None], (1, n_labels))
+    kept = []
+    for row in order:
+        mine = np.flatnonzero(marks.states[row] == 1)
+        if (room[mine, labels[row]] > 0).all():
+            room[mine, labels[row]] -= 1
+            kept.append(int(row))
+    return np.array(kept, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One way on one student."""
+
+    train: Features
+    labels: Integers
+    marks: Marks
+    test: Features
+    train_zero_shot: Floats
+    test_zero_shot: Floats
+    n_labels: int
+    seed: int
+
+
+def predict_by_cells(
+    ways: Sequence[str], student: str, train: Rows, marks: Marks, test: Rows, n_labels: int, seed: int = 0
+) -> dict[str, Floats]:
+    """Train `student` in ways that look at cells, and score `test`, whose labels and marks are not read.
+
+    Args:
+        ways: names of `CELL_WAYS`.
+        student: a name of `students.STUDENTS`.
+        train: training rows.
+        marks: of the training rows.
+        test: rows to score.
+        n_labels: k.
+        seed: of what a way draws.
+
+    Returns:
+        For each way (n, k) log-scores; the largest of a row is the prediction.
+    """
+    features, tests = make_features(student, train, test)
+    task = _Task(features, train.labels, marks, tests, train.zero_shot, test.zero_shot, n_labels, seed)
+    found: dict[str, Floats] = {}
+
+    def get(way: str) -> Floats:
+        if way not in found:
+            parts = _MIXTURES.get(way)
+            found[way] = mix([get(part) for part in parts]) if parts else _FITS[way](task)
+        return found[way]
+
+    return {way: get(way) for way in ways}
+
+
+def list_cell_ways(student: str, *, has_zero_shot: bool) -> tuple[str, ...]:
+    """The ways a student can take: words have no zero-shot scores, and without descriptions nobody has."""
+    allowed = has_zero_shot and student in list_students("embedding_zero_shot")
+    return tuple(way for way in CELL_WAYS if allowed or "zero_shot" not in way)
+
+
+def _fit(task: _Task, weights: Floats | None = None, rows: Integers | None = None) -> Floats:
+    picked = np.arange(len(task.labels)) if rows is None else rows
+    given = np.ones(len(picked)) if weights is None else weights[picked]
+    return fit_log_probabilities(task.train[picked], task.labels[picked], given, task.test, task.n_labels)
+
+
+def _weigh(task: _Task) -> Floats:
+    return _fit(task, weigh_cells(task.labels, task.marks, task.n_labels))
+
+
+def _rake(task: _Task) -> Floats:
+    return _fit(task, rake_cells(task.labels, task.marks, task.n_labels))
+
+
+def _repeat(task: _Task) -> Floats:
+    return _fit(task, rows=repeat_cells(task.labels, task.marks, task.n_labels))
+
+
+def _shrink(task: _Task, draw: int = 0) -> Floats:
+    order = np.random.default_rng([task.seed, draw]).permutation(len(task.labels))
+    rows = shrink_cells(task.labels, task.marks, task.n_labels, order)
+    prior = log_prior(task.labels[rows], np.ones(len(rows)), task.n_labels)
+    return _normalise(_fit(task, rows=rows) - prior)
+
+
+def _bag(task: _Task) -> Floats:
+    bags = [np.exp(_shrink(task, draw)) for draw in range(N_BAGS)]
+    return np.asarray(np.log(np.maximum(np.mean(bags, axis=0), _FLOOR)))
+
+
+def _close_back_door(task: _Task) -> Floats:
+    """Marks as columns that the weighted regression may use, and their middle for every row that is scored."""
+    columns = MARK_SCALE * (task.marks.levels - 0.5)
+    beside = np.zeros((task.test.shape[0], columns.shape[1]))
+    weights = weigh_cells(task.labels, task.marks, task.n_labels)
+    return fit_log_probabilities(
+        _join(task.train, columns), task.labels, weights, _join(task.test, beside), task.n_labels
+    )
+
+
+def _join(features: Features, columns: Floats) -> Features:
+    beside = columns.astype(np.float32)
+    if isinstance(features, csr_matrix):
+        return csr_matrix(hstack([features, csr_matrix(beside)], format="csr"))
+    return np.hstack([features, beside])
+
+
+def _score_by_similarity(task: _Task) -> Floats:
+    """Log-probabilities of the descriptions, less their mean over the labels' means under cell weights."""
+    if not len(task.train_zero_shot) or not len(task.test_zero_shot):
+        raise ValueError("this way needs similarities to label descriptions")
+    logs = np.log(np.maximum(task.train_zero_shot, _FLOOR))
+    weights = weigh_cells(task.labels, task.marks, task.n_labels)
+    centre = np.mean(
+        [
+            np.average(logs[task.labels == label], axis=0, weights=weights[task.labels == label])
+            for label in np.unique(task.labels)
+        ],
+        axis=0,
+    )
+    return _normalise(np.log(np.maximum(task.test_zero_shot, _FLOOR)) - centre)
+
+
+def _normalise(scores: Floats) -> Floats:
+    return np.asarray(log_softmax(scores, axis=1))
+
+
+def mix(tables: Sequence[Floats]) -> Floats:
+    """The mean of log-scores, each brought to the same spread of its contrasts between labels."""
+    parts = []
+    for table in tables:
+        seen = table.max(axis=0) > np.log(_FLOOR) + 1  # a label that training lacked has the floor throughout
+        contrasts = table - table[:, seen].mean(axis=1, keepdims=True)
+        spread = float(np.sqrt((contrasts[:, seen] ** 2).mean()))
+        parts.append(contrasts / spread if spread > 0 else contrasts)
+    return np.asarray(np.mean(parts, axis=0))
+
+
+_FITS: dict[str, Callable[[_Task], Floats]] = {
+    "nothing": _fit,
+    "group_weights": _weigh,
+    "cell_oversampling": _repeat,
+    "cell_downsampling": _shrink,
+    "cell_bags": _bag,
+    "raking": _rake,
+    "back_door": _close_back_door,
+    "zero_shot": _score_by_similarity,
+}
+_MIXTURES = {
+    "cell_mixture": ("back_door", "group_weights", "cell_bags"),
+    "zero_shot_bags": ("zero_shot", "cell_bags"),
+}
+CELL_WAYS = (*_FITS, *_MIXTURES)

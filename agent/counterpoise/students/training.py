@@ -1,0 +1,107 @@
+"""Many trainings of students, each by itself: side by side in processes of their own where that pays.
+
+With many labels one training takes minutes. What comes out is the same either way, since each fit keeps to one
+thread (`students.fit_log_probabilities`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from joblib import Parallel, cpu_count, delayed
+from numpy.typing import NDArray
+
+from counterpoise.core.interrupts import keep_from_children
+from counterpoise.core.processes import end_with_parent
+from counterpoise.core.records import Floats
+from counterpoise.students.treatments import Rows, predict_arms
+
+MOST_PROCESSES = 4
+"""With 150 labels a process takes up to 1 GB."""
+
+LONG_WORK = 3_000_000
+"""Rows x labels x arms from which starting processes pays: half a minute's work for one core."""
+
+TRAINED = "students trained"
+"""What is counted."""
+
+Tell = Callable[[int, int], None]
+"""Takes how many trainings are done, and how many there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What `students.predict_arms` takes, its rows as masks: they are only copied when their turn comes.
+
+    Args:
+        arms: names of arms.
+        student: a name of `STUDENTS`.
+        train: rows to train on,
+        kept: (n,) those of them that are used.
+        test: rows to score,
+        scored: (m,) those of them that are.
+        n_labels: k.
+        seed: of what the arms draw.
+    """
+
+    arms: tuple[str, ...]
+    student: str
+    train: Rows
+    kept: NDArray[np.bool_]
+    test: Rows
+    scored: NDArray[np.bool_]
+    n_labels: int
+    seed: int
+
+    @property
+    def work(self) -> int:
+        """Rows x labels x arms."""
+        return int(self.kept.sum()) * self.n_labels * len(self.arms)
+
+
+def run_trainings(trainings: Sequence[Training], tell: Tell | None = None) -> Iterator[dict[str, Floats]]:
+    """The log-scores of each, arm -> (scored rows, k), in their order.
+
+    Args:
+        trainings: independent of each other.
+        tell: told after each where all of them together take long.
+    """
+    if sum(one.work for one in trainings) < LONG_WORK:
+        for one in trainings:
+            yield predict_arms(*_give(one))
+        return
+    n_processes = min(MOST_PROCESSES, cpu_count(), len(trainings))
+    side_by_side = Parallel(n_jobs=n_processes, return_as="generator", pre_dispatch=n_processes)
+    tasks = (delayed(_predict_for)(os.getpid(), *_give(one)) for one in trainings)
+    with keep_from_children():
+        outcomes = side_by_side(tasks)
+    for done, scores in enumerate(outcomes, start=1):
+        if tell is not None:
+            tell(done, len(trainings))
+        yield scores
+
+
+def _predict_for(
+    parent: int, arms: tuple[str, ...], student: str, train: Rows, test: Rows, n_labels: int, seed: int
+) -> dict[str, Floats]:
+    """What `predict_arms` gives, in a process that would else outlive a parent that was killed."""
+    _watch_once(parent)
+    return predict_arms(arms, student, train, test, n_labels, seed)
+
+
+_watch_once = cache(end_with_parent)
+
+
+def _give(one: Training) -> tuple[tuple[str, ...], str, Rows, Rows, int, int]:
+    return (
+        one.arms,
+        one.student,
+        one.train.take(one.kept),
+        one.test.take(one.scored),
+        one.n_labels,
+        one.seed,
+    )

@@ -1,0 +1,1 @@
+"""What the data is: which columns, cells, filters, students."""

@@ -1,0 +1,1 @@
+"""Queries with passages that answer them and passages that do not."""

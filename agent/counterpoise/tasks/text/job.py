@@ -1,0 +1,381 @@
+"""`Job`: what a run is told, one model for YAML files, the command line and Python.
+
+Every key is optional but `data`, `text` and `label`. Keys that one file with everything needs (a demo, say)::
+
+    data: reviews.csv
+    sample:                          # use a part of `data`; the report says so
+      where: {source: imdb}          #   only rows with these values
+      max_characters: 400            #   and texts no longer than this
+      rows: {positive: 300, negative: 15}   # and of these so many a label, to make the labels skew
+    held_out: {rest: 500}            # sealed rows, taken first; or {rest: {positive: 250, negative: 250}}
+    pool: {rest: 1000}               # unlabelled rows out of what is then left
+
+A `rest` works without `sample` too: the rows are taken out of `data`. Relative paths are relative to the job
+file. Errors are one line: `job.yaml: key 'budgett': unknown key; did you mean 'budget'?`
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from counterpoise.core.errors import RunDirectoryError
+from counterpoise.core.label_spellings import Spellings, fold_spelling, spell_value
+from counterpoise.core.schema import TextClassification
+from counterpoise.core.strict_yaml import SETTINGS, read_mapping, validate
+from counterpoise.data.sources import normalise_path, resolve_source
+from counterpoise.llm.config import IN_MEMORY, Budget, LlmConfig, ModelObject, expand_llm
+
+
+def _spell_keys(value: object) -> object:
+    """Labels as keys, of any type in Python, as texts."""
+    return {spell_value(name): item for name, item in value.items()} if isinstance(value, Mapping) else value
+
+
+class Sample(BaseModel):
+    """Which part of `data` is used: `where` and `max_characters` narrow it, `rows` takes so many a label."""
+
+    model_config = SETTINGS
+    rows: dict[str, Annotated[int, Field(ge=1)]] | None = None
+    where: dict[str, str] = {}
+    max_characters: int | None = Field(None, ge=1)
+
+    @field_validator("where", mode="before")
+    @classmethod
+    def _write_values_as_text(cls, value: object) -> object:
+        if not isinstance(value, Mapping):
+            return value
+        return {str(name): spell_value(item) for name, item in value.items()}
+
+    @field_validator("rows", mode="before")
+    @classmethod
+    def _spell_labels(cls, value: object) -> object:
+        return _spell_keys(value)
+
+
+class RestByLabel(BaseModel):
+    """Rows taken out of `data`: so many in all, or so many a label."""
+
+    model_config = SETTINGS
+    rest: Annotated[
+        Annotated[int, Field(ge=1), Tag("<count>")]
+        | Annotated[dict[str, Annotated[int, Field(ge=1)]], Tag("<labels>")],
+        Discriminator(lambda value: "<labels>" if isinstance(value, Mapping) else "<count>"),
+    ]
+
+    @field_validator("rest", mode="before")
+    @classmethod
+    def _spell_labels(cls, value: object) -> object:
+        return _spell_keys(value)
+
+
+class Rest(BaseModel):
+    """Rows taken out of `data`: so many in all."""
+
+    model_config = SETTINGS
+    rest: int = Field(ge=1)
+
+
+def check_model(llm: LlmConfig, where: str) -> None:
+    """Refuse a job that was read from a file and whose model was an object in Python.
+
+    Raises:
+        RunDirectoryError: says how to go on.
+    """
+    if isinstance(llm, ModelObject) and llm.instance is None:
+        raise RunDirectoryError(
+            f"its model was an object in Python ({llm.model})",
+            where=where,
+            hint="call it from Python again with that model and the same output; stored replies are used",
+        )
+
+
+def _tag_source(value: object) -> str:
+    """How a value of `held_out` or `pool` is to be read, so that errors speak of that reading only."""
+    if isinstance(value, Rest | RestByLabel):
+        return "<rest>"
+    if isinstance(value, Mapping):  # a mapping of columns is a table
+        return (
+            "<rest>" if any(isinstance(item, int | str | Mapping) for item in value.values()) else "<source>"
+        )
+    return "<share>" if isinstance(value, int | float) else "<source>"
+
+
+class Job(BaseModel):
+    """What a run is told; the head of this module explains `sample` and `rest`.
+
+    Args:
+        data: file, folder, hub id, `asset:NAME`, or in Python a table.
+        held_out: rows to score on once, at the end: a source, a share of `data`, or `{rest: ...}`.
+        pool: unlabelled records the agent may adopt: a source or `{rest: ...}`.
+        text: text column or columns.
+        label: label column.
+        labels: label -> one line that says what such records are; for prompts and the zero-shot baseline.
+        attributes: columns that should not decide the label.
+        trusted: column that marks rows whose label is known to be right.
+        label_spellings: labels that differ only in blanks, case or Unicode form are one (`merge`), several (`keep`), or
+            stop the run with a question (`ask`).
+        keep_labels: words such as `null`, `NA` or `None` that are labels here, and not missing ones.
+        gold: CSV of known answers, as `counterpoise label --ask` writes it and the user fills it in.
+        concepts: name -> definition, or a file that holds these.
+        target: `equal`, or label -> ratio: labels are wanted in this ratio to one another.
+        metric: what the simple ways and the choice between actions are judged by.
+        llm: the model; `embedded` or a URL for short.
+        budget: what may be spent; a number of tokens for short.
+        output: the run directory.
+        sample: use a part of `data` only.
+        name: of the run; by default that of the data.
+        task: what kind of data it is.
+        seed: another seed gives other held-out rows, folds and demonstrations.
+        rounds: turns of the loop, at most; None for as many as pay.
+        cache_dir: where replies and vectors are kept; by default the user's cache folder.
+        encoder: folder with `model.onnx` and `tokenizer.json` instead of the pinned encoder.
+    """
+
+    model_config = ConfigDict(**SETTINGS, arbitrary_types_allowed=True)
+
+    task: Literal["text_classification"] = "text_classification"
+    name: str = ""
+    data: Any
+    sample: Sample | None = None
+    held_out: Annotated[
+        Annotated[float, Tag("<share>")]
+        | Annotated[RestByLabel, Tag("<rest>")]
+        | Annotated[Any, Tag("<source>")],
+        Discriminator(_tag_source),
+    ] = 0.2
+    pool: Annotated[
+        Annotated[Rest, Tag("<rest>")] | Annotated[Any, Tag("<source>")],
+        Discriminator(lambda value: "<rest>" if _tag_source(value) == "<rest>" else "<source>"),
+    ] = None
+    text: tuple[str, ...] = Field(min_length=1)
+    label: str = Field(min_length=1)
+    labels: dict[str, str] = {}
+    attributes: tuple[str, ...] = ()
+    trusted: str = ""
+    label_spellings: Spellings = "ask"
+    keep_labels: tuple[str, ...] = ()
+    gold: str = ""
+    concepts: dict[str, str] = {}
+    target: Literal["equal"] | dict[str, float] = "equal"
+    metric: Literal["macro_f1", "auroc"] = "macro_f1"
+    llm: LlmConfig = LlmConfig()
+    budget: Budget = Budget()
+    rounds: int | None = Field(None, ge=1, le=100)
+    seed: int = 0
+    encoder: str = ""
+    output: str = ""
+    cache_dir: str = ""
+
+    @field_validator("data", "held_out", "pool")
+    @classmethod
+    def _check_source(cls, value: object) -> object:
+        if isinstance(value, str) and not value.strip():
+            raise ValueError("found nothing; write a file, a folder or a hub id")
+        return value
+
+    @field_validator("data", "pool", mode="after")
+    @classmethod
+    def _check_table(cls, value: object, info: ValidationInfo) -> object:
+        if (value is None and info.field_name == "data") or isinstance(value, bool | int | float):
+            raise ValueError(f"found {value!r}; write a file, a folder or a hub id")
+        return value
+
+    @field_validator("held_out", mode="before")
+    @classmethod
+    def _check_share(cls, value: object) -> object:
+        if value is None or (isinstance(value, int | float) and not 0 < value < 1):
+            raise ValueError(f"found {value!r}; write a share between 0 and 1, a file, or {{rest: 500}}")
+        return value
+
+    @field_validator("text", "attributes", mode="before")
+    @classmethod
+    def _list_columns(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("keep_labels", mode="before")
+    @classmethod
+    def _list_words(cls, value: object) -> object:
+        words = [value] if isinstance(value, str) or value is None else value
+        # YAML reads null, and a careless program None or NaN, where a word is meant.
+        return (
+            ["null" if word is None else spell_value(word) or "nan" for word in words]
+            if isinstance(words, list | tuple)
+            else words
+        )
+
+    @field_validator("concepts", mode="before")
+    @classmethod
+    def _name_concepts(cls, value: object) -> object:
+        pairs = list(value.items()) if isinstance(value, Mapping) else value
+        if isinstance(value, list | tuple):
+            pairs = [(name, name) for name in value]
+        if not isinstance(pairs, list):
+            raise ValueError(f"found {value!r:.60}; write name: definition, or a file that holds these")  # noqa: TRY004 (pydantic reads ValueError)
+        seen: dict[str, object] = {}
+        for name, definition in pairs:
+            if not str(name).strip() or not isinstance(definition, str) or not definition.strip():
+                raise ValueError(f"concept '{name}' has no definition; write one line that says what it is")
+            folded = fold_spelling(str(name))
+            if folded in seen:
+                raise ValueError(f"concept '{name}' is named twice; keep one of them")
+            seen[folded] = name
+        return {str(name).strip(): definition.strip() for name, definition in pairs}
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _spell_labels(cls, value: object) -> object:
+        return _spell_keys(value)
+
+    @field_validator("target", mode="before")
+    @classmethod
+    def _check_target(cls, value: object) -> object:
+        if value == "equal":
+            return value
+        ratios = value.items() if isinstance(value, Mapping) else ()
+        good = [isinstance(ratio, int | float) and 0 < ratio < 1e9 for _, ratio in ratios]
+        if not good or not all(good):
+            raise ValueError(f"found {value!r:.60}; write equal, or a positive ratio for every label")
+        return {spell_value(label): float(ratio) for label, ratio in ratios}
+
+    @field_validator("llm", mode="before")
+    @classmethod
+    def _expand_llm(cls, value: object) -> object:
+        return expand_llm(value)
+
+    @field_validator("budget", mode="before")
+    @classmethod
+    def _expand_budget(cls, value: object) -> object:
+        return {"tokens": value} if isinstance(value, str | int | float) else value
+
+    @model_validator(mode="after")
+    def _check_columns(self) -> Self:
+        columns = self.as_task().columns
+        twice = next((name for name in columns if columns.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(
+                f"column '{twice}' is named twice; text, label, attributes and trusted must differ"
+            )
+        return self
+
+    def as_task(self) -> TextClassification:
+        """Which columns mean what."""
+        return TextClassification(
+            self.text, self.label, self.attributes, self.trusted, self.keep_labels, self.label_spellings
+        )
+
+    def dump(self) -> str:
+        """The job as YAML with every key; a table in memory becomes `memory:` and a word on it."""
+        return yaml.safe_dump(as_plain(self), sort_keys=False, allow_unicode=True)
+
+    def fingerprint(self) -> str:
+        """A hash of the settings that decide the result, 16 hex digits.
+
+        Where things lie and how fast they go is left out: folders, URLs, concurrency, minutes, name. So are
+        the contents of the data: the ids of the records are their hashes.
+        """
+        keys = as_plain(self)
+        for name in ("name", "output", "cache_dir"):
+            del keys[name]
+        for name in ("data", "held_out", "pool", "encoder", "gold"):
+            if isinstance(keys[name], str):
+                keys[name] = re.split(r"[/\\]", keys[name])[-1]
+        keys["llm"] = {"engine": self.llm.engine, "model": self.llm.model}
+        keys["budget"] = keys["budget"]["tokens"]
+        return hashlib.sha256(json.dumps(keys, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:16]
+
+
+def load_job(path: str | Path, **overrides: Any) -> Job:
+    """Read a job file.
+
+    Args:
+        path: the YAML file; relative paths in it are relative to it.
+        **overrides: keys that replace the file's (from a command line); their paths are relative to the
+            working directory.
+
+    Raises:
+        JobError: a mistake in the file, in one line.
+    """
+    path = Path(path)
+    keys = _resolve_paths(read_mapping(path), path.absolute().parent)
+    keys |= _resolve_paths(overrides, Path.cwd())
+    return _build(keys, path.absolute().parent, str(path))
+
+
+def job_from(**keys: Any) -> Job:
+    """A job from Python or the command line; relative paths are relative to the working directory.
+
+    Raises:
+        JobError: a key is unknown, missing or wrong.
+    """
+    return _build(_resolve_paths(keys, Path.cwd()), Path.cwd(), "job")
+
+
+def _build(keys: dict[str, Any], base: Path, where: str) -> Job:
+    data = keys.get("data")
+    stem = re.sub(r":[\w.-]*$", "", data) if isinstance(data, str) and not data.startswith("asset:") else data
+    if not keys.get("name"):
+        name = re.split(r"[/\\:]", stem)[-1].split(".")[0] if isinstance(stem, str) else ""
+        keys["name"] = name or "data"
+    if not keys.get("output"):
+        keys["output"] = str(base / "runs" / str(keys["name"]))
+    return validate(Job, keys, where)
+
+
+def _resolve_paths(keys: Mapping[str, Any], base: Path) -> dict[str, Any]:
+    """Make the paths among `keys` absolute and read the file that `concepts` may name."""
+    keys = dict(keys)
+    for name in ("data", "held_out", "pool"):
+        if isinstance(keys.get(name), str | Path) and str(keys[name]).strip():
+            keys[name] = resolve_source(str(keys[name]), base)
+    for name in ("output", "cache_dir", "encoder", "gold"):
+        if isinstance(keys.get(name), str | Path) and str(keys[name]):
+            keys[name] = str(normalise_path(base / Path(keys[name]).expanduser()))
+    if isinstance(keys.get("llm"), Mapping):
+        keys["llm"] = _resolve_llm_paths(keys["llm"], base)
+    if isinstance(keys.get("concepts"), str | Path):
+        keys["concepts"] = read_mapping(normalise_path(base / Path(keys["concepts"]).expanduser()))
+    return keys
+
+
+def _resolve_llm_paths(llm: Mapping[str, Any], base: Path) -> dict[str, Any]:
+    """`python` may be a path or a name, `model` a folder or an id on the hub."""
+    resolved = dict(llm)
+    for name in ("python", "model"):
+        path = base / Path(str(llm.get(name) or "")).expanduser()
+        is_path = re.search(r"[/\\]", str(llm.get(name, ""))) if name == "python" else path.is_dir()
+        if llm.get(name) and llm.get("engine") == "vllm" and is_path:
+            resolved[name] = str(normalise_path(path))
+    return resolved
+
+
+def as_plain(value: Any) -> Any:
+    """Values that YAML and JSON know."""
+    if isinstance(value, ModelObject):
+        return f"{IN_MEMORY}{value.model}"
+    if isinstance(value, BaseModel):
+        return {name: as_plain(getattr(value, name)) for name in type(value).model_fields}
+    if isinstance(value, str | int | float | None):
+        return value
+    if isinstance(value, tuple):
+        return [as_plain(item) for item in value]
+    if isinstance(value, dict) and all(isinstance(item, str | int | float) for item in value.values()):
+        return dict(value)
+    n_rows = f", {len(value)} rows" if hasattr(value, "__len__") and not isinstance(value, dict) else ""
+    return f"memory:{type(value).__name__}{n_rows}"

@@ -1,0 +1,215 @@
+"""Who may decide about labels: every scorer is audited on the user's own rows before it is believed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from counterpoise.core.records import Floats, Integers
+from counterpoise.core.splits import sample_by_rank
+from counterpoise.llm import ChatClient
+from counterpoise.scorers.audits import Audit, audit, describe_audit
+from counterpoise.scorers.base import LETTERS, LLMScorer, cross_fit
+from counterpoise.scorers.concepts.model import ask_model, run_pilot
+from counterpoise.scorers.gold import LABEL
+from counterpoise.tasks.text.preparation import Inputs, label_inputs
+
+PILOT_ROWS = 100
+PILOT_SHARE = 0.1
+LABELLING_SHARE = 0.2
+FEWEST_KNOWN = 20
+QUESTION = "Which of these describes the text best?"
+
+
+@dataclass(frozen=True, slots=True)
+class LabelTrust:
+    """The audits of all label scorers.
+
+    Args:
+        rows: one row a scorer, as the report shows it (`report_schema.ScorerAudit`).
+        out_of_fold: (n, k) of the classifier on the training rows.
+        classifier: its audit.
+    """
+
+    rows: tuple[dict[str, Any], ...]
+    out_of_fold: Floats
+    classifier: Audit
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether the classifier may adopt and refuse."""
+        return not self.classifier.is_weak
+
+    def describe_concepts(self, inputs: Inputs, line: dict[str, Any]) -> LabelTrust:
+        """The same with the lines of the concepts' scorers as they are now, and that of the model's pilot."""
+        lines = [] if inputs.labeller is None else inputs.labeller.list_audits()
+        questions = {row["question"] for row in lines}
+        return replace(
+            self, rows=(*(row for row in self.rows if row["question"] not in questions), line, *lines)
+        )
+
+
+def audit_free_scorers(inputs: Inputs) -> LabelTrust:
+    """Audit the label scorers that cost no token: the classifier by cross-fitting, similarity as it is."""
+    train = inputs.train
+    names = train.records.label_names
+    out_of_fold, _ = cross_fit(train.vectors, train.records.labels, inputs.folds, len(names))
+    known, truth, source = find_known_labels(inputs)
+    classifier = audit(out_of_fold[known], truth, names=names)
+    rows = [
+        describe_audit(
+            "classifier",
+            "Which label has the text? Logistic regression on sentence vectors, cross-fitted" + source,
+            classifier,
+            role="refused" if classifier.is_weak else "used",
+            price=0.0,
+            note="It adopts from the pool and refuses proposals it holds for another label."
+            if not classifier.is_weak
+            else "Its AUROC interval touches 0.6, so it neither adopts nor refuses: more rows of the rare labels "
+            "(20 help) or a better encoder would.",
+        )
+    ]
+    similarity = audit(train.zero_shot[known], truth, names=names)
+    rows.append(
+        describe_audit(
+            "similarity",
+            "Which label's description is the text nearest to?",
+            similarity,
+            role="reported",
+            price=0.0,
+            note="It knows nothing of the data; a line for each label under `labels` in the job helps it.",
+        )
+    )
+    if inputs.labeller is not None:
+        rows += inputs.labeller.list_audits()
+    return LabelTrust(tuple(rows), out_of_fold, classifier)
+
+
+def find_known_labels(inputs: Inputs) -> tuple[Integers, Integers, str]:
+    """The rows that label scorers are audited on: (m,) positions, (m,) right labels, and where they come from.
+
+    Labels the user answered for a random draw come first, then rows of the column `trusted`, then all labels of the
+    data, which cross-fitting keeps honest as long as they are right.
+    """
+    records = inputs.train.records
+    answered = inputs.gold.get(LABEL)
+    if answered is not None and len(answered.audit_rows) >= FEWEST_KNOWN:
+        return answered.audit_rows, answered.audit_truth, f"; {len(answered.audit_rows)} answers of yours."
+    if inputs.trusted is not None and inputs.trusted.sum() >= FEWEST_KNOWN:
+        rows = np.flatnonzero(inputs.trusted)
+        return rows, records.labels[rows], f"; {len(rows)} rows you marked as trusted."
+    return np.arange(len(records)), records.labels, "; all rows."
+
+
+async def label_with_model(
+    inputs: Inputs, chat: ChatClient, key: str
+) -> tuple[Inputs, dict[str, Any] | None]:
+    """Let the language model label concepts where its pilot allows, and choose the scorers again.
+
+    Without known answers nothing could approve it, so nothing is asked. What it labels costs at most a fifth of the
+    budget; the rest is labelled by the student it teaches.
+
+    Returns:
+        The inputs, and the line of the report; None where nothing was asked.
+    """
+    if not any(name in inputs.gold for name in inputs.concepts):
+        return inputs, None
+    records = inputs.train.records
+    pilot = await run_pilot(chat, records, inputs.concepts, inputs.gold, key, share=PILOT_SHARE / 2)
+    if not pilot.passes:
+        return inputs, pilot.describe(chat.name)
+    limit = None if chat.budget.limit is None else LABELLING_SHARE * chat.budget.limit
+    scores = await ask_model(chat, records, inputs.concepts, pilot, limit, key, inputs.gold)
+    return label_inputs(inputs, scores), pilot.describe(chat.name)
+
+
+async def audit_model(trust: LabelTrust, inputs: Inputs, chat: ChatClient, key: str) -> LabelTrust:
+    """Add the audit of the language model to those of the scorers that cost nothing.
+
+    It is asked about a pilot of at most 100 rows, balanced over the labels, for at most a tenth of the budget. It is
+    reported beside the others; it decides only where its AUROC interval lies above the classifier's, because the
+    classifier costs no token.
+
+    Args:
+        trust: the audits of the other scorers.
+        inputs: the data.
+        chat: the way to the model.
+        key: the run's key.
+    """
+    if not 2 <= len(inputs.train.records.label_names) <= len(LETTERS):
+        return trust
+    rows = await _audit_model(inputs, chat, key, trust.classifier)
+    return replace(trust, rows=(*trust.rows, *rows))
+
+
+async def _audit_model(inputs: Inputs, chat: ChatClient, key: str, cheaper: Audit) -> list[dict[str, Any]]:
+    records = inputs.train.records
+    scorer = LLMScorer(chat, QUESTION, inputs.label_texts, purpose="audit")
+    picked = _draw_pilot(inputs, key)
+    limit = chat.budget.limit
+    if limit is not None:
+        share = PILOT_SHARE / 2 if inputs.concepts and inputs.gold else PILOT_SHARE
+        prices = np.cumsum([scorer.estimate_tokens(str(records.texts[row])) for row in picked])
+        picked = picked[: int(np.searchsorted(prices, share * limit, side="right"))]
+    question = f"{QUESTION} The language model {chat.name} picks a letter."
+    if len(picked) < 10:
+        return [
+            describe_audit(
+                "llm",
+                question,
+                None,
+                role="refused",
+                price=None,
+                note="A tenth of the budget does not pay an audit of ten rows.",
+            )
+        ]
+    before = chat.budget.used
+    pilot = records.take(np.array(picked))
+    answers = await scorer.score(pilot)
+    answered = ~np.isnan(answers).any(axis=1)
+    if answered.sum() < 10 or len(np.unique(pilot.labels[answered])) < 2:
+        return [
+            describe_audit(
+                "llm",
+                question,
+                None,
+                role="refused",
+                price=None,
+                note="It gave no usable answer: the server may not return log-probabilities.",
+            )
+        ]
+    result = audit(answers[answered], pilot.labels[answered])
+    price = (chat.budget.used - before) / max(1, len(picked)) * 1000
+    better = result.auc_low > cheaper.auc_high
+    note = (
+        f"Better than the classifier (AUROC from {result.auc_low:.2f} against up to {cheaper.auc_high:.2f})."
+        if better
+        else f"AUROC {result.auc_low:.2f} to {result.auc_high:.2f} is not above the classifier's "
+        f"{cheaper.auc_low:.2f} to {cheaper.auc_high:.2f}, which costs nothing: it decides nothing."
+    )
+    return [
+        describe_audit(
+            "llm", question, result, role="reported" if better else "refused", price=price, note=note
+        )
+    ]
+
+
+def _draw_pilot(inputs: Inputs, key: str) -> Sequence[int]:
+    """Rows by keyed hash, the labels in turn, so that a rare label is in the pilot too."""
+    records = inputs.train.records
+    queues = []
+    for label in range(len(records.label_names)):
+        members = np.flatnonzero(records.labels == label)
+        queues.append(
+            [
+                int(members[place])
+                for place in sample_by_rank(records.ids[members], PILOT_ROWS, f"{key}:pilot")
+            ]
+        )
+    picked: list[int] = []
+    while len(picked) < PILOT_ROWS and any(queues):
+        picked += [queue.pop(0) for queue in queues if queue]
+    return picked[:PILOT_ROWS]
