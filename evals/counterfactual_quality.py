@@ -40,9 +40,9 @@ from threadpoolctl import threadpool_limits
 from counterpoise.actions.adopt import calibrate
 from counterpoise.actions.concept_injection import ConceptInjection, make_removal_pairs
 from counterpoise.actions.counterfactual_edit import CounterfactualEdit
+from counterpoise.actions.demonstrations import Demonstrations
 from counterpoise.actions.edit_sources import EditMaterial, RecordEditor
 from counterpoise.actions.lexicon_edit import Lexicon, learn_lexicon
-from counterpoise.actions.minority_text import Demonstrations
 from counterpoise.core.records import Action, Cell, ConceptColumns, Floats, Kind, PlanItem, Proposal, Records
 from counterpoise.core.splits import keyed_hash, keyed_rank
 from counterpoise.filters.edits import (

@@ -10,9 +10,9 @@ import pytest
 from counterpoise.actions.base import Costs, EditOffer, Offer
 from counterpoise.actions.concept_injection import ConceptInjection, make_removal_pairs
 from counterpoise.actions.counterfactual_edit import CounterfactualEdit
+from counterpoise.actions.demonstrations import Demonstrations
 from counterpoise.actions.edit_sources import EditMaterial, clean_reply, draw_sources
 from counterpoise.actions.lexicon_edit import learn_lexicon
-from counterpoise.actions.minority_text import Demonstrations
 from counterpoise.core.errors import ServerError
 from counterpoise.core.records import (
     Action,

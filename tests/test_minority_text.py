@@ -8,7 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from counterpoise.actions.minority_text import Demonstrations, MinorityText, measure_longest, mend_text
+from counterpoise.actions.demonstrations import Demonstrations
+from counterpoise.actions.minority_text import MinorityText, measure_longest
+from counterpoise.actions.written_records import mend_text
 from counterpoise.core.errors import ServerError
 from counterpoise.core.records import Capabilities, Cell, Kind, PlanItem, Proposal
 from counterpoise.llm import ChatClient, ChatRequest, Completion, ScriptedChatClient, TokenBudget, Usage

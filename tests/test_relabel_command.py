@@ -25,7 +25,8 @@ from counterpoise.core.assets import ensure_asset, find_cache_dir
 from counterpoise.core.errors import JobError
 from counterpoise.data.instances import Passage, format_instance, read_instances
 from counterpoise.runs.retrieval import make_retrieval_report, render_retrieval_report
-from counterpoise.tasks.retrieval.job import RetrievalJob, load_any_job
+from counterpoise.tasks.any_job import load_any_job
+from counterpoise.tasks.retrieval.job import RetrievalJob
 from tests.retrieval_judges import reply_first, reply_second
 from tests.servers import Body, LocalServer
 from tests.test_relabel_retrieval import INSTANCES, N, make_judges, relabel

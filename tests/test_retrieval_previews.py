@@ -14,7 +14,8 @@ from counterpoise.cli import app as cli
 from counterpoise.data.instances import format_instance
 from counterpoise.llm import ChatClient, ScriptedChatClient
 from counterpoise.runs.retrieval_preview import make_retrieval_preview
-from counterpoise.tasks.retrieval.job import RetrievalJob, load_any_job
+from counterpoise.tasks.any_job import load_any_job
+from counterpoise.tasks.retrieval.job import RetrievalJob
 from tests.retrieval_judges import reply_first, reply_second
 from tests.test_relabel_forms import FORMS
 from tests.test_relabel_retrieval import INSTANCES, N, relabel

@@ -16,7 +16,8 @@ from counterpoise.core.events import Listener
 from counterpoise.core.html_views import MOST_ROWS, make_view
 from counterpoise.core.interrupts import run_alone
 from counterpoise.report.progress import open_progress
-from counterpoise.tasks.text.job import Job, check_model, job_from
+from counterpoise.tasks.job import check_model
+from counterpoise.tasks.text.job import Job, job_from
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -187,7 +188,8 @@ def resume(directory: str | Path, *, listener: Listener | None = None, progress:
     if (folder / "FINISHED").is_file():
         with contextlib.suppress(RunDirectoryError):
             return Run(folder, read_report(folder)[0])
-    from counterpoise.tasks.retrieval.job import RetrievalJob, load_any_job
+    from counterpoise.tasks.any_job import load_any_job
+    from counterpoise.tasks.retrieval.job import RetrievalJob
 
     job = load_any_job(path)
     if isinstance(job, RetrievalJob):

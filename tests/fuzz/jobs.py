@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from counterpoise.tasks.retrieval.job import load_any_job
+from counterpoise.tasks.any_job import load_any_job
 from counterpoise.tasks.retrieval.steps import load_instances
 from counterpoise.tasks.text.job import Job
 from counterpoise.tasks.text.preparation import read_parts

@@ -13,7 +13,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from counterpoise.actions.minority_text import Demonstrations, mend_text
+from counterpoise.actions.demonstrations import Demonstrations
+from counterpoise.actions.written_records import mend_text
 from counterpoise.core.records import Action, Capabilities, Kind, PlanItem, Proposal
 from counterpoise.core.splits import keyed_rank
 from counterpoise.llm import ChatClient, ChatRequest, answer_most, name_failure

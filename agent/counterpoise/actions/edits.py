@@ -15,9 +15,9 @@ from counterpoise.actions.adopt import calibrate
 from counterpoise.actions.base import EditOffer
 from counterpoise.actions.concept_injection import ConceptInjection, make_removal_pairs
 from counterpoise.actions.counterfactual_edit import CounterfactualEdit
+from counterpoise.actions.demonstrations import Demonstrations
 from counterpoise.actions.edit_sources import EditMaterial, Pair, RecordEditor, can_instruct
 from counterpoise.actions.lexicon_edit import Lexicon, learn_lexicon
-from counterpoise.actions.minority_text import Demonstrations
 from counterpoise.core.records import (
     Action,
     Capabilities,

@@ -13,12 +13,12 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from counterpoise.actions.demonstrations import Demonstrations
+from counterpoise.actions.written_records import BULLET, end_text, remove_quotes
 from counterpoise.core.records import Capabilities, Cell, Kind, PlanItem, Proposal, Records
 from counterpoise.core.splits import keyed_rank
-from counterpoise.filters.text_measures import cut_to_sentence
-from counterpoise.llm import ChatClient, ChatRequest, Completion, answer_most, name_failure
+from counterpoise.llm import ChatClient, ChatRequest, answer_most, name_failure
 from counterpoise.llm.chat import COMPLETIONS_PER_REQUEST
 from counterpoise.llm.prompts import load_prompt
 from counterpoise_retrievers.neighbours import pick_diverse
@@ -29,26 +29,7 @@ _BYTES_PER_TOKEN = 4.0
 _LONGEST_TOKENS = 400
 _FEW_DEMONSTRATIONS = 8
 _MOST_ROOM = 3  # times the tokens, for a text that was cut
-_QUOTES = {'"': '"', "“": "”", "„": "“", "«": "»", "「": "」", "'": "'"}
-_BULLET = "- "  # what the prompts put before each record
 MOST_REQUESTS = 100_000  # of one item; keeps the draws of two rounds apart
-
-
-@dataclass(frozen=True, slots=True)
-class Demonstrations:
-    """Real records that may be shown for a cell.
-
-    Args:
-        records: the rows.
-        vectors: (n, d) of their texts, for choosing unlike ones.
-    """
-
-    records: Records
-    vectors: NDArray[np.float32]
-
-    def __len__(self) -> int:
-        """Number of rows."""
-        return len(self.records)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +80,7 @@ class MinorityText:
             )
             if blank.failure:
                 yield blank
-            bullets = any(str(texts[row]).startswith(_BULLET) for row in shown)
+            bullets = any(str(texts[row]).startswith(BULLET) for row in shown)
             quotes = any(remove_quotes(str(texts[row])) != texts[row] for row in shown)
             attributes = {item.cell.attribute: item.cell.value} if item.cell.attribute else {}
             for place, completion in enumerate(outcome.completions):
@@ -205,7 +186,7 @@ async def _ask_again(
     async for outcome in answer_most(chat, [request for _, request in asked]):
         index = asked[outcome.index][0]
         for proposal, completion in zip(cut[index], outcome.completions, strict=False):
-            bullets = proposal.text.startswith(_BULLET)
+            bullets = proposal.text.startswith(BULLET)
             text, finish_reason = end_text(completion, bullets=bullets)
             tokens = proposal.tokens + float(completion.usage.total)
             answered[index] += 1
@@ -225,62 +206,6 @@ def _fit_budget(
     """
     sums = np.cumsum([chat.estimate(request) for _, request in asked])
     return asked[: int(np.searchsorted(sums, reserved_tokens, side="right"))]
-
-
-def mend_text(text: str) -> str:
-    """A reply as a record's text: without space at either end, half characters replaced.
-
-    A reply that ends within an emoji can hold a lone surrogate, which neither an encoder nor a file takes.
-    """
-    return text.strip().encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def find_record(text: str) -> tuple[str, bool]:
-    r"""The one line of a reply that is the record, and whether more follows it.
-
-    Models that like to talk announce a record in a line of its own that ends in a colon, or fence it; what they say
-    behind it is no part of it either.
-
-    >>> find_record("Sure! Here is one more record:\n\n- The soup was cold\n\nShall I go on?")
-    ('- The soup was cold', True)
-    """
-    lines = [line.strip() for line in text.splitlines() if line.strip().strip("`")]
-    if len(lines) > 1 and lines[0].endswith((":", "：")):
-        del lines[0]
-    return (lines[0], len(lines) > 1) if lines else ("", False)
-
-
-def remove_quotes(text: str) -> str:
-    """A text without the one pair of quotation marks that is put around all of it.
-
-    >>> remove_quotes("“The soup was cold”"), remove_quotes('"Cold" soup and a "rude" waiter')
-    ('The soup was cold', '"Cold" soup and a "rude" waiter')
-    """
-    inside = text[1:-1]
-    is_quoted = len(text) > 2 and _QUOTES.get(text[0]) == text[-1]
-    return inside.strip() if is_quoted and text[0] not in inside and text[-1] not in inside else text
-
-
-def end_text(completion: Completion, *, bullets: bool, quotes: bool = False) -> tuple[str, str]:
-    """A completion as a record's text, and why it ended: half a sentence at its end is cut off.
-
-    Args:
-        completion: of a model that was shown a list.
-        bullets: whether records begin with a list's mark themselves; else it is the list's.
-        quotes: whether records stand in quotation marks themselves; else these are the model's.
-
-    Returns:
-        The text, and `stop`, `cut_back` where its last sentence was not whole, `length` where it has no whole one.
-    """
-    text, is_whole = find_record(mend_text(completion.text))
-    if not bullets:
-        text = text.removeprefix(_BULLET).lstrip()
-    if not quotes:
-        text = remove_quotes(text)
-    if completion.finish_reason != "length" or is_whole:
-        return text, "stop" if is_whole else completion.finish_reason
-    whole = cut_to_sentence(text)
-    return (whole, "cut_back") if whole else (text, "length")
 
 
 def measure_longest(records: Records) -> int:

@@ -86,7 +86,7 @@ def read_job(
     output: Annotated[str, typer.Option(metavar="DIR", help="The run directory.")] = "",
 ) -> Job | RetrievalJob:
     """The job of a command line; what is given here overrides the keys of the job file."""
-    from counterpoise.tasks.retrieval.job import load_any_job
+    from counterpoise.tasks.any_job import load_any_job
     from counterpoise.tasks.text.job import job_from
 
     given = {

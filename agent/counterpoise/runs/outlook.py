@@ -13,7 +13,8 @@ from typing import Any, Literal
 import numpy as np
 
 from counterpoise.balance.counts import find_deficits
-from counterpoise.actions.minority_text import Demonstrations, MinorityText
+from counterpoise.actions.minority_text import MinorityText
+from counterpoise.actions.demonstrations import Demonstrations
 from counterpoise.llm import ChatClient
 from counterpoise.actions.base import Offer
 from counterpoise.runs.planner import make_plan

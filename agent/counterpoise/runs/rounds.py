@@ -17,7 +17,8 @@ from counterpoise.balance.corrected_counts import find_corrected_deficits
 from counterpoise.actions.edits import EditDesk, mark_injected
 from counterpoise.core.events import Event, Listener
 from counterpoise.filters.base import KnownTexts, TextFilter, check_concepts, check_labels, combine_verdicts, find_copies, make_known_texts
-from counterpoise.actions.minority_text import Demonstrations, MinorityText
+from counterpoise.actions.minority_text import MinorityText
+from counterpoise.actions.demonstrations import Demonstrations
 from counterpoise.runs.ledger import Judged, Ledger, leave_out_surplus
 from counterpoise.llm import ChatClient
 from counterpoise.actions.base import EDIT_ACTIONS, Offer

@@ -24,7 +24,7 @@ from pydantic import BaseModel, Field, field_serializer, field_validator
 from counterpoise.actions.relabel.cascade import MIN_PRECISION, MOST_RELABELS
 from counterpoise.core.strict_yaml import SETTINGS, read_mapping, validate
 from counterpoise.llm.config import Budget, LlmConfig, expand_llm
-from counterpoise.tasks.text.job import Job, as_plain, load_job
+from counterpoise.tasks.job import as_plain
 
 _PATHS = ("data", "corpus", "gold", "output", "cache_dir", "encoder")
 _ELSEWHERE = ("name", "output", "cache_dir")
@@ -120,17 +120,14 @@ class RetrievalJob(BaseModel):
         return hashlib.sha256(json.dumps(keys, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:16]
 
 
-def load_any_job(path: str | Path, **overrides: Any) -> Job | RetrievalJob:
-    """Read a job file of any task; as `counterpoise.tasks.text.job.load_job` does.
+def load_retrieval_job(path: str | Path, **overrides: Any) -> RetrievalJob:
+    """Read a job file that says `task: retrieval`; as `counterpoise.tasks.text.job.load_job` does.
 
     Raises:
         JobError: a mistake in the file, in one line.
     """
     path = Path(path)
-    keys = read_mapping(path)
-    if keys.get("task") != "retrieval":
-        return load_job(path, **overrides)
-    keys = _resolve(keys, path.absolute().parent) | _resolve(overrides, Path.cwd())
+    keys = _resolve(read_mapping(path), path.absolute().parent) | _resolve(overrides, Path.cwd())
     return _build(keys, path.absolute().parent, str(path))
 
 

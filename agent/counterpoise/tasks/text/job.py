@@ -35,12 +35,12 @@ from pydantic import (
     model_validator,
 )
 
-from counterpoise.core.errors import RunDirectoryError
 from counterpoise.core.label_spellings import Spellings, fold_spelling, spell_value
 from counterpoise.core.schema import TextClassification
 from counterpoise.core.strict_yaml import SETTINGS, read_mapping, validate
 from counterpoise.data.sources import normalise_path, resolve_source
-from counterpoise.llm.config import IN_MEMORY, Budget, LlmConfig, ModelObject, expand_llm
+from counterpoise.llm.config import Budget, LlmConfig, expand_llm
+from counterpoise.tasks.job import as_plain
 
 
 def _spell_keys(value: object) -> object:
@@ -90,20 +90,6 @@ class Rest(BaseModel):
 
     model_config = SETTINGS
     rest: int = Field(ge=1)
-
-
-def check_model(llm: LlmConfig, where: str) -> None:
-    """Refuse a job that was read from a file and whose model was an object in Python.
-
-    Raises:
-        RunDirectoryError: says how to go on.
-    """
-    if isinstance(llm, ModelObject) and llm.instance is None:
-        raise RunDirectoryError(
-            f"its model was an object in Python ({llm.model})",
-            where=where,
-            hint="call it from Python again with that model and the same output; stored replies are used",
-        )
 
 
 def _tag_source(value: object) -> str:
@@ -363,19 +349,3 @@ def _resolve_llm_paths(llm: Mapping[str, Any], base: Path) -> dict[str, Any]:
         if llm.get(name) and llm.get("engine") == "vllm" and is_path:
             resolved[name] = str(normalise_path(path))
     return resolved
-
-
-def as_plain(value: Any) -> Any:
-    """Values that YAML and JSON know."""
-    if isinstance(value, ModelObject):
-        return f"{IN_MEMORY}{value.model}"
-    if isinstance(value, BaseModel):
-        return {name: as_plain(getattr(value, name)) for name in type(value).model_fields}
-    if isinstance(value, str | int | float | None):
-        return value
-    if isinstance(value, tuple):
-        return [as_plain(item) for item in value]
-    if isinstance(value, dict) and all(isinstance(item, str | int | float) for item in value.values()):
-        return dict(value)
-    n_rows = f", {len(value)} rows" if hasattr(value, "__len__") and not isinstance(value, dict) else ""
-    return f"memory:{type(value).__name__}{n_rows}"
