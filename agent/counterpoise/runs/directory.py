@@ -9,9 +9,7 @@ asked a second time. The folder is its owner's alone: modes 0700 and 0600, whate
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
-import os
 import shutil
 import sqlite3
 from collections.abc import Iterable, Mapping
@@ -19,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
+
+from filelock import FileLock, Timeout
 
 from counterpoise.core.boundaries import reading
 from counterpoise.core.errors import RunDirectoryError, StorageError
@@ -61,7 +61,15 @@ class RunDirectory:
                 self._refuse_strangers()  # before anything of ours lies in a folder of the user's
             make_private_folder(path)
             self._tighten()  # a run of an older version may have left its files open to others
-            self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            touch_private_file(path / "lock")
+            self._lock = FileLock(path / "lock", timeout=0, mode=0o600)
+            self._lock.acquire()
+        except Timeout as error:
+            raise RunDirectoryError(
+                "another process runs in this directory",
+                where=str(path),
+                hint="wait for it, or name another folder under output",
+            ) from error
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise _explain(error, path) from error
@@ -71,15 +79,6 @@ class RunDirectory:
                 hint="name another folder under output",
             ) from error
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._lock)
-            raise RunDirectoryError(
-                "another process runs in this directory",
-                where=str(path),
-                hint="wait for it, or name another folder under output",
-            ) from error
-        try:
             touch_private_file(path / _JOURNAL)  # what SQLite writes beside it takes its mode
             self._journal = sqlite3.connect(path / _JOURNAL, isolation_level=None)
             self._journal.execute("pragma journal_mode=wal")
@@ -87,7 +86,7 @@ class RunDirectory:
             for table in _SCHEMA:
                 self._journal.execute(table)
         except (OSError, sqlite3.Error) as error:
-            os.close(self._lock)
+            self._lock.release()
             raise _explain(error, path) from error
 
     def __enter__(self) -> Self:
@@ -100,7 +99,7 @@ class RunDirectory:
         """Close the journal and let the lock go."""
         self._journal.close()
         self._tighten()
-        os.close(self._lock)
+        self._lock.release()
 
     def begin(self, job_yaml: str, fingerprint: str) -> None:
         """Set the directory up for a job: a new one, or the same one again.
