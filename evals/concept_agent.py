@@ -13,7 +13,8 @@ import numpy as np
 
 from counterpoise.actions.adopt import find_adoptable, list_candidates, propose_adoptions
 from counterpoise.balance.counts import find_deficits
-from counterpoise.core.records import Action, ConceptColumns, Floats, Integers, PlanItem, Records, State
+from counterpoise.core.plans import Action, PlanItem
+from counterpoise.core.records import ConceptColumns, Floats, Integers, Records, State
 from counterpoise.core.splits import assign_folds, keyed_rank
 from counterpoise.scorers.base import SimilarityScorer
 from counterpoise.scorers.concepts.labeller import fit_concepts

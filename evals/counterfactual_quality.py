@@ -43,7 +43,8 @@ from counterpoise.actions.counterfactual_edit import CounterfactualEdit
 from counterpoise.actions.demonstrations import Demonstrations
 from counterpoise.actions.edit_sources import EditMaterial, RecordEditor
 from counterpoise.actions.lexicon_edit import Lexicon, learn_lexicon
-from counterpoise.core.records import Action, Cell, ConceptColumns, Floats, Kind, PlanItem, Proposal, Records
+from counterpoise.core.plans import Action, Cell, Kind, PlanItem, Proposal
+from counterpoise.core.records import ConceptColumns, Floats, Records
 from counterpoise.core.splits import keyed_hash, keyed_rank
 from counterpoise.filters.edits import (
     EditEvidence,

@@ -32,7 +32,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counterpoise.actions.lexicon_edit import learn_lexicon
-from counterpoise.core.records import Floats, Integers, Kind
+from counterpoise.core.plans import Kind
+from counterpoise.core.records import Floats, Integers
 from counterpoise.core.splits import keyed_rank
 from counterpoise.filters.edits import CONFIRMED_FROM
 from counterpoise.students.treatments import STUDENTS, Rows, make_rows, predict

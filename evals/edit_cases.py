@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from counterpoise.core.records import ConceptColumns, Kind, State
+from counterpoise.core.plans import Kind
+from counterpoise.core.records import ConceptColumns, State
 from counterpoise.core.splits import keyed_rank
 from counterpoise.scorers.concepts.labeller import ABSENT_UP_TO, PRESENT_FROM, calibrate_similarities
 from counterpoise_retrievers.encoders import Encoder

@@ -27,7 +27,7 @@ from pathlib import Path
 
 from counterpoise.balance.counts import wilson_interval
 from counterpoise.core.events import ignore
-from counterpoise.core.records import Action, Cell, PlanItem, Proposal
+from counterpoise.core.plans import Action, Cell, PlanItem, Proposal
 from counterpoise.filters.copy_limits import list_runs
 from counterpoise.runs.ledger import Judged, Ledger
 from counterpoise.runs.loop import open_workshop

@@ -9,7 +9,8 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from counterpoise.core.records import Action, Cell, ConceptColumns, Kind, PlanItem, Proposal, Records
+from counterpoise.core.plans import Action, Cell, Kind, PlanItem, Proposal
+from counterpoise.core.records import ConceptColumns, Records
 from counterpoise.llm import ChatClient, ScriptedChatClient, TokenBudget
 from counterpoise.llm.engines.scripted import Script
 from counterpoise.students.treatments import Rows, make_rows

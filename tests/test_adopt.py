@@ -16,18 +16,8 @@ from counterpoise.actions.adopt import (
     list_candidates,
     propose_adoptions,
 )
-from counterpoise.core.records import (
-    UNLABELLED,
-    Action,
-    Cell,
-    ConceptColumns,
-    Floats,
-    Integers,
-    Kind,
-    PlanItem,
-    Records,
-    State,
-)
+from counterpoise.core.plans import Action, Cell, Kind, PlanItem
+from counterpoise.core.records import UNLABELLED, ConceptColumns, Floats, Integers, Records, State
 from counterpoise_retrievers.faiss_index import FaissIndex
 from tests.made_up import make_records
 

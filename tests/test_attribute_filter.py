@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from counterpoise.core.records import Action, Cell, Kind, PlanItem, Proposal
+from counterpoise.core.plans import Action, Cell, Kind, PlanItem, Proposal
 from counterpoise.tasks.text.attribute_filter import CONTRADICTED, AttributeFilter, fit_judge
 from tests.made_up import ENCODER, make_records
 

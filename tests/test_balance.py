@@ -7,7 +7,8 @@ import pytest
 
 from counterpoise.balance.counts import count_cells, encode_values, find_deficits, wilson_interval
 from counterpoise.core.errors import JobError
-from counterpoise.core.records import UNLABELLED, Cell, ConceptColumns, Records, State
+from counterpoise.core.plans import Cell
+from counterpoise.core.records import UNLABELLED, ConceptColumns, Records, State
 
 
 def make_records(labels: list[int], sources: list[str], states: list[int]) -> Records:

@@ -12,7 +12,8 @@ from counterpoise.balance.corrected_counts import (
     correct_cells,
     find_corrected_deficits,
 )
-from counterpoise.core.records import Cell, ConceptColumns, Records, State
+from counterpoise.core.plans import Cell
+from counterpoise.core.records import ConceptColumns, Records, State
 from tests.made_up import make_records
 
 

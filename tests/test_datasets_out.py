@@ -17,17 +17,8 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
 from counterpoise.core.errors import DataError, RunDirectoryError
-from counterpoise.core.records import (
-    Action,
-    Cell,
-    ConceptColumns,
-    Kind,
-    PlanItem,
-    Proposal,
-    Provenance,
-    State,
-    Verdict,
-)
+from counterpoise.core.plans import Action, Cell, Kind, PlanItem, Proposal, Verdict
+from counterpoise.core.records import ConceptColumns, Provenance, State
 from counterpoise.core.schema import TextClassification
 from counterpoise.data import writing as datasets_out
 from counterpoise.data.reading import load_table, read_records

@@ -10,8 +10,8 @@ import pytest
 from aiohttp import web
 
 from counterpoise.cli import execute
+from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.events import ignore
-from counterpoise.core.records import Capabilities
 from counterpoise.llm.connect import keep_findings, settle_capabilities
 from counterpoise.llm.doctor import Diagnosis, examine, make_patients
 from counterpoise.runs.directory import RunDirectory

@@ -7,17 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from counterpoise.actions.edits import EditDesk, mark_injected, score_without_sources
-from counterpoise.core.records import (
-    Action,
-    Capabilities,
-    Cell,
-    ConceptColumns,
-    Kind,
-    PlanItem,
-    Proposal,
-    State,
-    Verdict,
-)
+from counterpoise.core.capabilities import Capabilities
+from counterpoise.core.plans import Action, Cell, Kind, PlanItem, Proposal, Verdict
+from counterpoise.core.records import ConceptColumns, State
 from counterpoise.filters.base import KEPT
 from counterpoise.tasks.text.preparation import Inputs
 from tests.made_up import BLAME, ENCODER, PRAISE, make_chat

@@ -13,20 +13,10 @@ from counterpoise.actions.counterfactual_edit import CounterfactualEdit
 from counterpoise.actions.demonstrations import Demonstrations
 from counterpoise.actions.edit_sources import EditMaterial, clean_reply, draw_sources
 from counterpoise.actions.lexicon_edit import learn_lexicon
+from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.errors import ServerError
-from counterpoise.core.records import (
-    Action,
-    Capabilities,
-    Cell,
-    ConceptColumns,
-    Deficit,
-    Kind,
-    Plan,
-    PlanItem,
-    Proposal,
-    State,
-    Verdict,
-)
+from counterpoise.core.plans import Action, Cell, Deficit, Kind, Plan, PlanItem, Proposal, Verdict
+from counterpoise.core.records import ConceptColumns, State
 from counterpoise.filters.base import KEPT, check_concepts, find_copies, make_known_texts
 from counterpoise.filters.edits import (
     EditEvidence,

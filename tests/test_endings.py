@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from counterpoise.actions.base import Offer
-from counterpoise.core.records import Action, Cell, Deficit, Plan, PlanItem, Proposal, Verdict
+from counterpoise.core.plans import Action, Cell, Deficit, Plan, PlanItem, Proposal, Verdict
 from counterpoise.llm.chat import COMPLETIONS_PER_REQUEST
 from counterpoise.runs.directory import RunDirectory
 from counterpoise.runs.endings import (

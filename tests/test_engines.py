@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.errors import JobError, ServerError
 from counterpoise.core.events import ignore
-from counterpoise.core.records import Capabilities
 from counterpoise.llm import BudgetSpent, ReplyStore, TokenBudget
 from counterpoise.llm.connect import find_capabilities, open_chat
 from tests.servers import Body, LocalServer

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from counterpoise.core.records import Cell, ConceptColumns, Proposal, State, Verdict
+from counterpoise.core.plans import Cell, Proposal, Verdict
+from counterpoise.core.records import ConceptColumns, State
 from counterpoise.filters.base import (
     KEPT,
     KnownTexts,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from counterpoise.core.records import Action
+from counterpoise.core.plans import Action
 from counterpoise.runs.preview import advise_on_records
 from counterpoise.students.forecasts import BASELINE, WORTH, Forecast, compute_factor, forecast_gains
 from counterpoise.students.treatments import STUDENTS, Rows, make_rows

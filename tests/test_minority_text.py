@@ -11,8 +11,9 @@ import pytest
 from counterpoise.actions.demonstrations import Demonstrations
 from counterpoise.actions.minority_text import MinorityText, measure_longest
 from counterpoise.actions.written_records import mend_text
+from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.errors import ServerError
-from counterpoise.core.records import Capabilities, Cell, Kind, PlanItem, Proposal
+from counterpoise.core.plans import Cell, Kind, PlanItem, Proposal
 from counterpoise.llm import ChatClient, ChatRequest, Completion, ScriptedChatClient, TokenBudget, Usage
 from counterpoise.llm.chat import COMPLETIONS_PER_REQUEST
 from tests.made_up import ENCODER, make_chat, make_item, make_records, write_sentences

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from counterpoise.actions.base import Costs, Offer
-from counterpoise.core.records import Action, Cell, Deficit, Plan
+from counterpoise.core.plans import Action, Cell, Deficit, Plan
 from counterpoise.llm.chat import COMPLETIONS_PER_REQUEST
 from counterpoise.runs.planner import expect_tokens_per_accepted, make_plan
 

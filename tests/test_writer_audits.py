@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from counterpoise.core.records import Action, Cell, Floats, Integers, Kind, PlanItem, Proposal
+from counterpoise.core.plans import Action, Cell, Kind, PlanItem, Proposal
+from counterpoise.core.records import Floats, Integers
 from counterpoise.filters.base import CONTRADICTED_FROM
 from counterpoise.filters.writers import MISSED, check_writers, choose_limit, measure_against
 

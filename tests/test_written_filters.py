@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import counterpoise
-from counterpoise.core.records import Kind
+from counterpoise.core.plans import Kind
 from counterpoise.filters.alarms import choose_bars, cross_refuse
 from counterpoise.filters.base import KEPT
 from counterpoise.filters.char_model import fit_char_model

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from counterpoise.balance.lint.report import BalanceReport
     from counterpoise.core.label_spellings import Spellings
-    from counterpoise.core.records import Deficit, PlanItem
+    from counterpoise.core.plans import Deficit, PlanItem
     from counterpoise.runs.retrieval_preview import RetrievalPreview
     from counterpoise.tasks.retrieval.job import RetrievalJob
 

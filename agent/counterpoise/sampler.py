@@ -24,7 +24,7 @@ from sklearn.utils import check_random_state
 
 from counterpoise.api import Run, rebalance, resume
 from counterpoise.core.assets import find_cache_dir
-from counterpoise.core.records import Kind
+from counterpoise.core.plans import Kind
 from counterpoise.data.sample_tables import LabelColumn, TextTable, read_labels, read_texts, spell_label
 from counterpoise.data.sampling_strategies import SampleError, Strategy, count_missing
 from counterpoise.llm.config import parse_tokens, read_llm

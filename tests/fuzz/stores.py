@@ -13,8 +13,8 @@ from typing import Any
 from counterpoise.api import read_report
 from counterpoise.balance.lint.linter import lint_table
 from counterpoise.balance.lint.report import compare_with_baseline, write_baseline
+from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.errors import StorageError
-from counterpoise.core.records import Capabilities
 from counterpoise.core.schema import TextClassification
 from counterpoise.data.reading import load_table
 from counterpoise.llm import ChatClient, ChatRequest, Message, ReplyStore, ScriptedChatClient, TokenBudget

@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from counterpoise.core.records import Cell, Floats, Integers, Kind, PlanItem, Proposal, Records, State
+from counterpoise.core.plans import Cell, Kind, PlanItem, Proposal
+from counterpoise.core.records import Floats, Integers, Records, State
 from counterpoise.core.splits import sample_by_rank
 from counterpoise.students.treatments import balance_weights
 from counterpoise_retrievers.faiss_index import FaissIndex

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from counterpoise.core.records import Action, Cell
+from counterpoise.core.plans import Action, Cell
 
 EDIT_ACTIONS = (Action.CONCEPT_INJECTION, Action.COUNTERFACTUAL_EDIT)
 

@@ -24,7 +24,8 @@ from counterpoise.actions.edit_sources import (
     draw_shown,
     draw_sources,
 )
-from counterpoise.core.records import Action, Capabilities, Kind, PlanItem
+from counterpoise.core.capabilities import Capabilities
+from counterpoise.core.plans import Action, Kind, PlanItem
 from counterpoise.llm.prompts import load_prompt
 
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from counterpoise.actions.demonstrations import Demonstrations
 from counterpoise.actions.written_records import mend_text
-from counterpoise.core.records import Action, Capabilities, Kind, PlanItem, Proposal
+from counterpoise.core.capabilities import Capabilities
+from counterpoise.core.plans import Action, Kind, PlanItem, Proposal
 from counterpoise.core.splits import keyed_rank
 from counterpoise.llm import ChatClient, ChatRequest, answer_most, name_failure
 from counterpoise.llm.prompts import load_prompt

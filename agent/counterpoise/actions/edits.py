@@ -18,19 +18,9 @@ from counterpoise.actions.counterfactual_edit import CounterfactualEdit
 from counterpoise.actions.demonstrations import Demonstrations
 from counterpoise.actions.edit_sources import EditMaterial, Pair, RecordEditor, can_instruct
 from counterpoise.actions.lexicon_edit import Lexicon, learn_lexicon
-from counterpoise.core.records import (
-    Action,
-    Capabilities,
-    Cell,
-    ConceptColumns,
-    Floats,
-    Integers,
-    Kind,
-    PlanItem,
-    Proposal,
-    State,
-    Verdict,
-)
+from counterpoise.core.capabilities import Capabilities
+from counterpoise.core.plans import Action, Cell, Kind, PlanItem, Proposal, Verdict
+from counterpoise.core.records import ConceptColumns, Floats, Integers, State
 from counterpoise.core.sides import Side, Vectors
 from counterpoise.core.splits import sample_by_rank
 from counterpoise.filters.base import EDITS, KEPT

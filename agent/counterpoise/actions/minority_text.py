@@ -16,7 +16,9 @@ import numpy as np
 
 from counterpoise.actions.demonstrations import Demonstrations
 from counterpoise.actions.written_records import BULLET, end_text, remove_quotes
-from counterpoise.core.records import Capabilities, Cell, Kind, PlanItem, Proposal, Records
+from counterpoise.core.capabilities import Capabilities
+from counterpoise.core.plans import Cell, Kind, PlanItem, Proposal
+from counterpoise.core.records import Records
 from counterpoise.core.splits import keyed_rank
 from counterpoise.llm import ChatClient, ChatRequest, answer_most, name_failure
 from counterpoise.llm.chat import COMPLETIONS_PER_REQUEST

@@ -29,7 +29,8 @@ import numpy as np
 from scipy.stats import t as student_t
 
 from counterpoise.balance.counts import Z_95, count_cells, resolve_target
-from counterpoise.core.records import Cell, Deficit, Floats, Integers, Records, State
+from counterpoise.core.plans import Cell, Deficit
+from counterpoise.core.records import Floats, Integers, Records, State
 
 FEWEST_ANSWERS = 5
 """Random answers a label needs for a correction of its own; below, those of all labels are taken together."""

@@ -23,7 +23,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from counterpoise.core.errors import JobError
 from counterpoise.core.label_spellings import match_label
-from counterpoise.core.records import Cell, Deficit, Integers, Objects, Records, State
+from counterpoise.core.plans import Cell, Deficit
+from counterpoise.core.records import Integers, Objects, Records, State
 
 CellFamily = Literal["label", "concept", "attribute"]
 

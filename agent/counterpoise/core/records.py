@@ -1,4 +1,4 @@
-"""The values that several floors share: records as columns, cells, plans, proposals, verdicts.
+"""Rows as columns, with where they come from and which concepts they have.
 
 Records are held as columns (numpy object and integer arrays), because a data set has millions of rows and a
 Python object a row does not fit. `Records.row(i)` gives one as a `Record`.
@@ -15,170 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from counterpoise.core.plans import Kind
+
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Objects = NDArray[np.object_]
 
 UNLABELLED = -1
 """The label index of a record without a label (a row of a pool)."""
-
-
-class Action(enum.StrEnum):
-    """A way to improve a cell."""
-
-    ADOPT = "adopt"
-    RELABEL = "relabel"
-    MINORITY = "minority"
-    CONCEPT_INJECTION = "concept_injection"
-    COUNTERFACTUAL_EDIT = "counterfactual_edit"
-
-
-class Kind(enum.StrEnum):
-    """Where a record of the result comes from (`provenance.kind`)."""
-
-    ORIGINAL = "original"
-    ADOPTED = "adopted"
-    RELABELLED = "relabelled"
-    MINORITY = "minority"
-    CONCEPT_INJECTION = "concept_injection"
-    COUNTERFACTUAL_EDIT = "counterfactual_edit"
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Cell:
-    """A subpopulation that is counted: a label alone, with a concept, or with an attribute value.
-
-    Args:
-        label: name of the label.
-        concept: name of a concept, or "" where the cell has none.
-        attribute: name of an attribute column, or "".
-        value: the attribute's value; only with `attribute`.
-    """
-
-    label: str
-    concept: str = ""
-    attribute: str = ""
-    value: str = ""
-
-    def __str__(self) -> str:
-        """For people: `negative`, `negative with food`, `negative with source=imdb`."""
-        if self.concept:
-            return f"{self.label} with {self.concept}"
-        if self.attribute:
-            return f"{self.label} with {self.attribute}={self.value}"
-        return self.label
-
-    @property
-    def is_named(self) -> bool:
-        """Whether a concept or an attribute of the user's names it, beside the label."""
-        return bool(self.concept or self.attribute)
-
-    @property
-    def key(self) -> str:
-        """Canonical JSON of the cell, for hashes and journals."""
-        return json.dumps([self.label, self.concept, self.attribute, self.value], ensure_ascii=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Deficit:
-    """How many records a cell lacks. `have` may be fractional where counts were corrected."""
-
-    cell: Cell
-    have: float
-    want: float
-
-    @property
-    def need(self) -> int:
-        """Whole records that are missing, never negative."""
-        return max(0, round(self.want - self.have))
-
-
-@dataclass(frozen=True, slots=True)
-class PlanItem:
-    """One decision of a plan: do `action` until `count` more records stand in `cell`.
-
-    Args:
-        action: what to do.
-        cell: for which cell.
-        count: records wanted.
-        round: the round it belongs to, from 1.
-        index: its place in the round's plan, from 0.
-        n_requests: model requests to send at most (0 for actions that cost no token).
-        reserved_tokens: what these requests may cost at most.
-        first_source: for an edit, how many sources earlier items of the same action and cell have drawn.
-        most: records of it that are kept at most, so that no cell outgrows its target; 0 without a limit.
-    """
-
-    action: Action
-    cell: Cell
-    count: int
-    round: int
-    index: int
-    n_requests: int = 0
-    reserved_tokens: int = 0
-    first_source: int = 0
-    most: int = 0
-
-    @property
-    def id(self) -> str:
-        """`r03-p01`: sorts as the plan does."""
-        return f"r{self.round:03d}-p{self.index:02d}"
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What one round will do, in the order in which the budget is reserved."""
-
-    round: int
-    items: tuple[PlanItem, ...]
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """A generated or retrieved record that no filter has seen yet.
-
-    Args:
-        id: made of round, plan item and index; decisions are taken in its order.
-        item: the plan item it belongs to.
-        text: its text.
-        label: the label it was made for.
-        parents: ids of the records it was made from.
-        kind: what it will be called in the provenance if it is kept.
-        model: name of the model that wrote it, "" where none did.
-        prompt: name and content hash of the prompt, "" where there was none.
-        tokens: tokens spent on it (its share of the request).
-        attributes: values of the user's attribute columns, where the cell fixes them.
-        source_id: id of the pool record it was adopted from, "" where it was written.
-        failure: why there is no text, in one word (`quarantined`, `no_reply`, ...); "" where there is one. It is
-            rejected for that reason.
-        finish_reason: why the writer stopped: `length` where the tokens ended within it, `cut_back` where it was then
-            cut back to its last whole sentence.
-    """
-
-    id: str
-    item: PlanItem
-    text: str
-    label: str
-    parents: tuple[str, ...] = ()
-    kind: Kind = Kind.MINORITY
-    model: str = ""
-    prompt: str = ""
-    tokens: float = 0.0
-    attributes: Mapping[str, str] = field(default_factory=dict)
-    source_id: str = ""
-    failure: str = ""
-    finish_reason: str = "stop"
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a filter, or all of them together, say of a proposal; always with a reason."""
-
-    proposal_id: str
-    kept: bool
-    reason: str
-    scores: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,41 +54,6 @@ class Provenance:
                 {name: round(value, 6) for name, value in sorted(self.scores.items())}, ensure_ascii=False
             ),
         }
-
-
-@dataclass(frozen=True, slots=True)
-class Capabilities:
-    """What a model behind a server was found to do, by asking, never by its name.
-
-    Args:
-        model: its name, as the server reports it.
-        chat: it has a chat template (`/v1/chat/completions` answers).
-        continuation: it continues plain text (`/v1/completions` answers).
-        follows_instructions: it does what a short instruction says (measured on a few probes).
-        structured: JSON schemas are really enforced.
-        logprobs: it returns token log-probabilities.
-        multiple: one request may ask for several completions.
-        context_tokens: prompt and completion together, 0 where unknown.
-        thinks: it thinks before it answers.
-        thinking_switch: the way that switches its thinking off, "" where there is none.
-        thought_tokens: tokens that thoughts take before an answer, where they cannot be switched off.
-        looked_tokens: it was still thinking when so many tokens were used up, 0 where it ended.
-        room_tokens: room that its thoughts are given in every request.
-    """
-
-    model: str
-    chat: bool = True
-    continuation: bool = True
-    follows_instructions: bool = False
-    structured: bool = False
-    logprobs: bool = False
-    multiple: bool = True
-    context_tokens: int = 0
-    thinks: bool = False
-    thinking_switch: str = ""
-    thought_tokens: int = 0
-    looked_tokens: int = 0
-    room_tokens: int = 0
 
 
 class State(enum.IntEnum):

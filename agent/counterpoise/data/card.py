@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from counterpoise.core.records import Kind, Provenance, Records, State
+from counterpoise.core.plans import Kind
+from counterpoise.core.records import Provenance, Records, State
 
 _MAX_CARD_CELLS = 60
 _MARKS = re.compile(r"[\\`*\[\]!|~]|(?<!\w)_|_(?!\w)|^[#>+-]")

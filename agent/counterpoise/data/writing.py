@@ -27,16 +27,8 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 
 from counterpoise.core.errors import DataError, RunDirectoryError, StorageError
 from counterpoise.core.label_spellings import number_key
-from counterpoise.core.records import (
-    UNLABELLED,
-    ConceptColumns,
-    Floats,
-    Proposal,
-    Provenance,
-    Records,
-    State,
-    Verdict,
-)
+from counterpoise.core.plans import Proposal, Verdict
+from counterpoise.core.records import UNLABELLED, ConceptColumns, Floats, Provenance, Records, State
 from counterpoise.core.schema import TextClassification
 from counterpoise.data.card import AddedRecord, CardFacts, ConceptValue, RelabelledRecord, render_card
 from counterpoise.data.reading import hash_rows, load_table

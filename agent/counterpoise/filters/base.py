@@ -22,7 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from counterpoise.core.records import ConceptColumns, Floats, Kind, Objects, Proposal, State, Verdict
+from counterpoise.core.plans import Kind, Proposal, Verdict
+from counterpoise.core.records import ConceptColumns, Floats, Objects, State
 from counterpoise.filters.copy_limits import CopyLimits, list_runs
 from counterpoise_retrievers.faiss_index import FaissIndex
 

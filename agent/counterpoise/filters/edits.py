@@ -25,16 +25,8 @@ from difflib import SequenceMatcher
 import numpy as np
 from numpy.typing import NDArray
 
-from counterpoise.core.records import (
-    ConceptColumns,
-    Floats,
-    Integers,
-    Kind,
-    Proposal,
-    Records,
-    State,
-    Verdict,
-)
+from counterpoise.core.plans import Kind, Proposal, Verdict
+from counterpoise.core.records import ConceptColumns, Floats, Integers, Records, State
 from counterpoise.filters.base import EDITS, KEPT
 
 CONFIRMED_FROM = {Kind.CONCEPT_INJECTION: 0.55, Kind.COUNTERFACTUAL_EDIT: 0.75}

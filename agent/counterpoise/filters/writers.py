@@ -14,7 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from counterpoise.balance.counts import wilson_interval
-from counterpoise.core.records import Floats, Integers, Kind, Proposal, Verdict
+from counterpoise.core.plans import Kind, Proposal, Verdict
+from counterpoise.core.records import Floats, Integers
 from counterpoise.filters.base import CONTRADICTED_FROM, KEPT
 
 MOST_WRONG = 0.05

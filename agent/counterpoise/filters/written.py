@@ -27,7 +27,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from counterpoise.core.records import Floats, Integers, Kind, Proposal, Records, Verdict
+from counterpoise.core.plans import Kind, Proposal, Verdict
+from counterpoise.core.records import Floats, Integers, Records
 from counterpoise.core.splits import sample_by_rank
 from counterpoise.filters.alarms import FEWEST_ROWS, Alarm, Bars, choose_bars, cross_refuse
 from counterpoise.filters.base import KEPT

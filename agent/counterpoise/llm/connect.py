@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from counterpoise.core.assets import find_cache_dir, make_cache_folder
+from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.errors import JobError, ServerError
 from counterpoise.core.events import Event, Listener
-from counterpoise.core.records import Capabilities
 from counterpoise.core.redactions import keep_secret
 from counterpoise.llm import (
     BudgetSpent,

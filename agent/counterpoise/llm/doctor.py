@@ -23,9 +23,9 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.errors import ServerError
 from counterpoise.core.events import Event, Listener, ignore
-from counterpoise.core.records import Capabilities
 from counterpoise.core.redactions import keep_secret, keep_secrets_of, redact
 from counterpoise.llm import ChatClient, ChatRequest, Completion, Engine, Message, Sampling
 from counterpoise.llm.connect import find_capabilities, open_engines

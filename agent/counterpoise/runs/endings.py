@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 from counterpoise.runs.ledger import NOT_NEEDED, Ledger
 from counterpoise.actions.base import Costs
-from counterpoise.core.records import Action, Cell, Deficit
+from counterpoise.core.plans import Deficit
+from counterpoise.core.plans import Action, Cell
 
 StopKind = Literal["balanced", "budget", "time", "rounds", "nothing_pays"]
 

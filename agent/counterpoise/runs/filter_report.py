@@ -6,7 +6,7 @@ from typing import Any
 
 from counterpoise.balance.counts import wilson_interval
 from counterpoise.runs.ledger import Ledger
-from counterpoise.core.records import Kind
+from counterpoise.core.plans import Kind
 from counterpoise.filters.written import WrittenFilters
 
 _FOREIGN = ("other_language", "other_script")

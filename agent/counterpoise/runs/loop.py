@@ -29,7 +29,10 @@ from counterpoise.llm import BudgetSpent, ChatClient, ReplyStore, Spend, Thought
 from counterpoise.students.validation import MOST_VALIDATION_ROWS, ArmScore, choose_best, draw_rows, score_arms
 from counterpoise.runs.planner import UNPAID
 from counterpoise.tasks.text.preparation import Inputs, prepare
-from counterpoise.core.records import Capabilities, Deficit, Floats, Plan
+from counterpoise.core.records import Floats
+from counterpoise.core.plans import Deficit
+from counterpoise.core.capabilities import Capabilities
+from counterpoise.core.plans import Plan
 from counterpoise.report.run_page import write_report
 from counterpoise.runs.outcome import Outcome, write_outcome
 from counterpoise.runs.rounds import Workshop, carry_out, count_records, find_all_deficits, is_short, list_deficits, list_short, plan_round

@@ -15,7 +15,8 @@ from counterpoise.data.sources import name_source
 from counterpoise.tasks.text.job import Job
 from counterpoise.runs.ledger import Judged, Ledger
 from counterpoise.tasks.text.preparation import Inputs
-from counterpoise.core.records import ConceptColumns, Kind, Proposal, Provenance, State, Verdict
+from counterpoise.core.records import ConceptColumns, Provenance, State
+from counterpoise.core.plans import Kind, Proposal, Verdict
 from counterpoise.runs.rounds import Workshop
 from counterpoise.scorers.base import SimilarityScorer
 from counterpoise.core.sides import Side

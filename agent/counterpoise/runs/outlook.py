@@ -18,7 +18,10 @@ from counterpoise.actions.demonstrations import Demonstrations
 from counterpoise.llm import ChatClient
 from counterpoise.actions.base import Offer
 from counterpoise.runs.planner import make_plan
-from counterpoise.core.records import Action, Capabilities, Cell, PlanItem, Records
+from counterpoise.core.records import Records
+from counterpoise.core.plans import PlanItem
+from counterpoise.core.plans import Action, Cell
+from counterpoise.core.capabilities import Capabilities
 from counterpoise.runs.rounds import add_margin, is_short
 from counterpoise.core.splits import sample_by_rank
 

@@ -23,7 +23,8 @@ from collections.abc import Mapping, Sequence
 
 from counterpoise.llm.chat import COMPLETIONS_PER_REQUEST
 from counterpoise.actions.base import EDIT_ACTIONS, Costs, Offer
-from counterpoise.core.records import Action, Cell, Deficit, Plan, PlanItem
+from counterpoise.core.plans import Deficit, PlanItem
+from counterpoise.core.plans import Action, Cell, Plan
 from counterpoise.runs.shares import share_families, share_out
 
 CONTRAST_RATIO = 1 / 3

@@ -16,7 +16,9 @@ from counterpoise.runs.loop import find_skewed_cells, measure_simple_ways, open_
 from counterpoise.students.validation import MOST_VALIDATION_ROWS, ArmScore
 from counterpoise.runs.outlook import look_ahead
 from counterpoise.tasks.text.preparation import Inputs, prepare
-from counterpoise.core.records import Action, Capabilities, Records
+from counterpoise.core.records import Records
+from counterpoise.core.plans import Action
+from counterpoise.core.capabilities import Capabilities
 from counterpoise.runs.rounds import Workshop, choose_demonstrations, foresee_records, list_short, plan_round
 from counterpoise.students.treatments import STUDENTS, make_rows
 from counterpoise.tasks.text.label_trust import audit_free_scorers

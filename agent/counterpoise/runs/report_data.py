@@ -23,7 +23,8 @@ from counterpoise.llm import TokenBudget
 from counterpoise.students.validation import MOST_TRAINING_ROWS, MOST_VALIDATION_ROWS, N_SEEDS, ArmScore, HeldOutScore, choose_best, choose_own_ways, draw_rows, recommend, score_arms, score_held_out
 from counterpoise.students.metrics import METRICS
 from counterpoise.students.recipe_code import write_code
-from counterpoise.core.records import Kind, Proposal, Records, State, Verdict
+from counterpoise.core.records import Records, State
+from counterpoise.core.plans import Kind, Proposal, Verdict
 from counterpoise.runs.outcome import Outcome
 from counterpoise.runs.rounds import Workshop, count_records, find_all_deficits, is_short
 from counterpoise.students.treatments import STUDENTS, ZERO_TOKEN_ARMS, find_mixture, make_rows

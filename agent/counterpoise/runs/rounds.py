@@ -24,7 +24,10 @@ from counterpoise.llm import ChatClient
 from counterpoise.actions.base import EDIT_ACTIONS, Offer
 from counterpoise.runs.planner import TOLERATED_RATIO, make_plan
 from counterpoise.tasks.text.preparation import Inputs
-from counterpoise.core.records import Action, Capabilities, Cell, Deficit, Floats, Integers, Plan, PlanItem, Proposal, Records, State, Verdict
+from counterpoise.core.records import Floats, Integers, Records, State
+from counterpoise.core.plans import Deficit, PlanItem
+from counterpoise.core.plans import Action, Cell, Plan, Proposal, Verdict
+from counterpoise.core.capabilities import Capabilities
 from counterpoise.scorers.base import ClassifierScorer
 from counterpoise.core.sides import Side, Vectors
 from counterpoise.core.splits import sample_by_rank

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from counterpoise.core.records import Cell
+from counterpoise.core.plans import Cell
 
 Price = Callable[[Cell, float], float]
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from counterpoise.core.records import Action, Integers, Objects
+from counterpoise.core.plans import Action
+from counterpoise.core.records import Integers, Objects
 from counterpoise.core.splits import sample_by_rank
 from counterpoise.students.metrics import METRICS
 from counterpoise.students.training import Tell

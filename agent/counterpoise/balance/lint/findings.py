@@ -19,7 +19,8 @@ from counterpoise.core.label_spellings import (
     quote,
     unite_numbers,
 )
-from counterpoise.core.records import Cell, Integers
+from counterpoise.core.plans import Cell
+from counterpoise.core.records import Integers
 
 FAMILY_WISE_ALPHA = 0.01
 """Chance that data without any association raises one or more findings about associations."""

@@ -20,7 +20,8 @@ import numpy as np
 from scipy.special import softmax
 
 from counterpoise.balance.counts import MOST_VALUES, encode_values
-from counterpoise.core.records import Floats, Integers, Proposal, Verdict
+from counterpoise.core.plans import Proposal, Verdict
+from counterpoise.core.records import Floats, Integers
 from counterpoise.core.sides import Vectors
 from counterpoise.filters.base import EDITS, KEPT
 from counterpoise.filters.writers import LIMITS, choose_limit, measure_against

@@ -22,7 +22,8 @@ from counterpoise.core.assets import ensure_asset, find_cache_dir
 from counterpoise.core.errors import DataError, JobError
 from counterpoise.core.events import Event, Listener, tell_progress
 from counterpoise.core.label_spellings import match_label
-from counterpoise.core.records import Cell, Floats, Integers, Records
+from counterpoise.core.plans import Cell
+from counterpoise.core.records import Floats, Integers, Records
 from counterpoise.core.sides import Side
 from counterpoise.core.splits import assign_folds, choose_held_out
 from counterpoise.data.encoders import make_encoder

@@ -1,0 +1,166 @@
+"""What a run counts, plans and decides: cells and what they lack, plans, proposals and the verdicts on them."""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+class Action(enum.StrEnum):
+    """A way to improve a cell."""
+
+    ADOPT = "adopt"
+    RELABEL = "relabel"
+    MINORITY = "minority"
+    CONCEPT_INJECTION = "concept_injection"
+    COUNTERFACTUAL_EDIT = "counterfactual_edit"
+
+
+class Kind(enum.StrEnum):
+    """Where a record of the result comes from (`provenance.kind`)."""
+
+    ORIGINAL = "original"
+    ADOPTED = "adopted"
+    RELABELLED = "relabelled"
+    MINORITY = "minority"
+    CONCEPT_INJECTION = "concept_injection"
+    COUNTERFACTUAL_EDIT = "counterfactual_edit"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Cell:
+    """A subpopulation that is counted: a label alone, with a concept, or with an attribute value.
+
+    Args:
+        label: name of the label.
+        concept: name of a concept, or "" where the cell has none.
+        attribute: name of an attribute column, or "".
+        value: the attribute's value; only with `attribute`.
+    """
+
+    label: str
+    concept: str = ""
+    attribute: str = ""
+    value: str = ""
+
+    def __str__(self) -> str:
+        """For people: `negative`, `negative with food`, `negative with source=imdb`."""
+        if self.concept:
+            return f"{self.label} with {self.concept}"
+        if self.attribute:
+            return f"{self.label} with {self.attribute}={self.value}"
+        return self.label
+
+    @property
+    def is_named(self) -> bool:
+        """Whether a concept or an attribute of the user's names it, beside the label."""
+        return bool(self.concept or self.attribute)
+
+    @property
+    def key(self) -> str:
+        """Canonical JSON of the cell, for hashes and journals."""
+        return json.dumps([self.label, self.concept, self.attribute, self.value], ensure_ascii=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Deficit:
+    """How many records a cell lacks. `have` may be fractional where counts were corrected."""
+
+    cell: Cell
+    have: float
+    want: float
+
+    @property
+    def need(self) -> int:
+        """Whole records that are missing, never negative."""
+        return max(0, round(self.want - self.have))
+
+
+@dataclass(frozen=True, slots=True)
+class PlanItem:
+    """One decision of a plan: do `action` until `count` more records stand in `cell`.
+
+    Args:
+        action: what to do.
+        cell: for which cell.
+        count: records wanted.
+        round: the round it belongs to, from 1.
+        index: its place in the round's plan, from 0.
+        n_requests: model requests to send at most (0 for actions that cost no token).
+        reserved_tokens: what these requests may cost at most.
+        first_source: for an edit, how many sources earlier items of the same action and cell have drawn.
+        most: records of it that are kept at most, so that no cell outgrows its target; 0 without a limit.
+    """
+
+    action: Action
+    cell: Cell
+    count: int
+    round: int
+    index: int
+    n_requests: int = 0
+    reserved_tokens: int = 0
+    first_source: int = 0
+    most: int = 0
+
+    @property
+    def id(self) -> str:
+        """`r03-p01`: sorts as the plan does."""
+        return f"r{self.round:03d}-p{self.index:02d}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one round will do, in the order in which the budget is reserved."""
+
+    round: int
+    items: tuple[PlanItem, ...]
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A generated or retrieved record that no filter has seen yet.
+
+    Args:
+        id: made of round, plan item and index; decisions are taken in its order.
+        item: the plan item it belongs to.
+        text: its text.
+        label: the label it was made for.
+        parents: ids of the records it was made from.
+        kind: what it will be called in the provenance if it is kept.
+        model: name of the model that wrote it, "" where none did.
+        prompt: name and content hash of the prompt, "" where there was none.
+        tokens: tokens spent on it (its share of the request).
+        attributes: values of the user's attribute columns, where the cell fixes them.
+        source_id: id of the pool record it was adopted from, "" where it was written.
+        failure: why there is no text, in one word (`quarantined`, `no_reply`, ...); "" where there is one. It is
+            rejected for that reason.
+        finish_reason: why the writer stopped: `length` where the tokens ended within it, `cut_back` where it was then
+            cut back to its last whole sentence.
+    """
+
+    id: str
+    item: PlanItem
+    text: str
+    label: str
+    parents: tuple[str, ...] = ()
+    kind: Kind = Kind.MINORITY
+    model: str = ""
+    prompt: str = ""
+    tokens: float = 0.0
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    source_id: str = ""
+    failure: str = ""
+    finish_reason: str = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a filter, or all of them together, say of a proposal; always with a reason."""
+
+    proposal_id: str
+    kept: bool
+    reason: str
+    scores: Mapping[str, float] = field(default_factory=dict)
