@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from counterpoise.runs.ledger import NOT_NEEDED, Ledger
 from counterpoise.actions.base import Costs
-from counterpoise.core.plans import Deficit
-from counterpoise.core.plans import Action, Cell
+from counterpoise.core.plans import Action, Cell, Deficit
+from counterpoise.runs.ledger import NOT_NEEDED, Ledger
 
 StopKind = Literal["balanced", "budget", "time", "rounds", "nothing_pays"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from counterpoise.balance.counts import wilson_interval
-from counterpoise.runs.ledger import Ledger
 from counterpoise.core.plans import Kind
 from counterpoise.filters.written import WrittenFilters
+from counterpoise.runs.ledger import Ledger
 
 _FOREIGN = ("other_language", "other_script")
 _NAMES_SHOWN = 4

@@ -12,26 +12,26 @@ import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
 
-from counterpoise.core.assets import find_cache_dir
-from counterpoise.data.reading import load_table, read_marks, read_records
-from counterpoise.data.sources import name_source
-from counterpoise.llm.connect import learn_manner, open_model
-from counterpoise.core.errors import DataError, JobError
-from counterpoise.core.events import Listener, tell_progress
-from counterpoise.core.interrupts import run_alone
-from counterpoise.core.label_spellings import Spellings
-from counterpoise.llm import ReplyStore, TokenBudget
-from counterpoise.llm.config import read_llm
-from counterpoise.data.patches.values import LabelChange, Neighbour, Patch
-from counterpoise.tasks.text.preparation import divide, group_records
-from counterpoise.report.progress import open_progress
-from counterpoise.core.records import Integers, Records
 from counterpoise.actions.relabel.label_judges import Judge, LLMJudge
 from counterpoise.actions.relabel.labels import Decisions, decide_labels, list_neighbours
 from counterpoise.actions.relabel.promises import DEFAULT_CONFIDENCE
 from counterpoise.actions.relabel.suspects import UNKNOWN
-from counterpoise.data.encoders import make_encoder
+from counterpoise.core.assets import find_cache_dir
+from counterpoise.core.errors import DataError, JobError
+from counterpoise.core.events import Listener, tell_progress
+from counterpoise.core.interrupts import run_alone
+from counterpoise.core.label_spellings import Spellings
+from counterpoise.core.records import Integers, Records
 from counterpoise.core.schema import TextClassification
+from counterpoise.data.encoders import make_encoder
+from counterpoise.data.patches.values import LabelChange, Neighbour, Patch
+from counterpoise.data.reading import load_table, read_marks, read_records
+from counterpoise.data.sources import name_source
+from counterpoise.llm import ReplyStore, TokenBudget
+from counterpoise.llm.config import read_llm
+from counterpoise.llm.connect import learn_manner, open_model
+from counterpoise.report.progress import open_progress
+from counterpoise.tasks.text.preparation import divide, group_records
 from counterpoise_retrievers.encoders import CachedEncoder
 
 DEFAULT_TOKENS = 2_000_000

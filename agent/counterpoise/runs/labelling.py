@@ -15,28 +15,33 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from counterpoise.scorers.answers import Answers, open_answers
 from counterpoise.core.assets import find_cache_dir
-from counterpoise.scorers.concepts.rankers import make_anchors, make_views
-from counterpoise.scorers.concepts.labeller import ConceptLabeller, fit_concepts
-from counterpoise.core.strict_yaml import read_mapping
-from counterpoise.data.reading import read_records
-from counterpoise.data.sources import load_table, name_source
-from counterpoise.scorers.concepts.discovery import ask_for_concepts, find_clusters_of_clauses, merge_names, write_concepts
-from counterpoise.llm.connect import learn_manner, open_model
 from counterpoise.core.errors import DataError, JobError
 from counterpoise.core.events import Event, Listener
 from counterpoise.core.files import write_whole
-from counterpoise.scorers.gold import LABEL, Asked, Gold, choose_rows_to_ask, read_answer, read_gold
-from counterpoise.tasks.text.job import job_from
 from counterpoise.core.label_spellings import Spellings
+from counterpoise.core.records import ConceptColumns, Floats, Integers, Records, State
+from counterpoise.core.schema import TextClassification
+from counterpoise.core.splits import sample_by_rank
+from counterpoise.core.strict_yaml import read_mapping
+from counterpoise.data.encoders import make_encoder
+from counterpoise.data.reading import read_records
+from counterpoise.data.sources import load_table, name_source
 from counterpoise.llm import ReplyStore, TokenBudget
 from counterpoise.llm.config import read_llm
+from counterpoise.llm.connect import learn_manner, open_model
+from counterpoise.scorers.answers import Answers, open_answers
+from counterpoise.scorers.concepts.discovery import (
+    ask_for_concepts,
+    find_clusters_of_clauses,
+    merge_names,
+    write_concepts,
+)
+from counterpoise.scorers.concepts.labeller import ConceptLabeller, fit_concepts
 from counterpoise.scorers.concepts.passages import make_passages, split_passages
-from counterpoise.core.records import ConceptColumns, Floats, Integers, Records, State
-from counterpoise.data.encoders import make_encoder
-from counterpoise.core.splits import sample_by_rank
-from counterpoise.core.schema import TextClassification
+from counterpoise.scorers.concepts.rankers import make_anchors, make_views
+from counterpoise.scorers.gold import LABEL, Asked, Gold, choose_rows_to_ask, read_answer, read_gold
+from counterpoise.tasks.text.job import job_from
 from counterpoise_retrievers.encoders import CachedEncoder, Encoder
 
 OpenScreen = Callable[[], AbstractContextManager[Listener]]

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from counterpoise.actions.base import Costs
-from counterpoise.core.records import ConceptColumns
 from counterpoise.core.plans import Action, Cell, Plan, Proposal, Verdict
+from counterpoise.core.records import ConceptColumns
 from counterpoise.core.sides import Vectors
 
 _FEWEST_TRIED = 50

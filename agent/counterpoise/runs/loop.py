@@ -12,37 +12,51 @@ from pathlib import Path
 from typing import Any
 
 from counterpoise.actions.adopt import find_adoptable
-from counterpoise.core.assets import find_cache_dir
-from counterpoise.tasks.text.attribute_filter import AttributeFilter
+from counterpoise.actions.edits import EditDesk
+from counterpoise.actions.minority_text import MinorityText
 from counterpoise.balance.counts import count_cells
+from counterpoise.core.assets import find_cache_dir
+from counterpoise.core.capabilities import Capabilities
+from counterpoise.core.events import Event, Listener, ignore, tell_progress
+from counterpoise.core.plans import Deficit, Plan
+from counterpoise.core.records import Floats
+from counterpoise.filters.base import make_known_texts, make_text_filter
+from counterpoise.filters.written import fit_written_filters
+from counterpoise.llm import BudgetSpent, ChatClient, ReplyStore, Spend, ThoughtsUnpaid, TokenBudget
+from counterpoise.llm.connect import learn_capabilities, open_model
+from counterpoise.report.run_page import write_report
+from counterpoise.runs.directory import RunDirectory
+from counterpoise.runs.endings import BALANCED, NOTHING_PAYS, Progress, Stop, describe_ending
+from counterpoise.runs.ledger import Ledger
+from counterpoise.runs.outcome import Outcome, write_outcome
+from counterpoise.runs.planner import UNPAID
+from counterpoise.runs.report_data import make_report
+from counterpoise.runs.rounds import (
+    Workshop,
+    carry_out,
+    count_records,
+    find_all_deficits,
+    is_short,
+    list_deficits,
+    list_short,
+    plan_round,
+)
+from counterpoise.scorers.base import ClassifierScorer
 from counterpoise.students.cell_choice import score_unlabelled
 from counterpoise.students.cell_treatments import make_marks, weigh_records
-from counterpoise.actions.edits import EditDesk
-from counterpoise.runs.endings import BALANCED, NOTHING_PAYS, Progress, Stop, describe_ending
-from counterpoise.llm.connect import learn_capabilities, open_model
-from counterpoise.core.events import Event, Listener, ignore, tell_progress
-from counterpoise.filters.base import make_known_texts, make_text_filter
-from counterpoise.actions.minority_text import MinorityText
-from counterpoise.tasks.text.job import Job
-from counterpoise.runs.ledger import Ledger
-from counterpoise.llm import BudgetSpent, ChatClient, ReplyStore, Spend, ThoughtsUnpaid, TokenBudget
-from counterpoise.students.validation import MOST_VALIDATION_ROWS, ArmScore, choose_best, draw_rows, score_arms
-from counterpoise.runs.planner import UNPAID
-from counterpoise.tasks.text.preparation import Inputs, prepare
-from counterpoise.core.records import Floats
-from counterpoise.core.plans import Deficit
-from counterpoise.core.capabilities import Capabilities
-from counterpoise.core.plans import Plan
-from counterpoise.report.run_page import write_report
-from counterpoise.runs.outcome import Outcome, write_outcome
-from counterpoise.runs.rounds import Workshop, carry_out, count_records, find_all_deficits, is_short, list_deficits, list_short, plan_round
-from counterpoise.runs.directory import RunDirectory
-from counterpoise.scorers.base import ClassifierScorer
-from counterpoise.students.treatments import make_rows
-from counterpoise.runs.report_data import make_report
 from counterpoise.students.training import TRAINED
+from counterpoise.students.treatments import make_rows
+from counterpoise.students.validation import (
+    MOST_VALIDATION_ROWS,
+    ArmScore,
+    choose_best,
+    draw_rows,
+    score_arms,
+)
+from counterpoise.tasks.text.attribute_filter import AttributeFilter
+from counterpoise.tasks.text.job import Job
 from counterpoise.tasks.text.label_trust import LabelTrust, audit_free_scorers, audit_model, label_with_model
-from counterpoise.filters.written import fit_written_filters
+from counterpoise.tasks.text.preparation import Inputs, prepare
 from counterpoise_retrievers.faiss_index import FaissIndex
 
 OLD_ROUNDS = 4

@@ -9,18 +9,25 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from counterpoise.data.card import AddedRecord, CardFacts, ConceptValue
-from counterpoise.data.writing import Part, RejectedProposal, content_hash, load_result, write_rejected, write_result
-from counterpoise.data.sources import name_source
-from counterpoise.tasks.text.job import Job
-from counterpoise.runs.ledger import Judged, Ledger
-from counterpoise.tasks.text.preparation import Inputs
-from counterpoise.core.records import ConceptColumns, Provenance, State
 from counterpoise.core.plans import Kind, Proposal, Verdict
+from counterpoise.core.records import ConceptColumns, Provenance, State
+from counterpoise.core.sides import Side
+from counterpoise.data.card import AddedRecord, CardFacts, ConceptValue
+from counterpoise.data.sources import name_source
+from counterpoise.data.writing import (
+    Part,
+    RejectedProposal,
+    content_hash,
+    load_result,
+    write_rejected,
+    write_result,
+)
+from counterpoise.runs.ledger import Judged, Ledger
 from counterpoise.runs.rounds import Workshop
 from counterpoise.scorers.base import SimilarityScorer
-from counterpoise.core.sides import Side
 from counterpoise.students.treatments import Rows, make_rows, weigh_rows
+from counterpoise.tasks.text.job import Job
+from counterpoise.tasks.text.preparation import Inputs
 
 
 @dataclass(frozen=True, slots=True)

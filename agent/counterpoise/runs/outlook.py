@@ -12,18 +12,17 @@ from typing import Any, Literal
 
 import numpy as np
 
-from counterpoise.balance.counts import find_deficits
-from counterpoise.actions.minority_text import MinorityText
-from counterpoise.actions.demonstrations import Demonstrations
-from counterpoise.llm import ChatClient
 from counterpoise.actions.base import Offer
-from counterpoise.runs.planner import make_plan
-from counterpoise.core.records import Records
-from counterpoise.core.plans import PlanItem
-from counterpoise.core.plans import Action, Cell
+from counterpoise.actions.demonstrations import Demonstrations
+from counterpoise.actions.minority_text import MinorityText
+from counterpoise.balance.counts import find_deficits
 from counterpoise.core.capabilities import Capabilities
-from counterpoise.runs.rounds import add_margin, is_short
+from counterpoise.core.plans import Action, Cell, PlanItem
+from counterpoise.core.records import Records
 from counterpoise.core.splits import sample_by_rank
+from counterpoise.llm import ChatClient
+from counterpoise.runs.planner import make_plan
+from counterpoise.runs.rounds import add_margin, is_short
 
 _MOST_SHOWN = 50
 _N_REQUESTS = 2

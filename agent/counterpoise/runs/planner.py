@@ -21,10 +21,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from counterpoise.llm.chat import COMPLETIONS_PER_REQUEST
 from counterpoise.actions.base import EDIT_ACTIONS, Costs, Offer
-from counterpoise.core.plans import Deficit, PlanItem
-from counterpoise.core.plans import Action, Cell, Plan
+from counterpoise.core.plans import Action, Cell, Deficit, Plan, PlanItem
+from counterpoise.llm.chat import COMPLETIONS_PER_REQUEST
 from counterpoise.runs.shares import share_families, share_out
 
 CONTRAST_RATIO = 1 / 3

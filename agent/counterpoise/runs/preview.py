@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from counterpoise.core.capabilities import Capabilities
+from counterpoise.core.events import Event, Listener, tell_progress
+from counterpoise.core.plans import Action
+from counterpoise.core.records import Records
+from counterpoise.llm import ChatClient, ChatRequest, ScriptedChatClient, TokenBudget
+from counterpoise.runs.ledger import Ledger
+from counterpoise.runs.loop import find_skewed_cells, measure_simple_ways, open_workshop
+from counterpoise.runs.outlook import look_ahead
+from counterpoise.runs.rounds import Workshop, choose_demonstrations, foresee_records, list_short, plan_round
 from counterpoise.students.cell_choice import choose_cell_way
 from counterpoise.students.cell_treatments import make_marks
-from counterpoise.core.events import Event, Listener, tell_progress
 from counterpoise.students.forecasts import Forecast, forecast_gains
-from counterpoise.tasks.text.job import Job
-from counterpoise.runs.ledger import Ledger
-from counterpoise.llm import ChatClient, ChatRequest, ScriptedChatClient, TokenBudget
-from counterpoise.runs.loop import find_skewed_cells, measure_simple_ways, open_workshop
-from counterpoise.students.validation import MOST_VALIDATION_ROWS, ArmScore
-from counterpoise.runs.outlook import look_ahead
-from counterpoise.tasks.text.preparation import Inputs, prepare
-from counterpoise.core.records import Records
-from counterpoise.core.plans import Action
-from counterpoise.core.capabilities import Capabilities
-from counterpoise.runs.rounds import Workshop, choose_demonstrations, foresee_records, list_short, plan_round
 from counterpoise.students.treatments import STUDENTS, make_rows
+from counterpoise.students.validation import MOST_VALIDATION_ROWS, ArmScore
+from counterpoise.tasks.text.job import Job
 from counterpoise.tasks.text.label_trust import audit_free_scorers
+from counterpoise.tasks.text.preparation import Inputs, prepare
 
 _MOST_PROMPTS = 2
 LEAST_ROOM = 0.005

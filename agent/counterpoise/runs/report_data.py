@@ -11,24 +11,36 @@ from typing import Any
 
 import numpy as np
 
-from counterpoise.runs.advice import Added, choose, describe_action, describe_recommendation, write_headline
 from counterpoise.balance.association import measure_residuals
 from counterpoise.balance.counts import ALL_FAMILIES, count_cells
-from counterpoise.data.sources import name_source
 from counterpoise.core.events import Listener, ignore, tell_progress
-from counterpoise.runs.filter_report import describe_filters, note_languages
-from counterpoise.tasks.text.job import Job
-from counterpoise.runs.ledger import Ledger
-from counterpoise.llm import TokenBudget
-from counterpoise.students.validation import MOST_TRAINING_ROWS, MOST_VALIDATION_ROWS, N_SEEDS, ArmScore, HeldOutScore, choose_best, choose_own_ways, draw_rows, recommend, score_arms, score_held_out
-from counterpoise.students.metrics import METRICS
-from counterpoise.students.recipe_code import write_code
-from counterpoise.core.records import Records, State
 from counterpoise.core.plans import Kind, Proposal, Verdict
+from counterpoise.core.records import Records, State
+from counterpoise.data.sources import name_source
+from counterpoise.llm import TokenBudget
+from counterpoise.runs.advice import Added, choose, describe_action, describe_recommendation, write_headline
+from counterpoise.runs.filter_report import describe_filters, note_languages
+from counterpoise.runs.ledger import Ledger
 from counterpoise.runs.outcome import Outcome
 from counterpoise.runs.rounds import Workshop, count_records, find_all_deficits, is_short
-from counterpoise.students.treatments import STUDENTS, ZERO_TOKEN_ARMS, find_mixture, make_rows
+from counterpoise.students.metrics import METRICS
+from counterpoise.students.recipe_code import write_code
 from counterpoise.students.training import TRAINED
+from counterpoise.students.treatments import STUDENTS, ZERO_TOKEN_ARMS, find_mixture, make_rows
+from counterpoise.students.validation import (
+    MOST_TRAINING_ROWS,
+    MOST_VALIDATION_ROWS,
+    N_SEEDS,
+    ArmScore,
+    HeldOutScore,
+    choose_best,
+    choose_own_ways,
+    draw_rows,
+    recommend,
+    score_arms,
+    score_held_out,
+)
+from counterpoise.tasks.text.job import Job
 from counterpoise.tasks.text.label_trust import LabelTrust
 
 MOST_EXAMPLES = 12

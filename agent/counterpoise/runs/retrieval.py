@@ -15,19 +15,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from counterpoise.report import pages
-from counterpoise.core.assets import find_cache_dir
-from counterpoise.core.events import Event, Listener, ignore, tell_progress
-from counterpoise.core.files import write_whole
 from counterpoise.actions.relabel.cascade import Outcome
 from counterpoise.actions.relabel.result import RelabelledInstances
 from counterpoise.actions.relabel.training_rows import TrainingRows, make_training_rows
-from counterpoise.balance.retrieval import RetrievalBalance, count_positives, count_suspects, find_topics, list_passages
+from counterpoise.balance.retrieval import (
+    RetrievalBalance,
+    count_positives,
+    count_suspects,
+    find_topics,
+    list_passages,
+)
+from counterpoise.core.assets import find_cache_dir
+from counterpoise.core.events import Event, Listener, ignore, tell_progress
+from counterpoise.core.files import write_whole
 from counterpoise.data.encoders import make_encoder
 from counterpoise.data.instances import Instance, Passage, find_form, write_instances
+from counterpoise.report import pages
+from counterpoise.runs.directory import RunDirectory
 from counterpoise.tasks.retrieval.job import RetrievalJob
 from counterpoise.tasks.retrieval.steps import load_corpus, load_instances, relabel_job
-from counterpoise.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
     from counterpoise_retrievers.encoders import Encoder

@@ -135,10 +135,10 @@ def write_rows(
     done: RelabelledInstances, source: Path, target: Path, form: str = "auto", *, overwrite: bool = False
 ) -> tuple[dict[str, Path], TrainingRows]:
     """As `write_relabelled`; gives the rows that were written, too."""
-    from counterpoise.core.files import write_whole
-    from counterpoise.data.outputs import check_outputs
     from counterpoise.actions.relabel.training_rows import make_training_rows
+    from counterpoise.core.files import write_whole
     from counterpoise.data.instances import find_form, write_instances
+    from counterpoise.data.outputs import check_outputs
 
     outputs = list_outputs(target)
     permission = "give --overwrite (overwrite=True in Python)"

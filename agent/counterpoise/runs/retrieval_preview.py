@@ -12,17 +12,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from counterpoise.core.events import Listener
-from counterpoise.llm import ChatClient, ChatRequest, ScriptedChatClient
-from counterpoise.llm.budget import estimate_prompt, estimate_tokens
 from counterpoise.actions.relabel.cases import Case
 from counterpoise.actions.relabel.conclusions import Findings, is_random
 from counterpoise.actions.relabel.judge_audits import choose_plants, make_plant_questions
 from counterpoise.actions.relabel.judges import Judge, Question, Stage
-from counterpoise.actions.relabel.passages import CascadeSettings, choose_sampled_share, count_audited, make_first_questions
+from counterpoise.actions.relabel.passages import (
+    CascadeSettings,
+    choose_sampled_share,
+    count_audited,
+    make_first_questions,
+)
+from counterpoise.core.events import Listener
+from counterpoise.core.splits import keyed_hash
+from counterpoise.llm import ChatClient, ChatRequest, ScriptedChatClient
+from counterpoise.llm.budget import estimate_prompt, estimate_tokens
 from counterpoise.tasks.retrieval.job import RetrievalJob
 from counterpoise.tasks.retrieval.steps import load_instances, make_judge, make_settings, prepare_job
-from counterpoise.core.splits import keyed_hash
 
 _CRITERION = (
     "The passage must say in so many words what the query asks for, with the detail that it asks for."

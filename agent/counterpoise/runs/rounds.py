@@ -10,29 +10,36 @@ from typing import Literal
 import numpy as np
 
 from counterpoise.actions.adopt import Adoptable, list_candidates, propose_adoptions
-from counterpoise.tasks.text.attribute_filter import AttributeFilter
-from counterpoise.balance.counts import count_cells, find_deficits
-from counterpoise.filters.copy_limits import CopyLimits
-from counterpoise.balance.corrected_counts import find_corrected_deficits
-from counterpoise.actions.edits import EditDesk, mark_injected
-from counterpoise.core.events import Event, Listener
-from counterpoise.filters.base import KnownTexts, TextFilter, check_concepts, check_labels, combine_verdicts, find_copies, make_known_texts
-from counterpoise.actions.minority_text import MinorityText
-from counterpoise.actions.demonstrations import Demonstrations
-from counterpoise.runs.ledger import Judged, Ledger, leave_out_surplus
-from counterpoise.llm import ChatClient
 from counterpoise.actions.base import EDIT_ACTIONS, Offer
-from counterpoise.runs.planner import TOLERATED_RATIO, make_plan
-from counterpoise.tasks.text.preparation import Inputs
-from counterpoise.core.records import Floats, Integers, Records, State
-from counterpoise.core.plans import Deficit, PlanItem
-from counterpoise.core.plans import Action, Cell, Plan, Proposal, Verdict
+from counterpoise.actions.demonstrations import Demonstrations
+from counterpoise.actions.edits import EditDesk, mark_injected
+from counterpoise.actions.minority_text import MinorityText
+from counterpoise.balance.corrected_counts import find_corrected_deficits
+from counterpoise.balance.counts import count_cells, find_deficits
 from counterpoise.core.capabilities import Capabilities
-from counterpoise.scorers.base import ClassifierScorer
+from counterpoise.core.events import Event, Listener
+from counterpoise.core.plans import Action, Cell, Deficit, Plan, PlanItem, Proposal, Verdict
+from counterpoise.core.records import Floats, Integers, Records, State
 from counterpoise.core.sides import Side, Vectors
 from counterpoise.core.splits import sample_by_rank
+from counterpoise.filters.base import (
+    KnownTexts,
+    TextFilter,
+    check_concepts,
+    check_labels,
+    combine_verdicts,
+    find_copies,
+    make_known_texts,
+)
+from counterpoise.filters.copy_limits import CopyLimits
 from counterpoise.filters.writers import check_writers
 from counterpoise.filters.written import SUPPORT, WrittenFilters
+from counterpoise.llm import ChatClient
+from counterpoise.runs.ledger import Judged, Ledger, leave_out_surplus
+from counterpoise.runs.planner import TOLERATED_RATIO, make_plan
+from counterpoise.scorers.base import ClassifierScorer
+from counterpoise.tasks.text.attribute_filter import AttributeFilter
+from counterpoise.tasks.text.preparation import Inputs
 from counterpoise_retrievers.faiss_index import FaissIndex
 
 MOST_DEMONSTRATIONS = 500
