@@ -15,11 +15,12 @@ SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist worksteal
 WHEEL_TESTS := tests/test_docs.py tests/test_exported_members.py tests/test_prompting.py tests/test_report.py \
 	tests/test_cli.py tests/test_relabel_command.py tests/integration/test_attribute_run.py
 
-.PHONY: help demo check test test-vllm test-browser test-extras wheel-test evals
+.PHONY: help demo check quick test test-vllm test-browser test-extras wheel-test evals
 
 help:
 	@echo "make demo          rebalance real reviews with the embedded model and show where the report is"
 	@echo "make check         format, lint, types, import directions"
+	@echo "make quick         lint, types and the tests that need no weights, no server and no child process: a minute"
 	@echo "make test          all tests but those that need a browser, vLLM or other people's libraries"
 	@echo "make test-vllm     the tests on real vLLM, on the CPU; builds it in .venv-vllm (3.4 GB)"
 	@echo "make test-browser  the pages in Chromium"
@@ -36,6 +37,12 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+quick: $(VENV)/.dev
+	$(BIN)/ruff format --check --quiet
+	$(BIN)/ruff check --quiet
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) -m "not (assets or data or slow or processes or browser or vllm or extras)"
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not browser and not vllm and not extras"

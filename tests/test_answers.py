@@ -19,6 +19,8 @@ from tests.made_up import make_records, write_sentences
 from tests.test_label_command import COLUMNS
 from tests.test_label_command import reviews as reviews
 
+pytestmark = pytest.mark.processes
+
 TEXTS, LABELS = write_sentences(12, 88, 3)
 RECORDS = make_records(TEXTS, LABELS)
 

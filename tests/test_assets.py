@@ -18,6 +18,8 @@ from counterpoise.core import assets
 from counterpoise.core.assets import ASSETS, Asset, ensure_asset, list_assets
 from counterpoise.core.errors import AssetError, StorageError
 
+pytestmark = pytest.mark.processes
+
 CONTENT = b"weights" * 1000
 TINY = Asset(
     name="tiny",

@@ -22,6 +22,8 @@ from evals.forecast_picture import draw
 from evals.minority_text import GAPS, RIVAL_WAYS, SIMPLE_ARMS, list_parts, read_validation, summarise
 from tests.servers import LocalServer
 
+pytestmark = pytest.mark.processes
+
 ARMS = ("unverified", "added_rows", "averaged", "counterpoise", "real_data")
 
 

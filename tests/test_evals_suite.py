@@ -17,6 +17,8 @@ from evals.__main__ import EVALS, main
 from evals.memory import read_memory
 from evals.vllm_on_cpu import KEY
 
+pytestmark = pytest.mark.processes
+
 
 def write_line(folder: Path, name: str, **fields: object) -> None:
     line = {

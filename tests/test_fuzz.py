@@ -8,6 +8,8 @@ import pytest
 
 from tests.fuzz.targets import TARGETS, fuzz
 
+pytestmark = pytest.mark.processes
+
 SAMPLE = {"jobs": 30, "readers": 60, "replies": 64, "rows": 8, "files": 40, "retrieval": 80, "patches": 16}
 
 

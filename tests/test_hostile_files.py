@@ -14,6 +14,8 @@ import pytest
 
 from counterpoise.cli import app as cli
 
+pytestmark = pytest.mark.processes
+
 Capture = pytest.CaptureFixture[str]
 COLUMNS = ("--text", "text", "--label", "label")
 DEEP = "[" * 60_000

@@ -27,6 +27,8 @@ from counterpoise_retrievers.embedding_cache import CachedEncoder
 from tests.servers import Body, LocalServer
 from tests.test_embedding_cache import LetterEncoder
 
+pytestmark = pytest.mark.processes
+
 KEY = "sk-4f9a/7c+2e"
 
 

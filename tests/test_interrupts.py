@@ -21,6 +21,8 @@ from counterpoise.core.records import Floats
 from counterpoise.students import training as trainings
 from tests.integration.helpers import make_cache, make_reviews, write_reviews
 
+pytestmark = pytest.mark.processes
+
 SLOW = 120.0
 """Seconds that a step of these tests takes unless it is stopped; nobody waits for it."""
 

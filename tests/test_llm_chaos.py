@@ -25,6 +25,8 @@ from counterpoise.llm import (
 from counterpoise.llm.engines.openai import OpenAIEngine
 from tests.servers import LocalServer
 
+pytestmark = pytest.mark.processes
+
 SCHEMA = {
     "type": "object",
     "properties": {"food": {"enum": ["present", "absent"]}, "why": {"type": "string"}},

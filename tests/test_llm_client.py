@@ -394,6 +394,7 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
+@pytest.mark.processes
 def test_kill_9_repeats_at_most_what_is_in_flight(tmp_path: Path) -> None:
     def start(server: LocalServer, name: str) -> subprocess.Popen[bytes]:
         arguments = [server.url, str(tmp_path / f"{name}.sqlite"), str(tmp_path / f"{name}.txt")]
@@ -448,6 +449,7 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("faults", [{}, {"truncate": 0.05, "invalid": 0.05}], ids=["no faults", "faults"])
 def test_a_budget_holds_over_kills_by_the_count_of_the_server(
     tmp_path: Path, faults: dict[str, float]

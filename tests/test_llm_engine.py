@@ -21,6 +21,8 @@ from counterpoise.llm.engines.openai import OpenAIEngine
 from counterpoise.llm.replies import correct_count, split_usage
 from tests.servers import Body, LocalServer, Reply
 
+pytestmark = pytest.mark.processes
+
 QUESTION = (Message("system", "Be short."), Message("user", "Is there food?"))
 
 

@@ -19,7 +19,7 @@ from counterpoise.llm import ChatClient, ChatRequest, Message, Sampling
 from counterpoise.llm.engines.openai import OpenAIEngine
 from counterpoise.llm.servers.embedded import EmbeddedServer, wait_until_served
 
-pytestmark = pytest.mark.assets
+pytestmark = [pytest.mark.assets, pytest.mark.processes]
 
 
 async def test_the_embedded_server_completes_scores_and_keeps_to_a_schema() -> None:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from tests.test_docs import list_modules
+
+pytestmark = pytest.mark.processes
 
 IMPORT_ALL = """
 import importlib, os, sys

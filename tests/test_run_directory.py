@@ -15,6 +15,8 @@ from counterpoise.core.errors import RunDirectoryError, StorageError
 from counterpoise.runs.directory import RunDirectory
 from tests.integration.helpers import enlarge_disk, mount_small_disk
 
+pytestmark = pytest.mark.processes
+
 HOLD = """
 import sys, time
 from pathlib import Path

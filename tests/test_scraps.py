@@ -17,6 +17,8 @@ from counterpoise.data.patches.values import LabelChange, LabelOutcome, Patch, w
 from counterpoise.data.reading import load_table, make_ids
 from counterpoise_retrievers.scraps import scrap, scrap_folder
 
+pytestmark = pytest.mark.processes
+
 TASK = TextClassification(("text",), "label")
 N_ROWS = 40_000
 

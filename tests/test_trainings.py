@@ -19,6 +19,8 @@ from counterpoise.students.training import Training, run_trainings
 from counterpoise.students.treatments import STUDENTS, make_rows
 from tests.made_up import ENCODER, as_objects, write_sentences
 
+pytestmark = pytest.mark.processes
+
 
 def make_trainings() -> list[Training]:
     texts, labels = write_sentences(20, 60, 1)

@@ -27,7 +27,7 @@ from counterpoise.llm.servers.vllm_log import explain_log
 from evals import vllm_on_cpu
 from tests.made_up_vllm import make_environment
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="vLLM runs on Linux")
+pytestmark = [pytest.mark.skipif(sys.platform != "linux", reason="vLLM runs on Linux"), pytest.mark.processes]
 
 
 @pytest.fixture

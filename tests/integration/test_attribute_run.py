@@ -13,7 +13,7 @@ import counterpoise
 from tests.integration.helpers import make_cache, make_job
 from tests.servers import Body, LocalServer, draw_seed, hash_body
 
-pytestmark = pytest.mark.assets
+pytestmark = [pytest.mark.assets, pytest.mark.processes]
 
 NOUNS = {
     "hotel": ("bed", "lobby", "pillow", "balcony", "night porter", "corridor"),

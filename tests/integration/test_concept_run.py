@@ -11,7 +11,7 @@ import counterpoise
 from tests.integration.helpers import make_cache, make_job, make_reviews, write_reviews
 from tests.servers import LocalServer
 
-pytestmark = pytest.mark.assets
+pytestmark = [pytest.mark.assets, pytest.mark.processes]
 OUTSIDE = ("garden", "terrace")
 
 

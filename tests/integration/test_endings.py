@@ -20,6 +20,7 @@ pytestmark = [
     pytest.mark.assets,
     pytest.mark.slow,
     pytest.mark.skipif(sys.platform != "linux", reason="vLLM runs on Linux"),
+    pytest.mark.processes,
 ]
 
 

@@ -12,7 +12,7 @@ from counterpoise.cli import app as cli
 from tests.integration.helpers import make_cache, make_reviews, write_reviews
 from tests.servers import Body, LocalServer
 
-pytestmark = pytest.mark.assets
+pytestmark = [pytest.mark.assets, pytest.mark.processes]
 
 
 def write_nothing_of_use(body: Body, index: int) -> str:

@@ -25,6 +25,8 @@ from tests.integration.helpers import (
 )
 from tests.servers import LocalServer
 
+pytestmark = pytest.mark.processes
+
 ROWS = make_reviews(40, 10)
 NEW = ("Wonderful, crisp duck by the fire, and a bill that made us smile.", "good")
 NEWER = ("Awful, watery stew at a sticky table, and the waiter laughed at us.", "bad")

@@ -10,7 +10,7 @@ import counterpoise
 from tests.integration.helpers import make_cache, make_job, make_reviews, write_reply, write_reviews
 from tests.servers import LocalServer
 
-pytestmark = pytest.mark.assets
+pytestmark = [pytest.mark.assets, pytest.mark.processes]
 
 
 @pytest.mark.parametrize("budget", [1_000_000, 12_000], ids=["ample", "short"])

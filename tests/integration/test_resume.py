@@ -29,7 +29,7 @@ from tests.integration.helpers import (
 )
 from tests.servers import LocalServer
 
-pytestmark = [pytest.mark.assets, pytest.mark.slow]
+pytestmark = [pytest.mark.assets, pytest.mark.slow, pytest.mark.processes]
 
 CONCURRENCY = 4
 N_KILLS = int(os.environ.get("COUNTERPOISE_KILLS", "20"))

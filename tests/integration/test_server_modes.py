@@ -23,7 +23,7 @@ from tests.server_modes import (
 )
 from tests.servers import draw_seed
 
-pytestmark = [pytest.mark.assets, pytest.mark.slow]
+pytestmark = [pytest.mark.assets, pytest.mark.slow, pytest.mark.processes]
 
 WORKING = [name for name, mode in MODES.items() if not mode.ends]
 ENDING = [name for name, mode in MODES.items() if mode.ends]

@@ -27,7 +27,7 @@ from tests.integration.helpers import (
 )
 from tests.servers import Body, LocalServer, write_soup
 
-pytestmark = pytest.mark.assets
+pytestmark = [pytest.mark.assets, pytest.mark.processes]
 
 
 def prepare(folder: Path) -> None:

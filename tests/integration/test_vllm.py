@@ -43,6 +43,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.assets,
     pytest.mark.skipif(not (IS_THERE or IS_REQUIRED), reason="vLLM is not built here: run `make test-vllm`"),
+    pytest.mark.processes,
 ]
 
 # Little memory, no compiler, and prompts in pieces: it is a request with a seed that comes in pieces that kills it.
