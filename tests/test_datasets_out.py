@@ -21,19 +21,11 @@ from counterpoise.core.plans import Action, Cell, Kind, PlanItem, Proposal, Verd
 from counterpoise.core.records import ConceptColumns, Provenance, State
 from counterpoise.core.schema import TextClassification
 from counterpoise.data import writing as datasets_out
+from counterpoise.data.card import AddedRecord, CardFacts, ConceptValue, RelabelledRecord
 from counterpoise.data.reading import load_table, read_records
-from counterpoise.data.writing import (
-    AddedRecord,
-    CardFacts,
-    ConceptValue,
-    Part,
-    RejectedProposal,
-    RelabelledRecord,
-    content_hash,
-    load_result,
-    write_rejected,
-    write_result,
-)
+from counterpoise.data.rejected import RejectedProposal, write_rejected
+from counterpoise.data.result_rows import Part
+from counterpoise.data.writing import content_hash, load_result, write_result
 
 TASK = TextClassification(("review",), "stars", ("source",))
 FEATURES = Features(

@@ -27,7 +27,8 @@ from counterpoise.core.errors import DataError, UserError
 from counterpoise.core.label_spellings import number_key, spell_value
 from counterpoise.core.schema import TextClassification
 from counterpoise.data.instances import read_instances
-from counterpoise.data.patches.apply import apply_patch, undo_patch
+from counterpoise.data.patches.apply import apply_patch
+from counterpoise.data.patches.undo import undo_patch
 from counterpoise.data.patches.values import LabelChange, LabelOutcome, Patch
 from counterpoise.data.reading import load_table, read_records
 

@@ -27,7 +27,8 @@ from counterpoise.core.label_spellings import (
     value_key,
 )
 from counterpoise.core.schema import TextClassification
-from counterpoise.data.patches.apply import apply_patch, undo_patch
+from counterpoise.data.patches.apply import apply_patch
+from counterpoise.data.patches.undo import undo_patch
 from counterpoise.data.patches.values import LabelChange, LabelOutcome, Patch, read_patch, write_patch
 from counterpoise.data.reading import hash_rows, load_table, read_pool, read_records
 from counterpoise.data.writing import load_result, write_result

@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 from counterpoise.cli import app as cli
 from counterpoise.core.errors import DataError, JobError
 from counterpoise.core.schema import TextClassification
-from counterpoise.data.patches.apply import apply_patch, name_receipt, undo_patch
+from counterpoise.data.patches.apply import apply_patch
+from counterpoise.data.patches.receipts import name_receipt
+from counterpoise.data.patches.undo import undo_patch
 from counterpoise.data.patches.values import (
     LabelChange,
     LabelOutcome,

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from counterpoise.core.errors import ServerError
 from counterpoise.core.sides import Side
-from counterpoise.data.writing import Part
+from counterpoise.data.result_rows import Part
 from counterpoise.llm import ChatClient, ChatRequest
 from counterpoise.scorers.base import SimilarityScorer
 from counterpoise.tasks.text.label_trust import PILOT_ROWS, LabelTrust, audit_free_scorers, audit_model

@@ -51,7 +51,7 @@ class Run:
     @cached_property
     def rejected(self) -> Dataset:
         """Rejected proposals, each with its reason; no rows where there were none."""
-        from counterpoise.data.writing import load_rejected
+        from counterpoise.data.rejected import load_rejected
 
         return load_rejected(self.directory / "rejected")
 

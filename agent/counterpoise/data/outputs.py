@@ -6,11 +6,12 @@ not get around the rule. Files that are written beside the one that was named ob
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from counterpoise.core.errors import JobError
+from counterpoise.core.errors import JobError, RunDirectoryError, StorageError
 
 OVERWRITE = "give --overwrite"
 """How a command is told that files may be replaced."""
@@ -83,3 +84,10 @@ def _find_inode(path: Path) -> tuple[int, int] | None:
     except (OSError, ValueError):
         return None
     return found.st_dev, found.st_ino
+
+
+def explain_unwritable(error: OSError, folder: Path) -> RunDirectoryError | StorageError:
+    """What an error of the system means to who wanted a result written into a folder."""
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return RunDirectoryError("may not be written", where=str(folder), hint="name another output")
+    return StorageError(f"cannot be written ({os.strerror(error.errno or errno.EIO)})", where=str(folder))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import shutil
 from pathlib import Path
 from typing import IO, cast
 
@@ -12,6 +13,9 @@ from counterpoise.core.errors import DataError
 
 MOST_RATIO = 150
 """Bytes out of one byte of gzip; tables of text have 3 to 20, and only what says nothing has more."""
+
+BLOCK_BYTES = 1 << 20
+"""Read and written at a time."""
 
 ALWAYS_BYTES = 128 << 20
 """So much may come out of any file, whatever the ratio."""
@@ -66,3 +70,23 @@ class _Bounded(io.RawIOBase):
         """Close both."""
         self._file.close()
         super().close()
+
+
+def unpack_file(source: Path, target: Path) -> Path:
+    """The file itself, or where it is gzip what it holds, written to `target`."""
+    if not is_gzip(source):
+        return source
+    with open_unpacked(source) as packed, target.open("wb") as plain:
+        shutil.copyfileobj(packed, plain, BLOCK_BYTES)
+    return target
+
+
+def pack_file(plain: Path, target: Path) -> Path:
+    """Pack a file as gzip; equal input gives equal bytes."""
+    with (
+        plain.open("rb") as old,
+        target.open("wb") as raw,
+        gzip.GzipFile(fileobj=raw, mode="wb", filename="", mtime=0) as new,
+    ):
+        shutil.copyfileobj(old, new, BLOCK_BYTES)
+    return target

@@ -13,15 +13,10 @@ from counterpoise.core.plans import Kind, Proposal, Verdict
 from counterpoise.core.records import ConceptColumns, Provenance, State
 from counterpoise.core.sides import Side
 from counterpoise.data.card import AddedRecord, CardFacts, ConceptValue
+from counterpoise.data.rejected import RejectedProposal, write_rejected
+from counterpoise.data.result_rows import Part
 from counterpoise.data.sources import name_source
-from counterpoise.data.writing import (
-    Part,
-    RejectedProposal,
-    content_hash,
-    load_result,
-    write_rejected,
-    write_result,
-)
+from counterpoise.data.writing import content_hash, load_result, write_result
 from counterpoise.runs.ledger import Judged, Ledger
 from counterpoise.runs.rounds import Workshop
 from counterpoise.scorers.base import SimilarityScorer

@@ -124,7 +124,8 @@ def apply(
     Records are found by their content, so the file may have been sorted or have grown. OUTPUT.undo is written too.
     """
     from counterpoise.data.outputs import check_outputs
-    from counterpoise.data.patches.apply import apply_patch, name_receipt
+    from counterpoise.data.patches.apply import apply_patch
+    from counterpoise.data.patches.receipts import name_receipt
     from counterpoise.data.patches.values import ACCEPT, explain_nothing, read_patch
 
     read = read_patch(patch)
@@ -149,7 +150,7 @@ def undo(
     overwrite: OverwriteOption = False,
 ) -> None:
     """Write the file as it was before `apply`, byte for byte."""
-    from counterpoise.data.patches.apply import undo_patch
+    from counterpoise.data.patches.undo import undo_patch
 
     try:
         done = undo_patch(applied, output, receipt, overwrite=overwrite)

@@ -28,8 +28,9 @@ from counterpoise.core.sides import Side
 from counterpoise.core.splits import assign_folds, choose_held_out
 from counterpoise.data.encoders import make_encoder
 from counterpoise.data.reading import list_warnings, read_marks, read_pool, read_records, take_sample
+from counterpoise.data.result_rows import Part
 from counterpoise.data.sources import load_table, name_source
-from counterpoise.data.writing import Part, check_parts
+from counterpoise.data.writing import check_parts
 from counterpoise.filters.languages import list_languages, score_languages
 from counterpoise.scorers.base import SimilarityScorer
 from counterpoise.scorers.concepts.labeller import (
