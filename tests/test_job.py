@@ -97,6 +97,7 @@ def test_examples_say_what_they_say():
         ),
         ("held_out: 1.5", "key 'held_out': found 1.5; write a share between 0 and 1, a file, or {rest: 500}"),
         ("held_out: 500", "key 'held_out': found 500; write a share between 0 and 1"),
+        ("'': 1", "key '': unknown key; known keys: "),
         ("held_out: {rset: 500}", "key 'held_out.rset': unknown key; did you mean 'rest'? (and 1 more)"),
         ("<b>: 1", "key '<b>': unknown key; known keys: "),
         ("held_out: {<rest>: 3}", "key 'held_out.<rest>': unknown key"),

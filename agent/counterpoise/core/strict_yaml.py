@@ -145,8 +145,8 @@ def validate(model: type[Model], keys: Mapping[str, Any], where: str) -> Model:
         details = sorted(error.errors(), key=lambda detail: detail["type"] != "extra_forbidden")
         message, hint = _explain(details[0], model)
         more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
-        place = ".".join(_visible(details[0]))
-        where = f"{where}: key '{place}'" if place else where
+        place = _visible(details[0])
+        where = f"{where}: key '{'.'.join(place)}'" if place else where
         raise JobError(
             message if hint else message + more, where=where, hint=hint + more if hint else ""
         ) from error
@@ -194,10 +194,12 @@ def suggest_files(path: Path) -> str:
 
 def _visible(detail: ErrorDetails) -> list[str]:
     """A key's place without the tags of unions, which start with `<`, as an unknown key may, too."""
-    *outer, last = [str(part) for part in detail["loc"]] or [""]
+    if not detail["loc"]:
+        return []
+    *outer, last = [str(part) for part in detail["loc"]]
     shown = [part for part in outer if not part.startswith("<")]
     is_tag = last.startswith("<") and detail["type"] != "extra_forbidden"
-    return shown if is_tag or not last else [*shown, last]
+    return shown if is_tag else [*shown, last]
 
 
 def _explain(detail: ErrorDetails, model: type[BaseModel]) -> tuple[str, str]:
