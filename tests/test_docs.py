@@ -89,3 +89,11 @@ def test_the_examples_on_extending_run(
 def test_docstring_examples_run(name: str) -> None:
     module = import_module(name)
     assert doctest.testmod(module).failed == 0
+
+
+def test_the_paths_that_contributors_are_sent_to_exist() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    answers = re.findall(r"^\| .* \| `([\w/.]+)` \|$", text, re.MULTILINE)
+    assert len(answers) >= 20
+    missing = [path for path in answers if "/" in path and not (ROOT / path).is_file()]
+    assert not missing or not (ROOT / PACKAGES[0]).is_dir(), missing
