@@ -40,9 +40,9 @@ from threadpoolctl import threadpool_limits
 from counterpoise.actions.adopt import calibrate
 from counterpoise.actions.concept_injection import ConceptInjection, make_removal_pairs
 from counterpoise.actions.counterfactual_edit import CounterfactualEdit
-from counterpoise.actions.demonstrations import Demonstrations
 from counterpoise.actions.edit_sources import EditMaterial, RecordEditor
 from counterpoise.actions.lexicon_edit import Lexicon, learn_lexicon
+from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.plans import Action, Cell, Kind, PlanItem, Proposal
 from counterpoise.core.records import ConceptColumns, Floats, Records
 from counterpoise.core.splits import keyed_hash, keyed_rank
@@ -329,8 +329,8 @@ def _as_records(
     )
 
 
-def _show(records: Records, encoder: Encoder) -> Demonstrations:
-    return Demonstrations(records, encoder.encode([str(text) for text in records.texts]))
+def _show(records: Records, encoder: Encoder) -> EncodedRecords:
+    return EncodedRecords(records, encoder.encode([str(text) for text in records.texts]))
 
 
 def add_gold(cases: Sequence[Case], gold: Panel) -> list[Case]:

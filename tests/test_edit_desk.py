@@ -11,7 +11,7 @@ from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.plans import Action, Cell, Kind, PlanItem, Proposal, Verdict
 from counterpoise.core.records import ConceptColumns, State
 from counterpoise.filters.base import KEPT
-from counterpoise.tasks.text.preparation import Inputs
+from counterpoise.tasks.text.inputs import Inputs
 from tests.made_up import BLAME, ENCODER, PRAISE, make_chat
 from tests.test_trust import make_inputs
 

@@ -10,10 +10,10 @@ import pytest
 from counterpoise.actions.base import Costs, EditOffer, Offer
 from counterpoise.actions.concept_injection import ConceptInjection, make_removal_pairs
 from counterpoise.actions.counterfactual_edit import CounterfactualEdit
-from counterpoise.actions.demonstrations import Demonstrations
 from counterpoise.actions.edit_sources import EditMaterial, clean_reply, draw_sources
 from counterpoise.actions.lexicon_edit import learn_lexicon
 from counterpoise.core.capabilities import Capabilities
+from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.errors import ServerError
 from counterpoise.core.plans import Action, Cell, Deficit, Kind, Plan, PlanItem, Proposal, Verdict
 from counterpoise.core.records import ConceptColumns, State
@@ -40,8 +40,8 @@ INJECTION = ConceptInjection(HEADINGS, "seed 0", {"music": "how loud the band wa
 FLIP = CounterfactualEdit(HEADINGS, "seed 0")
 
 
-def show(texts: list[str], labels: list[int] | None = None) -> Demonstrations:
-    return Demonstrations(make_records(texts, labels or [0] * len(texts)), ENCODER.encode(texts))
+def show(texts: list[str], labels: list[int] | None = None) -> EncodedRecords:
+    return EncodedRecords(make_records(texts, labels or [0] * len(texts)), ENCODER.encode(texts))
 
 
 MATERIAL = EditMaterial(show(TEXTS[:12]), show(TEXTS[12:16]), pairs=(("a b c", "a b c d"), ("e f", "e f g")))

@@ -34,7 +34,8 @@ from counterpoise.data.reading import hash_rows, load_table, read_pool, read_rec
 from counterpoise.data.writing import load_result, write_result
 from counterpoise.scorers.gold import read_gold
 from counterpoise.tasks.text.job import job_from
-from counterpoise.tasks.text.preparation import describe_labels, read_parts
+from counterpoise.tasks.text.preparation import describe_labels
+from counterpoise.tasks.text.reading import read_parts
 
 TASK = TextClassification(("text",), "label")
 LABELS = [1, 0, 0, 1, 0, 0, 1, 0]

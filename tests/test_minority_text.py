@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from counterpoise.actions.demonstrations import Demonstrations
 from counterpoise.actions.minority_text import MinorityText, measure_longest
 from counterpoise.actions.written_records import mend_text
 from counterpoise.core.capabilities import Capabilities
+from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.errors import ServerError
 from counterpoise.core.plans import Cell, Kind, PlanItem, Proposal
 from counterpoise.llm import ChatClient, ChatRequest, Completion, ScriptedChatClient, TokenBudget, Usage
@@ -24,15 +24,15 @@ WRITER = MinorityText({"bad": "Reviews by guests who disliked it"}, "seed 0", {"
 TEXTS = write_sentences(30, 0, 4)[0]
 
 
-def show(texts: list[str]) -> Demonstrations:
-    return Demonstrations(make_records(texts, [0] * len(texts)), ENCODER.encode(texts))
+def show(texts: list[str]) -> EncodedRecords:
+    return EncodedRecords(make_records(texts, [0] * len(texts)), ENCODER.encode(texts))
 
 
 SHOWN = show(TEXTS)
 
 
 async def write(
-    item: PlanItem, chat: ChatClient, shown: Demonstrations = SHOWN, capabilities: Capabilities = CONTINUES
+    item: PlanItem, chat: ChatClient, shown: EncodedRecords = SHOWN, capabilities: Capabilities = CONTINUES
 ) -> list[Proposal]:
     return [proposal async for proposal in WRITER.propose(item, shown, chat, capabilities)]
 
@@ -76,7 +76,7 @@ def test_requests_show_given_records_only_and_each_others() -> None:
 
 def test_what_is_shown_does_not_depend_on_the_order_of_the_rows() -> None:
     order = random.Random(3).sample(range(30), 30)
-    shuffled = Demonstrations(SHOWN.records.take(order), SHOWN.vectors[order])
+    shuffled = EncodedRecords(SHOWN.records.take(order), SHOWN.vectors[order])
     item = make_item(n_requests=3)
     assert WRITER.make_requests(item, shuffled, CONTINUES) == WRITER.make_requests(item, SHOWN, CONTINUES)
 
@@ -221,7 +221,7 @@ async def test_no_more_is_asked_than_the_plan_reserved() -> None:
 
 
 async def test_two_rows_are_asked_for_new_draws_each_time() -> None:
-    few = Demonstrations(SHOWN.records.take([0, 1]), SHOWN.vectors[:2])
+    few = EncodedRecords(SHOWN.records.take([0, 1]), SHOWN.vectors[:2])
     requests = [
         request
         for number in (1, 2)

@@ -11,7 +11,8 @@ import pytest
 from counterpoise.core.errors import DataError, JobError, UserError
 from counterpoise.core.events import ignore
 from counterpoise.tasks.text.job import job_from
-from counterpoise.tasks.text.preparation import prepare, read_parts
+from counterpoise.tasks.text.preparation import prepare
+from counterpoise.tasks.text.reading import read_parts
 from tests.made_up import write_sentences
 
 TEXTS, LABELS = write_sentences(10, 20, 5)

@@ -12,13 +12,12 @@ import pytest
 from datasets import Dataset
 from threadpoolctl import threadpool_limits
 
+from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.errors import ServerError
-from counterpoise.core.sides import Side
-from counterpoise.data.result_rows import Part
 from counterpoise.llm import ChatClient, ChatRequest
 from counterpoise.scorers.base import SimilarityScorer
+from counterpoise.tasks.text.inputs import Inputs, Tables
 from counterpoise.tasks.text.label_trust import PILOT_ROWS, LabelTrust, audit_free_scorers, audit_model
-from counterpoise.tasks.text.preparation import Inputs
 from tests.made_up import BLAME, ENCODER, as_objects, make_chat, make_records, write_sentences
 
 LABEL_TEXTS = ("a guest who disliked it", "a guest who liked it")
@@ -37,12 +36,12 @@ def make_inputs(n_bad: int, n_good: int, *, shuffled: bool = False) -> Inputs:
         random.Random(2).shuffle(labels)
     records = make_records(texts, labels)
     vectors = ENCODER.encode(texts)
-    side = Side(records, vectors, SimilarityScorer(ENCODER, LABEL_TEXTS).score_vectors(vectors))
-    nothing = Side(records.take([]), vectors[:0], side.zero_shot[:0])
-    part = Part(Dataset.from_dict({"text": texts}), records)
+    side = EncodedRecords(records, vectors, SimilarityScorer(ENCODER, LABEL_TEXTS).score_vectors(vectors))
+    nothing = EncodedRecords(records.take([]), vectors[:0], side.zero_shot[:0])
+    table = Dataset.from_dict({"text": texts})
     folds = np.arange(len(texts)) % 5
     return Inputs(
-        part, part, None, side, nothing, nothing, folds, ENCODER, LABEL_TEXTS, {}, (), "fingerprint"
+        Tables(table, table), side, nothing, nothing, folds, ENCODER, LABEL_TEXTS, {}, (), "fingerprint"
     )
 
 
@@ -87,7 +86,7 @@ async def test_a_model_is_better_than_the_classifier_only_by_a_clear_interval() 
     inputs = make_inputs(60, 60)
     # The classifier is made to know nothing: its vectors are noise.
     noise = np.random.default_rng(0).normal(size=inputs.train.vectors.shape).astype(np.float32)
-    blind = Side(inputs.train.records, noise, inputs.train.zero_shot)
+    blind = EncodedRecords(inputs.train.records, noise, inputs.train.zero_shot)
     trust = await audit_label_scorers(replace(inputs, train=blind), chat, "seed 0")
     row = read_rows(trust)["llm"]
     assert row["role"] == "reported" and "Better than the classifier" in str(row["note"])
@@ -144,10 +143,10 @@ async def test_more_labels_than_letters_are_not_asked_about() -> None:
     names = tuple(f"topic{label:02d}" for label in range(n_labels))
     records = make_records(texts, labels, names)
     vectors = ENCODER.encode(texts)
-    side = Side(records, vectors, SimilarityScorer(ENCODER, names).score_vectors(vectors))
-    part = Part(Dataset.from_dict({"text": list(as_objects(texts))}), records)
+    side = EncodedRecords(records, vectors, SimilarityScorer(ENCODER, names).score_vectors(vectors))
+    table = Dataset.from_dict({"text": list(as_objects(texts))})
     folds = np.repeat([0, 1, 2], n_labels)
-    inputs = Inputs(part, part, None, side, side, side, folds, ENCODER, names, {}, (), "fingerprint")
+    inputs = Inputs(Tables(table, table), side, side, side, folds, ENCODER, names, {}, (), "fingerprint")
     chat, engine = make_chat(choose)
     trust = await audit_label_scorers(inputs, chat, "seed 0")
     assert [row["name"] for row in trust.rows] == ["classifier", "similarity"] and engine.n_calls == 0

@@ -12,7 +12,7 @@ import yaml
 from counterpoise.tasks.any_job import load_any_job
 from counterpoise.tasks.retrieval.steps import load_instances
 from counterpoise.tasks.text.job import Job
-from counterpoise.tasks.text.preparation import read_parts
+from counterpoise.tasks.text.reading import read_parts
 from tests.fuzz.common import DEEP, NUMBERS, Ended, Source, break_bytes, call, guard, put
 
 TRAPS = (

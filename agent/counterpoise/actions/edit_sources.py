@@ -13,9 +13,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from counterpoise.actions.demonstrations import Demonstrations
 from counterpoise.actions.written_records import mend_text
 from counterpoise.core.capabilities import Capabilities
+from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.plans import Action, Kind, PlanItem, Proposal
 from counterpoise.core.splits import keyed_rank
 from counterpoise.llm import ChatClient, ChatRequest, answer_most, name_failure
@@ -41,8 +41,8 @@ class EditMaterial:
             follow instructions; may be none.
     """
 
-    sources: Demonstrations
-    examples: Demonstrations
+    sources: EncodedRecords
+    examples: EncodedRecords
     pairs: tuple[Pair, ...] = ()
 
     @property
@@ -153,7 +153,7 @@ def draw_sources(material: EditMaterial, n: int, key: str, first: int = 0) -> li
     return turns[first : first + n]
 
 
-def draw_shown(records: Demonstrations, n: int, key: str, without: str = "") -> list[int]:
+def draw_shown(records: EncodedRecords, n: int, key: str, without: str = "") -> list[int]:
     """Positions of `n` examples by keyed hash, in hash order, without the row of the id `without`."""
     ranked = [int(row) for row in keyed_rank(records.records.ids, key)]
     return [row for row in ranked if str(records.records.ids[row]) != without][:n]

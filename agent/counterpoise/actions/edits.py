@@ -15,13 +15,12 @@ from counterpoise.actions.adopt import calibrate
 from counterpoise.actions.base import EditOffer
 from counterpoise.actions.concept_injection import ConceptInjection, make_removal_pairs
 from counterpoise.actions.counterfactual_edit import CounterfactualEdit
-from counterpoise.actions.demonstrations import Demonstrations
 from counterpoise.actions.edit_sources import EditMaterial, Pair, RecordEditor, can_instruct
 from counterpoise.actions.lexicon_edit import Lexicon, learn_lexicon
 from counterpoise.core.capabilities import Capabilities
+from counterpoise.core.encoded_records import EncodedRecords, Vectors
 from counterpoise.core.plans import Action, Cell, Kind, PlanItem, Proposal, Verdict
 from counterpoise.core.records import ConceptColumns, Floats, Integers, State
-from counterpoise.core.sides import Side, Vectors
 from counterpoise.core.splits import sample_by_rank
 from counterpoise.filters.base import EDITS, KEPT
 from counterpoise.filters.edits import (
@@ -56,7 +55,7 @@ class EditDesk:
         is_trusted: whether the label scorer passed its audit; if not there is nobody to confirm an edit.
     """
 
-    train: Side
+    train: EncodedRecords
     folds: Integers
     encoder: Encoder
     concepts: Mapping[str, str]
@@ -139,9 +138,9 @@ class EditDesk:
             mask &= records.concepts.states[:, records.concepts.names.index(cell.concept)] == State.PRESENT
         return np.flatnonzero(mask)
 
-    def _show(self, rows: Integers) -> Demonstrations:
+    def _show(self, rows: Integers) -> EncodedRecords:
         train = self.train
-        return Demonstrations(train.records.take(rows), train.vectors[rows])
+        return EncodedRecords(train.records.take(rows), train.vectors[rows])
 
     def _make_pairs(self, action: Action, cell: Cell, sources: Integers) -> tuple[Pair, ...]:
         """Texts before and after, made without a model."""
@@ -242,7 +241,7 @@ def mark_injected(
 
 
 def score_without_sources(
-    train: Side, folds: Integers, encoder: Encoder, vectors: Vectors, source_rows: Integers
+    train: EncodedRecords, folds: Integers, encoder: Encoder, vectors: Vectors, source_rows: Integers
 ) -> Floats:
     """(n, k) label probabilities of edits, each from a classifier that never saw the fold of its source.
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from counterpoise.actions.demonstrations import Demonstrations
 from counterpoise.actions.written_records import BULLET, end_text, remove_quotes
 from counterpoise.core.capabilities import Capabilities
+from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.plans import Cell, Kind, PlanItem, Proposal
 from counterpoise.core.records import Records
 from counterpoise.core.splits import keyed_rank
@@ -49,7 +49,7 @@ class MinorityText:
     concepts: dict[str, str]
 
     async def propose(
-        self, item: PlanItem, demonstrations: Demonstrations, chat: ChatClient, capabilities: Capabilities
+        self, item: PlanItem, demonstrations: EncodedRecords, chat: ChatClient, capabilities: Capabilities
     ) -> AsyncIterator[Proposal]:
         """Proposals as their replies arrive; a request that failed gives one that says why (`failure`).
 
@@ -105,13 +105,13 @@ class MinorityText:
             yield proposal
 
     def make_requests(
-        self, item: PlanItem, demonstrations: Demonstrations, capabilities: Capabilities
+        self, item: PlanItem, demonstrations: EncodedRecords, capabilities: Capabilities
     ) -> list[ChatRequest]:
         """The `item.n_requests` requests of an item, each with demonstrations of its own."""
         return [request for _, request in self._compose(item, demonstrations, capabilities)]
 
     def _compose(
-        self, item: PlanItem, demonstrations: Demonstrations, capabilities: Capabilities
+        self, item: PlanItem, demonstrations: EncodedRecords, capabilities: Capabilities
     ) -> list[tuple[list[int], ChatRequest]]:
         """Shown rows and request, `item.n_requests` times."""
         prompt = load_prompt(self._prompt(capabilities))
@@ -141,7 +141,7 @@ class MinorityText:
             )
         return composed
 
-    def _choose(self, demonstrations: Demonstrations, item: PlanItem, turn: int) -> list[int]:
+    def _choose(self, demonstrations: EncodedRecords, item: PlanItem, turn: int) -> list[int]:
         """Rows to show: a random handful by keyed hash, thinned to the most unlike, in hash order."""
         ranked = keyed_rank(demonstrations.records.ids, f"{self.key}:{item.id}:{turn}")
         handful = ranked[: N_DEMONSTRATIONS * _POOL_FACTOR]

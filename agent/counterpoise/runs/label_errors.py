@@ -31,7 +31,8 @@ from counterpoise.llm import ReplyStore, TokenBudget
 from counterpoise.llm.config import read_llm
 from counterpoise.llm.connect import learn_manner, open_model
 from counterpoise.report.progress import open_progress
-from counterpoise.tasks.text.preparation import divide, group_records
+from counterpoise.tasks.text.preparation import divide
+from counterpoise.tasks.text.reading import group_records
 from counterpoise_retrievers.encoders import CachedEncoder
 
 DEFAULT_TOKENS = 2_000_000

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from counterpoise.actions.base import Costs
+from counterpoise.core.encoded_records import Vectors
 from counterpoise.core.plans import Action, Cell, Plan, Proposal, Verdict
 from counterpoise.core.records import ConceptColumns
-from counterpoise.core.sides import Vectors
 
 _FEWEST_TRIED = 50
 _LOWEST_ACCEPTANCE = 0.10

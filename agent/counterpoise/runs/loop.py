@@ -54,9 +54,10 @@ from counterpoise.students.validation import (
     score_arms,
 )
 from counterpoise.tasks.text.attribute_filter import AttributeFilter
+from counterpoise.tasks.text.inputs import Inputs
 from counterpoise.tasks.text.job import Job
 from counterpoise.tasks.text.label_trust import LabelTrust, audit_free_scorers, audit_model, label_with_model
-from counterpoise.tasks.text.preparation import Inputs, prepare
+from counterpoise.tasks.text.preparation import prepare
 from counterpoise_retrievers.faiss_index import FaissIndex
 
 OLD_ROUNDS = 4

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from datasets import Dataset
 from numpy.typing import NDArray
 
+from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.plans import Kind, Proposal, Verdict
 from counterpoise.core.records import ConceptColumns, Provenance, State
-from counterpoise.core.sides import Side
 from counterpoise.data.card import AddedRecord, CardFacts, ConceptValue
 from counterpoise.data.rejected import RejectedProposal, write_rejected
 from counterpoise.data.result_rows import Part
@@ -21,8 +22,8 @@ from counterpoise.runs.ledger import Judged, Ledger
 from counterpoise.runs.rounds import Workshop
 from counterpoise.scorers.base import SimilarityScorer
 from counterpoise.students.treatments import Rows, make_rows, weigh_rows
+from counterpoise.tasks.text.inputs import Inputs
 from counterpoise.tasks.text.job import Job
-from counterpoise.tasks.text.preparation import Inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +77,13 @@ def write_outcome(dataset: Path, rejected: Path, job: Job, shop: Workshop, ledge
     ]
     prompts = sorted({record.provenance.prompt for record in added if record.provenance.prompt})
     models = sorted({record.provenance.model for record in added if record.provenance.model})
-    train = _restore(inputs.train_part, inputs.train)
-    order = {identity: row for row, identity in enumerate(inputs.train.records.ids)}
-    weights = ours.weights[:own][[order[identity] for identity in train.records.ids]]
     write_result(
         dataset,
         task=job.as_task(),
-        train=train,
-        held_out=_restore(inputs.held_out_part, inputs.held_out),
+        train=_restore(inputs.tables.train, inputs.train),
+        held_out=_restore(inputs.tables.held_out, inputs.held_out),
         added=added,
-        weights=weights,
+        weights=ours.weights[:own][inputs.train.user_order],
         card=CardFacts(
             name=job.name,
             source=name_source(job.data).rsplit("/", 1)[-1],
@@ -164,14 +162,9 @@ def _make_added(
     )
 
 
-def _restore(part: Part, side: Side) -> Part:
+def _restore(table: Dataset, encoded: EncodedRecords) -> Part:
     """The rows in the user's order, with the concepts that were found."""
-    concepts = side.records.concepts
-    if concepts is None:
-        return part
-    rows = {identity: row for row, identity in enumerate(side.records.ids)}
-    order = np.array([rows[identity] for identity in part.records.ids], dtype=np.int64)
-    return Part(part.table, replace(part.records, concepts=concepts.take(order)))
+    return Part(table, encoded.records.take(encoded.user_order))
 
 
 def _gather(

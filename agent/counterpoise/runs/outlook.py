@@ -13,10 +13,10 @@ from typing import Any, Literal
 import numpy as np
 
 from counterpoise.actions.base import Offer
-from counterpoise.actions.demonstrations import Demonstrations
 from counterpoise.actions.minority_text import MinorityText
 from counterpoise.balance.counts import find_deficits
 from counterpoise.core.capabilities import Capabilities
+from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.plans import Action, Cell, PlanItem
 from counterpoise.core.records import Records
 from counterpoise.core.splits import sample_by_rank
@@ -83,5 +83,5 @@ def _price(
     shown = records.take(rows[sample_by_rank(records.ids[rows], _MOST_SHOWN, "outlook")])
     alike = np.ones((len(shown), 1), dtype=np.float32)  # which of them are unlike is not known yet
     item = PlanItem(Action.MINORITY, cell, 1, 0, 0, n_requests=_N_REQUESTS)
-    requests = writer.make_requests(item, Demonstrations(shown, alike), capabilities)
+    requests = writer.make_requests(item, EncodedRecords(shown, alike), capabilities)
     return Offer(add_margin(max(chat.estimate(request) for request in requests)), 0, len(shown))

@@ -19,9 +19,10 @@ from counterpoise.students.cell_treatments import make_marks
 from counterpoise.students.forecasts import Forecast, forecast_gains
 from counterpoise.students.treatments import STUDENTS, make_rows
 from counterpoise.students.validation import MOST_VALIDATION_ROWS, ArmScore
+from counterpoise.tasks.text.inputs import Inputs
 from counterpoise.tasks.text.job import Job
 from counterpoise.tasks.text.label_trust import audit_free_scorers
-from counterpoise.tasks.text.preparation import Inputs, prepare
+from counterpoise.tasks.text.preparation import prepare
 
 _MOST_PROMPTS = 2
 LEAST_ROOM = 0.005

@@ -237,9 +237,10 @@ def count_added(ledger: Ledger, budget: TokenBudget) -> Added:
 
 def _describe_labels(job: Job, shop: Workshop) -> dict[Any, str]:
     """One line about each label, by its value as the data set has it."""
-    part = shop.inputs.train_part
-    values = part.table[job.label][:]
-    first = {int(label): row for row, label in reversed(list(enumerate(part.records.labels)))}
+    train = shop.inputs.train
+    values = shop.inputs.tables.train[job.label][:]
+    labels = train.records.labels[train.user_order]
+    first = {int(label): row for row, label in reversed(list(enumerate(labels)))}
     return {values[row]: shop.inputs.label_texts[label] for label, row in sorted(first.items())}
 
 

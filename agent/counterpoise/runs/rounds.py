@@ -11,16 +11,15 @@ import numpy as np
 
 from counterpoise.actions.adopt import Adoptable, list_candidates, propose_adoptions
 from counterpoise.actions.base import EDIT_ACTIONS, Offer
-from counterpoise.actions.demonstrations import Demonstrations
 from counterpoise.actions.edits import EditDesk, mark_injected
 from counterpoise.actions.minority_text import MinorityText
 from counterpoise.balance.corrected_counts import find_corrected_deficits
 from counterpoise.balance.counts import count_cells, find_deficits
 from counterpoise.core.capabilities import Capabilities
+from counterpoise.core.encoded_records import EncodedRecords, Vectors
 from counterpoise.core.events import Event, Listener
 from counterpoise.core.plans import Action, Cell, Deficit, Plan, PlanItem, Proposal, Verdict
 from counterpoise.core.records import Floats, Integers, Records, State
-from counterpoise.core.sides import Side, Vectors
 from counterpoise.core.splits import sample_by_rank
 from counterpoise.filters.base import (
     KnownTexts,
@@ -39,7 +38,7 @@ from counterpoise.runs.ledger import Judged, Ledger, leave_out_surplus
 from counterpoise.runs.planner import TOLERATED_RATIO, make_plan
 from counterpoise.scorers.base import ClassifierScorer
 from counterpoise.tasks.text.attribute_filter import AttributeFilter
-from counterpoise.tasks.text.preparation import Inputs
+from counterpoise.tasks.text.inputs import Inputs
 from counterpoise_retrievers.faiss_index import FaissIndex
 
 MOST_DEMONSTRATIONS = 500
@@ -390,17 +389,17 @@ def _audit_writers(
     )
 
 
-def choose_demonstrations(shop: Workshop, cell: Cell) -> Demonstrations:
+def choose_demonstrations(shop: Workshop, cell: Cell) -> EncodedRecords:
     """Real rows of a cell to show; where it has fewer than two, those of its label nearest to what it is about."""
     train = shop.inputs.train
     rows = _find_rows(train, cell)
     if len(rows) < 2:
         rows = _find_nearest(shop, cell)
     picked = rows[sample_by_rank(train.records.ids[rows], MOST_DEMONSTRATIONS, f"{shop.key}:demonstrations")]
-    return Demonstrations(train.records.take(picked), train.vectors[picked])
+    return EncodedRecords(train.records.take(picked), train.vectors[picked])
 
 
-def _find_rows(side: Side, cell: Cell) -> Integers:
+def _find_rows(side: EncodedRecords, cell: Cell) -> Integers:
     records = side.records
     mask = records.labels == records.label_names.index(cell.label)
     if cell.attribute:

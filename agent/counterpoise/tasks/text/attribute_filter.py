@@ -20,15 +20,15 @@ import numpy as np
 from scipy.special import softmax
 
 from counterpoise.balance.counts import MOST_VALUES, encode_values
+from counterpoise.core.encoded_records import Vectors
 from counterpoise.core.plans import Proposal, Verdict
 from counterpoise.core.records import Floats, Integers
-from counterpoise.core.sides import Vectors
 from counterpoise.filters.base import EDITS, KEPT
 from counterpoise.filters.writers import LIMITS, choose_limit, measure_against
 from counterpoise.scorers.audits import Audit, audit, describe_audit
 from counterpoise.students.treatments import fit_log_probabilities, log_prior
 from counterpoise.students.validation import draw_rows
-from counterpoise.tasks.text.preparation import Inputs
+from counterpoise.tasks.text.inputs import Inputs
 
 CONTRADICTED = "attribute_contradicted"
 MOST_ROWS = 2_000

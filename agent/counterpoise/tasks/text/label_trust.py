@@ -15,7 +15,8 @@ from counterpoise.scorers.audits import Audit, audit, describe_audit
 from counterpoise.scorers.base import LETTERS, LLMScorer, cross_fit
 from counterpoise.scorers.concepts.model import ask_model, run_pilot
 from counterpoise.scorers.gold import LABEL
-from counterpoise.tasks.text.preparation import Inputs, label_inputs
+from counterpoise.tasks.text.concept_inputs import label_inputs
+from counterpoise.tasks.text.inputs import Inputs
 
 PILOT_ROWS = 100
 PILOT_SHARE = 0.1

@@ -1,0 +1,70 @@
+"""Everything a run works on.
+
+Inside, rows stand in the order of their ids, so that nothing that is fitted depends on the order of the file; the
+result is written in the user's order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from datasets import Dataset
+from numpy.typing import NDArray
+
+from counterpoise.balance.corrected_counts import CorrectedCount
+from counterpoise.core.encoded_records import EncodedRecords
+from counterpoise.core.plans import Cell
+from counterpoise.core.records import Integers
+from counterpoise.scorers.concepts.labeller import ConceptLabeller
+from counterpoise.scorers.gold import Gold
+from counterpoise_retrievers.encoder_protocol import Encoder
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """The user's rows as they were read, in the user's order.
+
+    Args:
+        train: training rows.
+        held_out: sealed rows.
+    """
+
+    train: Dataset
+    held_out: Dataset
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Everything a run works on.
+
+    Args:
+        tables: the user's rows as they were read, which the result is made of.
+        train, held_out, pool: the rows by id, with vectors and the user's order; `pool` may have no rows.
+        folds: (n,) folds of the training rows.
+        encoder: the encoder, cached.
+        label_texts: one line a label.
+        concepts: name -> definition.
+        notes: sentences on what is odd.
+        fingerprint: hash of the ids of all rows, of the encoder and of the known answers.
+        labeller: labels the concepts of further texts; None without concepts.
+        gold: by concept, and for the label under `label`, what is known of some training rows.
+        trusted: (n,) whether a training row's label is known to be right, where the job names such a column.
+        corrected: counts of concept cells of the training rows, corrected for the scorers' errors.
+    """
+
+    tables: Tables
+    train: EncodedRecords
+    held_out: EncodedRecords
+    pool: EncodedRecords
+    folds: Integers
+    encoder: Encoder
+    label_texts: tuple[str, ...]
+    concepts: Mapping[str, str]
+    notes: tuple[str, ...]
+    fingerprint: str
+    labeller: ConceptLabeller | None = None
+    gold: Mapping[str, Gold] = field(default_factory=dict)
+    trusted: NDArray[np.bool_] | None = None
+    corrected: Mapping[Cell, CorrectedCount] = field(default_factory=dict)
