@@ -29,7 +29,8 @@ from typing import Any
 import numpy as np
 
 from counterpoise.actions.relabel.cascade import Decision, Outcome, decide_from_lists
-from counterpoise.actions.relabel.passages import CascadeSettings, relabel_instances
+from counterpoise.actions.relabel.passages import relabel_instances
+from counterpoise.actions.relabel.preparation import CascadeSettings
 from counterpoise.actions.relabel.result import RelabelledInstances
 from counterpoise.actions.relabel.verdicts import Judgement, read_published
 from counterpoise.balance.counts import wilson_interval

@@ -22,7 +22,9 @@ from counterpoise.actions.relabel.cascade import Outcome
 from counterpoise.actions.relabel.conclusions import Findings, conclude
 from counterpoise.actions.relabel.gold_pairs import match_gold
 from counterpoise.actions.relabel.judges import Answer, Judge, Question, Stage
-from counterpoise.actions.relabel.passages import CascadeSettings, prepare_findings, relabel_prepared
+from counterpoise.actions.relabel.judging import open_cascade
+from counterpoise.actions.relabel.passages import judge_cases
+from counterpoise.actions.relabel.preparation import CascadeSettings, prepare_cases
 from counterpoise.actions.relabel.result import RelabelledInstances
 from counterpoise.actions.relabel.verdicts import Grade, Judgement
 from counterpoise.balance.counts import wilson_interval
@@ -110,10 +112,8 @@ def draw(seed: int, form: str, errors: Errors) -> Mapping[tuple[str, str], tuple
     found = relabel(data, errors, seed)
     checked: dict[tuple[str, str], tuple[bool, float]] = {}
     for name in GOLD:
-        gold = match_gold(choose_gold(data, name, seed), found.cases)
-        done = conclude(
-            replace(found, gold=gold), most_relabels=None, counts_worse=False, min_precision=0.0, tokens=0
-        )
+        gold = match_gold(choose_gold(data, name, seed), found.prepared.cases)
+        done = conclude(replace(found, prepared=replace(found.prepared, gold=gold)), _SETTINGS, tokens=0)
         checked |= {(name, metric): one for metric, one in _check(data, done, errors).items()}
     return checked
 
@@ -173,21 +173,20 @@ def choose_gold(data: Data, name: str, seed: int) -> dict[tuple[str, str], bool]
 
 def relabel(data: Data, errors: Errors, seed: int) -> Findings:
     """The cascade with judges that err as told; the second reads everything, as it reads what gold speaks of."""
-    judges = [
+    first, second = (
         SimulatedJudge(stage, ChatClient(ScriptedChatClient(lambda request, index: "", name=stage)))
         for stage in STAGES
-    ]
-    for judge in judges:
+    )
+    for judge in (first, second):
         judge.learn(errors, data.hidden, seed)
-    found = prepare_findings(data.instances, _SETTINGS)
+    cascade = open_cascade(prepare_cases(data.instances, _SETTINGS), first, second, _SETTINGS)
     loop = (
         asyncio.new_event_loop()
     )  # a runner would describe all that is found, for a signal that never comes
     try:
-        loop.run_until_complete(relabel_prepared(found, *judges, settings=_SETTINGS))
+        return loop.run_until_complete(judge_cases(cascade))
     finally:
         loop.close()
-    return found
 
 
 STAGES: tuple[Stage, Stage] = ("first", "second")

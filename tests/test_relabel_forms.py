@@ -13,7 +13,7 @@ import pytest
 from counterpoise.actions.relabel.cases import make_cases
 from counterpoise.actions.relabel.gold_pairs import GoldSource, match_gold
 from counterpoise.actions.relabel.judge_audits import choose_plants
-from counterpoise.actions.relabel.passages import MOST_AUDITED, CascadeSettings, count_audited
+from counterpoise.actions.relabel.preparation import MOST_AUDITED, CascadeSettings, count_audited
 from counterpoise.balance.retrieval import RetrievalBalance
 from counterpoise.cli import app as cli
 from counterpoise.core.errors import DataError

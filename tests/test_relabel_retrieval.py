@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from counterpoise.actions.relabel.gold_pairs import Gold
 from counterpoise.actions.relabel.judges import Judge, Stage
-from counterpoise.actions.relabel.passages import CascadeSettings, Gold, relabel_instances
+from counterpoise.actions.relabel.passages import relabel_instances
+from counterpoise.actions.relabel.preparation import CascadeSettings
 from counterpoise.actions.relabel.result import RelabelledInstances
 from counterpoise.core.splits import keyed_hash
 from counterpoise.data.instances import Instance, Passage

@@ -9,7 +9,7 @@ import pytest
 
 import counterpoise
 from counterpoise.actions.relabel.judges import Judge
-from counterpoise.actions.relabel.passages import CascadeSettings, prepare_findings
+from counterpoise.actions.relabel.preparation import CascadeSettings, prepare_cases
 from counterpoise.cli import app as cli
 from counterpoise.data.instances import format_instance
 from counterpoise.llm import ChatClient, ScriptedChatClient
@@ -24,7 +24,7 @@ from tests.test_relabel_retrieval import INSTANCES, N, relabel
 @pytest.mark.parametrize("form", FORMS)
 def test_a_run_asks_what_was_foretold_whatever_the_form(form: str) -> None:
     job, given = RetrievalJob(data="triples.jsonl", llm="http://127.0.0.1:9/v1"), FORMS[form](INSTANCES)
-    found = make_retrieval_preview(job, prepare_findings(given, CascadeSettings()), CascadeSettings())
+    found = make_retrieval_preview(job, prepare_cases(given, CascadeSettings()), CascadeSettings())
     assert (found.queries, found.candidates, found.audited) == (N, 6 * N, N)
     judges = (
         Judge("first", ChatClient(ScriptedChatClient(reply_first, name="first"))),
@@ -41,7 +41,7 @@ def test_a_run_asks_what_was_foretold_whatever_the_form(form: str) -> None:
 
 def test_a_budget_that_does_not_reach_and_the_time_are_said() -> None:
     job = RetrievalJob(data="triples.jsonl", llm="http://127.0.0.1:9/v1", budget=20_000)
-    found = make_retrieval_preview(job, prepare_findings(INSTANCES, CascadeSettings()), CascadeSettings())
+    found = make_retrieval_preview(job, prepare_cases(INSTANCES, CascadeSettings()), CascadeSettings())
     assert found.advice[0].startswith("The budget of 20,000 tokens is ")
     assert "of what it may take" in found.advice[0] and "32 requests at once" in found.advice[-1]
     low, high = found.estimate_seconds(2.0)

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from counterpoise.actions.relabel.cases import Case
-from counterpoise.actions.relabel.conclusions import Findings, is_random
 from counterpoise.actions.relabel.judge_audits import choose_plants, make_plant_questions
 from counterpoise.actions.relabel.judges import Judge, Question, Stage
-from counterpoise.actions.relabel.passages import (
+from counterpoise.actions.relabel.preparation import (
     CascadeSettings,
+    PreparedCases,
     choose_sampled_share,
     count_audited,
+    is_random,
     make_first_questions,
 )
 from counterpoise.core.events import Listener
@@ -158,13 +159,15 @@ def preview_relabelling(job: RetrievalJob, listener: Listener) -> RetrievalPrevi
     """
     instances = load_instances(job, listener)
     settings = make_settings(job)
-    found = prepare_job(job, instances, settings, listener)
-    return make_retrieval_preview(job, found, settings)
+    prepared = prepare_job(job, instances, settings, listener)
+    return make_retrieval_preview(job, prepared, settings)
 
 
-def make_retrieval_preview(job: RetrievalJob, found: Findings, settings: CascadeSettings) -> RetrievalPreview:
+def make_retrieval_preview(
+    job: RetrievalJob, prepared: PreparedCases, settings: CascadeSettings
+) -> RetrievalPreview:
     """The preview of what was prepared."""
-    cases = found.cases
+    cases = prepared.cases
     first, second = (_make_judge(stage, job) for stage in ("first", "second"))
     plants = choose_plants(cases, count_audited(settings, cases))
     share = choose_sampled_share(settings, cases)
@@ -172,18 +175,18 @@ def make_retrieval_preview(job: RetrievalJob, found: Findings, settings: Cascade
         _price("audit of the first judge", first, make_plant_questions(first, plants)),
         _price("audit of the second judge", second, make_plant_questions(second, plants)),
         _price("first judge", first, (one for case in cases for one in make_first_questions(first, case))),
-        _price("second judge, where nothing is flagged", second, _ask_again(second, found, share, 0.0)),
+        _price("second judge, where nothing is flagged", second, _ask_again(second, prepared, share, 0.0)),
         _price(
             f"second judge, where {settings.most_flagged:.0%} are flagged",
             second,
-            _ask_again(second, found, share, settings.most_flagged),
+            _ask_again(second, prepared, share, settings.most_flagged),
         ),
     )
-    notes = [found.gold.sentence] if found.gold.sentence else []
+    notes = [prepared.gold.sentence] if prepared.gold.sentence else []
     if settings.check_positives:
         notes.append("Known positives are judged, too (check_positives); that is not counted here.")
     return RetrievalPreview(
-        rows=len(found.instances),
+        rows=len(prepared.instances),
         queries=len({case.query for case in cases}),
         candidates=sum(len(case.candidates) for case in cases),
         repeats=sum(len(case.settled) for case in cases),
@@ -195,10 +198,10 @@ def make_retrieval_preview(job: RetrievalJob, found: Findings, settings: Cascade
     )
 
 
-def _ask_again(second: Judge, found: Findings, share: float, flagged: float) -> Iterable[Question]:
+def _ask_again(second: Judge, prepared: PreparedCases, share: float, flagged: float) -> Iterable[Question]:
     """What the second judge is asked where a share of the candidates is flagged, as if by chance."""
-    for case in found.cases:
-        gold = found.gold.answers.get(case.number, {})
+    for case in prepared.cases:
+        gold = prepared.gold.answers.get(case.number, {})
         passages = [
             one.passage
             for one in case.candidates

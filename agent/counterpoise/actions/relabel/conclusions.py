@@ -7,118 +7,96 @@ the negatives instead.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from counterpoise.actions.relabel.cascade import Decision, Outcome, is_ambiguous
 from counterpoise.actions.relabel.cases import Case
+from counterpoise.actions.relabel.decisions import JudgedCases
 from counterpoise.actions.relabel.estimates import Estimates, estimate
-from counterpoise.actions.relabel.gold_pairs import GoldMatch
-from counterpoise.actions.relabel.judge_audits import JudgeAudit, Planted, audit_judge
-from counterpoise.actions.relabel.result import Meter, PositiveCheck, RelabelledInstances
-from counterpoise.actions.relabel.verdicts import Grade, Judgement
+from counterpoise.actions.relabel.judge_audits import PairAudit, Planted, audit_judge
+from counterpoise.actions.relabel.preparation import CascadeSettings, PreparedCases, is_random
+from counterpoise.actions.relabel.result import Meter, RelabelledInstances
+from counterpoise.actions.relabel.verdicts import NO_ANSWER, Grade
 from counterpoise.balance.rates import count_rate
-from counterpoise.core.splits import keyed_hash
-from counterpoise.data.instances import Instance
-
-NO_ANSWER = Judgement(Grade.ABSTAIN, reason="the budget is spent")
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Findings:
-    """What is known of a relabelling while it goes on.
+    """All that was found out for tokens.
 
     Args:
-        instances: the rows that were given.
-        cases: the queries that they hold.
-        gold: what gold says of their candidates.
-        decided: number of a case -> decisions of the judges on its candidates.
-        planted: what the judges said of planted passages.
-        audits: of the judges.
-        checks: of known positives.
+        prepared: what was to be judged.
+        audit: of the judges.
+        judged: what they said of the cases; nothing where one of them failed.
         meters: by source.
-        paused: numbers of cases whose source was paused.
         sampled_share: part of the unflagged that the second judge reads, 0..1.
-        is_cut: the budget ended first.
     """
 
-    instances: Sequence[Instance]
-    cases: Sequence[Case]
-    gold: GoldMatch
-    decided: dict[int, list[Decision]] = field(default_factory=dict)
-    planted: list[Planted] = field(default_factory=list)
-    audits: list[JudgeAudit] = field(default_factory=list)
-    checks: list[PositiveCheck] = field(default_factory=list)
-    meters: dict[str, Meter] = field(default_factory=dict)
-    paused: set[int] = field(default_factory=set)
-    sampled_share: float = 0.0
-    is_cut: bool = False
+    prepared: PreparedCases
+    audit: PairAudit
+    judged: JudgedCases
+    meters: Mapping[str, Meter]
+    sampled_share: float
 
 
-def is_random(case: Case, text: str, share: float) -> bool:
-    """Whether an unflagged candidate is one of the random part that the second judge reads."""
-    return keyed_hash("unflagged", f"{case.query}\0{text}") < share * 2**64
-
-
-def conclude(
-    found: Findings, *, most_relabels: int | None, counts_worse: bool, min_precision: float, tokens: int
-) -> RelabelledInstances:
+def conclude(found: Findings, settings: CascadeSettings, *, tokens: int) -> RelabelledInstances:
     """What came of it; gold candidates complete the audits.
 
     Args:
         found: all that was found.
-        most_relabels: a query with more is ambiguous; None for no limit.
-        counts_worse: whether what is relevant but worse was relabelled, too.
-        min_precision: relabel only where the lower end of precision is at least this; else drop.
+        settings: of the cascade; `most_relabels`, `counts_worse` and `min_precision` decide here.
         tokens: that were spent.
     """
-    known = [*found.planted, *_list_gold(found)]
-    audits = found.audits
-    if len(known) > len(found.planted):
+    prepared, planted = found.prepared, found.audit.planted
+    known = [*planted, *_list_gold(found)]
+    audits = found.audit.audits
+    if len(known) > len(planted):
         audits = [audit_judge(one.stage, one.model, known) for one in audits]
     is_passed = all(one.is_passed for one in audits)
-    decided = found.decided if is_passed else {}
+    decided = found.judged.decided if is_passed else {}
     estimates = None
     if is_passed and len(audits) == 2 and any(decided.values()):
-        estimates = _estimate(found, known, counts_worse=counts_worse)
-    ambiguous = {number for number, some in decided.items() if is_ambiguous(some, most_relabels)}
-    withheld, decided = _withhold(decided, estimates, min_precision)
+        estimates = _estimate(found, known, counts_worse=settings.counts_worse)
+    ambiguous = {number for number, some in decided.items() if is_ambiguous(some, settings.most_relabels)}
+    withheld, decided = _withhold(decided, estimates, settings.min_precision)
     rows: dict[int, list[Decision]] = {}
-    for meter in found.meters.values():
-        meter.outcomes.clear()  # until now they counted what the judges did
-    for case in found.cases:
+    # The meters counted what the judges would do.
+    outcomes: dict[str, Counter[str]] = {source: Counter() for source in found.meters}
+    for case in prepared.cases:
         some = [*case.settled, *decided.get(case.number, ())]
         rows |= case.spread(some)
-        found.meters[case.source].outcomes.update(one.outcome for one in some)
+        outcomes[case.source].update(one.outcome for one in some)
     return RelabelledInstances(
-        before=found.instances,
-        sources=_list_sources(found),
+        before=prepared.instances,
+        sources=_list_sources(prepared),
         decisions=dict(sorted(rows.items())),
-        positives=sorted(found.checks, key=lambda one: one.instance),
+        positives=sorted(found.judged.checks, key=lambda one: one.instance),
         audits=audits,
-        meters=[found.meters[source] for source in sorted(found.meters)],
-        ambiguous=frozenset(place for number in ambiguous for place in found.cases[number].rows),
+        meters=[replace(found.meters[source], outcomes=outcomes[source]) for source in sorted(found.meters)],
+        ambiguous=frozenset(place for number in ambiguous for place in prepared.cases[number].rows),
         estimates=estimates,
         withheld=withheld,
-        is_cut=found.is_cut,
+        is_cut=found.audit.is_cut or found.judged.is_cut,
         tokens=tokens,
-        gold=found.gold,
+        gold=prepared.gold,
     )
 
 
-def _list_sources(found: Findings) -> list[str]:
-    sources = [""] * len(found.instances)
-    for case in found.cases:
+def _list_sources(prepared: PreparedCases) -> list[str]:
+    sources = [""] * len(prepared.instances)
+    for case in prepared.cases:
         for place in case.rows:
             sources[place] = case.source
     return sources
 
 
 def _withhold(
-    decided: dict[int, list[Decision]], estimates: Estimates | None, least: float
-) -> tuple[str, dict[int, list[Decision]]]:
+    decided: Mapping[int, Sequence[Decision]], estimates: Estimates | None, least: float
+) -> tuple[str, Mapping[int, Sequence[Decision]]]:
     """Drop instead of relabelling where too few are surely right; says why, "" where there is nothing to say."""
     if estimates is None:
         return "", decided
@@ -157,19 +135,19 @@ def _list_gold(found: Findings) -> list[Planted]:
         Planted(answers[text], "gold", one.first, one.second, case.query)
         for case, one in _list_judged(found)
         if one.first is not None
-        and (answers := found.gold.answers.get(case.number, {}))
+        and (answers := found.prepared.gold.answers.get(case.number, {}))
         and (text := one.candidate.passage.full_text) in answers
     ]
 
 
 def _list_judged(found: Findings) -> Iterator[tuple[Case, Decision]]:
     """Decisions on candidates that went all the way, as far as they had to."""
-    for number, decided in sorted(found.decided.items()):
-        if number in found.paused:
+    for number, decided in sorted(found.judged.decided.items()):
+        if number in found.judged.paused:
             continue
         for one in decided:
             if one.first not in (None, NO_ANSWER) and one.second is not NO_ANSWER:
-                yield found.cases[number], one
+                yield found.prepared.cases[number], one
 
 
 def _estimate(found: Findings, known: Sequence[Planted], *, counts_worse: bool) -> Estimates:

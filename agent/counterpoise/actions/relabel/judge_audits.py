@@ -19,6 +19,7 @@ from counterpoise.actions.relabel.cases import Case, sort_by_hash
 from counterpoise.actions.relabel.judges import Judge, Question, Stage
 from counterpoise.actions.relabel.verdicts import Grade, Judgement
 from counterpoise.balance.rates import Rate, count_rate
+from counterpoise.core.events import Event, Listener, ignore
 from counterpoise.core.splits import keyed_rank
 from counterpoise.data.instances import Passage
 from counterpoise.scorers.audits import WEAK_AUROC, Audit, audit
@@ -180,6 +181,43 @@ def choose_plants(cases: Sequence[Case], n_queries: int, n_fillers: int = 3) -> 
         shown = tuple(one for one in references if one.full_text != hidden.full_text)
         plants.append(Plant(query, shown, tuple(passages), known))
     return plants
+
+
+@dataclass(frozen=True, slots=True)
+class PairAudit:
+    """Audits of both judges; of the first only, where it failed.
+
+    Args:
+        planted: what they said of planted passages.
+        audits: of none, the first, or both.
+        is_cut: the budget ended first.
+    """
+
+    planted: Sequence[Planted] = ()
+    audits: Sequence[JudgeAudit] = ()
+    is_cut: bool = False
+
+    @property
+    def is_passed(self) -> bool:
+        """Whether both were audited and may decide."""
+        return len(self.audits) == 2 and all(one.is_passed for one in self.audits)
+
+
+async def audit_pair(
+    first: Judge, second: Judge, plants: Sequence[Plant], listener: Listener = ignore
+) -> PairAudit:
+    """Audit the first judge, and where it passes the second one."""
+    said_first, is_cut = await ask_about_plants(first, plants)
+    planted = join_plants(plants, said_first, {})
+    audits = [audit_judge("first", first.chat.name, planted)]
+    listener(Event("judge_audited", audits[0].as_dict()))
+    if audits[0].is_passed:
+        said_second, is_second_cut = await ask_about_plants(second, plants)
+        is_cut |= is_second_cut
+        planted = join_plants(plants, said_first, said_second)
+        audits.append(audit_judge("second", second.chat.name, planted))
+        listener(Event("judge_audited", audits[1].as_dict()))
+    return PairAudit(planted, audits, is_cut)
 
 
 def make_plant_questions(judge: Judge, plants: Sequence[Plant]) -> list[Question]:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from counterpoise.actions.relabel.cascade import Decision, Outcome
+from counterpoise.actions.relabel.cases import Case
 from counterpoise.actions.relabel.estimates import Estimates
 from counterpoise.actions.relabel.gold_pairs import GoldMatch
 from counterpoise.actions.relabel.judge_audits import JudgeAudit
-from counterpoise.actions.relabel.verdicts import Judgement
+from counterpoise.actions.relabel.verdicts import Grade, Judgement
 from counterpoise.balance.rates import Tally
 from counterpoise.core.files import write_whole
 from counterpoise.core.html_views import make_view
@@ -57,6 +58,32 @@ class Meter:
     def n_changes(self) -> int:
         """Candidates that were relabelled or dropped."""
         return self.outcomes[Outcome.RELABEL] + self.outcomes[Outcome.DROP]
+
+    def count_flags(self, case: Case, said: Mapping[str, Judgement]) -> None:
+        """Count what the first judge said of the candidates of a case, by text; nothing where it was not asked."""
+        answered = {text: one for text, one in said.items() if one.grade is not Grade.ABSTAIN}
+        flagged = [text for text, one in answered.items() if one.is_flag]
+        self.n_asked += len(case.rows) if said or not case.candidates else 0
+        self.flags.add(len(flagged), len(answered))
+        self.flagged_instances += len({place for text in flagged for place, _ in case.standing[text]})
+
+    def count_decisions(self, decided: Sequence[Decision]) -> None:
+        """Count what was decided on the candidates of a case."""
+        graded = [
+            one.second.grade
+            for one in decided
+            if one.first is not None
+            and one.first.is_flag
+            and one.second is not None
+            and one.second.grade is not Grade.ABSTAIN
+        ]
+        self.confirmations.add(graded.count(Grade.BETTER_OR_EQUAL), len(graded))
+        self.outcomes.update(one.outcome for one in decided)
+
+    def spend(self, n_tokens: int, *, is_second: bool) -> None:
+        """Count tokens, of the second judge or the first."""
+        self.tokens += n_tokens
+        self.second_tokens += n_tokens if is_second else 0
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""

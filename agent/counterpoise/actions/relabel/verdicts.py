@@ -60,6 +60,9 @@ class Judgement:
         return self.grade in (Grade.RELEVANT, Grade.BETTER_OR_EQUAL, Grade.WORSE)
 
 
+NO_ANSWER = Judgement(Grade.ABSTAIN, reason="the budget is spent")
+
+
 def abstain(n: int, reason: str) -> list[Judgement]:
     """An abstention for each of `n` passages."""
     return [Judgement(Grade.ABSTAIN, number, reason=reason) for number in range(1, n + 1)]

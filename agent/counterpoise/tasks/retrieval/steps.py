@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from counterpoise.actions.relabel.conclusions import Findings
 from counterpoise.actions.relabel.gold_pairs import Gold, GoldSource
 from counterpoise.actions.relabel.judges import Judge, Stage
-from counterpoise.actions.relabel.passages import CascadeSettings, prepare_findings, relabel_prepared
+from counterpoise.actions.relabel.passages import relabel_prepared
+from counterpoise.actions.relabel.preparation import CascadeSettings, PreparedCases, prepare_cases
 from counterpoise.actions.relabel.result import RelabelledInstances
 from counterpoise.core.assets import find_cache_dir
 from counterpoise.core.errors import DataError
@@ -180,16 +180,16 @@ async def relabel_job(
     cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
     settings = make_settings(job)
     # Gold that will not do is told before a model is asked for.
-    found = prepare_job(job, instances, settings, listener)
+    prepared = prepare_job(job, instances, settings, listener)
     budget = TokenBudget(job.budget.tokens)
     with ReplyStore(cache_dir / "replies.sqlite") as store:
         async with _open_judges(job, store, budget, cache_dir, listener) as (first, second):
-            return await relabel_prepared(found, first, second, settings=settings, listener=listener)
+            return await relabel_prepared(prepared, first, second, settings=settings, listener=listener)
 
 
 def prepare_job(
     job: RetrievalJob, instances: Sequence[Instance], settings: CascadeSettings, listener: Listener
-) -> Findings:
+) -> PreparedCases:
     """What a job is to judge: candidates of the data, and those that are mined in its corpus; and its gold.
 
     Raises:
@@ -198,7 +198,7 @@ def prepare_job(
     gold = load_gold(job.gold) if job.gold else {}
     corpus = load_corpus(job.corpus) if job.corpus else []
     cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
-    return prepare_findings(
+    return prepare_cases(
         instances,
         settings,
         mined=_mine(job, instances, corpus, cache_dir, listener) if corpus else {},
