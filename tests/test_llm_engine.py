@@ -18,7 +18,7 @@ from aiohttp import web
 from counterpoise.core.errors import ServerError
 from counterpoise.llm import ChatClient, ChatRequest, Message, Sampling, TokenBudget, Usage, answer_most
 from counterpoise.llm.engines.openai import OpenAIEngine
-from counterpoise.llm.replies import correct_count, split_usage
+from counterpoise.llm.reply_usage import correct_count, split_usage
 from tests.servers import Body, LocalServer, Reply
 
 pytestmark = pytest.mark.processes

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from counterpoise.llm import ChatRequest, Message, Sampling, Usage
-from counterpoise.llm.replies import find_error, quote_error, read_body, read_completions
+from counterpoise.llm.replies import read_completions
+from counterpoise.llm.reply_bodies import read_body
 from counterpoise.llm.reply_store import pack_reply, unpack_reply
+from counterpoise.llm.served_errors import find_error, quote_error
 from counterpoise.llm.structured import parse_reply, read_letter
 from counterpoise.llm.thoughts import split_thoughts
 

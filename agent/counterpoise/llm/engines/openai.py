@@ -24,7 +24,10 @@ from counterpoise.core.errors import ServerError
 from counterpoise.core.redactions import keep_secret, keep_secrets_of, redact, redact_values
 from counterpoise.llm.chat import ChatRequest, Completion
 from counterpoise.llm.dialect import Dialect, guess_detours, is_about_size, name_parts
-from counterpoise.llm.replies import find_error, has_table, quote_error, read_body, read_completions
+from counterpoise.llm.letters import has_table
+from counterpoise.llm.replies import read_completions
+from counterpoise.llm.reply_bodies import read_body
+from counterpoise.llm.served_errors import find_error, quote_error
 from counterpoise.llm.servers.load import ServerLoad, read_metrics
 from counterpoise.llm.transport import LARGEST_REPLY, BoundedClient, EndlessReplyError
 
