@@ -27,6 +27,7 @@ from counterpoise.data.patches.values import CHANGING
 from counterpoise.llm import ChatClient
 from counterpoise.llm.chat import ChatRequest, Completion, Usage
 from counterpoise.llm.engines.scripted import ScriptedChatClient
+from counterpoise.llm.retries import RetryPolicy
 from evals.common import Result, Settings
 from evals.harm_runs import run_written
 from evals.label_noise import JUDGE_ACCURACY, N_GOLD, News, find_with, make_result
@@ -108,7 +109,7 @@ def decide_with(
     async def decide() -> Decisions:
         if chat is None:
             return await decide_labels(mine, news.vectors, folds, gold, min_precision=0.7, suspects=suspects)
-        async with ChatClient(chat, attempts=1) as client:
+        async with ChatClient(chat, retries=RetryPolicy(attempts=1)) as client:
             judge = LLMJudge(client, news.names)
             return await decide_labels(
                 mine, news.vectors, folds, gold, min_precision=0.7, judge=judge, suspects=suspects

@@ -13,6 +13,7 @@ from counterpoise.core.plans import Action, Cell, Kind, PlanItem, Proposal
 from counterpoise.core.records import ConceptColumns, Records
 from counterpoise.llm import ChatClient, ScriptedChatClient, TokenBudget
 from counterpoise.llm.engines.scripted import Script
+from counterpoise.llm.retries import RetryPolicy
 from counterpoise.students.treatments import Rows, make_rows
 
 NOUNS = (
@@ -128,4 +129,4 @@ def make_proposal(
 def make_chat(script: Script, limit: int | None = None) -> tuple[ChatClient, ScriptedChatClient]:
     """A client of a scripted model that gives up at the first failure, and the model."""
     engine = ScriptedChatClient(script)
-    return ChatClient(engine, budget=TokenBudget(limit), attempts=1), engine
+    return ChatClient(engine, budget=TokenBudget(limit), retries=RetryPolicy(attempts=1)), engine

@@ -12,6 +12,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from counterpoise.core.errors import ServerError
 from counterpoise.llm import ChatClient, ChatRequest, Message
 from counterpoise.llm.engines.langchain import LangChainEngine
+from counterpoise.llm.retries import RetryPolicy
 from counterpoise.scorers.base import LLMScorer
 from tests.made_up import make_records
 
@@ -46,7 +47,11 @@ async def test_a_written_letter_counts_where_there_are_none() -> None:
 
 
 async def test_it_scores_records_like_any_engine() -> None:
-    chat = ChatClient(LangChainEngine(FakeListChatModel(responses=["A", "B"])), attempts=1, concurrency=1)
+    chat = ChatClient(
+        LangChainEngine(FakeListChatModel(responses=["A", "B"])),
+        retries=RetryPolicy(attempts=1),
+        concurrency=1,
+    )
     table = await LLMScorer(chat, "Which?", ("bad", "good")).score(make_records(["the soup was cold"], [0]))
     assert table[0] == pytest.approx([0.9, 0.1])
 

@@ -23,6 +23,7 @@ from counterpoise.llm import (
     name_failure,
 )
 from counterpoise.llm.engines.openai import OpenAIEngine
+from counterpoise.llm.retries import RetryPolicy
 from tests.servers import LocalServer
 
 pytestmark = pytest.mark.processes
@@ -75,9 +76,7 @@ async def test_a_fifth_of_all_replies_is_a_fault_and_every_request_still_ends(
             store,
             budget,
             concurrency=32,
-            attempts=ATTEMPTS,
-            first_wait_seconds=0.02,
-            longest_wait_seconds=0.2,
+            retries=RetryPolicy(attempts=ATTEMPTS, first_wait_seconds=0.02, longest_wait_seconds=0.2),
             run_id="chaos",
         ) as chat:
             async for outcome in answer_most(chat, [ask(number) for number in range(n)]):
@@ -111,7 +110,10 @@ async def test_one_of_several_servers_goes_in_the_middle_and_comes_not_back(tmp_
         right = LocalServer(latency_seconds=(0.005, 0.01)).start()
         engines = [OpenAIEngine(left.url), OpenAIEngine(right.url)]
         async with ChatClient(
-            engines, concurrency=8, first_wait_seconds=0.01, longest_wait_seconds=0.05, listener=told.append
+            engines,
+            concurrency=8,
+            retries=RetryPolicy(first_wait_seconds=0.01, longest_wait_seconds=0.05),
+            listener=told.append,
         ) as chat:
             n_done = 0
             async for outcome in chat.generate_many([ask(number) for number in range(400)]):
@@ -144,8 +146,7 @@ async def test_a_server_that_is_away_for_longer_than_all_attempts_loses_no_reque
     async with ChatClient(
         OpenAIEngine(first.url),
         concurrency=8,
-        first_wait_seconds=0.01,
-        longest_wait_seconds=0.02,
+        retries=RetryPolicy(first_wait_seconds=0.01, longest_wait_seconds=0.02),
         listener=told.append,
     ) as chat:
         async for outcome in answer_most(chat, [ask(number) for number in range(300)]):
@@ -165,7 +166,9 @@ async def test_a_server_that_does_not_come_back_ends_everything() -> None:
     n_done = 0
     with LocalServer() as server:
         async with ChatClient(
-            OpenAIEngine(server.url), concurrency=4, first_wait_seconds=0.01, absence_seconds=0.3
+            OpenAIEngine(server.url),
+            concurrency=4,
+            retries=RetryPolicy(first_wait_seconds=0.01, absence_seconds=0.3),
         ) as chat:
 
             async def count() -> None:
@@ -190,8 +193,7 @@ async def test_the_wall_clock_may_go_back_and_forth(monkeypatch: pytest.MonkeyPa
             OpenAIEngine(server.url),
             store,
             concurrency=16,
-            first_wait_seconds=0.01,
-            longest_wait_seconds=0.05,
+            retries=RetryPolicy(first_wait_seconds=0.01, longest_wait_seconds=0.05),
         ) as chat:
             outcomes = [
                 outcome async for outcome in answer_most(chat, [ask(number) for number in range(200)])

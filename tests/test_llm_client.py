@@ -29,6 +29,7 @@ from counterpoise.llm import (
     TokenBudget,
 )
 from counterpoise.llm.engines.openai import OpenAIEngine
+from counterpoise.llm.retries import RetryPolicy
 from tests.servers import Body, LocalServer, write_soup
 
 SCHEMA = {
@@ -45,7 +46,8 @@ def ask(text: str, **options: object) -> ChatRequest:
 def connect(
     server: LocalServer, store: ReplyStore | None = None, budget: TokenBudget | None = None, **options: object
 ) -> ChatClient:
-    settings: dict[str, object] = {"first_wait_seconds": 0.01, "longest_wait_seconds": 0.05, **options}
+    quick = RetryPolicy(first_wait_seconds=0.01, longest_wait_seconds=0.05)
+    settings: dict[str, object] = {"retries": quick, **options}
     return ChatClient(OpenAIEngine(server.url), store, budget, **settings)  # type: ignore[arg-type]
 
 
@@ -129,7 +131,9 @@ async def test_a_cancellation_that_becomes_another_attempt_is_repeated(
                 raise ServerError("the reply did not arrive", where=self.url, retryable=True) from None
 
     with LocalServer() as server:
-        async with ChatClient(Engine(server.url), first_wait_seconds=0.01, longest_wait_seconds=0.01) as chat:
+        async with ChatClient(
+            Engine(server.url), retries=RetryPolicy(first_wait_seconds=0.01, longest_wait_seconds=0.01)
+        ) as chat:
             server.hold()
             asking = asyncio.create_task(answer_all(chat, [ask(f"question {number}") for number in range(3)]))
             while server.n_requests < 3:
@@ -235,7 +239,11 @@ async def test_one_bad_completion_does_not_take_the_others_along() -> None:
 async def test_only_what_may_help_is_tried_again(script: list[str], n_sent: int, status: int | None) -> None:
     told: list[Event] = []
     with LocalServer(script=script) as server:
-        async with connect(server, attempts=3 if n_sent == 3 else 6, listener=told.append) as chat:
+        async with connect(
+            server,
+            retries=RetryPolicy(3 if n_sent == 3 else 6, first_wait_seconds=0.01, longest_wait_seconds=0.05),
+            listener=told.append,
+        ) as chat:
             if status is None:
                 assert (await chat.generate(ask("a question")))[0].text
             else:
@@ -286,7 +294,7 @@ async def test_a_server_that_asks_to_wait_is_left_alone_until_then() -> None:
 async def test_waiting_before_another_attempt_holds_no_permit() -> None:
     with LocalServer(script=["status:500"]) as server:
         async with connect(
-            server, concurrency=1, first_wait_seconds=3600.0, longest_wait_seconds=3600.0
+            server, concurrency=1, retries=RetryPolicy(first_wait_seconds=3600.0, longest_wait_seconds=3600.0)
         ) as chat:
             slow = asyncio.create_task(chat.generate(ask("fails first")))
             while not server.n_requests:
@@ -428,14 +436,15 @@ def test_kill_9_repeats_at_most_what_is_in_flight(tmp_path: Path) -> None:
 SPENDER = """
 import asyncio, sys
 from pathlib import Path
-from counterpoise.llm import BudgetSpent, ChatClient, ChatRequest, Message, ReplyStore, Sampling, TokenBudget
+from counterpoise.llm import BudgetSpent, ChatClient, ChatRequest, Message, ReplyStore, RetryPolicy, Sampling
+from counterpoise.llm import TokenBudget
 from counterpoise.llm.engines.openai import OpenAIEngine
 
 async def main(url, path, limit):
     budget = TokenBudget(int(limit))
     with ReplyStore(Path(path)) as store:
         async with ChatClient(
-            OpenAIEngine(url), store, budget, concurrency=12, run_id="run", first_wait_seconds=0.02
+            OpenAIEngine(url), store, budget, concurrency=12, run_id="run", retries=RetryPolicy(first_wait_seconds=0.02)
         ) as chat:
             requests = [
                 ChatRequest((Message("user", f"review {i}"),), sampling=Sampling(max_tokens=20))

@@ -19,6 +19,7 @@ from counterpoise.core.errors import ServerError
 from counterpoise.llm import ChatClient, ChatRequest, Message, Sampling, TokenBudget, Usage, answer_most
 from counterpoise.llm.engines.openai import OpenAIEngine
 from counterpoise.llm.reply_usage import correct_count, split_usage
+from counterpoise.llm.retries import RetryPolicy
 from tests.servers import Body, LocalServer, Reply
 
 pytestmark = pytest.mark.processes
@@ -116,7 +117,9 @@ async def test_without_log_probabilities_the_letter_that_was_written_counts(
     ]
     for reply, chosen in ((write_letter, True), (hesitate, True), (lambda body, index: "A b c d", False)):
         with make_server(reply) as server:
-            async with ChatClient(OpenAIEngine(server.url), first_wait_seconds=0.01, concurrency=1) as chat:
+            async with ChatClient(
+                OpenAIEngine(server.url), retries=RetryPolicy(first_wait_seconds=0.01), concurrency=1
+            ) as chat:
                 outcomes = [outcome async for outcome in answer_most(chat, requests)]
             assert len(requests) <= server.n_requests <= 2 * len(requests)
         completions = [outcome.completions[0] for outcome in outcomes]
@@ -211,8 +214,7 @@ async def test_the_local_server_also_runs_as_a_process_and_keeps_a_log(tmp_path:
             await asyncio.sleep(0.05)
         async with ChatClient(
             OpenAIEngine(f"http://127.0.0.1:{port_file.read_text()}/v1"),
-            attempts=20,
-            first_wait_seconds=0.001,
+            retries=RetryPolicy(attempts=20, first_wait_seconds=0.001),
         ) as chat:
             for number in range(10):
                 await chat.generate(ChatRequest((Message("user", str(number)),)))

@@ -15,6 +15,7 @@ from counterpoise.llm import ChatClient, ChatRequest, Message, ReplyStore, Sampl
 from counterpoise.llm.chat import Thoughts
 from counterpoise.llm.connect import find_capabilities
 from counterpoise.llm.engines.openai import OpenAIEngine
+from counterpoise.llm.retries import RetryPolicy
 from counterpoise.llm.transport import LARGEST_REPLY
 from tests.server_modes import MODES, Mode, ModeServer, shape_field
 from tests.servers import Body, LocalServer
@@ -67,7 +68,9 @@ async def test_one_completion_where_six_were_asked_is_kept_and_paid_once(tmp_pat
 )  # fmt: skip
 async def test_a_refusal_that_comes_with_several_completions_is_met_once(words: str) -> None:
     with Refusing(lambda body: words if body.get("n", 1) > 1 else "") as server:
-        async with ChatClient(OpenAIEngine(server.url, explores=True), attempts=3) as chat:
+        async with ChatClient(
+            OpenAIEngine(server.url, explores=True), retries=RetryPolicy(attempts=3)
+        ) as chat:
             assert len(await chat.generate(WRITE)) == 6
             assert len(await chat.generate(ChatRequest(WRITE.messages, n=4))) == 4
         assert server.n_refused == 1 and server.n_requests == 11
@@ -76,7 +79,7 @@ async def test_a_refusal_that_comes_with_several_completions_is_met_once(words: 
 async def test_an_assertion_that_fails_with_several_completions_is_met_once() -> None:
     refuse = lambda body: "AssertionError: n must be 1" if body.get("n", 1) > 1 else ""  # noqa: E731
     with Refusing(refuse, status=500) as server:
-        async with ChatClient(OpenAIEngine(server.url), attempts=1) as chat:
+        async with ChatClient(OpenAIEngine(server.url), retries=RetryPolicy(attempts=1)) as chat:
             assert len(await chat.generate(WRITE)) == 6
         assert server.n_refused == 1
 
@@ -111,7 +114,9 @@ async def test_a_field_that_is_refused_is_left_out_from_then_on(
     n_refused: list[int] = []
     with Refusing(refuse, status=status) as server:
         server.reply = lambda body, index: '{"sure": true}'
-        async with ChatClient(OpenAIEngine(server.url, explores=True), attempts=1) as chat:
+        async with ChatClient(
+            OpenAIEngine(server.url, explores=True), retries=RetryPolicy(attempts=1)
+        ) as chat:
             for _ in range(2):
                 replies = [(await chat.generate(request))[0] for request in requests]
                 n_refused.append(server.n_refused)
@@ -207,7 +212,9 @@ async def test_thoughts_in_a_store_of_earlier_days_are_taken_off(tmp_path: Path)
 
 async def test_a_server_that_loads_its_model_is_waited_for_and_costs_no_attempt() -> None:
     with ModeServer("slow-to-load") as server:
-        async with ChatClient(OpenAIEngine(server.url), attempts=1, absence_seconds=20) as chat:
+        async with ChatClient(
+            OpenAIEngine(server.url), retries=RetryPolicy(attempts=1, absence_seconds=20)
+        ) as chat:
             assert await chat.generate(ChatRequest(WRITE.messages))
 
 
@@ -233,7 +240,9 @@ async def test_a_reply_without_end_is_cut_and_not_asked_for_again() -> None:
 
 async def test_an_error_under_status_200_is_the_servers_own_sentence_and_costs_nothing() -> None:
     with ModeServer("errors-under-200") as server:
-        async with ChatClient(OpenAIEngine(server.url, explores=True), attempts=6) as chat:
+        async with ChatClient(
+            OpenAIEngine(server.url, explores=True), retries=RetryPolicy(attempts=6)
+        ) as chat:
             with pytest.raises(ServerError, match=r"insufficient credits for model m$"):
                 await chat.generate(WRITE)
         assert server.n_requests == 1 and chat.budget.paid == 0

@@ -17,6 +17,7 @@ from counterpoise.llm import (
     answer_most,
     name_failure,
 )
+from counterpoise.llm.retries import RetryPolicy
 
 POISON = "poison"
 
@@ -60,7 +61,11 @@ class FragileEngine:
 
 def connect(engine: FragileEngine, store: ReplyStore, run_id: str = "run") -> ChatClient:
     return ChatClient(
-        engine, store, concurrency=8, first_wait_seconds=0.001, longest_wait_seconds=0.002, run_id=run_id
+        engine,
+        store,
+        concurrency=8,
+        retries=RetryPolicy(first_wait_seconds=0.001, longest_wait_seconds=0.002),
+        run_id=run_id,
     )
 
 

@@ -16,6 +16,7 @@ from counterpoise.core.errors import ServerError
 from counterpoise.core.plans import Cell, Kind, PlanItem, Proposal
 from counterpoise.llm import ChatClient, ChatRequest, Completion, ScriptedChatClient, TokenBudget, Usage
 from counterpoise.llm.chat import COMPLETIONS_PER_REQUEST
+from counterpoise.llm.retries import RetryPolicy
 from tests.made_up import ENCODER, make_chat, make_item, make_records, write_sentences
 
 CONTINUES = Capabilities("scripted")
@@ -236,7 +237,7 @@ async def test_a_server_that_is_gone_ends_the_item_instead_of_emptying_it() -> N
         raise ServerError("no connection", where="here", retryable=True)
 
     engine = ScriptedChatClient(reply)
-    chat = ChatClient(engine, attempts=1)
+    chat = ChatClient(engine, retries=RetryPolicy(attempts=1))
     with pytest.raises(ServerError, match="no connection"):
         await write(make_item(n_requests=12), chat)
 

@@ -19,6 +19,7 @@ from counterpoise.data.instances import Passage
 from counterpoise.llm import ChatClient, ChatRequest, Message, ReplyStore, Sampling, TokenBudget
 from counterpoise.llm.connect import find_capabilities
 from counterpoise.llm.engines.openai import OpenAIEngine
+from counterpoise.llm.retries import RetryPolicy
 from tests.fuzz.common import DEEP, NUMBERS, STRINGS, Ended, Source, call, guard
 
 THOUGHTS = (
@@ -283,10 +284,9 @@ def _hold_session(source: Source, url: str, path: Path, asked: list[ChatRequest]
             OpenAIEngine(url, timeout_seconds=5),
             store,
             TokenBudget(50_000),
-            attempts=2,
-            first_wait_seconds=0.001,
-            longest_wait_seconds=0.002,
-            absence_seconds=0.1,
+            retries=RetryPolicy(
+                attempts=2, first_wait_seconds=0.001, longest_wait_seconds=0.002, absence_seconds=0.1
+            ),
             run_id="run",
         )
         opened = guard(lambda: runner.run(chat.__aenter__()))

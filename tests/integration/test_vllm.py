@@ -32,6 +32,7 @@ from counterpoise.llm.doctor import Diagnosis, examine, make_patients
 from counterpoise.llm.engines.managed import ManagedEngine
 from counterpoise.llm.engines.openai import OpenAIEngine
 from counterpoise.llm.reply_store import make_keys
+from counterpoise.llm.retries import RetryPolicy
 from tests.integration.helpers import make_cache, make_reviews, write_reviews
 from tests.vllm_environment import find_python, find_weights
 
@@ -138,7 +139,9 @@ async def test_one_server_from_its_first_letter_to_its_last_death(
 ) -> None:
     engine = open_vllm(tmp_path)
     with ReplyStore(tmp_path / "replies.sqlite") as store:
-        async with ChatClient(engine, store, concurrency=32, run_id="one", first_wait_seconds=0.05) as chat:
+        async with ChatClient(
+            engine, store, concurrency=32, run_id="one", retries=RetryPolicy(first_wait_seconds=0.05)
+        ) as chat:
             family = list_family(engine.server.pid)  # type: ignore[attr-defined]
             assert chat.name.startswith("SmolLM2-135M-Instruct-") and chat.name.endswith(" (vllm)")
             await check_letters(chat)

@@ -8,6 +8,7 @@ from counterpoise.llm.chat import ChatRequest, Completion, Engine, Message, Samp
 from counterpoise.llm.client import ChatClient, Outcome
 from counterpoise.llm.engines.scripted import ScriptedChatClient
 from counterpoise.llm.reply_store import ReplyStore
+from counterpoise.llm.retries import RetryPolicy
 
 __all__ = [
     "BudgetSpent",
@@ -18,6 +19,7 @@ __all__ = [
     "Message",
     "Outcome",
     "ReplyStore",
+    "RetryPolicy",
     "Sampling",
     "ScriptedChatClient",
     "Spend",

@@ -8,7 +8,7 @@ an error with the server's own words.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from counterpoise.llm.chat import ChatRequest, Completion, Usage
@@ -135,3 +135,27 @@ def _find_answer(thoughts: str, reason: str, request: ChatRequest) -> str:
         return ""
     _, problem = parse_reply(thoughts, request.schema)
     return "" if problem else thoughts
+
+
+def check_completion(request: ChatRequest, completion: Completion) -> Completion:
+    """The completion without thoughts, with its parsed value or its problem.
+
+    Thoughts are taken off whoever made the completion: an engine of the user's, or a store of earlier days.
+    """
+    answer, thoughts, reason = read_text(
+        completion.text, request, is_cut=completion.finish_reason == "length"
+    )
+    if answer != completion.text:
+        share = 1 - len(answer) / max(1, len(completion.text))
+        tokens = max(1, round(share * completion.usage.completion_tokens)) if thoughts else 0
+        completion = replace(
+            completion, text=answer, finish_reason=reason, thought_tokens=completion.thought_tokens or tokens
+        )
+    if request.choices and completion.logprobs is None:
+        return replace(completion, problem=f"it chose {answer[:40]!r}, which is none of the letters")
+    if request.schema is None:
+        return completion
+    parsed, problem = parse_reply(completion.text, request.schema)
+    if problem and completion.finish_reason == "length":
+        problem += f" (cut off after {completion.usage.completion_tokens} tokens)"
+    return replace(completion, parsed=parsed, problem=problem)

@@ -13,8 +13,17 @@ from counterpoise.llm.reply_shapes import DEEPEST, list_choices, read_count
 LONGEST_SENTENCE = 400
 """Characters of a server's own words that are passed on."""
 
-_TRANSIENT = ("overload", "rate limit", "rate_limit", "timed out", "timeout")
-_TRANSIENT += ("unavailable", "try again", "busy", "loading")
+_TRANSIENT = (
+    "overload",
+    "rate limit",
+    "rate_limit",
+    "timed out",
+    "timeout",
+    "unavailable",
+    "try again",
+    "busy",
+    "loading",
+)
 _SENTENCE_FIELDS = ("message", "error", "detail", "msg", "error_message", "errors", "error_description")
 
 
