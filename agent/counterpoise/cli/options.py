@@ -6,6 +6,7 @@ A job file and the options have the same keys; what stands on the command line o
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from counterpoise.core.schema import TextClassification
     from counterpoise.tasks.retrieval.job import RetrievalJob
     from counterpoise.tasks.text.job import Job
+
+OTHER_FOLDER = "name a file in a folder that can be"
+"""What to do where a file cannot be written."""
 
 DataArgument = Annotated[str, typer.Argument(metavar="DATA", help="A file, a folder or a hub id.")]
 TextOption = Annotated[list[str], typer.Option("--text", help="Text column; several are joined.")]
@@ -64,57 +68,62 @@ OverwriteOption = Annotated[
 ]
 
 
-def read_job(
+@dataclass(frozen=True)
+class JobOptions:
+    """The options of a command that takes a job, as typer reads them."""
+
     source: Annotated[
         str, typer.Argument(metavar="JOB.yaml | DATA", help="A job file, or a file, a folder or a hub id.")
-    ],
-    text: TextOption = [],  # noqa: B006
-    label: LabelOption = "",
-    attribute: AttributeOption = [],  # noqa: B006
-    label_spellings: SpellingsOption = "",
-    keep_label: KeepLabelOption = [],  # noqa: B006
-    trusted: Annotated[str, typer.Option(help="Column that marks rows whose label is right.")] = "",
-    gold: Annotated[str, typer.Option(metavar="FILE", help="Answers, as `label --ask` asks for them.")] = "",
-    concepts: Annotated[str, typer.Option(metavar="FILE", help="YAML file of name: definition.")] = "",
-    pool: Annotated[str, typer.Option(help="Unlabelled rows that may be adopted.")] = "",
-    held_out: Annotated[str, typer.Option(help="Rows to score on at the end, or a share of DATA.")] = "",
-    metric: Annotated[str, typer.Option(help="macro_f1 or auroc.")] = "",
-    model: Annotated[str, typer.Option(metavar="URL|embedded", help="The model that writes.")] = "",
-    budget: Annotated[str, typer.Option(help="Tokens that may be spent, e.g. 2M or 500k.")] = "",
-    minutes: Annotated[float | None, typer.Option(help="Minutes that may be spent.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Another seed draws other held-out rows.")] = None,
-    output: Annotated[str, typer.Option(metavar="DIR", help="The run directory.")] = "",
-) -> Job | RetrievalJob:
+    ]
+    text: TextOption = field(default_factory=list)
+    label: LabelOption = ""
+    attribute: AttributeOption = field(default_factory=list)
+    label_spellings: SpellingsOption = ""
+    keep_label: KeepLabelOption = field(default_factory=list)
+    trusted: Annotated[str, typer.Option(help="Column that marks rows whose label is right.")] = ""
+    gold: Annotated[str, typer.Option(metavar="FILE", help="Answers, as `label --ask` asks for them.")] = ""
+    concepts: Annotated[str, typer.Option(metavar="FILE", help="YAML file of name: definition.")] = ""
+    pool: Annotated[str, typer.Option(help="Unlabelled rows that may be adopted.")] = ""
+    held_out: Annotated[str, typer.Option(help="Rows to score on at the end, or a share of DATA.")] = ""
+    metric: Annotated[str, typer.Option(help="macro_f1 or auroc.")] = ""
+    model: Annotated[str, typer.Option(metavar="URL|embedded", help="The model that writes.")] = ""
+    budget: Annotated[str, typer.Option(help="Tokens that may be spent, e.g. 2M or 500k.")] = ""
+    minutes: Annotated[float | None, typer.Option(help="Minutes that may be spent.")] = None
+    seed: Annotated[int | None, typer.Option(help="Another seed draws other held-out rows.")] = None
+    output: Annotated[str, typer.Option(metavar="DIR", help="The run directory.")] = ""
+
+
+def read_job(options: JobOptions) -> Job | RetrievalJob:
     """The job of a command line; what is given here overrides the keys of the job file."""
     from counterpoise.tasks.any_job import load_any_job
     from counterpoise.tasks.text.job import job_from
 
     given = {
-        "text": text,
-        "label": label,
-        "attributes": attribute,
-        "label_spellings": label_spellings,
-        "keep_labels": keep_label,
-        "trusted": trusted,
-        "gold": gold,
-        "concepts": concepts,
-        "pool": pool,
-        "held_out": _read_share(held_out),
-        "metric": metric,
-        "llm": _check_model(model),
-        "seed": seed,
-        "output": output,
+        "text": options.text,
+        "label": options.label,
+        "attributes": options.attribute,
+        "label_spellings": options.label_spellings,
+        "keep_labels": options.keep_label,
+        "trusted": options.trusted,
+        "gold": options.gold,
+        "concepts": options.concepts,
+        "pool": options.pool,
+        "held_out": _read_share(options.held_out),
+        "metric": options.metric,
+        "llm": _check_model(options.model),
+        "seed": options.seed,
+        "output": options.output,
     }
     keys = {name: value for name, value in given.items() if value not in ("", [], None)}
-    if Path(source).suffix.lower() in (".yaml", ".yml"):
-        job: Job | RetrievalJob = load_any_job(source, **keys)
+    if Path(options.source).suffix.lower() in (".yaml", ".yml"):
+        job: Job | RetrievalJob = load_any_job(options.source, **keys)
     else:
         for option in ("text", "label"):
             if option not in keys:
                 hint = f"name the {option} column, or give a job file, whose name ends in .yaml"
                 raise JobError("missing", where=f"--{option}", hint=hint)
-        job = job_from(data=source, **keys)
-    return _limit(job, budget, minutes)
+        job = job_from(data=options.source, **keys)
+    return _limit(job, options.budget, options.minutes)
 
 
 def _read_share(held_out: str) -> str | float:

@@ -21,7 +21,7 @@ A budget that ran out is not an error: see `counterpoise.llm.budget.BudgetSpent`
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, TypedDict, Unpack
 
 from counterpoise.core.redactions import redact
 
@@ -87,13 +87,10 @@ class ServiceError(CounterpoiseError):
     exit_code = 3
 
 
-class ServerError(ServiceError):
-    """A model server that does not answer or refuses.
+class ServerTraits(TypedDict, total=False):
+    """What a `ServerError` says to programs.
 
     Args:
-        message: what was found.
-        where: the server's address.
-        hint: what would help.
         retryable: whether asking again may help.
         status: the HTTP status, 0 where there was none.
         retry_after_seconds: how long the server asked to wait, 0 where it did not say.
@@ -105,32 +102,41 @@ class ServerError(ServiceError):
         is_loading: it is there, and loads its model.
     """
 
+    retryable: bool
+    status: int
+    retry_after_seconds: float
+    maybe_paid: bool
+    is_timeout: bool
+    is_unreached: bool
+    said: str
+    is_refusal: bool
+    is_loading: bool
+
+
+class ServerError(ServiceError):
+    """A model server that does not answer or refuses.
+
+    Args:
+        message: what was found.
+        where: the server's address.
+        hint: what would help.
+        traits: what is known beyond that, see `ServerTraits`; each is an attribute.
+    """
+
+    status: int = 0
+    retry_after_seconds: float = 0.0
+    maybe_paid: bool = False
+    is_timeout: bool = False
+    is_unreached: bool = False
+    said: str = ""
+    is_refusal: bool = False
+    is_loading: bool = False
+
     def __init__(
-        self,
-        message: str,
-        *,
-        where: str = "",
-        hint: str = "",
-        retryable: bool = False,
-        status: int = 0,
-        retry_after_seconds: float = 0.0,
-        maybe_paid: bool = False,
-        is_timeout: bool = False,
-        is_unreached: bool = False,
-        said: str = "",
-        is_refusal: bool = False,
-        is_loading: bool = False,
+        self, message: str, *, where: str = "", hint: str = "", **traits: Unpack[ServerTraits]
     ) -> None:
         super().__init__(message, where=where, hint=hint)
-        self.said = said
-        self.is_refusal = is_refusal
-        self.is_loading = is_loading
-        self.is_unreached = is_unreached
-        self.is_timeout = is_timeout
-        self.retryable = retryable
-        self.status = status
-        self.retry_after_seconds = retry_after_seconds
-        self.maybe_paid = maybe_paid
+        vars(self).update(traits)
 
 
 class EngineDiedError(ServerError):

@@ -6,7 +6,6 @@ import contextlib
 import gzip
 import io
 import json
-import secrets
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,9 +13,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from counterpoise.core.errors import DataError
+from counterpoise.core.files import replacing
 from counterpoise.data.containers import name_container, refuse_container
 from counterpoise.data.packed_files import open_unpacked
-from counterpoise_retrievers.scraps import drop_scrap, note_scrap, scrap
 
 _PARQUET_ROWS = 10_000
 
@@ -124,17 +123,13 @@ def _write_parquet_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
 
     listed = [dict(row) for row in rows]
     names = list(dict.fromkeys(name for row in listed for name in row))
-    part = path.with_name(path.name + ".part")
-    note_scrap(part)
     try:
         table = pa.table({name: pa.array([row.get(name) for row in listed]) for name in names})
-        pq.write_table(table, part)
-        part.replace(path)
+        with replacing(path) as part:
+            pq.write_table(table, part)
     except (pa.ArrowException, OverflowError) as error:
         hint = "name an output that ends in .jsonl"
         raise DataError(f"cannot be said in Parquet ({error})", where=str(path), hint=hint) from error
-    finally:
-        drop_scrap(part)
     return len(listed)
 
 
@@ -162,19 +157,16 @@ def open_to_read(path: Path) -> Iterator[IO[str]]:
 @contextmanager
 def open_to_write(path: Path) -> Iterator[IO[str]]:
     """A text file that takes its name only when it is whole; the same content gives the same bytes, gzip too."""
-    # A name of its own: a file `NAME.part` may be the user's.
-    with scrap(path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.partial")) as part:
-        with part.open("xb") as raw:
-            if path.suffix == ".gz":
-                with (
-                    gzip.GzipFile(fileobj=raw, mode="wb", filename="", mtime=0) as packed,
-                    io.TextIOWrapper(packed, encoding="utf-8", newline="\n") as file,
-                ):
-                    yield file
-            else:
-                with io.TextIOWrapper(raw, encoding="utf-8", newline="\n") as file:
-                    yield file
-        part.replace(path)
+    with replacing(path) as part, part.open("xb") as raw:
+        if path.suffix == ".gz":
+            with (
+                gzip.GzipFile(fileobj=raw, mode="wb", filename="", mtime=0) as packed,
+                io.TextIOWrapper(packed, encoding="utf-8", newline="\n") as file,
+            ):
+                yield file
+        else:
+            with io.TextIOWrapper(raw, encoding="utf-8", newline="\n") as file:
+                yield file
 
 
 def _count_lines(path: Path) -> int:

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset
 
+from counterpoise.core.files import replacing
 from counterpoise.core.plans import Proposal, Verdict
 from counterpoise.core.records import Provenance
 from counterpoise.data.outputs import explain_unwritable
 from counterpoise.data.result_columns import BATCH_ROWS
-from counterpoise_retrievers.scraps import scrap
 
 _REJECTED_FIELDS = ("id", "text", "label", "reason", "cell", "action", "kind", "round", "parents", "model")
 
@@ -52,10 +52,8 @@ def write_rejected(folder: Path, rows: Iterable[RejectedProposal]) -> int:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         target = folder / "rejected-00000-of-00001.parquet"
-        partial = target.with_name(f".{target.name}.partial")
-        with scrap(partial):
+        with replacing(target) as partial:
             pq.write_table(pa.Table.from_pylist(columns, schema), partial, row_group_size=BATCH_ROWS)
-            partial.replace(target)
     except OSError as error:
         raise explain_unwritable(error, folder) from error
     return len(ordered)

@@ -16,6 +16,7 @@ from counterpoise.core.assets import find_cache_dir, make_cache_folder
 from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.errors import JobError, ServerError
 from counterpoise.core.events import Event, Listener
+from counterpoise.core.files import write_whole
 from counterpoise.core.redactions import keep_secret
 from counterpoise.llm import (
     BudgetSpent,
@@ -44,7 +45,7 @@ from counterpoise.llm.probing import (
 )
 from counterpoise.llm.prompts import load_prompt
 from counterpoise.llm.reply_store import make_keys
-from counterpoise_retrievers.private_files import make_private_folder, touch_private_file
+from counterpoise_retrievers.private_files import make_private_folder
 
 _PROBE_WORDS = ("table", "river", "seven", "orange")
 _ANSWER_TOKENS = 100
@@ -426,13 +427,7 @@ def keep_findings(model: str, findings: Mapping[str, Any], cache_dir: Path) -> P
     path = _locate_findings(model, cache_dir)
     make_cache_folder(cache_dir)
     make_private_folder(path.parent)
-    scratch = path.with_suffix(f".{os.getpid()}.part")
-    touch_private_file(scratch)
-    try:
-        scratch.write_text(json.dumps(dict(findings), indent=1), encoding="utf-8")
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
+    write_whole(path, json.dumps(dict(findings), indent=1), is_private=True)
     return path
 
 

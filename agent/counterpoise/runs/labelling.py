@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from counterpoise.core.assets import find_cache_dir
-from counterpoise.core.errors import DataError, JobError
+from counterpoise.core.errors import DataError
 from counterpoise.core.events import Event, Listener
-from counterpoise.core.files import write_whole
+from counterpoise.core.files import write_whole, writing
 from counterpoise.core.label_spellings import Spellings
 from counterpoise.core.records import ConceptColumns, Floats, Integers, Records, State
 from counterpoise.core.schema import TextClassification
@@ -233,11 +233,8 @@ def write_file(path: Path, text: str) -> None:
     Raises:
         JobError: it cannot be written.
     """
-    try:
+    with writing(path, "name a file in a folder that can be written to"):
         write_whole(path, text)
-    except OSError as error:
-        hint = "name a file in a folder that can be written to"
-        raise JobError(f"cannot be written ({error.strerror})", where=str(path), hint=hint) from error
 
 
 def make_audit_table(lines: list[dict[str, Any]]) -> Table:

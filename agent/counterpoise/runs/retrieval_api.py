@@ -136,7 +136,7 @@ def write_rows(
 ) -> tuple[dict[str, Path], TrainingRows]:
     """As `write_relabelled`; gives the rows that were written, too."""
     from counterpoise.actions.relabel.training_rows import make_training_rows
-    from counterpoise.core.files import write_whole
+    from counterpoise.core.files import write_whole, writing
     from counterpoise.data.instances import find_form, write_instances
     from counterpoise.data.outputs import check_outputs
 
@@ -144,17 +144,11 @@ def write_rows(
     permission = "give --overwrite (overwrite=True in Python)"
     check_outputs(outputs, (source,), may_replace=overwrite, permission=permission)
     _, decisions, summary = outputs.values()
-    try:
+    with writing(target, "name a file in a folder that can be"):
         form = find_form(source) if form == "auto" else form
         rows = make_training_rows(done, form)
         write_instances(target, rows.instances, form)
         done.write_decisions(decisions)
         said = done.summary() | {"written": {"sentence": rows.sentence, **rows.as_dict()}}
         write_whole(summary, json.dumps(said, ensure_ascii=False, indent=2, sort_keys=True) + "\n")
-    except OSError as error:
-        raise JobError(
-            f"cannot be written ({error.strerror})",
-            where=str(target),
-            hint="name a file in a folder that can be",
-        ) from error
     return {"repaired": target, "decisions": decisions, "summary": summary}, rows

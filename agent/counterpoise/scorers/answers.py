@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from counterpoise.core.errors import DataError, JobError
+from counterpoise.core.errors import DataError
+from counterpoise.core.files import write_whole, writing
 from counterpoise.core.records import Integers, Records
 from counterpoise.scorers.gold import ASK, AUDIT, ID, TEXT, TRAINING, Asked, read_answer_lines
 
@@ -73,20 +72,8 @@ class Answers:
         writer = csv.DictWriter(text, self.columns, delimiter=self.delimiter)
         writer.writeheader()
         writer.writerows(self.rows)
-        partial = self.path.with_name(f".{self.path.name[:80]}.{secrets.token_hex(4)}.partial")
-        try:
-            with partial.open("x", encoding=self.encoding, newline="") as file:
-                file.write(text.getvalue())
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(self.path)
-        except OSError as error:
-            hint = "name a file in a folder that can be written to"
-            raise JobError(
-                f"cannot be written ({error.strerror})", where=str(self.path), hint=hint
-            ) from error
-        finally:
-            partial.unlink(missing_ok=True)
+        with writing(self.path, "name a file in a folder that can be written to"):
+            write_whole(self.path, text.getvalue().encode(self.encoding))
 
     def list_open(self, questions: Sequence[str]) -> list[tuple[int, str]]:
         """Row and question of what is open: all behind the last answer (an empty cell before it was skipped)."""

@@ -18,7 +18,7 @@ from counterpoise.cli.options import (
     TextOption,
     make_task,
 )
-from counterpoise.core.errors import JobError
+from counterpoise.core.files import writing
 
 
 def label_errors(
@@ -71,10 +71,8 @@ def label_errors(
             listener=listener,
         )
     check_outputs(outputs, (data, gold), may_replace=overwrite)
-    try:
+    with writing(output):
         write_patch(output, found.patch)
-    except OSError as error:
-        raise JobError(f"cannot be written ({error.strerror})", where=str(output)) from error
     if page is not None:
         write_patch_page(page, found.patch)
     if session.as_json:

@@ -10,9 +10,10 @@ import typer
 from counterpoise.cli.commands.session import Session
 from counterpoise.cli.options import OverwriteOption
 from counterpoise.core.errors import DataError, JobError
+from counterpoise.core.files import writing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from counterpoise.data.instances import Instance, Passage
 
@@ -64,7 +65,6 @@ def mine(
 
     Vectors are kept: an interrupted run goes on where it was. No language model, no token.
     """
-    from counterpoise.actions.relabel.training_rows import fill_tuples
     from counterpoise.core.events import Event
     from counterpoise.data.instances import FORMS, write_instances
     from counterpoise.data.outputs import check_outputs
@@ -96,38 +96,47 @@ def mine(
             api_key_env=api_key_env,
             listener=listener,
         )
-    instances, n_bare = mined.instances, 0
-    if form == "sentence_transformers":
-        # Its columns hold texts: a query with fewer negatives than others would have nulls.
-        instances, n_bare = fill_tuples(instances)
+    instances, n_bare = _fill_columns(mined.instances, form)
     check_outputs({"--output": output}, (data, corpus), may_replace=overwrite)
-    try:
+    with writing(output):
         n_lines = write_instances(output, instances, form)
-    except OSError as error:
-        raise JobError(f"cannot be written ({error.strerror})", where=str(output)) from error
     counts = mined.to_dict()
     if session.as_json:
         session.write_event("mined", path=str(output), lines=n_lines, queries_left_out=n_bare, **counts)
         return
-    typer.echo(
+    for line in _describe_mined(output, counts, None if session.is_quiet else negatives, n_bare):
+        typer.echo(line)
+
+
+def _describe_mined(
+    output: Path, counts: Mapping[str, int], n_negatives: int | None, n_bare: int
+) -> Iterator[str]:
+    """What was written; with the number of negatives that was asked for also what is short of it."""
+    yield (
         f"{counts['negatives']} negatives for {counts['queries']} queries "
         f"out of {counts['passages']} passages: {output}"
     )
-    if session.is_quiet:
+    if n_negatives is None:
         return
     if counts["queries_with_fewer"]:
-        typer.echo(
-            f"{counts['queries_with_fewer']} queries have fewer than {negatives}: nothing more lay within the ranks "
+        yield (
+            f"{counts['queries_with_fewer']} queries have fewer than {n_negatives}: nothing more lay within the ranks "
             "and below the band"
         )
     if n_bare:
-        typer.echo(
-            f"{n_bare} queries without a negative are left out: this form has a column for each negative"
-        )
+        yield f"{n_bare} queries without a negative are left out: this form has a column for each negative"
     if counts["rows_that_repeat"]:
-        typer.echo(f"{counts['rows_that_repeat']} rows differed from another one in their negatives only")
+        yield f"{counts['rows_that_repeat']} rows differed from another one in their negatives only"
     if counts["queries_without_positive"]:
-        typer.echo(f"{counts['queries_without_positive']} queries without a positive are left out")
+        yield f"{counts['queries_without_positive']} queries without a positive are left out"
+
+
+def _fill_columns(instances: Sequence[Instance], form: str) -> tuple[Sequence[Instance], int]:
+    """The instances that a form can hold, and how many are left out for it."""
+    from counterpoise.actions.relabel.training_rows import fill_tuples
+
+    # Columns of sentence-transformers hold texts: a query with fewer negatives than others would have nulls.
+    return fill_tuples(instances) if form == "sentence_transformers" else (instances, 0)
 
 
 def _choose_form(data: Path) -> str:

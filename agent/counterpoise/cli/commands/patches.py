@@ -10,7 +10,8 @@ import typer
 
 from counterpoise.cli.commands.session import Session
 from counterpoise.cli.options import OverwriteOption
-from counterpoise.core.errors import DataError, JobError
+from counterpoise.core.errors import DataError
+from counterpoise.core.files import write_whole, writing
 
 if TYPE_CHECKING:
     from counterpoise.data.patches.apply import Applied
@@ -96,17 +97,10 @@ def write_patch_page(path: Path, patch: Patch) -> None:
     Raises:
         JobError: the page cannot be written.
     """
-    from counterpoise.core.files import write_whole
     from counterpoise.report.patch_page import render_patch_page
 
-    try:
+    with writing(path, "name a file in a folder that exists"):
         write_whole(path, render_patch_page(patch))
-    except OSError as error:
-        raise JobError(
-            f"cannot be written ({error.strerror})",
-            where=str(path),
-            hint="name a file in a folder that exists",
-        ) from error
 
 
 def apply(
@@ -135,10 +129,8 @@ def apply(
     check_outputs({"its receipt": name_receipt(output)}, (patch, data), may_replace=True)
     if not len(read):
         raise DataError(explain_nothing(read), where=str(patch), hint=ACCEPT)
-    try:
+    with writing(output):
         done = apply_patch(read, data, output, overwrite=overwrite)
-    except OSError as error:
-        raise JobError(f"cannot be written ({error.strerror})", where=str(output)) from error
     _print_applied(context.obj, "applied", done)
 
 
@@ -152,10 +144,8 @@ def undo(
     """Write the file as it was before `apply`, byte for byte."""
     from counterpoise.data.patches.undo import undo_patch
 
-    try:
+    with writing(output):
         done = undo_patch(applied, output, receipt, overwrite=overwrite)
-    except OSError as error:
-        raise JobError(f"cannot be written ({error.strerror})", where=str(output)) from error
     _print_applied(context.obj, "undone", done)
 
 
