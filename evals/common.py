@@ -189,19 +189,16 @@ async def open_model(llm: Mapping[str, Any]) -> AsyncIterator[ChatClient]:
     """
     from counterpoise.core.events import ignore
     from counterpoise.llm import ReplyStore, TokenBudget
-    from counterpoise.llm.connect import open_chat
+    from counterpoise.llm.config import LlmConfig
+    from counterpoise.llm.connect import open_models
 
     cache_dir = find_cache_dir()
     with ReplyStore(cache_dir / "replies.sqlite") as store:
-        async with open_chat(
-            engine=llm["engine"],
-            urls=(llm["url"],),
-            model="",
-            api_key_env=llm.get("api_key_env", ""),
-            concurrency=llm.get("concurrency", 16),
+        async with open_models(
+            LlmConfig(**{"concurrency": 16, **llm}),
             store=store,
             budget=TokenBudget(None),
             cache_dir=cache_dir,
             listener=ignore,
-        ) as chat:
-            yield chat
+        ) as models:
+            yield models.chat

@@ -54,6 +54,7 @@ from counterpoise.filters.edits import (
     names_concept,
     pair_cosines,
 )
+from counterpoise.llm.models import Models
 from counterpoise.students.treatments import fit_log_probabilities, log_prior
 from counterpoise_retrievers.encoders import Encoder
 from evals.common import Result, Settings, interval, open_engine, open_model
@@ -255,15 +256,15 @@ def edit_by_model(reviews: Reviews, encoder: Encoder, settings: Settings) -> lis
 async def _ask_model(
     reviews: Reviews, cases: Sequence[Case], encoder: Encoder, llm: Mapping[str, Any]
 ) -> list[Case]:
-    from counterpoise.llm.connect import find_capabilities
+    from counterpoise.llm.capabilities import find_capabilities
 
     made: list[Case] = []
     async with open_model(llm) as chat:
-        capabilities = await find_capabilities(chat)
+        models = Models(chat, await find_capabilities(chat))
         for batch in _batch(cases):
             item, material, editor = _prepare(reviews, batch, encoder)
             by_source = {f"case {place}": case for place, case in enumerate(batch)}
-            async for proposal in editor.propose(item, material, chat, capabilities):
+            async for proposal in editor.propose(item, material, models):
                 case = by_source[proposal.parents[0]]
                 made.append(replace(case, text=proposal.text, has_label=None, has_concepts=None))
     order = {(case.source, case.kind): place for place, case in enumerate(cases)}

@@ -15,7 +15,7 @@ from counterpoise.core.events import ignore
 from counterpoise.data.instances import Instance, Passage
 from counterpoise.llm import ChatRequest, Message, ReplyStore, TokenBudget
 from counterpoise.llm.config import read_llm
-from counterpoise.llm.connect import open_model
+from counterpoise.llm.connect import open_models
 from counterpoise.llm.model_objects import name_model
 from tests.retrieval_judges import reply_first, reply_second
 from tests.servers import Body, LocalServer
@@ -65,8 +65,8 @@ async def test_a_bound_model_and_one_with_fallbacks_answer(tmp_path: Path) -> No
         for one, said in ((bound, "0.5"), (model.with_fallbacks([bound]), "null")):
             with ReplyStore(tmp_path / "replies.sqlite") as store:
                 asking: dict[str, Any] = {"budget": TokenBudget(None), "cache_dir": None, "listener": ignore}
-                async with open_model(read_llm(one), store=store, **asking) as chat:
-                    (answer,) = await chat.generate(ChatRequest((Message("user", "How warm?"),)))
+                async with open_models(read_llm(one), store=store, **asking) as models:
+                    (answer,) = await models.chat.generate(ChatRequest((Message("user", "How warm?"),)))
             assert answer.text == said
     names = {name_model(each) for each in (model, bound, make_model(server, temperature=0.1))}
     assert len(names) == 3 and not any("secret" in name for name in names)
@@ -75,9 +75,9 @@ async def test_a_bound_model_and_one_with_fallbacks_answer(tmp_path: Path) -> No
 async def test_a_refused_key_is_one_line_and_not_asked_again() -> None:
     with LocalServer(reply, api_key="another-key") as server:
         asking: dict[str, Any] = {"budget": TokenBudget(None), "cache_dir": None, "listener": ignore}
-        async with open_model(read_llm(make_model(server)), store=None, **asking) as chat:
+        async with open_models(read_llm(make_model(server)), store=None, **asking) as models:
             with pytest.raises(ServerError) as caught:
-                await chat.generate(ChatRequest((Message("user", "Hello"),)))
+                await models.chat.generate(ChatRequest((Message("user", "Hello"),)))
     assert not caught.value.retryable
     line = str(caught.value)
     assert "AuthenticationError" in line and "\n" not in line and "secret" not in line

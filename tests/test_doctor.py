@@ -12,8 +12,9 @@ from aiohttp import web
 from counterpoise.cli import execute
 from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.events import ignore
-from counterpoise.llm.connect import keep_findings, settle_capabilities
+from counterpoise.llm.config import LlmConfig
 from counterpoise.llm.doctor import Diagnosis, examine, make_patients
+from counterpoise.llm.findings import keep_findings, settle_capabilities
 from counterpoise.runs.directory import RunDirectory
 from tests.server_modes import ModeServer
 from tests.servers import Body, LocalServer, write_soup
@@ -58,15 +59,8 @@ def chatter(body: Body, index: int) -> str:
 
 
 async def diagnose(server: LocalServer, model: str = "") -> Diagnosis:
-    (patient,) = make_patients(
-        engine="server",
-        urls=(server.url,),
-        model=model,
-        api_key="",
-        concurrency=4,
-        cache_dir=None,
-        listener=ignore,
-    )
+    config = LlmConfig(engine="server", url=(server.url,), model=model, concurrency=4)
+    (patient,) = make_patients(config, cache_dir=None, listener=ignore)
     return await examine(patient)
 
 

@@ -11,6 +11,7 @@ from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.plans import Action, Cell, Kind, PlanItem, Proposal, Verdict
 from counterpoise.core.records import ConceptColumns, State
 from counterpoise.filters.base import KEPT
+from counterpoise.llm.models import Models
 from counterpoise.tasks.text.inputs import Inputs
 from tests.made_up import BLAME, ENCODER, PRAISE, make_chat
 from tests.test_trust import make_inputs
@@ -63,13 +64,13 @@ def test_sources_are_of_other_labels_or_lack_the_concept() -> None:
 
 def test_offers_are_made_where_somebody_can_judge() -> None:
     chat, engine = make_chat(lambda request, index: "")
-    offers = DESK.make_offers(CELL, chat, FOLLOWS, {})
+    offers = DESK.make_offers(CELL, Models(chat, FOLLOWS), {})
     assert list(offers) == [Action.COUNTERFACTUAL_EDIT] and offers[Action.COUNTERFACTUAL_EDIT].n_edits == 120
-    left = DESK.make_offers(CELL, chat, FOLLOWS, {Action.COUNTERFACTUAL_EDIT: 100})
+    left = DESK.make_offers(CELL, Models(chat, FOLLOWS), {Action.COUNTERFACTUAL_EDIT: 100})
     assert left[Action.COUNTERFACTUAL_EDIT].n_edits == 20
-    assert not DESK.make_offers(CELL, chat, FOLLOWS, {Action.COUNTERFACTUAL_EDIT: 120})
-    assert not replace(DESK, is_trusted=False).make_offers(CELL, chat, FOLLOWS, {})
-    assert not DESK.make_offers(Cell("bad"), chat, FOLLOWS, {}) and not engine.requests
+    assert not DESK.make_offers(CELL, Models(chat, FOLLOWS), {Action.COUNTERFACTUAL_EDIT: 120})
+    assert not replace(DESK, is_trusted=False).make_offers(CELL, Models(chat, FOLLOWS), {})
+    assert not DESK.make_offers(Cell("bad"), Models(chat, FOLLOWS), {}) and not engine.requests
 
 
 async def test_edits_go_from_source_to_verdict() -> None:
@@ -89,7 +90,7 @@ async def test_edits_go_from_source_to_verdict() -> None:
     item = PlanItem(Action.COUNTERFACTUAL_EDIT, CELL, 12, 1, 0, 12, 10**6)
     material = DESK.gather(item.action, CELL, FOLLOWS)
     editor = DESK.editors[item.action]
-    proposals = [proposal async for proposal in editor.propose(item, material, chat, FOLLOWS)]
+    proposals = [proposal async for proposal in editor.propose(item, material, Models(chat, FOLLOWS))]
     assert all(proposal.attributes == {"source": "web"} for proposal in proposals)
     unchanged = replace(proposals[0], text=str(material.sources.records.texts[0]))
     fresh = replace(proposals[0], kind=Kind.MINORITY, text="anything")

@@ -28,6 +28,7 @@ from counterpoise.filters.edits import (
     names_concept,
 )
 from counterpoise.llm import ChatRequest
+from counterpoise.llm.models import Models
 from counterpoise.runs.planner import PROBE_REQUESTS, find_unable, make_plan
 from tests.made_up import ENCODER, make_chat, make_item, make_records, write_sentences
 
@@ -54,7 +55,7 @@ def make_edit_item(action: Action, cell: Cell = CELL, n_requests: int = 4, first
 async def test_an_injection_names_its_source_first_and_asks_for_the_whole_text() -> None:
     chat, engine = make_chat(lambda request, index: '"The soup was cold and the band loud"')
     item = make_edit_item(Action.CONCEPT_INJECTION)
-    proposals = [proposal async for proposal in INJECTION.propose(item, MATERIAL, chat, FOLLOWS)]
+    proposals = [proposal async for proposal in INJECTION.propose(item, MATERIAL, Models(chat, FOLLOWS))]
     assert len(proposals) == 4 and all(proposal.kind is Kind.CONCEPT_INJECTION for proposal in proposals)
     texts = dict(zip(MATERIAL.sources.records.ids, MATERIAL.sources.records.texts, strict=True))
     for proposal in proposals:
@@ -74,7 +75,7 @@ async def test_an_injection_names_its_source_first_and_asks_for_the_whole_text()
 async def test_a_model_that_only_continues_is_shown_pairs_that_no_model_made() -> None:
     chat, engine = make_chat(lambda request, index: "text")
     item = make_edit_item(Action.COUNTERFACTUAL_EDIT, n_requests=2)
-    assert [proposal async for proposal in FLIP.propose(item, MATERIAL, chat, CONTINUES)]
+    assert [proposal async for proposal in FLIP.propose(item, MATERIAL, Models(chat, CONTINUES))]
     (first, second) = engine.requests
     assert "First: a b c\nSecond: a b c d\n" in first.prompt and first.prompt.endswith("\nSecond:")
     assert first.prompt != second.prompt
@@ -90,7 +91,7 @@ async def test_a_failed_request_for_an_edit_gives_a_record_that_says_why() -> No
         return "text"
 
     chat, _ = make_chat(reply)
-    proposals = [proposal async for proposal in INJECTION.propose(item, MATERIAL, chat, FOLLOWS)]
+    proposals = [proposal async for proposal in INJECTION.propose(item, MATERIAL, Models(chat, FOLLOWS))]
     assert len(proposals) == 4
     (failed,) = (proposal for proposal in proposals if proposal.failure)
     assert (failed.id, failed.failure, failed.text, failed.tokens) == (f"{item.id}-00001", "refused", "", 0.0)

@@ -13,7 +13,9 @@ from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.errors import JobError, ServerError
 from counterpoise.core.events import ignore
 from counterpoise.llm import BudgetSpent, ReplyStore, TokenBudget
-from counterpoise.llm.connect import find_capabilities, open_chat
+from counterpoise.llm.capabilities import find_capabilities
+from counterpoise.llm.config import LlmConfig
+from counterpoise.llm.connect import open_models
 from tests.servers import Body, LocalServer
 
 
@@ -60,18 +62,11 @@ async def probe(
     url: str = "",
 ) -> Capabilities:
     with ReplyStore(folder / "replies.sqlite") as store:
-        async with open_chat(
-            engine="server",
-            urls=(url or server.url,),
-            model=model,
-            api_key_env=api_key_env,
-            concurrency=None,
-            store=store,
-            budget=budget or TokenBudget(),
-            cache_dir=folder,
-            listener=ignore,
-        ) as chat:
-            return await find_capabilities(chat)
+        config = LlmConfig(engine="server", url=(url or server.url,), model=model, api_key_env=api_key_env)
+        async with open_models(
+            config, store=store, budget=budget or TokenBudget(), cache_dir=folder, listener=ignore
+        ) as models:
+            return await find_capabilities(models.chat)
 
 
 BOTH = ("chat/completions", "completions")
@@ -148,16 +143,7 @@ async def test_a_server_that_is_not_there_and_a_model_it_does_not_have(tmp_path:
 
 
 async def test_an_engine_that_cannot_be_started_is_a_clear_line(tmp_path: Path) -> None:
-    with ReplyStore(tmp_path / "replies.sqlite") as store, pytest.raises(JobError, match="vllm"):
-        async with open_chat(
-            engine="vllm",
-            urls=(),
-            model="some/model",
-            api_key_env="",
-            concurrency=None,
-            store=store,
-            budget=TokenBudget(),
-            cache_dir=tmp_path,
-            listener=ignore,
-        ):
-            pass
+    config = LlmConfig(engine="vllm", model="some/model")
+    opened = open_models(config, store=None, budget=TokenBudget(), cache_dir=tmp_path, listener=ignore)
+    with pytest.raises(JobError, match="vllm"):
+        await opened.__aenter__()

@@ -12,8 +12,8 @@ from aiohttp import web
 
 from counterpoise.core.errors import ServerError
 from counterpoise.llm import ChatClient, ChatRequest, Message, ReplyStore, Sampling, TokenBudget
+from counterpoise.llm.capabilities import find_capabilities
 from counterpoise.llm.chat import Thoughts
-from counterpoise.llm.connect import find_capabilities
 from counterpoise.llm.engines.openai import OpenAIEngine
 from counterpoise.llm.retries import RetryPolicy
 from counterpoise.llm.transport import LARGEST_REPLY

@@ -16,6 +16,7 @@ from counterpoise.core.errors import ServerError
 from counterpoise.core.plans import Cell, Kind, PlanItem, Proposal
 from counterpoise.llm import ChatClient, ChatRequest, Completion, ScriptedChatClient, TokenBudget, Usage
 from counterpoise.llm.chat import COMPLETIONS_PER_REQUEST
+from counterpoise.llm.models import Models
 from counterpoise.llm.retries import RetryPolicy
 from tests.made_up import ENCODER, make_chat, make_item, make_records, write_sentences
 
@@ -35,7 +36,7 @@ SHOWN = show(TEXTS)
 async def write(
     item: PlanItem, chat: ChatClient, shown: EncodedRecords = SHOWN, capabilities: Capabilities = CONTINUES
 ) -> list[Proposal]:
-    return [proposal async for proposal in WRITER.propose(item, shown, chat, capabilities)]
+    return [proposal async for proposal in WRITER.propose(item, shown, Models(chat, capabilities))]
 
 
 def read_lines(request: ChatRequest) -> list[str]:

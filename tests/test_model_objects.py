@@ -31,7 +31,7 @@ from counterpoise.llm import (
     doctor,
 )
 from counterpoise.llm.config import LlmConfig, ModelObject, read_llm
-from counterpoise.llm.connect import open_model
+from counterpoise.llm.connect import open_models
 from counterpoise.llm.engines.langchain import LangChainEngine
 from counterpoise.llm.model_objects import ObjectEngine, is_model, name_model
 from counterpoise.runs import labelling
@@ -218,8 +218,8 @@ async def test_an_engine_without_a_name_is_asked_anew(tmp_path: Path) -> None:
         with ReplyStore(tmp_path / "replies.sqlite") as store:
             for _ in range(2):
                 asking: dict[str, Any] = {"cache_dir": None, "listener": print, "store": store}
-                async with open_model(read_llm(mine), budget=TokenBudget(None), **asking) as chat:
-                    assert (await chat.generate(ASK))[0].text.startswith("reply")
+                async with open_models(read_llm(mine), budget=TokenBudget(None), **asking) as models:
+                    assert (await models.chat.generate(ASK))[0].text.startswith("reply")
         assert (mine.n_asked, mine.n_open) == (n_asked, 0)
 
 
@@ -293,15 +293,7 @@ def test_concepts_are_proposed_by_a_model_that_is_an_object(
 
 
 async def test_a_model_that_is_an_object_is_examined() -> None:
-    (patient,) = doctor.make_patients(
-        api_key="",
-        concurrency=2,
-        engine="object",
-        urls=(),
-        model="",
-        instance=Writer(),
-        cache_dir=None,
-        listener=lambda event: None,
-    )
+    config = ModelObject(instance=Writer(), concurrency=2)
+    (patient,) = doctor.make_patients(config, cache_dir=None, listener=lambda event: None)
     found = (await doctor.examine(patient)).capabilities
     assert found.model == name_model(Writer()) and found.chat and not found.continuation

@@ -17,7 +17,7 @@ from typing import Any
 from counterpoise.actions.relabel.judges import Judge
 from counterpoise.data.instances import Passage
 from counterpoise.llm import ChatClient, ChatRequest, Message, ReplyStore, Sampling, TokenBudget
-from counterpoise.llm.connect import find_capabilities
+from counterpoise.llm.capabilities import find_capabilities
 from counterpoise.llm.engines.openai import OpenAIEngine
 from counterpoise.llm.retries import RetryPolicy
 from tests.fuzz.common import DEEP, NUMBERS, STRINGS, Ended, Source, call, guard

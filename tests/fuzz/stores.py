@@ -18,7 +18,7 @@ from counterpoise.core.errors import StorageError
 from counterpoise.core.schema import TextClassification
 from counterpoise.data.reading import load_table
 from counterpoise.llm import ChatClient, ChatRequest, Message, ReplyStore, ScriptedChatClient, TokenBudget
-from counterpoise.llm.connect import keep_findings, settle_capabilities
+from counterpoise.llm.findings import keep_findings, settle_capabilities
 from counterpoise.runs.directory import RunDirectory
 from counterpoise_retrievers.embedding_cache import CachedEncoder
 from tests.fuzz.common import DEEP, Ended, Source, break_bytes, call, dump_json, guard

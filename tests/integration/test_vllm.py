@@ -26,7 +26,8 @@ import yaml
 from counterpoise.core.errors import QuarantinedError
 from counterpoise.core.events import Event, ignore
 from counterpoise.llm import ChatClient, ChatRequest, Message, Outcome, ReplyStore, Sampling
-from counterpoise.llm.connect import open_engines
+from counterpoise.llm.config import LlmConfig
+from counterpoise.llm.connect import make_engines
 from counterpoise.llm.dialect import Dialect
 from counterpoise.llm.doctor import Diagnosis, examine, make_patients
 from counterpoise.llm.engines.managed import ManagedEngine
@@ -95,17 +96,8 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[ChatRequest]:
 
 
 def open_vllm(folder: Path) -> ManagedEngine:
-    (engine,), slots = open_engines(
-        engine="vllm",
-        urls=(),
-        model=str(find_weights()),
-        api_key="",
-        cache_dir=folder,
-        listener=ignore,
-        args=ARGS,
-        python=str(find_python()),
-        log_dir=folder,
-    )
+    config = LlmConfig(engine="vllm", model=str(find_weights()), args=ARGS, python=str(find_python()))
+    (engine,), slots = make_engines(config, cache_dir=folder, listener=ignore, log_dir=folder)
     assert isinstance(engine, ManagedEngine) and slots == 32
     return engine
 
@@ -403,18 +395,10 @@ def test_a_start_that_fails_is_one_line(
 
 async def test_the_doctor_sees_what_this_vllm_can_do(tmp_path: Path) -> None:
     heard: list[Event] = []
-    (patient,) = make_patients(
-        engine="vllm",
-        urls=(),
-        model=str(find_weights()),
-        api_key="",
-        concurrency=8,
-        cache_dir=tmp_path,
-        listener=heard.append,
-        args=ARGS,
-        python=str(find_python()),
-        log_dir=tmp_path,
+    config = LlmConfig(
+        engine="vllm", model=str(find_weights()), concurrency=8, args=ARGS, python=str(find_python())
     )
+    (patient,) = make_patients(config, cache_dir=tmp_path, listener=heard.append, log_dir=tmp_path)
     found: Diagnosis = await examine(patient, heard.append)
     can = found.capabilities
     assert (can.chat, can.continuation, can.structured, can.logprobs, can.multiple) == (True,) * 5

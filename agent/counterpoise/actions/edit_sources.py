@@ -18,7 +18,8 @@ from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.plans import Action, Kind, PlanItem, Proposal
 from counterpoise.core.splits import keyed_rank
-from counterpoise.llm import ChatClient, ChatRequest, answer_most, name_failure
+from counterpoise.llm import ChatRequest, answer_most, name_failure
+from counterpoise.llm.models import Models
 from counterpoise.llm.prompts import load_prompt
 
 MOST_USES = 2
@@ -78,26 +79,25 @@ class RecordEditor(ABC):
     key: str
 
     async def propose(
-        self, item: PlanItem, material: EditMaterial, chat: ChatClient, capabilities: Capabilities
+        self, item: PlanItem, material: EditMaterial, models: Models
     ) -> AsyncIterator[Proposal]:
         """Proposals as their replies arrive; a request that failed gives one without a text, with the reason.
 
         Args:
             item: for which cell, and with how many requests; what the reserved tokens pay for is sent.
             material: records to edit and to show.
-            chat: the way to the model.
-            capabilities: of the model.
+            models: the model; what it can do decides between continuing and instructing.
 
         Raises:
             ServerError: the server is gone.
             StorageError: the reply store cannot be written.
         """
-        drafts = self._compose(item, material, capabilities)
-        sums = np.cumsum([chat.estimate(draft.request) for draft in drafts])
+        drafts = self._compose(item, material, models.capabilities)
+        sums = np.cumsum([models.chat.estimate(draft.request) for draft in drafts])
         paid = drafts[: int(np.searchsorted(sums, item.reserved_tokens, side="right"))]
-        identity = load_prompt(self._name_prompt(capabilities)).identity
+        identity = load_prompt(self._name_prompt(models.capabilities)).identity
         source, examples = material.sources.records, material.examples.records
-        async for outcome in answer_most(chat, [draft.request for draft in paid]):
+        async for outcome in answer_most(models.chat, [draft.request for draft in paid]):
             draft = paid[outcome.index]
             proposal = Proposal(
                 id=f"{item.id}-{outcome.index:05d}",
@@ -106,7 +106,7 @@ class RecordEditor(ABC):
                 label=item.cell.label,
                 parents=(str(source.ids[draft.source]), *(str(examples.ids[row]) for row in draft.shown)),
                 kind=self.kind,
-                model=capabilities.model,
+                model=models.capabilities.model,
                 prompt=identity,
                 attributes={name: str(column[draft.source]) for name, column in source.attributes.items()},
                 failure=name_failure(outcome.error),

@@ -31,7 +31,7 @@ from counterpoise.filters.edits import (
     measure_rises,
     pair_cosines,
 )
-from counterpoise.llm import ChatClient
+from counterpoise.llm.models import Models
 from counterpoise.scorers.base import ClassifierScorer
 from counterpoise.students.cell_treatments import weigh_records
 from counterpoise_retrievers.encoder_protocol import Encoder
@@ -73,28 +73,25 @@ class EditDesk:
             Action.COUNTERFACTUAL_EDIT: CounterfactualEdit(self.headings, self.key),
         }
 
-    def make_offers(
-        self, cell: Cell, chat: ChatClient, capabilities: Capabilities, drawn: Mapping[Action, int]
-    ) -> dict[Action, EditOffer]:
+    def make_offers(self, cell: Cell, models: Models, drawn: Mapping[Action, int]) -> dict[Action, EditOffer]:
         """What each kind of edit can do for a cell.
 
         Args:
             cell: the thin cell.
-            chat: for estimates of requests.
-            capabilities: of the model.
+            models: the model; it is asked nothing, requests are estimated.
             drawn: sources that were drawn for the cell before.
         """
         offers: dict[Action, EditOffer] = {}
         if not self.is_trusted:
             return offers
         for action, editor in self.editors.items():
-            material = self.gather(action, cell, capabilities)
+            material = self.gather(action, cell, models.capabilities)
             left = material.n_edits - drawn.get(action, 0)
-            if left <= 0 or (not can_instruct(capabilities) and not material.pairs):
+            if left <= 0 or (not can_instruct(models.capabilities) and not material.pairs):
                 continue
             probe = PlanItem(action, cell, 1, 0, 0, n_requests=8)
-            requests = editor.make_requests(probe, material, capabilities)
-            tokens = max(chat.estimate(request) for request in requests)
+            requests = editor.make_requests(probe, material, models.capabilities)
+            tokens = max(models.chat.estimate(request) for request in requests)
             offers[action] = EditOffer(tokens + tokens // 4, left)
         return offers
 

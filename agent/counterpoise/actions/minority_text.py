@@ -22,6 +22,7 @@ from counterpoise.core.records import Records
 from counterpoise.core.splits import keyed_rank
 from counterpoise.llm import ChatClient, ChatRequest, answer_most, name_failure
 from counterpoise.llm.chat import COMPLETIONS_PER_REQUEST
+from counterpoise.llm.models import Models
 from counterpoise.llm.prompts import load_prompt
 from counterpoise_retrievers.neighbours import pick_diverse
 
@@ -49,25 +50,26 @@ class MinorityText:
     concepts: dict[str, str]
 
     async def propose(
-        self, item: PlanItem, demonstrations: EncodedRecords, chat: ChatClient, capabilities: Capabilities
+        self, item: PlanItem, demonstrations: EncodedRecords, models: Models
     ) -> AsyncIterator[Proposal]:
         """Proposals as their replies arrive; a request that failed gives one that says why (`failure`).
 
         Args:
             item: what to write and with how many requests.
             demonstrations: real records of the cell, or its nearest.
-            chat: the way to the model.
-            capabilities: of the model; decides between continuing and instructing.
+            models: the model; what it can do decides between continuing and instructing.
 
         Raises:
             ServerError: the server is gone.
             StorageError: the reply store cannot be written.
         """
-        asked = _fit_budget(self._compose(item, demonstrations, capabilities), chat, item.reserved_tokens)
-        identity = self._prompt_name(capabilities)
+        asked = _fit_budget(
+            self._compose(item, demonstrations, models.capabilities), models.chat, item.reserved_tokens
+        )
+        identity = self._prompt_name(models.capabilities)
         texts = demonstrations.records.texts
         spent, cut = 0.0, dict[int, list[Proposal]]()
-        async for outcome in answer_most(chat, [request for _, request in asked], must_answer=True):
+        async for outcome in answer_most(models.chat, [request for _, request in asked], must_answer=True):
             shown, _ = asked[outcome.index]
             blank = Proposal(
                 id=f"{item.id}-{outcome.index * COMPLETIONS_PER_REQUEST:05d}",
@@ -76,7 +78,7 @@ class MinorityText:
                 label=item.cell.label,
                 parents=tuple(str(demonstrations.records.ids[row]) for row in shown),
                 kind=Kind.MINORITY,
-                model=capabilities.model,
+                model=models.capabilities.model,
                 prompt=identity,
                 failure=name_failure(outcome.error),
             )
@@ -101,7 +103,7 @@ class MinorityText:
                 else:
                     yield proposal
         requests = {index: asked[index][1] for index in cut}
-        async for proposal in _ask_again(cut, requests, chat, item.reserved_tokens - spent):
+        async for proposal in _ask_again(cut, requests, models.chat, item.reserved_tokens - spent):
             yield proposal
 
     def make_requests(

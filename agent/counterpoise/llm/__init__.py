@@ -7,6 +7,7 @@ from counterpoise.llm.budget import BudgetSpent, Spend, ThoughtsUnpaid, TokenBud
 from counterpoise.llm.chat import ChatRequest, Completion, Engine, Message, Sampling, Usage
 from counterpoise.llm.client import ChatClient, Outcome
 from counterpoise.llm.engines.scripted import ScriptedChatClient
+from counterpoise.llm.models import Models
 from counterpoise.llm.reply_store import ReplyStore
 from counterpoise.llm.retries import RetryPolicy
 
@@ -17,6 +18,7 @@ __all__ = [
     "Completion",
     "Engine",
     "Message",
+    "Models",
     "Outcome",
     "ReplyStore",
     "RetryPolicy",

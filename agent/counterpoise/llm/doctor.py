@@ -20,6 +20,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,8 +29,11 @@ from counterpoise.core.errors import ServerError
 from counterpoise.core.events import Event, Listener, ignore
 from counterpoise.core.redactions import keep_secret, keep_secrets_of, redact
 from counterpoise.llm import ChatClient, ChatRequest, Completion, Engine, Message, Sampling
-from counterpoise.llm.connect import find_capabilities, open_engines
+from counterpoise.llm.capabilities import find_capabilities
+from counterpoise.llm.config import LlmConfig
+from counterpoise.llm.connect import make_engines, read_api_key
 from counterpoise.llm.engines.managed import ManagedEngine
+from counterpoise.llm.models import Models
 from counterpoise.llm.servers.embedded import Server
 from counterpoise.llm.servers.load import ServerLoad
 from counterpoise.llm.structured import parse_reply
@@ -108,16 +112,13 @@ class Patient:
     server: Server | None = None
 
 
-def make_patients(*, api_key: str, concurrency: int | None, **settings: Any) -> list[Patient]:
-    """The servers of a job.
-
-    Args:
-        api_key: for servers that run.
-        concurrency: requests at once; None for the engine's own number.
-        **settings: the other settings of `counterpoise.llm.connect.open_engines`.
-    """
-    engines, slots = open_engines(api_key=api_key, **settings)
-    return [_make_patient(engine, concurrency or slots, api_key) for engine in engines]
+def make_patients(
+    config: LlmConfig, *, cache_dir: Path | None, listener: Listener, log_dir: Path | None = None
+) -> list[Patient]:
+    """The servers of a job, as `make_engines` gives them."""
+    engines, slots = make_engines(config, cache_dir=cache_dir, listener=listener, log_dir=log_dir)
+    api_key = read_api_key(config.api_key_env)
+    return [_make_patient(engine, config.concurrency or slots, api_key) for engine in engines]
 
 
 def _make_patient(engine: Engine, slots: int, api_key: str) -> Patient:
@@ -145,20 +146,21 @@ async def examine(patient: Patient, listener: Listener = ignore) -> Diagnosis:
         model = str(getattr(patient.engine, "model", ""))  # "" of a server of ours, which has one
         tell = _make_teller(listener, "" if patient.server else url)
         tell("what its model can do")
-        capabilities = await find_capabilities(chat)
-        _explain_thinking(capabilities, notes)
+        models = Models(chat, await find_capabilities(chat))
+        _explain_thinking(models.capabilities, notes)
         tell("structured replies, log-probabilities, several completions")
         capabilities = replace(
-            capabilities,
-            structured=bool(await _find_structured(patient.engine, chat, capabilities, notes)),
-            logprobs=await _find_logprobs(patient.engine, chat, capabilities, notes),
-            multiple=await _find_multiple(patient.engine, chat, capabilities, notes),
+            models.capabilities,
+            structured=bool(await _find_structured(patient.engine, models, notes)),
+            logprobs=await _find_logprobs(patient.engine, models, notes),
+            multiple=await _find_multiple(patient.engine, models, notes),
             context_tokens=await asyncio.to_thread(_find_context, base, model, notes),
         )
+        models = replace(models, capabilities=capabilities)
         tell("prefix caching")
-        caching = await _find_prefix_caching(chat, capabilities, patient.engine, notes)
+        caching = await _find_prefix_caching(models, patient.engine, notes)
         tell("speed")
-        alone, together = await _measure_speed(chat, capabilities, patient.slots)
+        alone, together = await _measure_speed(models, patient.slots)
         seed = await _find_seed(patient, capabilities, base, notes)
     return Diagnosis(
         url="" if patient.server else url,
@@ -199,11 +201,9 @@ def _explain_thinking(capabilities: Capabilities, notes: dict[str, str]) -> None
         notes["thinks"] = f"about {capabilities.thought_tokens} tokens before an answer"
 
 
-async def _find_structured(
-    engine: Engine, chat: ChatClient, capabilities: Capabilities, notes: dict[str, str]
-) -> bool | None:
+async def _find_structured(engine: Engine, models: Models, notes: dict[str, str]) -> bool | None:
     """Whether a schema is enforced on questions whose answer it would never be."""
-    if not capabilities.chat:
+    if not models.capabilities.chat:
         notes["structured"] = "it has no chat"
         return None
     for question in _UNRELATED:
@@ -211,7 +211,7 @@ async def _find_structured(
             (Message("user", question),), sampling=Sampling(temperature=1.0, max_tokens=64), schema=_SCHEMA
         )
         try:
-            (reply,) = await engine.generate(chat.manner.adapt(request))
+            (reply,) = await engine.generate(models.chat.manner.adapt(request))
         except ServerError as error:
             if error.retryable:
                 raise
@@ -229,11 +229,9 @@ async def _find_structured(
     return True
 
 
-async def _find_logprobs(
-    engine: Engine, chat: ChatClient, capabilities: Capabilities, notes: dict[str, str]
-) -> bool:
-    request = _ask(capabilities, "Answer with one letter, A or B.", choices=("A", "B"))
-    if not await _is_answered(chat, request, "logprobs", notes):
+async def _find_logprobs(engine: Engine, models: Models, notes: dict[str, str]) -> bool:
+    request = _ask(models.capabilities, "Answer with one letter, A or B.", choices=("A", "B"))
+    if not await _is_answered(models.chat, request, "logprobs", notes):
         return False
     if "logprobs" in (refused := _list_refusals(engine)):
         notes["logprobs"] = (
@@ -243,19 +241,21 @@ async def _find_logprobs(
     return True
 
 
-async def _find_multiple(
-    engine: Engine, chat: ChatClient, capabilities: Capabilities, notes: dict[str, str]
-) -> bool:
+async def _find_multiple(engine: Engine, models: Models, notes: dict[str, str]) -> bool:
     request = _ask(
-        capabilities, "The soup was", n=3, sampling=Sampling(temperature=1.0, max_tokens=4), purpose="probe"
+        models.capabilities,
+        "The soup was",
+        n=3,
+        sampling=Sampling(temperature=1.0, max_tokens=4),
+        purpose="probe",
     )
-    if not await _is_answered(chat, request, "multiple", notes):
+    if not await _is_answered(models.chat, request, "multiple", notes):
         return False
-    if not chat.manner.multiple:
+    if not models.chat.manner.multiple:
         notes["multiple"] = (
             _cut(_list_refusals(engine).get("n", "")) or "it gives one where several are asked for"
         )
-    return chat.manner.multiple
+    return models.chat.manner.multiple
 
 
 async def _is_answered(chat: ChatClient, request: ChatRequest, name: str, notes: dict[str, str]) -> bool:
@@ -286,18 +286,18 @@ def _find_context(base: _Base, model: str, notes: dict[str, str]) -> int:
         return 0
 
 
-async def _find_prefix_caching(
-    chat: ChatClient, capabilities: Capabilities, engine: Engine, notes: dict[str, str]
-) -> bool | None:
+async def _find_prefix_caching(models: Models, engine: Engine, notes: dict[str, str]) -> bool | None:
     """Ask two questions with one long beginning that nobody has asked before, and see whether hits are counted."""
     before = await _read_load(engine)
     if before is None:
         notes["prefix_caching"] = "it has no /metrics that count hits"
         return None
-    room = capabilities.context_tokens // 4 or PREFIX_WORDS
+    room = models.capabilities.context_tokens // 4 or PREFIX_WORDS
     prefix = " ".join(secrets.token_hex(1) for _ in range(min(PREFIX_WORDS, room)))
     for end in ("one", "two"):
-        await chat.generate(_ask(capabilities, f"{prefix} {end}", sampling=Sampling(max_tokens=1)))
+        await models.chat.generate(
+            _ask(models.capabilities, f"{prefix} {end}", sampling=Sampling(max_tokens=1))
+        )
     for _ in range(20):
         after = await _read_load(engine)
         if after is not None and after.prefix_hits > before.prefix_hits:
@@ -316,20 +316,20 @@ async def _read_load(engine: Engine) -> ServerLoad | None:
     return load
 
 
-async def _measure_speed(chat: ChatClient, capabilities: Capabilities, slots: int) -> tuple[float, float]:
+async def _measure_speed(models: Models, slots: int) -> tuple[float, float]:
     """Completion tokens a second: one request at a time, and `slots` at a time."""
 
     async def measure(first: int, count: int) -> tuple[int, float]:
         started = time.monotonic()
         requests = [
             _ask(
-                capabilities,
+                models.capabilities,
                 f"Story number {number}. Once upon a time, in a town by the sea, there lived",
                 sampling=Sampling(temperature=1.0, max_tokens=SPEED_TOKENS),
             )
             for number in range(first, first + count)
         ]
-        replies: list[list[Completion]] = await asyncio.gather(*map(chat.generate, requests))
+        replies: list[list[Completion]] = await asyncio.gather(*map(models.chat.generate, requests))
         n_tokens = sum(reply[0].usage.completion_tokens for reply in replies)
         return n_tokens, time.monotonic() - started
 

@@ -28,8 +28,9 @@ from counterpoise.data.patches.values import LabelChange, Neighbour, Patch
 from counterpoise.data.reading import load_table, read_marks, read_records
 from counterpoise.data.sources import name_source
 from counterpoise.llm import ReplyStore, TokenBudget
+from counterpoise.llm.capabilities import learn_manner
 from counterpoise.llm.config import read_llm
-from counterpoise.llm.connect import learn_manner, open_model
+from counterpoise.llm.connect import open_models
 from counterpoise.report.progress import open_progress
 from counterpoise.tasks.text.preparation import divide
 from counterpoise.tasks.text.reading import group_records
@@ -150,15 +151,15 @@ def find_label_errors(
         async def ask() -> Decisions:
             answers = tuple((descriptions or {}).get(name, name) for name in ordered.label_names)
             with ReplyStore(cache / "replies.sqlite") as store:
-                async with open_model(
+                async with open_models(
                     llm,
                     store=store,
                     budget=TokenBudget(tokens),
                     cache_dir=cache,
                     listener=told,
-                ) as chat:
-                    await learn_manner(chat)
-                    return await decide(LLMJudge(chat, answers))
+                ) as models:
+                    await learn_manner(models.chat)
+                    return await decide(LLMJudge(models.chat, answers))
 
         work: Callable[[], Any] = ask if model != "" and judge is None else lambda: decide(judge)
         decisions: Decisions = run_alone(work)

@@ -28,8 +28,9 @@ from counterpoise.data.encoders import make_encoder
 from counterpoise.data.reading import read_records
 from counterpoise.data.sources import load_table, name_source
 from counterpoise.llm import ReplyStore, TokenBudget
+from counterpoise.llm.capabilities import learn_manner
 from counterpoise.llm.config import read_llm
-from counterpoise.llm.connect import learn_manner, open_model
+from counterpoise.llm.connect import open_models
 from counterpoise.scorers.answers import Answers, open_answers
 from counterpoise.scorers.concepts.discovery import (
     ask_for_concepts,
@@ -215,16 +216,16 @@ def propose_concepts(texts: Texts, model: Any, n: int, open_screen: OpenScreen) 
 async def _ask_model(texts: Texts, model: Any, sample: list[str], open_screen: OpenScreen) -> list[Any]:
     cache_dir = find_cache_dir(None)
     with ReplyStore(cache_dir / "replies.sqlite") as store, open_screen() as listener:
-        async with open_model(
+        async with open_models(
             read_llm(model),
             store=store,
             budget=TokenBudget(None),
             cache_dir=cache_dir,
             listener=listener,
-        ) as chat:
-            await learn_manner(chat)
-            said = await ask_for_concepts(chat, sample)
-            return merge_names(said, texts.encoder, chat.name)
+        ) as models:
+            await learn_manner(models.chat)
+            said = await ask_for_concepts(models.chat, sample)
+            return merge_names(said, texts.encoder, models.chat.name)
 
 
 def write_file(path: Path, text: str) -> None:

@@ -16,14 +16,15 @@ from counterpoise.actions.edits import EditDesk
 from counterpoise.actions.minority_text import MinorityText
 from counterpoise.balance.counts import count_cells
 from counterpoise.core.assets import find_cache_dir
-from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.events import Event, Listener, ignore, tell_progress
 from counterpoise.core.plans import Deficit, Plan
 from counterpoise.core.records import Floats
 from counterpoise.filters.base import make_known_texts, make_text_filter
 from counterpoise.filters.written import fit_written_filters
 from counterpoise.llm import BudgetSpent, ChatClient, ReplyStore, Spend, ThoughtsUnpaid, TokenBudget
-from counterpoise.llm.connect import learn_capabilities, open_model
+from counterpoise.llm.capabilities import learn_capabilities
+from counterpoise.llm.connect import open_models
+from counterpoise.llm.models import Models
 from counterpoise.report.run_page import write_report
 from counterpoise.runs.directory import RunDirectory
 from counterpoise.runs.endings import BALANCED, NOTHING_PAYS, Progress, Stop, describe_ending
@@ -93,7 +94,7 @@ async def run_job(job: Job, listener: Listener = ignore) -> Finished:
         cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
         budget = TokenBudget(job.budget.tokens)
         with ReplyStore(cache_dir / "replies.sqlite") as store:
-            async with open_model(
+            async with open_models(
                 job.llm,
                 store=store,
                 budget=budget,
@@ -101,12 +102,12 @@ async def run_job(job: Job, listener: Listener = ignore) -> Finished:
                 listener=listener,
                 log_dir=directory.path,
                 run_id=directory.id,
-            ) as chat:
+            ) as models:
                 if job.budget.minutes is not None:
                     budget.end_after(60 * job.budget.minutes)
-                ledger, shop, trust, stop = await _repair(job, inputs, chat, directory, listener)
-                directory.write_replies(chat.take_used())
-                _tell_prefix_hits(chat, directory, listener)
+                ledger, shop, trust, stop = await _repair(job, inputs, models, directory, listener)
+                directory.write_replies(models.chat.take_used())
+                _tell_prefix_hits(models.chat, directory, listener)
         outcome = write_outcome(directory.path / "dataset", directory.path / "rejected", job, shop, ledger)
         if shop.attribute_filter is not None:
             trust = replace(trust, rows=(*trust.rows, *shop.attribute_filter.list_audits()))
@@ -140,17 +141,17 @@ def keep_old_rounds(job: Job, inputs: Inputs, directory: RunDirectory) -> Job:
 
 
 async def _repair(
-    job: Job, inputs: Inputs, chat: ChatClient, directory: RunDirectory, listener: Listener
+    job: Job, inputs: Inputs, models: Models, directory: RunDirectory, listener: Listener
 ) -> tuple[Ledger, Workshop, LabelTrust, Stop]:
     """The rounds: the part of a run that spends tokens."""
     ledger = Ledger()
     trust = audit_free_scorers(inputs)
     shop = open_workshop(job, inputs, trust)
-    capabilities = Capabilities(model=job.llm.model or job.llm.engine)
+    chat = models.chat
     limit, unpaid = job.budget.tokens, None
     try:
         cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
-        capabilities = await learn_capabilities(chat, directory, cache_dir, listener)
+        models = await learn_capabilities(models, directory, cache_dir, listener)
         trust = await audit_model(trust, inputs, chat, f"seed {job.seed}")
         labelled, line = await label_with_model(inputs, chat, f"seed {job.seed}")
         if line is not None:
@@ -174,8 +175,7 @@ async def _repair(
         plan = plan_round(
             shop,
             ledger,
-            chat,
-            capabilities,
+            models,
             round_number=number,
             n_rounds=job.rounds,
             limit=limit,
@@ -184,7 +184,7 @@ async def _repair(
         if not plan.items:
             stop = Stop("budget", plan.reason) if plan.reason.startswith(UNPAID) else NOTHING_PAYS
             return ledger, shop, trust, unpaid or stop
-        judged = await carry_out(plan, shop, ledger, chat, capabilities, listener)
+        judged = await carry_out(plan, shop, ledger, models, listener)
         ledger.settle(plan, judged)
         directory.write_replies(chat.take_used())
         directory.write("rounds", {f"{number:03d}": describe_plan(plan)})

@@ -15,12 +15,11 @@ import numpy as np
 from counterpoise.actions.base import Offer
 from counterpoise.actions.minority_text import MinorityText
 from counterpoise.balance.counts import find_deficits
-from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.plans import Action, Cell, PlanItem
 from counterpoise.core.records import Records
 from counterpoise.core.splits import sample_by_rank
-from counterpoise.llm import ChatClient
+from counterpoise.llm.models import Models
 from counterpoise.runs.planner import make_plan
 from counterpoise.runs.rounds import add_margin, is_short
 
@@ -32,8 +31,7 @@ def look_ahead(
     records: Records,
     target: Literal["equal"] | Mapping[str, float],
     label_texts: Sequence[str],
-    chat: ChatClient,
-    capabilities: Capabilities,
+    models: Models,
 ) -> dict[str, Any]:
     """The data of the event `outlook`.
 
@@ -41,8 +39,7 @@ def look_ahead(
         records: training rows.
         target: of the job.
         label_texts: one line a label.
-        chat: for estimates of requests; it is asked nothing.
-        capabilities: of the model, as far as they are known.
+        models: the model, as far as it is known; it is asked nothing, requests are estimated.
 
     Returns:
         `deficits` (cell, have, want, need; of labels and attribute values), `labels`, `short_labels`, `records` that
@@ -56,8 +53,7 @@ def look_ahead(
     # A label that is short alone gets records of the largest one beside its own, as in a run.
     contrast = largest if len(of_labels) == 1 else None
     offers = {
-        cell: _price(cell, records, writer, chat, capabilities)
-        for cell in (*(one.cell for one in of_labels), largest)
+        cell: _price(cell, records, writer, models) for cell in (*(one.cell for one in of_labels), largest)
     }
     offers |= {one.cell: replace(offers[one.cell], contrast=contrast) for one in of_labels}
     plan = make_plan(of_labels, offers, {}, round_number=1, n_rounds=1, remaining_tokens=None)
@@ -69,13 +65,11 @@ def look_ahead(
         "short_labels": len(of_labels),
         "records": sum(one.need for one in of_labels),
         "tokens": sum(item.reserved_tokens for item in plan.items),
-        "budget": chat.budget.limit,
+        "budget": models.chat.budget.limit,
     }
 
 
-def _price(
-    cell: Cell, records: Records, writer: MinorityText, chat: ChatClient, capabilities: Capabilities
-) -> Offer:
+def _price(cell: Cell, records: Records, writer: MinorityText, models: Models) -> Offer:
     """What one request for a label costs at most, and how many rows there are to show."""
     rows = np.flatnonzero(records.labels == records.label_names.index(cell.label))
     if not len(rows):
@@ -83,5 +77,5 @@ def _price(
     shown = records.take(rows[sample_by_rank(records.ids[rows], _MOST_SHOWN, "outlook")])
     alike = np.ones((len(shown), 1), dtype=np.float32)  # which of them are unlike is not known yet
     item = PlanItem(Action.MINORITY, cell, 1, 0, 0, n_requests=_N_REQUESTS)
-    requests = writer.make_requests(item, EncodedRecords(shown, alike), capabilities)
-    return Offer(add_margin(max(chat.estimate(request) for request in requests)), 0, len(shown))
+    requests = writer.make_requests(item, EncodedRecords(shown, alike), models.capabilities)
+    return Offer(add_margin(max(models.chat.estimate(request) for request in requests)), 0, len(shown))

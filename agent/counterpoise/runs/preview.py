@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.events import Event, Listener, tell_progress
 from counterpoise.core.plans import Action
 from counterpoise.core.records import Records
 from counterpoise.llm import ChatClient, ChatRequest, ScriptedChatClient, TokenBudget
+from counterpoise.llm.connect import name_unknown
+from counterpoise.llm.models import Models
 from counterpoise.runs.ledger import Ledger
 from counterpoise.runs.loop import find_skewed_cells, measure_simple_ways, open_workshop
 from counterpoise.runs.outlook import look_ahead
@@ -35,25 +36,23 @@ async def make_preview(job: Job, listener: Listener) -> dict[str, Any]:
     Prompts are those for a model that continues texts; one that follows instructions is told the same in words.
     """
     chat = ChatClient(ScriptedChatClient(_refuse), budget=TokenBudget(job.budget.tokens))
-    capabilities = Capabilities(model=job.llm.model or job.llm.engine)
+    models = Models(chat, name_unknown(job.llm))
 
     def look(records: Records, label_texts: tuple[str, ...]) -> None:
-        listener(Event("outlook", look_ahead(records, job.target, label_texts, chat, capabilities)))
+        listener(Event("outlook", look_ahead(records, job.target, label_texts, models)))
 
     inputs = prepare(job, listener, look)
     scores, best = measure_simple_ways(inputs, job.metric, listener)
     trust = audit_free_scorers(inputs)
     shop = open_workshop(job, inputs, trust)
     ledger = Ledger()
-    plan = plan_round(
-        shop, ledger, chat, capabilities, round_number=1, n_rounds=job.rounds, limit=job.budget.tokens
-    )
+    plan = plan_round(shop, ledger, models, round_number=1, n_rounds=job.rounds, limit=job.budget.tokens)
     prompts: list[str] = []
     for item in plan.items:
         if item.action is Action.MINORITY and len(prompts) < _MOST_PROMPTS:
             shown = choose_demonstrations(shop, item.cell)
-            prompts.append(shop.generator.make_requests(item, shown, capabilities)[0].prompt)
-    forecasts = _make_forecasts(shop, scores, chat, capabilities, job.budget.tokens, listener)
+            prompts.append(shop.generator.make_requests(item, shown, models.capabilities)[0].prompt)
+    forecasts = _make_forecasts(shop, scores, models, job.budget.tokens, listener)
     advice = [
         f"Without a token: {arm.replace('_', ' ')} is the best way for {student}."
         for student, arm in best.items()
@@ -93,8 +92,7 @@ async def make_preview(job: Job, listener: Listener) -> dict[str, Any]:
 def _make_forecasts(
     shop: Workshop,
     simple: Sequence[ArmScore],
-    chat: ChatClient,
-    capabilities: Capabilities,
+    models: Models,
     limit: int | None,
     listener: Listener,
 ) -> list[Forecast]:
@@ -103,7 +101,7 @@ def _make_forecasts(
     if len(train) > MOST_VALIDATION_ROWS:
         return []
     rows = make_rows(train.records.texts, train.vectors, train.records.labels, zero_shot=train.zero_shot)
-    counts = foresee_records(shop, chat, capabilities, limit)
+    counts = foresee_records(shop, models, limit)
     n_labels = len(train.records.label_names)
     tell = tell_progress(listener, "forecasting", name="forecast")
     return forecast_gains(rows, train.records.ids, shop.inputs.folds, n_labels, simple, counts, tell)

@@ -15,7 +15,6 @@ from counterpoise.actions.edits import EditDesk, mark_injected
 from counterpoise.actions.minority_text import MinorityText
 from counterpoise.balance.corrected_counts import find_corrected_deficits
 from counterpoise.balance.counts import count_cells, find_deficits
-from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.encoded_records import EncodedRecords, Vectors
 from counterpoise.core.events import Event, Listener
 from counterpoise.core.plans import Action, Cell, Deficit, Plan, PlanItem, Proposal, Verdict
@@ -34,6 +33,7 @@ from counterpoise.filters.copy_limits import CopyLimits
 from counterpoise.filters.writers import check_writers
 from counterpoise.filters.written import SUPPORT, WrittenFilters
 from counterpoise.llm import ChatClient
+from counterpoise.llm.models import Models
 from counterpoise.runs.ledger import Judged, Ledger, leave_out_surplus
 from counterpoise.runs.planner import TOLERATED_RATIO, make_plan
 from counterpoise.scorers.base import ClassifierScorer
@@ -160,8 +160,7 @@ def list_deficits(shop: Workshop, ledger: Ledger) -> list[Deficit]:
 def plan_round(
     shop: Workshop,
     ledger: Ledger,
-    chat: ChatClient,
-    capabilities: Capabilities,
+    models: Models,
     *,
     round_number: int,
     n_rounds: int | None,
@@ -172,15 +171,14 @@ def plan_round(
     Args:
         shop: what all rounds share.
         ledger: settled rounds.
-        chat: for estimates of requests.
-        capabilities: of the model.
+        models: the model; it is asked nothing, requests are estimated.
         round_number: from 1.
         n_rounds: rounds the job allows, None without a limit.
         limit: tokens of the budget, None without.
     """
     deficits = list_deficits(shop, ledger)
-    offers = _make_offers(deficits, shop, ledger, chat, capabilities)
-    remaining = None if limit is None else max(0, limit - chat.budget.used)
+    offers = _make_offers(deficits, shop, ledger, models)
+    remaining = None if limit is None else max(0, limit - models.chat.budget.used)
     return make_plan(
         deficits,
         offers,
@@ -196,14 +194,13 @@ def _make_offers(
     deficits: Sequence[Deficit],
     shop: Workshop,
     ledger: Ledger,
-    chat: ChatClient,
-    capabilities: Capabilities,
+    models: Models,
 ) -> dict[Cell, Offer]:
     """What each short cell, and the contrast cell of a label that is short alone, has to offer."""
     counts, gone = count_cells(count_records(shop, ledger)), ledger.find_exhausted()
     offers: dict[Cell, Offer] = {}
     for deficit in deficits:
-        offers[deficit.cell] = _make_offer(shop, ledger, deficit.cell, chat, capabilities)
+        offers[deficit.cell] = _make_offer(shop, ledger, deficit.cell, models)
         # Several thin labels are each other's contrast; a single one needs records of another label beside it.
         alone = all(
             other.cell.label == deficit.cell.label
@@ -214,21 +211,18 @@ def _make_offers(
         if contrast is None or (Action.MINORITY, contrast) in gone:
             continue
         if contrast not in offers:
-            offers[contrast] = _make_offer(shop, ledger, contrast, chat, capabilities)
+            offers[contrast] = _make_offer(shop, ledger, contrast, models)
         if offers[contrast].n_demonstrations:
             offers[deficit.cell] = replace(offers[deficit.cell], contrast=contrast)
     return offers
 
 
-def foresee_records(
-    shop: Workshop, chat: ChatClient, capabilities: Capabilities, limit: int | None
-) -> dict[Action, dict[int, int]]:
+def foresee_records(shop: Workshop, models: Models, limit: int | None) -> dict[Action, dict[int, int]]:
     """How many records the labels that are short would get, the whole budget spent at once.
 
     Args:
         shop: the data; nothing of it was repaired yet.
-        chat: for estimates of requests.
-        capabilities: of the model.
+        models: the model; it is asked nothing, requests are estimated.
         limit: tokens of the budget, None without.
 
     Returns:
@@ -237,7 +231,7 @@ def foresee_records(
     ledger = Ledger()
     found = find_all_deficits(shop.inputs.train.records, shop.inputs, shop.target, ["label"])
     deficits = [deficit for deficit in found if is_short(deficit)]
-    offers = _make_offers(deficits, shop, ledger, chat, capabilities)
+    offers = _make_offers(deficits, shop, ledger, models)
     adopted = {deficit.cell: min(deficit.need, offers[deficit.cell].n_adoptable) for deficit in deficits}
     plan = make_plan(
         [replace(deficit, have=deficit.have + adopted[deficit.cell]) for deficit in deficits],
@@ -259,8 +253,7 @@ async def carry_out(
     plan: Plan,
     shop: Workshop,
     ledger: Ledger,
-    chat: ChatClient,
-    capabilities: Capabilities,
+    models: Models,
     listener: Listener,
 ) -> Judged:
     """Do what a plan says and judge every proposal, in the order of their ids."""
@@ -276,16 +269,16 @@ async def carry_out(
             proposals += adopted
             continue
         if item.action in EDIT_ACTIONS and shop.desk is not None:
-            material = shop.desk.gather(item.action, item.cell, capabilities)
+            material = shop.desk.gather(item.action, item.cell, models.capabilities)
             editor = shop.desk.editors[item.action]
-            async for proposal in editor.propose(item, material, chat, capabilities):
+            async for proposal in editor.propose(item, material, models):
                 proposals.append(proposal)
-                _report_progress(listener, item, proposals, chat)
+                _report_progress(listener, item, proposals, models.chat)
             continue
         shown = choose_demonstrations(shop, item.cell)
-        async for proposal in shop.generator.propose(item, shown, chat, capabilities):
+        async for proposal in shop.generator.propose(item, shown, models):
             proposals.append(proposal)
-            _report_progress(listener, item, proposals, chat)
+            _report_progress(listener, item, proposals, models.chat)
     proposals.sort(key=lambda proposal: proposal.id)
     judged = judge(proposals, shop, ledger)
     reasons = Counter(verdict.reason for verdict in judged.verdicts if not verdict.kept)
@@ -429,20 +422,18 @@ def add_margin(request_tokens: int) -> int:
     return request_tokens + request_tokens // 4
 
 
-def _make_offer(
-    shop: Workshop, ledger: Ledger, cell: Cell, chat: ChatClient, capabilities: Capabilities
-) -> Offer:
+def _make_offer(shop: Workshop, ledger: Ledger, cell: Cell, models: Models) -> Offer:
     shown = choose_demonstrations(shop, cell)
     request_tokens = 0
     if len(shown):
         probe = PlanItem(Action.MINORITY, cell, 1, 0, 0, n_requests=8)
-        requests = shop.generator.make_requests(probe, shown, capabilities)
-        request_tokens = add_margin(max(chat.estimate(request) for request in requests))
+        requests = shop.generator.make_requests(probe, shown, models.capabilities)
+        request_tokens = add_margin(max(models.chat.estimate(request) for request in requests))
     taken = ledger.list_offered()
     edits = {}
     if shop.desk is not None:
         drawn = {action: costs.requests for (action, other), costs in ledger.costs.items() if other == cell}
-        edits = shop.desk.make_offers(cell, chat, capabilities, drawn)
+        edits = shop.desk.make_offers(cell, models, drawn)
     return Offer(request_tokens, len(_list_adoptable(shop, cell, taken)), len(shown), edits=edits)
 
 

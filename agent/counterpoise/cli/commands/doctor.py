@@ -68,8 +68,8 @@ def doctor(
     import asyncio
 
     from counterpoise.core.assets import find_cache_dir
-    from counterpoise.llm.connect import keep_findings
     from counterpoise.llm.doctor import examine
+    from counterpoise.llm.findings import keep_findings
 
     session: Session = context.obj
     if encoder or corpus is not None:
@@ -167,19 +167,8 @@ def _list_patients(
     config: LlmConfig, cache_dir: Path, concurrency: int, listener: Any
 ) -> list[tuple[Any, str]]:
     """The servers of a configuration, and what to call each."""
-    from counterpoise.llm.connect import read_api_key
     from counterpoise.llm.doctor import make_patients
 
-    patients = make_patients(
-        engine=config.engine,
-        urls=config.url,
-        model=config.model,
-        api_key=read_api_key(config.api_key_env),
-        concurrency=concurrency or config.concurrency,
-        cache_dir=cache_dir,
-        listener=listener,
-        tensor_parallel_size=config.tensor_parallel_size,
-        args=config.args,
-        python=config.python,
-    )
+    config = config.model_copy(update={"concurrency": concurrency or config.concurrency})
+    patients = make_patients(config, cache_dir=cache_dir, listener=listener)
     return list(zip(patients, config.url or (config.engine,), strict=True))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -31,7 +32,7 @@ from counterpoise.data.instances import (
 from counterpoise.data.qrels import read_judgements
 from counterpoise.llm import ChatClient, ReplyStore, TokenBudget
 from counterpoise.llm.config import LlmConfig
-from counterpoise.llm.connect import open_model
+from counterpoise.llm.connect import open_models
 from counterpoise.tasks.retrieval.job import RetrievalJob
 
 if TYPE_CHECKING:
@@ -252,16 +253,14 @@ async def _open_judges(
     job: RetrievalJob, store: ReplyStore, budget: TokenBudget, cache_dir: Path, listener: Listener
 ) -> AsyncIterator[tuple[Judge, Judge]]:
     """Both judges; where they are the same model there is one way to it."""
-    asking: dict[str, Any] = {"store": store, "budget": budget, "cache_dir": cache_dir, "listener": listener}
-    async with open_model(job.llm, **asking) as first:
+    open_way = partial(open_models, store=store, budget=budget, cache_dir=cache_dir, listener=listener)
+    async with open_way(job.llm) as models:
+        first = make_judge("first", models.chat, job, job.llm)
         if job.second_llm == job.llm:
-            yield make_judge("first", first, job, job.llm), make_judge("second", first, job, job.llm)
+            yield first, make_judge("second", models.chat, job, job.llm)
             return
-        async with open_model(job.second_llm, **asking) as second:
-            yield (
-                make_judge("first", first, job, job.llm),
-                make_judge("second", second, job, job.second_llm),
-            )
+        async with open_way(job.second_llm) as models:
+            yield first, make_judge("second", models.chat, job, job.second_llm)
 
 
 def make_judge(stage: Stage, chat: ChatClient, job: RetrievalJob, llm: LlmConfig) -> Judge:
