@@ -19,6 +19,8 @@ from functools import partial
 import numpy as np
 
 from counterpoise.actions.relabel.label_judges import LLMJudge
+from counterpoise.actions.relabel.label_promises import LabelSettings
+from counterpoise.actions.relabel.label_queue import LabelledRows
 from counterpoise.actions.relabel.labels import Decisions, decide_labels
 from counterpoise.actions.relabel.suspects import UNKNOWN, Suspects, find_suspects
 from counterpoise.core.records import Integers, Objects, Records
@@ -105,15 +107,14 @@ def decide_with(
 ) -> Decisions:
     """The decisions with a model as the judge, or without."""
     mine = replace(records, texts=texts) if texts is not None else records
+    rows, settings = LabelledRows(mine, news.vectors, folds, gold), LabelSettings(min_precision=0.7)
 
     async def decide() -> Decisions:
         if chat is None:
-            return await decide_labels(mine, news.vectors, folds, gold, min_precision=0.7, suspects=suspects)
+            return await decide_labels(rows, settings=settings, suspects=suspects)
         async with ChatClient(chat, retries=RetryPolicy(attempts=1)) as client:
             judge = LLMJudge(client, news.names)
-            return await decide_labels(
-                mine, news.vectors, folds, gold, min_precision=0.7, judge=judge, suspects=suspects
-            )
+            return await decide_labels(rows, settings=settings, judge=judge, suspects=suspects)
 
     return asyncio.run(decide())
 

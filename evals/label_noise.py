@@ -22,7 +22,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 
 from counterpoise.actions.relabel.label_judges import Reference
-from counterpoise.actions.relabel.labels import QUEUE_RATIO, Decisions, decide_labels
+from counterpoise.actions.relabel.label_promises import LabelSettings
+from counterpoise.actions.relabel.label_queue import QUEUE_RATIO, LabelledRows
+from counterpoise.actions.relabel.labels import Decisions, decide_labels
 from counterpoise.actions.relabel.suspects import UNKNOWN, Suspects, find_suspects, score_labels
 from counterpoise.core.assets import find_cache_dir
 from counterpoise.core.events import ignore
@@ -241,7 +243,7 @@ def run_judged_draws(
                 told = measure(news, decisions, gold, with_student=False)
                 arm = f"counterpoise_judge_{100 * accuracy:.0f}_at_{promised}"
                 for metric, value in (
-                    ("judge_used_ratio", float(decisions.judge["is_used"])),
+                    ("judge_used_ratio", float(decisions.trial is not None and decisions.trial.is_used)),
                     ("passed_ratio", float(told["changed_labels"] > 0)),
                     ("promise_broken_ratio", float(told["change_precision"] < promised)),
                     ("drop_promise_broken_ratio", float(measure_drops(news, decisions, gold) < promised)),
@@ -313,13 +315,9 @@ def decide(
     """What the product makes of these suspects."""
     return asyncio.run(
         decide_labels(
-            records,
-            news.vectors,
-            folds,
-            gold,
-            min_precision=promised,
+            LabelledRows(records, news.vectors, folds, gold),
+            settings=LabelSettings(promised, queue_ratio=queue_ratio),
             judge=judge,
-            queue_ratio=queue_ratio,
             suspects=suspects,
         )
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from datasets import Dataset
 from scipy.stats import binom
 
 from counterpoise.actions.relabel.label_judges import LLMJudge, Reference
-from counterpoise.actions.relabel.labels import POSSIBLE_FROM, Decisions, decide_labels
+from counterpoise.actions.relabel.label_promises import POSSIBLE_FROM, LabelSettings
+from counterpoise.actions.relabel.label_queue import LabelledRows
+from counterpoise.actions.relabel.labels import Decisions, decide_labels
 from counterpoise.actions.relabel.promises import ANY_CHANGE, certify, list_tests
 from counterpoise.actions.relabel.suspects import UNKNOWN, find_suspects, rank, read_words
 from counterpoise.cli import app as cli
@@ -24,6 +27,24 @@ from tests.made_up import make_chat
 from tests.servers import WORDS
 
 K = 3
+
+
+class Judge:
+    """Answers from a function of the text's row; `None` is no answer."""
+
+    name = "scripted"
+
+    def __init__(self, answer: object) -> None:
+        self.answer = answer
+        self.asked: list[str] = []
+
+    async def judge(self, texts: Sequence[str], references: Sequence[Sequence[Reference]]) -> Floats:
+        self.asked += texts
+        answers = np.full((len(texts), K), 0.05)
+        for place, (text, shown) in enumerate(zip(texts, references, strict=True)):
+            label = self.answer(int(text.split()[1]), shown)  # type: ignore[operator]
+            answers[place] = np.nan if label is None else np.where(np.arange(K) == label, 0.9, 0.05)
+        return answers
 
 
 class Sample:
@@ -43,27 +64,24 @@ class Sample:
         known = generator.choice(n, n_gold, replace=False)
         self.gold[known] = self.truth[known]
 
-    async def decide(self, gold: Integers | None = None, **more: object) -> Decisions:
+    def make_rows(self, gold: Integers | None = None, repeats: Integers | None = None) -> LabelledRows:
         chosen = self.gold if gold is None else gold
-        return await decide_labels(self.records, self.vectors, self.folds, chosen, **more)  # type: ignore[arg-type]
+        return LabelledRows(self.records, self.vectors, self.folds, chosen, repeats)
+
+    async def decide(
+        self,
+        gold: Integers | None = None,
+        repeats: Integers | None = None,
+        judge: Judge | None = None,
+        **settings: Any,
+    ) -> Decisions:
+        rows = self.make_rows(gold, repeats)
+        return await decide_labels(rows, settings=LabelSettings(**settings), judge=judge)
 
 
-class Judge:
-    """Answers from a function of the text's row; `None` is no answer."""
-
-    name = "scripted"
-
-    def __init__(self, answer: object) -> None:
-        self.answer = answer
-        self.asked: list[str] = []
-
-    async def judge(self, texts: Sequence[str], references: Sequence[Sequence[Reference]]) -> Floats:
-        self.asked += texts
-        answers = np.full((len(texts), K), 0.05)
-        for place, (text, shown) in enumerate(zip(texts, references, strict=True)):
-            label = self.answer(int(text.split()[1]), shown)  # type: ignore[operator]
-            answers[place] = np.nan if label is None else np.where(np.arange(K) == label, 0.9, 0.05)
-        return answers
+def is_believed(found: Decisions) -> bool:
+    """Whether the judge's answers are used."""
+    return found.trial is not None and found.trial.is_used
 
 
 def test_known_rows_make_detection_better_and_suspects_are_ranked() -> None:
@@ -196,7 +214,7 @@ async def test_a_good_judge_is_believed_and_asked_about_suspects_only() -> None:
     judge = Judge(lambda row, shown: int(sample.truth[row]))
     alone = await sample.decide(min_precision=0.8)
     found = await sample.decide(min_precision=0.8, judge=judge)
-    assert found.judge["is_used"]
+    assert is_believed(found)
     assert len(judge.asked) == len(set(judge.asked)) < 600
     assert len(found.list_relabelled()) > len(alone.list_relabelled())
     changed = found.list_relabelled()
@@ -218,10 +236,11 @@ async def test_a_judge_that_fails_its_audit_changes_nothing(answer: object) -> N
     sample = Sample(spread=0.45)
     judge = Judge(answer)
     alone, found = await sample.decide(min_precision=0.7), await sample.decide(min_precision=0.7, judge=judge)
-    assert not found.judge["is_used"]
+    assert not is_believed(found)
     assert found.outcomes.tolist() == alone.outcomes.tolist()
     assert found.after.tolist() == alone.after.tolist()
-    assert len(judge.asked) == found.judge["n_gold"], "a judge that fails is asked nothing else"
+    assert found.trial is not None
+    assert len(judge.asked) == found.trial.n_gold, "a judge that fails is asked nothing else"
 
 
 async def test_a_label_nobody_else_holds_for_possible_is_not_taken() -> None:
@@ -236,8 +255,8 @@ async def test_a_label_nobody_else_holds_for_possible_is_not_taken() -> None:
     honest = await sample.decide(
         min_precision=0.7, judge=Judge(lambda row, shown: int(sample.truth[row])), queue_ratio=9.0
     )
-    assert found.judge["is_used"]
-    assert honest.judge["is_used"]
+    assert is_believed(found)
+    assert is_believed(honest)
     rows = np.arange(600)
     possible = found.suspects.probabilities[rows, 2] >= POSSIBLE_FROM
     taken = [row for row in obeying if found.outcomes[row] == LabelOutcome.RELABEL and not possible[row]]
@@ -249,7 +268,7 @@ async def test_rows_without_an_answer_are_left_alone() -> None:
     silent = {row for row in range(600) if row % 3 == 0 and sample.gold[row] == UNKNOWN}
     judge = Judge(lambda row, shown: None if row in silent else int(sample.truth[row]))
     found = await sample.decide(min_precision=0.8, judge=judge)
-    assert found.judge["is_used"]
+    assert is_believed(found)
     asked = {int(text.split()[1]) for text in judge.asked}
     assert all(found.outcomes[row] == LabelOutcome.ABSTAIN for row in silent & asked)
 
@@ -262,7 +281,7 @@ async def test_known_rows_without_an_answer_do_not_vouch_for_those_with_one() ->
 
     judge = Judge(answer)
     found = await sample.decide(min_precision=0.7, judge=judge)
-    assert found.judge["is_used"] and found.promise is not None and found.promise.is_kept
+    assert is_believed(found) and found.promise is not None and found.promise.is_kept
     asked = {int(text.split()[1]) for text in judge.asked}
     answered = {row for row in asked if row % 3 and sample.gold[row] != UNKNOWN}
     assert 0 < found.promise.n_gold <= len(answered)

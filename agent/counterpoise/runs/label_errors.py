@@ -13,6 +13,8 @@ from datasets import Dataset
 from numpy.typing import NDArray
 
 from counterpoise.actions.relabel.label_judges import Judge, LLMJudge
+from counterpoise.actions.relabel.label_promises import LabelSettings
+from counterpoise.actions.relabel.label_queue import LabelledRows
 from counterpoise.actions.relabel.labels import Decisions, decide_labels, list_neighbours
 from counterpoise.actions.relabel.promises import DEFAULT_CONFIDENCE
 from counterpoise.actions.relabel.suspects import UNKNOWN
@@ -134,19 +136,12 @@ def find_label_errors(
         ordered = records.take(order)
         vectors = plain.encode([str(one) for one in ordered.texts])
         folds = divide(ordered, "label-errors:folds", source)
+        drawn = np.where(is_drawn, known, UNKNOWN)[order]
+        rows = LabelledRows(ordered, vectors, folds, drawn, repeats=known[order])
+        settings = LabelSettings(min_precision, confidence, may_drop)
 
         async def decide(strong: Judge | None) -> Decisions:
-            return await decide_labels(
-                ordered,
-                vectors,
-                folds,
-                np.where(is_drawn, known, UNKNOWN)[order],
-                repeats=known[order],
-                min_precision=min_precision,
-                confidence=confidence,
-                judge=strong,
-                may_drop=may_drop,
-            )
+            return await decide_labels(rows, settings=settings, judge=strong)
 
         async def ask() -> Decisions:
             answers = tuple((descriptions or {}).get(name, name) for name in ordered.label_names)

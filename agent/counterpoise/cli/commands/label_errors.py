@@ -81,7 +81,7 @@ def label_errors(
             patch=str(output),
             counts=found.patch.count(),
             promise=dict(found.patch.promise),
-            judge=found.decisions.judge,
+            judge=found.decisions.trial.as_dict() if found.decisions.trial else {},
             notes=list(found.patch.notes),
         )
         return
