@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -234,7 +235,7 @@ async def test_a_model_at_chance_is_refused_and_a_good_one_labels() -> None:
 
 async def test_agreement_with_itself_refuses_and_never_approves() -> None:
     first, _ = await run(0.95, gold=False)
-    assert not first.passes and "no proof" in first.note and first.agreement[0] > 0.9
+    assert not first.passes and "no proof" in first.note and re.search(r"kappa (0\.9|1\.0)", first.note)
     chat, _ = make_chat(lambda request, index: {"A": 0.9, "B": 0.1})
     pilot = await run_pilot(chat, RECORDS, {"food": CONCEPTS["food"]}, {}, "seed 0")
     assert not pilot.passes and "agrees with itself at kappa" in pilot.note

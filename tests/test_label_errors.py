@@ -17,7 +17,7 @@ from counterpoise.actions.relabel.label_promises import POSSIBLE_FROM, LabelSett
 from counterpoise.actions.relabel.label_queue import LabelledRows
 from counterpoise.actions.relabel.labels import Decisions, decide_labels
 from counterpoise.actions.relabel.promises import ANY_CHANGE, certify, list_tests
-from counterpoise.actions.relabel.suspects import UNKNOWN, find_suspects, rank, read_words
+from counterpoise.actions.relabel.suspects import UNKNOWN, Suspects, find_suspects, rank, read_words
 from counterpoise.cli import app as cli
 from counterpoise.core.errors import DataError
 from counterpoise.core.records import Floats, Integers, Records
@@ -73,10 +73,11 @@ class Sample:
         gold: Integers | None = None,
         repeats: Integers | None = None,
         judge: Judge | None = None,
+        suspects: Suspects | None = None,
         **settings: Any,
     ) -> Decisions:
         rows = self.make_rows(gold, repeats)
-        return await decide_labels(rows, settings=LabelSettings(**settings), judge=judge)
+        return await decide_labels(rows, settings=LabelSettings(**settings), judge=judge, suspects=suspects)
 
 
 def is_believed(found: Decisions) -> bool:

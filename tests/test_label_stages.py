@@ -155,7 +155,7 @@ def test_what_is_known_wins_over_what_is_promised_and_that_over_what_is_looked_a
     def decide(threshold: float, drop_threshold: float) -> list[LabelOutcome | None]:
         changes = Promise(0.9, 0.8, threshold, 0, 0, 0.0, 40)
         promises = LabelPromises(changes, replace(changes, threshold=drop_threshold))
-        return settle(rows, suspects, in_queue, None, sureness, promises).outcomes.tolist()
+        return list(settle(rows, suspects, in_queue, None, sureness, promises).outcomes)
 
     made = decide(0.5, np.inf)
     wrong = (rows.labels != np.arange(N) // 10 % 2).tolist()

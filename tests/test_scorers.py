@@ -13,7 +13,7 @@ from counterpoise.core.records import Floats
 from counterpoise.llm import ChatRequest
 from counterpoise.llm.engines.scripted import Script
 from counterpoise.scorers.audits import audit
-from counterpoise.scorers.base import ClassifierScorer, LLMScorer, Scorer, SimilarityScorer, cross_fit
+from counterpoise.scorers.base import ClassifierScorer, LLMScorer, SimilarityScorer, cross_fit
 from tests.made_up import ENCODER, make_chat, make_records, write_sentences
 
 TEXTS, LABELS = write_sentences(20, 60, 5)
@@ -35,7 +35,7 @@ def read_options(request: ChatRequest) -> dict[str, str]:
 
 async def test_every_scorer_gives_a_row_of_probabilities_for_each_record() -> None:
     chat, _ = make_chat(lambda request, index: "A")
-    scorers: list[Scorer] = [
+    scorers: list[ClassifierScorer | SimilarityScorer | LLMScorer] = [
         ClassifierScorer(ENCODER, VECTORS, TRUTH, 2),
         SimilarityScorer(ENCODER, ("cold and rude", "lovely and warm")),
         LLMScorer(chat, "How was it?", ANSWERS[:2]),

@@ -6,37 +6,21 @@ a description, and a language model that picks a letter. Whichever it is, it dec
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
 from counterpoise.core.records import Floats, Integers, Records
-from counterpoise.llm import ChatClient, ChatRequest, answer_most
-from counterpoise.llm.prompts import Prompt, load_prompt
+from counterpoise.llm import ChatClient, ChatRequest
+from counterpoise.scorers.letters import LetterChoice
 from counterpoise.students.treatments import Features, fit_log_probabilities, log_prior
 from counterpoise_retrievers.encoders import Encoder
 
-LETTERS = "ABCDEFGHIJKLMNOPQRST"
 _SIMILARITY_TEMPERATURE = 20.0
 _EMPTY_TEXTS = ("N/A", "[MASK]", "...")  # they say nothing, so what a model answers to them is its leaning
 _SMALLEST_PRIOR = 1e-3
-
-
-class Scorer(Protocol):
-    """Anything that gives probabilities for a question about records."""
-
-    @property
-    def name(self) -> str:
-        """As the report calls it."""
-        ...
-
-    async def score(self, records: Records) -> Floats:
-        """(n, k) probabilities, rows summing to 1; a row of NaN where there is no answer."""
-        ...
 
 
 def cross_fit(vectors: Features, labels: Integers, folds: Integers, n_labels: int) -> tuple[Floats, Floats]:
@@ -151,23 +135,14 @@ class LLMScorer:
 
     def __post_init__(self) -> None:
         """Refuse more answers than there are letters for."""
-        if not 2 <= len(self.answers) <= len(LETTERS):
-            raise ValueError(f"{len(self.answers)} answers; a letter choice has 2 to {len(LETTERS)}")
+        self._choose()
+
+    def _choose(self) -> LetterChoice:
+        return LetterChoice(self.chat, self.answers, self.prompt_name, self.purpose)
 
     def make_requests(self, text: str) -> list[ChatRequest]:
         """The questions about one text: the answers in order, and in reverse order."""
-        prompt = load_prompt(self.prompt_name)
-        k = len(self.answers)
-        second = self.second_question or self.question
-        return [
-            self._make(prompt, text, self.question, range(k)),
-            self._make(prompt, text, second, range(k - 1, -1, -1)),
-        ]
-
-    def _make(self, prompt: Prompt, text: str, question: str, order: Sequence[int]) -> ChatRequest:
-        options = [(LETTERS[place], self.answers[answer]) for place, answer in enumerate(order)]
-        request = prompt.render(question=question, options=options, text=text)
-        return replace(request, choices=tuple(LETTERS[: len(self.answers)]), purpose=self.purpose)
+        return self._choose().make_requests(text, self.question, self.second_question)
 
     async def score(self, records: Records) -> Floats:
         """(n, k) probabilities; a row of NaN where the model or the budget failed.
@@ -192,7 +167,7 @@ class LLMScorer:
             places.setdefault(str(text), []).append(row)
         empty = _EMPTY_TEXTS if self.is_calibrated and len(records) else ()
         texts = [*places, *(text for text in empty if text not in places)]
-        replies = await self._ask(texts)
+        replies = await self._choose().ask([self.make_requests(text) for text in texts])
         table = np.empty((2, len(records), k))
         for turn, rows in enumerate(places.values()):
             table[:, rows] = replies[:, turn, None]
@@ -201,18 +176,6 @@ class LLMScorer:
             if not np.isnan(prior).any():
                 table /= np.maximum(prior, _SMALLEST_PRIOR)[:, None]
                 table /= table.sum(axis=2, keepdims=True)
-        return table
-
-    async def _ask(self, texts: Sequence[str]) -> Floats:
-        """(2, n, k) probabilities of the answers, as the model gives them."""
-        k = len(self.answers)
-        requests = [request for text in texts for request in self.make_requests(text)]
-        table = np.full((2, len(texts), k), np.nan)
-        async for outcome in answer_most(self.chat, requests):
-            turn, is_reverse = divmod(outcome.index, 2)
-            if outcome.completions and (letters := outcome.completions[0].logprobs) is not None:
-                probabilities = np.array([letters[letter] for letter in LETTERS[:k]])
-                table[is_reverse, turn] = probabilities[::-1] if is_reverse else probabilities
         return table
 
     def estimate_tokens(self, text: str) -> int:

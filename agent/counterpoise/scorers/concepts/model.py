@@ -8,13 +8,13 @@ two wordings and two orders of the options can refuse it, but never approve it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from counterpoise.core.records import Floats, Records
+from counterpoise.core.records import Floats, Integers, Records
 from counterpoise.core.splits import sample_by_rank
 from counterpoise.llm import ChatClient
 from counterpoise.scorers.audits import WEAK_KAPPA, Audit, audit, describe_audit, measure_kappa
@@ -35,7 +35,6 @@ class Pilot:
     Args:
         passes: whether the model may label the rest.
         result: its audit over all concepts' answers; None where nothing is known.
-        agreement: kappa of the model with itself, with its interval.
         probabilities: by concept (n,) probability of yes, NaN where not asked.
         price: tokens for 1,000 records, a concept.
         note: a sentence.
@@ -43,7 +42,6 @@ class Pilot:
 
     passes: bool
     result: Audit | None
-    agreement: tuple[float, float, float]
     probabilities: Mapping[str, Floats]
     price: float
     note: str
@@ -67,6 +65,30 @@ def make_concept_scorer(chat: ChatClient, name: str, definition: str, purpose: s
     )
 
 
+@dataclass(frozen=True, slots=True)
+class PilotAnswers:
+    """What the model said in the pilot; m is the number of usable answers about a concept.
+
+    Args:
+        probabilities: by concept (n,) probability of yes, NaN where not asked.
+        orders: for each concept asked about (2, m, 2) probabilities from each order of the options.
+        truth: for each of these (m,) known answers; empty where nothing is known.
+        n_asked: rows asked about, all concepts together.
+        price: tokens for 1,000 records, a concept.
+    """
+
+    probabilities: Mapping[str, Floats]
+    orders: Sequence[Floats]
+    truth: Sequence[Integers]
+    n_asked: int
+    price: float
+
+    @property
+    def n_usable(self) -> int:
+        """Answers that can be used, all concepts together."""
+        return sum(table.shape[1] for table in self.orders)
+
+
 async def run_pilot(
     chat: ChatClient,
     records: Records,
@@ -85,11 +107,23 @@ async def run_pilot(
         key: of the draw where nothing is known.
         share: of the budget that it may cost, 0..1.
     """
+    return judge_pilot(await ask_pilot(chat, records, concepts, gold, key, share))
+
+
+async def ask_pilot(
+    chat: ChatClient,
+    records: Records,
+    concepts: Mapping[str, str],
+    gold: Mapping[str, Gold],
+    key: str,
+    share: float = PILOT_SHARE,
+) -> PilotAnswers:
+    """The model's answers about known rows, or a few others; arguments as of `run_pilot`."""
     limit = None if chat.budget.limit is None else share * chat.budget.limit
     before = chat.budget.used
     judged = {name: np.full(len(records), np.nan) for name in concepts}
-    answers, truth, firsts, seconds = [], [], [], []
-    n_asked, promised = 0, 0.0
+    usable, truth = [], []
+    n_asked = n_promised = 0
     known = [name for name in concepts if name in gold and len(gold[name].audit_rows)]
     for name in known or concepts:
         scorer = make_concept_scorer(chat, name, concepts[name], "audit")
@@ -97,62 +131,65 @@ async def run_pilot(
             rows = gold[name].audit_rows[: PILOT_ROWS // len(known)]
         else:
             rows = sample_by_rank(records.ids, PILOT_ROWS // len(concepts), f"{key}:pilot:{name}")
-        if limit is not None:
-            rest = scorer.estimate_overhead() if len(rows) else 0
-            prices = (
-                promised + rest + np.cumsum([scorer.estimate_tokens(str(records.texts[row])) for row in rows])
-            )
+        if limit is not None and len(rows):
+            prices = np.cumsum([scorer.estimate_tokens(str(records.texts[row])) for row in rows])
+            prices += n_promised + scorer.estimate_overhead()
             rows = rows[: int(np.searchsorted(prices, limit, side="right"))]
-            promised = float(prices[len(rows) - 1]) if len(rows) else promised
+            n_promised = int(prices[len(rows) - 1]) if len(rows) else n_promised
         if not len(rows):
             continue
         orders = await scorer.score_orders(records.take(rows))
         n_asked += len(rows)
-        both = orders.mean(axis=0)
-        good = ~np.isnan(both).any(axis=1)
-        judged[name][rows[good]] = both[good, 1]
-        firsts.append(orders[0, good].argmax(axis=1))
-        seconds.append(orders[1, good].argmax(axis=1))
+        good = ~np.isnan(orders.mean(axis=0)).any(axis=1)
+        judged[name][rows[good]] = orders.mean(axis=0)[good, 1]
+        usable.append(orders[:, good])
         if known:
-            answers.append(both[good])
             truth.append(gold[name].audit_truth[: len(rows)][good])
     price = (chat.budget.used - before) / max(1, n_asked) * 1000
-    n_usable = sum(len(part) for part in firsts)
-    nothing = (float("nan"),) * 3
-    if n_usable < _FEWEST_ROWS:
+    return PilotAnswers(judged, usable, truth, n_asked, price)
+
+
+def judge_pilot(answers: PilotAnswers) -> Pilot:
+    """Whether a model that answered so may label the rest, and why."""
+    result = None
+    if answers.n_usable < _FEWEST_ROWS:
         note = (
             "A tenth of the budget does not pay a pilot of ten rows, so the model labels no concept."
-            if n_asked < _FEWEST_ROWS
+            if answers.n_asked < _FEWEST_ROWS
             else "It gave no usable answer (the server may not return log-probabilities), so it labels no concept."
         )
-        return Pilot(False, None, nothing, judged, price, note)
-    agreement = measure_kappa(np.concatenate(firsts), np.concatenate(seconds))
-    if agreement[1] < WEAK_KAPPA and not answers:
+    elif not answers.truth:
+        note = _describe_agreement(answers.orders)
+    else:
+        tables = [orders.mean(axis=0) for orders in answers.orders]
+        result = audit(np.concatenate(tables), np.concatenate(answers.truth), names=("absent", "present"))
+        result = _judge_within_concepts(result, tables, answers.truth)
+        span = f"kappa {result.kappa:.2f} ({result.kappa_low:.2f} to {result.kappa_high:.2f}), {result.n} answers of yours"
         note = (
+            f"The model may label concepts: {span}; concept by concept it is used where that beats what costs nothing."
+            if result.kappa_low >= WEAK_KAPPA
+            else f"The model does not label the concepts: {span}, and 0.4 is the least; a larger model would help."
+        )
+    passes = result is not None and result.kappa_low >= WEAK_KAPPA
+    return Pilot(passes, result, answers.probabilities, answers.price, note)
+
+
+def _describe_agreement(orders: Sequence[Floats]) -> str:
+    """Why a model that agrees with itself, or does not, labels nothing where no answer is known."""
+    first, second = np.concatenate([table.argmax(axis=2) for table in orders], axis=1)
+    kappa, low, high = measure_kappa(first, second)
+    if low < WEAK_KAPPA:
+        return (
             f"The model does not label the concepts: over two wordings it agrees with itself at "
-            f"kappa {agreement[0]:.2f} ({agreement[1]:.2f} to {agreement[2]:.2f}), and 0.4 is the least; "
-            "a larger model would help."
+            f"kappa {kappa:.2f} ({low:.2f} to {high:.2f}), and 0.4 is the least; a larger model would help."
         )
-        return Pilot(False, None, agreement, judged, price, note)
-    if not answers:
-        note = (
-            f"The model agrees with itself (kappa {agreement[0]:.2f}), which is no proof that it is right: "
-            "it labels no concept. 40 answers of yours (`label --ask 40`) would show what it is worth."
-        )
-        return Pilot(False, None, agreement, judged, price, note)
-    result = audit(np.concatenate(answers), np.concatenate(truth), names=("absent", "present"))
-    result = _judge_within_concepts(result, answers, truth)
-    passes = result.kappa_low >= WEAK_KAPPA
-    span = f"kappa {result.kappa:.2f} ({result.kappa_low:.2f} to {result.kappa_high:.2f}), {result.n} answers of yours"
-    note = (
-        f"The model may label concepts: {span}; concept by concept it is used where that beats what costs nothing."
-        if passes
-        else f"The model does not label the concepts: {span}, and 0.4 is the least; a larger model would help."
+    return (
+        f"The model agrees with itself (kappa {kappa:.2f}), which is no proof that it is right: "
+        "it labels no concept. 40 answers of yours (`label --ask 40`) would show what it is worth."
     )
-    return Pilot(passes, result, agreement, judged, price, note)
 
 
-def _judge_within_concepts(result: Audit, answers: list[Floats], truth: list[Any]) -> Audit:
+def _judge_within_concepts(result: Audit, answers: Sequence[Floats], truth: Sequence[Integers]) -> Audit:
     """The pooled audit with the agreement by chance of each concept on its own.
 
     A model that always says yes of a common concept and no of a rare one agrees over both, and knows nothing.

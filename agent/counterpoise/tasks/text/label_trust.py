@@ -12,9 +12,10 @@ from counterpoise.core.records import Floats, Integers
 from counterpoise.core.splits import sample_by_rank
 from counterpoise.llm import ChatClient
 from counterpoise.scorers.audits import Audit, audit, describe_audit
-from counterpoise.scorers.base import LETTERS, LLMScorer, cross_fit
+from counterpoise.scorers.base import LLMScorer, cross_fit
 from counterpoise.scorers.concepts.model import ask_model, run_pilot
 from counterpoise.scorers.gold import LABEL
+from counterpoise.scorers.letters import LETTERS, WHICH_LABEL
 from counterpoise.tasks.text.concept_inputs import label_inputs
 from counterpoise.tasks.text.inputs import Inputs
 
@@ -22,7 +23,6 @@ PILOT_ROWS = 100
 PILOT_SHARE = 0.1
 LABELLING_SHARE = 0.2
 FEWEST_KNOWN = 20
-QUESTION = "Which of these describes the text best?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,14 +148,14 @@ async def audit_model(trust: LabelTrust, inputs: Inputs, chat: ChatClient, key: 
 
 async def _audit_model(inputs: Inputs, chat: ChatClient, key: str, cheaper: Audit) -> list[dict[str, Any]]:
     records = inputs.train.records
-    scorer = LLMScorer(chat, QUESTION, inputs.label_texts, purpose="audit")
+    scorer = LLMScorer(chat, WHICH_LABEL, inputs.label_texts, purpose="audit")
     picked = _draw_pilot(inputs, key)
     limit = chat.budget.limit
     if limit is not None:
         share = PILOT_SHARE / 2 if inputs.concepts and inputs.gold else PILOT_SHARE
         prices = np.cumsum([scorer.estimate_tokens(str(records.texts[row])) for row in picked])
         picked = picked[: int(np.searchsorted(prices, share * limit, side="right"))]
-    question = f"{QUESTION} The language model {chat.name} picks a letter."
+    question = f"{WHICH_LABEL} The language model {chat.name} picks a letter."
     if len(picked) < 10:
         return [
             describe_audit(
