@@ -47,17 +47,9 @@ from counterpoise.scorers.concepts.labeller import (
 )
 from counterpoise.scorers.concepts.model import Pilot, make_concept_scorer, run_pilot
 from counterpoise.scorers.concepts.passages import make_passages
-from counterpoise.scorers.concepts.rankers import (
-    FREE_SCORERS,
-    Stack,
-    Views,
-    cross_fit_ranker,
-    fit_ranker,
-    make_anchors,
-    make_views,
-    take_views,
-    weigh_scorers,
-)
+from counterpoise.scorers.concepts.rankers import FREE_RANKERS, cross_fit_ranker, fit_ranker
+from counterpoise.scorers.concepts.stacks import Stack, weigh_scorers
+from counterpoise.scorers.concepts.views import Views, make_anchors, make_views, take_views
 from counterpoise.scorers.gold import Gold, choose_rows_to_ask
 from counterpoise.students.metrics import compute_auroc
 from counterpoise_retrievers.encoders import CachedEncoder
@@ -257,9 +249,9 @@ def force_model(
         judged: (n,) the model's probabilities for these.
     """
     rows, truth = gold.training_rows, gold.training_truth
-    fitted = {name: fit_ranker(name, reference, rows, truth) for name in FREE_SCORERS}
+    fitted = {name: fit_ranker(one, reference, rows, truth) for name, one in FREE_RANKERS.items()}
     rankers = {name: ranker for name, ranker in fitted.items() if ranker is not None}
-    crossed = {name: cross_fit_ranker(name, reference, rows, truth) for name in rankers}
+    crossed = {name: cross_fit_ranker(FREE_RANKERS[name], reference, rows, truth) for name in rankers}
     shown = {name: column for name, column in crossed.items() if column is not None}
     scaled = standardise_model(np.concatenate([said, judged]))
     mine, others = scaled[: len(said)], {"llm": scaled[len(said) :]}
@@ -325,7 +317,7 @@ def _choose(
             chosen[concept, arm, "auc_regret"].append(max(worth.values()) - auc)
             chosen[concept, arm, "decided_ratio"].append(float(decided is not None))
             if not kind:
-                for name in (*FREE_SCORERS, "stacked"):
+                for name in (*FREE_RANKERS, "stacked"):
                     is_it = decided is not None and decided.name == name
                     chosen[concept, name, "used_ratio"].append(float(is_it))
                 continue

@@ -23,7 +23,7 @@ from counterpoise.scorers.concepts.labeller import (
 )
 from counterpoise.scorers.concepts.model import Pilot, ask_model, make_concept_scorer, run_pilot
 from counterpoise.scorers.concepts.passages import make_passages, split_passages
-from counterpoise.scorers.concepts.rankers import cross_fit_stack
+from counterpoise.scorers.concepts.stacks import cross_fit_stack
 from counterpoise.scorers.gold import Gold
 from tests.made_up import ENCODER, make_chat, make_records
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from counterpoise.scorers.concepts.rankers import Views
+from counterpoise.scorers.concepts.views import Views
 from counterpoise.scorers.gold import Gold
 from counterpoise.students.metrics import compute_auroc
 from evals.judges import force_model, script

@@ -40,7 +40,7 @@ from counterpoise.scorers.concepts.discovery import (
 )
 from counterpoise.scorers.concepts.labeller import ConceptLabeller, fit_concepts
 from counterpoise.scorers.concepts.passages import make_passages, split_passages
-from counterpoise.scorers.concepts.rankers import make_anchors, make_views
+from counterpoise.scorers.concepts.views import make_anchors, make_views
 from counterpoise.scorers.gold import LABEL, Asked, Gold, choose_rows_to_ask, read_answer, read_gold
 from counterpoise.tasks.text.job import job_from
 from counterpoise_retrievers.encoders import CachedEncoder, Encoder

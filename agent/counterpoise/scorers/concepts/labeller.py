@@ -22,21 +22,20 @@ from counterpoise.core.splits import sample_by_rank
 from counterpoise.scorers.audits import WEAK_AUROC, Audit, audit, describe_audit, measure_auroc
 from counterpoise.scorers.concepts.passages import make_passages
 from counterpoise.scorers.concepts.rankers import (
-    FREE_SCORERS,
-    Calibration,
-    Stack,
-    Views,
-    calibrate,
+    FREE_RANKERS,
     can_train,
     cross_fit_ranker,
-    cross_fit_stack,
     fit_ranker,
     fit_student,
-    make_anchors,
-    make_views,
-    take_views,
+)
+from counterpoise.scorers.concepts.stacks import (
+    Calibration,
+    Stack,
+    cross_fit_stack,
+    fit_calibration,
     weigh_scorers,
 )
+from counterpoise.scorers.concepts.views import Views, make_anchors, make_views, take_views
 from counterpoise.scorers.gold import Gold
 from counterpoise_retrievers.encoders import Encoder
 
@@ -248,13 +247,12 @@ def fit_candidates(
         price: its tokens for 1,000 records.
     """
     rows, truth = gold.training_rows, gold.training_truth
-    rankers = {name: fit_ranker(name, views, rows, truth) for name in FREE_SCORERS}
-    shown = {
-        name: scores
-        for name in FREE_SCORERS
-        if rankers[name] is not None and (scores := cross_fit_ranker(name, views, rows, truth)) is not None
-    }
-    found = {name: ranker for name, ranker in rankers.items() if ranker is not None and name in shown}
+    found, shown = {}, {}
+    for name, ranker in FREE_RANKERS.items():
+        fitted = fit_ranker(ranker, views, rows, truth)
+        scores = None if fitted is None else cross_fit_ranker(ranker, views, rows, truth)
+        if fitted is not None and scores is not None:
+            found[name], shown[name] = fitted, scores
     given: dict[str, Floats] = {}
     mixes = [weigh_scorers(shown, truth)]
     if llm is not None:
@@ -268,7 +266,7 @@ def fit_candidates(
         if not np.isnan(llm).any():
             given["llm"] = standardise_model(llm)
             shown["llm"] = given["llm"][rows]
-        if not set(shown) <= set(FREE_SCORERS):
+        if not set(shown) <= set(FREE_RANKERS):
             mixes.append(weigh_scorers(shown, truth))
     singles = [{name: 1.0} for name in shown]
     candidates = []
@@ -277,7 +275,7 @@ def fit_candidates(
         name = next(iter(weights)) if len(weights) == 1 else f"stacked_with_{paid[0]}" if paid else "stacked"
         stack = Stack(found, weights)
         total = np.sum([weight * shown[key] for key, weight in weights.items()], axis=0)
-        curve = calibrate(total, truth) if can_train(truth) else Calibration(1.0, 0.0)
+        curve = fit_calibration(total, truth) if can_train(truth) else Calibration(1.0, 0.0)
         stack = replace(stack, calibration=curve)
         audited = {key: column[gold.audit_rows] for key, column in given.items()}
         probabilities = stack.predict(take_views(views, gold.audit_rows), audited)

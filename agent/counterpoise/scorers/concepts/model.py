@@ -164,7 +164,8 @@ def judge_pilot(answers: PilotAnswers) -> Pilot:
         tables = [orders.mean(axis=0) for orders in answers.orders]
         result = audit(np.concatenate(tables), np.concatenate(answers.truth), names=("absent", "present"))
         result = _judge_within_concepts(result, tables, answers.truth)
-        span = f"kappa {result.kappa:.2f} ({result.kappa_low:.2f} to {result.kappa_high:.2f}), {result.n} answers of yours"
+        interval = f"{result.kappa_low:.2f} to {result.kappa_high:.2f}"
+        span = f"kappa {result.kappa:.2f} ({interval}), {result.n} answers of yours"
         note = (
             f"The model may label concepts: {span}; concept by concept it is used where that beats what costs nothing."
             if result.kappa_low >= WEAK_KAPPA
