@@ -29,11 +29,11 @@ from counterpoise.balance.counts import wilson_interval
 from counterpoise.core.events import ignore
 from counterpoise.core.plans import Action, Cell, PlanItem, Proposal
 from counterpoise.filters.copy_limits import list_runs
+from counterpoise.runs.judging import judge
 from counterpoise.runs.ledger import Judged, Ledger
-from counterpoise.runs.loop import open_workshop
-from counterpoise.runs.rounds import Workshop, judge
 from counterpoise.tasks.text.job import job_from
 from counterpoise.tasks.text.label_trust import audit_free_scorers
+from counterpoise.tasks.text.parts import RunContext, open_context
 from counterpoise.tasks.text.preparation import prepare
 from evals.common import MissingDataError, Result, Settings, find_file, read_csv, read_jsonl
 from evals.written_texts import FOREIGN, write_copy, write_foreign, write_gibberish, write_repeated
@@ -149,11 +149,13 @@ def run(settings: Settings) -> Iterator[Result]:
         reasons: dict[str, Counter[str]] = {}
         alarms: list[tuple[int, int]] = []
         for seed in range(settings.seeds or (1 if settings.quick else 5)):
-            shop, writers = make_draw(source, seed, quick=settings.quick)
-            if shop.written is not None:
-                alarms += [(alarm.refused, alarm.n) for alarm in shop.written.alarms if alarm.name == "any"]
+            context, writers = make_draw(source, seed, quick=settings.quick)
+            if context.written is not None:
+                alarms += [
+                    (alarm.refused, alarm.n) for alarm in context.written.alarms if alarm.name == "any"
+                ]
             for writer, proposals in writers.items():
-                judged = judge(proposals, shop, Ledger())
+                judged = judge(proposals, context, Ledger())
                 accepted[writer] += len(judged.kept)
                 total[writer] += len(judged)
                 reasons.setdefault(writer, Counter()).update(verdict.reason for verdict in judged.verdicts)
@@ -179,8 +181,8 @@ def run(settings: Settings) -> Iterator[Result]:
 
 def make_draw(
     source: Source, seed: int, *, quick: bool = False
-) -> tuple[Workshop, dict[str, list[Proposal]]]:
-    """A workshop on a skewed draw, and the writers' proposals for the rare label."""
+) -> tuple[RunContext, dict[str, list[Proposal]]]:
+    """The context of a run on a skewed draw, and the writers' proposals for the rare label."""
     draw = random.Random(seed)
     rows = list(dict.fromkeys(source.rows))
     draw.shuffle(rows)
@@ -208,8 +210,8 @@ def make_draw(
             output=str(Path(folder) / "run"),
         )
         inputs = prepare(job, ignore)
-        shop = open_workshop(job, inputs, audit_free_scorers(inputs))
-    return shop, write_all(source, shop, draw, unseen, wrong, 14 if quick else N_WRITTEN)
+        context = open_context(job, inputs, audit_free_scorers(inputs))
+    return context, write_all(source, context, draw, unseen, wrong, 14 if quick else N_WRITTEN)
 
 
 def drop_copies(texts: Sequence[str], known: Sequence[str]) -> list[str]:
@@ -225,10 +227,15 @@ def drop_copies(texts: Sequence[str], known: Sequence[str]) -> list[str]:
 
 
 def write_all(
-    source: Source, shop: Workshop, draw: random.Random, unseen: Sequence[str], wrong: Sequence[str], n: int
+    source: Source,
+    context: RunContext,
+    draw: random.Random,
+    unseen: Sequence[str],
+    wrong: Sequence[str],
+    n: int,
 ) -> dict[str, list[Proposal]]:
     """Writer -> proposals."""
-    records = shop.inputs.train.records
+    records = context.inputs.train.records
     rare = records.label_names.index(source.rare)
     own = [(str(records.ids[row]), str(records.texts[row])) for row in (records.labels == rare).nonzero()[0]]
     item = PlanItem(Action.MINORITY, Cell(source.rare), n, 1, 0, n)

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from counterpoise.actions.base import Offer
+from counterpoise.balance.deficits import is_short
 from counterpoise.core.plans import Action, Cell, Deficit, Plan, PlanItem, Proposal, Verdict
 from counterpoise.llm.chat import COMPLETIONS_PER_REQUEST
 from counterpoise.runs.directory import RunDirectory
@@ -31,7 +32,6 @@ from counterpoise.runs.endings import (
 from counterpoise.runs.ledger import NOT_NEEDED, Judged, Ledger, leave_out_surplus
 from counterpoise.runs.loop import OLD_ROUNDS, keep_old_rounds
 from counterpoise.runs.planner import make_plan
-from counterpoise.runs.rounds import is_short
 from counterpoise.tasks.text.job import job_from
 
 BAD, FOOD = Cell("bad"), Cell("bad", concept="food")

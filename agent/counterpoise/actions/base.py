@@ -68,3 +68,8 @@ class Offer:
     n_demonstrations: int = 0
     contrast: Cell | None = None
     edits: Mapping[Action, EditOffer] = field(default_factory=dict)
+
+
+def add_margin(request_tokens: int) -> int:
+    """Demonstrations differ in length from request to request; a margin keeps the plan inside the budget."""
+    return request_tokens + request_tokens // 4

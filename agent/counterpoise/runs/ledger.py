@@ -11,7 +11,7 @@ import numpy as np
 from counterpoise.actions.base import Costs
 from counterpoise.core.encoded_records import Vectors
 from counterpoise.core.plans import Action, Cell, Plan, Proposal, Verdict
-from counterpoise.core.records import ConceptColumns
+from counterpoise.core.records import ConceptColumns, Records
 
 _FEWEST_TRIED = 50
 _LOWEST_ACCEPTANCE = 0.10
@@ -136,3 +136,39 @@ def leave_out_surplus(proposals: Sequence[Proposal], verdicts: Sequence[Verdict]
             verdict = replace(verdict, kept=False, reason=NOT_NEEDED)
         checked.append(verdict)
     return checked
+
+
+def add_accepted(train: Records, ledger: Ledger) -> Records:
+    """The training rows and all accepted ones: what is counted."""
+    accepted = ledger.list_accepted()
+    if not accepted:
+        return train
+    places = {name: place for place, name in enumerate(train.label_names)}
+    attributes = {
+        name: np.concatenate(
+            [column, np.array([proposal.attributes.get(name, "") for proposal, _ in accepted], dtype=object)]
+        )
+        for name, column in train.attributes.items()
+    }
+    concepts = train.concepts
+    if concepts is not None:
+        added = [
+            judged.concepts.take(np.array(judged.kept))
+            for _, judged in ledger.rounds
+            if judged.concepts and judged.kept
+        ]
+        concepts = replace(
+            concepts,
+            states=np.concatenate([concepts.states, *(part.states for part in added)]),
+            probabilities=np.concatenate([concepts.probabilities, *(part.probabilities for part in added)]),
+        )
+    return Records(
+        ids=np.concatenate([train.ids, np.array([proposal.id for proposal, _ in accepted], dtype=object)]),
+        texts=np.concatenate(
+            [train.texts, np.array([proposal.text for proposal, _ in accepted], dtype=object)]
+        ),
+        labels=np.concatenate([train.labels, np.array([places[proposal.label] for proposal, _ in accepted])]),
+        label_names=train.label_names,
+        attributes=attributes,
+        concepts=concepts,
+    )

@@ -11,16 +11,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from counterpoise.actions.adopt import find_adoptable
-from counterpoise.actions.edits import EditDesk
-from counterpoise.actions.minority_text import MinorityText
 from counterpoise.balance.counts import count_cells
 from counterpoise.core.assets import find_cache_dir
 from counterpoise.core.events import Event, Listener, ignore, tell_progress
-from counterpoise.core.plans import Deficit, Plan
-from counterpoise.core.records import Floats
-from counterpoise.filters.base import make_known_texts, make_text_filter
-from counterpoise.filters.written import fit_written_filters
+from counterpoise.core.plans import Plan
 from counterpoise.llm import BudgetSpent, ChatClient, ReplyStore, Spend, ThoughtsUnpaid, TokenBudget
 from counterpoise.llm.capabilities import learn_capabilities
 from counterpoise.llm.connect import open_models
@@ -28,23 +22,11 @@ from counterpoise.llm.models import Models
 from counterpoise.report.run_page import write_report
 from counterpoise.runs.directory import RunDirectory
 from counterpoise.runs.endings import BALANCED, NOTHING_PAYS, Progress, Stop, describe_ending
-from counterpoise.runs.ledger import Ledger
+from counterpoise.runs.ledger import Ledger, add_accepted
 from counterpoise.runs.outcome import Outcome, write_outcome
 from counterpoise.runs.planner import UNPAID
 from counterpoise.runs.report_data import make_report
-from counterpoise.runs.rounds import (
-    Workshop,
-    carry_out,
-    count_records,
-    find_all_deficits,
-    is_short,
-    list_deficits,
-    list_short,
-    plan_round,
-)
-from counterpoise.scorers.base import ClassifierScorer
-from counterpoise.students.cell_choice import score_unlabelled
-from counterpoise.students.cell_treatments import make_marks, weigh_records
+from counterpoise.runs.rounds import carry_out, list_deficits, list_short, plan_round
 from counterpoise.students.training import TRAINED
 from counterpoise.students.treatments import make_rows
 from counterpoise.students.validation import (
@@ -54,12 +36,11 @@ from counterpoise.students.validation import (
     draw_rows,
     score_arms,
 )
-from counterpoise.tasks.text.attribute_filter import AttributeFilter
 from counterpoise.tasks.text.inputs import Inputs
 from counterpoise.tasks.text.job import Job
 from counterpoise.tasks.text.label_trust import LabelTrust, audit_free_scorers, audit_model, label_with_model
+from counterpoise.tasks.text.parts import RunContext, open_context
 from counterpoise.tasks.text.preparation import prepare
-from counterpoise_retrievers.faiss_index import FaissIndex
 
 OLD_ROUNDS = 4
 """Rounds of a job that names none, in run directories of versions that knew no run without a limit."""
@@ -72,6 +53,23 @@ class Finished:
     directory: Path
     report: dict[str, Any]
     outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What the rounds of a run came to.
+
+    Args:
+        ledger: the settled rounds.
+        context: what they shared.
+        trust: the audits of the label scorers.
+        stop: why there was no further round.
+    """
+
+    ledger: Ledger
+    context: RunContext
+    trust: LabelTrust
+    stop: Stop
 
 
 async def run_job(job: Job, listener: Listener = ignore) -> Finished:
@@ -105,14 +103,15 @@ async def run_job(job: Job, listener: Listener = ignore) -> Finished:
             ) as models:
                 if job.budget.minutes is not None:
                     budget.end_after(60 * job.budget.minutes)
-                ledger, shop, trust, stop = await _repair(job, inputs, models, directory, listener)
+                repair = await _repair(job, inputs, models, directory, listener)
                 directory.write_replies(models.chat.take_used())
                 _tell_prefix_hits(models.chat, directory, listener)
-        outcome = write_outcome(directory.path / "dataset", directory.path / "rejected", job, shop, ledger)
-        if shop.attribute_filter is not None:
-            trust = replace(trust, rows=(*trust.rows, *shop.attribute_filter.list_audits()))
-        ending = describe_ending(stop, list_short(shop, ledger), ledger, job.budget.tokens)
-        report = make_report(job, shop, ledger, trust, simple, outcome, budget, ending, listener)
+        ledger, context, trust = repair.ledger, repair.context, repair.trust
+        outcome = write_outcome(directory.path / "dataset", directory.path / "rejected", job, context, ledger)
+        if context.attribute_filter is not None:
+            trust = replace(trust, rows=(*trust.rows, *context.attribute_filter.list_audits()))
+        ending = describe_ending(repair.stop, list_short(context, ledger), ledger, job.budget.tokens)
+        report = make_report(job, context, ledger, trust, simple, outcome, budget, ending, listener)
         write_report(directory.path, report)
         directory.write("spend", {name: vars_of(spend) for name, spend in budget.by_purpose.items()})
         directory.finish()
@@ -142,11 +141,11 @@ def keep_old_rounds(job: Job, inputs: Inputs, directory: RunDirectory) -> Job:
 
 async def _repair(
     job: Job, inputs: Inputs, models: Models, directory: RunDirectory, listener: Listener
-) -> tuple[Ledger, Workshop, LabelTrust, Stop]:
+) -> Repair:
     """The rounds: the part of a run that spends tokens."""
     ledger = Ledger()
     trust = audit_free_scorers(inputs)
-    shop = open_workshop(job, inputs, trust)
+    context = open_context(job, inputs, trust)
     chat = models.chat
     limit, unpaid = job.budget.tokens, None
     try:
@@ -157,10 +156,10 @@ async def _repair(
         if line is not None:
             inputs = labelled
             trust = trust.describe_concepts(inputs, line)
-            shop = open_workshop(job, inputs, trust)
+            context = open_context(job, inputs, trust)
     except BudgetSpent as spent:
         if chat.budget.is_time_up:
-            return ledger, shop, trust, _stop_in_time(job)
+            return Repair(ledger, context, trust, _stop_in_time(job))
         # Nothing can be written, but records of the pool are adopted for no token.
         limit, unpaid = 0, Stop("budget", "the budget does not reach for the first questions")
         if isinstance(spent, ThoughtsUnpaid):
@@ -169,11 +168,11 @@ async def _repair(
     directory.write("audits", {row["name"]: row for row in trust.rows})
     progress = Progress()
     for number in count(1):
-        stop = _find_stop(job, shop, ledger, chat, progress, number)
+        stop = _find_stop(job, context, ledger, chat, progress, number)
         if stop is not None:
-            return ledger, shop, trust, stop
+            return Repair(ledger, context, trust, stop)
         plan = plan_round(
-            shop,
+            context,
             ledger,
             models,
             round_number=number,
@@ -183,8 +182,8 @@ async def _repair(
         listener(Event("planned", describe_plan(plan)))
         if not plan.items:
             stop = Stop("budget", plan.reason) if plan.reason.startswith(UNPAID) else NOTHING_PAYS
-            return ledger, shop, trust, unpaid or stop
-        judged = await carry_out(plan, shop, ledger, models, listener)
+            return Repair(ledger, context, trust, unpaid or stop)
+        judged = await carry_out(plan, context, ledger, models, listener)
         ledger.settle(plan, judged)
         directory.write_replies(chat.take_used())
         directory.write("rounds", {f"{number:03d}": describe_plan(plan)})
@@ -199,15 +198,15 @@ async def _repair(
                 for verdict in judged.verdicts
             },
         )
-        listener(Event("round", describe_cells(shop, ledger, number)))
+        listener(Event("round", describe_cells(context, ledger, number)))
     raise AssertionError("a count has no end")
 
 
 def _find_stop(
-    job: Job, shop: Workshop, ledger: Ledger, chat: ChatClient, progress: Progress, number: int
+    job: Job, context: RunContext, ledger: Ledger, chat: ChatClient, progress: Progress, number: int
 ) -> Stop | None:
     """Why round `number` is not to begin; None where it is."""
-    short = list_short(shop, ledger)
+    short = list_short(context, ledger)
     if not short:
         return BALANCED
     if chat.budget.is_time_up:
@@ -216,7 +215,7 @@ def _find_stop(
         return Stop(
             "rounds", f"all {job.rounds} rounds are done" if job.rounds > 1 else "the one round is done"
         )
-    return NOTHING_PAYS if progress.is_stalled(short) or not list_deficits(shop, ledger) else None
+    return NOTHING_PAYS if progress.is_stalled(short) or not list_deficits(context, ledger) else None
 
 
 def _stop_in_time(job: Job) -> Stop:
@@ -263,91 +262,6 @@ def measure_simple_ways(
     return scores, best
 
 
-def open_workshop(job: Job, inputs: Inputs, trust: LabelTrust) -> Workshop:
-    """Fit and index what all rounds share."""
-    train, pool = inputs.train, inputs.pool
-    names = train.records.label_names
-    scorer = ClassifierScorer(
-        inputs.encoder,
-        train.vectors,
-        train.records.labels,
-        len(names),
-        weights=weigh_records(train.records),
-    )
-    adoptable = None
-    index = FaissIndex(inputs.encoder.dimension)
-    if len(pool):
-        index.add(pool.vectors)
-        out_of_fold, scores = score_pool(job, inputs, trust, scorer)
-        adoptable = find_adoptable(out_of_fold, train.records.labels, scores)
-    headings = dict(zip(names, inputs.label_texts, strict=True))
-    known = {
-        "copy_of_data": make_known_texts(map(str, train.records.texts), train.vectors),
-        "copy_of_held_out": make_known_texts(
-            map(str, inputs.held_out.records.texts), inputs.held_out.vectors
-        ),
-    }
-    return Workshop(
-        inputs=inputs,
-        scorer=scorer,
-        is_trusted=trust.is_trusted,
-        out_of_fold=trust.out_of_fold,
-        adoptable=adoptable,
-        pool_index=index,
-        generator=MinorityText(headings, f"seed {job.seed}", dict(inputs.concepts)),
-        text_filter=make_text_filter(train.records.texts, headings.values()),
-        known=known,
-        target=job.target,
-        key=f"seed {job.seed}",
-        desk=EditDesk(
-            train,
-            inputs.folds,
-            inputs.encoder,
-            dict(inputs.concepts),
-            headings,
-            f"seed {job.seed}",
-            trust.is_trusted,
-        ),
-        attribute_filter=AttributeFilter(inputs),
-        written=fit_written_filters(
-            train.records,
-            train.vectors,
-            inputs.folds,
-            trust.out_of_fold,
-            inputs.encoder,
-            tuple(headings.values()),
-            f"seed {job.seed}",
-            is_trusted=trust.is_trusted,
-        ),
-    )
-
-
-def score_pool(
-    job: Job, inputs: Inputs, trust: LabelTrust, scorer: ClassifierScorer
-) -> tuple[Floats, Floats]:
-    """Probabilities of the labels: (n, k) of the training rows, cross-fitted, and (m, k) of the pool.
-
-    The classifier gives them, but not where a concept or an attribute goes with the label (`cell_choice`).
-    """
-    train, pool = inputs.train, inputs.pool
-    if len(train) > MOST_VALIDATION_ROWS or not find_skewed_cells(job, inputs):
-        plain = replace(scorer, weights=None)  # as those that gave `out_of_fold`
-        return trust.out_of_fold, plain.score_vectors(pool.vectors)
-    own, others = (
-        make_rows(side.records.texts, side.vectors, side.records.labels, zero_shot=side.zero_shot)
-        for side in (train, pool)
-    )
-    marks, n_labels = make_marks(train.records), len(train.records.label_names)
-    _, out_of_fold, scores = score_unlabelled(own, marks, inputs.folds, others, n_labels)
-    return out_of_fold, scores
-
-
-def find_skewed_cells(job: Job, inputs: Inputs) -> list[Deficit]:
-    """Cells of concepts and attributes that one label has too few records of."""
-    found = find_all_deficits(inputs.train.records, inputs, job.target, ["concept", "attribute"])
-    return [deficit for deficit in found if is_short(deficit)]
-
-
 def describe_plan(plan: Plan) -> dict[str, Any]:
     """A plan as plain values."""
     return {
@@ -365,10 +279,10 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
     }
 
 
-def describe_cells(shop: Workshop, ledger: Ledger, number: int) -> dict[str, Any]:
+def describe_cells(context: RunContext, ledger: Ledger, number: int) -> dict[str, Any]:
     """The cells that are still short, and all label cells, as plain values."""
-    counts = count_cells(count_records(shop, ledger), ["label"])
-    short = {deficit.cell: deficit for deficit in list_short(shop, ledger)}
+    counts = count_cells(add_accepted(context.inputs.train.records, ledger), ["label"])
+    short = {deficit.cell: deficit for deficit in list_short(context, ledger)}
     cells = [
         {
             "cell": str(cell),

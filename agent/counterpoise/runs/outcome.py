@@ -19,11 +19,11 @@ from counterpoise.data.result_rows import Part
 from counterpoise.data.sources import name_source
 from counterpoise.data.writing import content_hash, load_result, write_result
 from counterpoise.runs.ledger import Judged, Ledger
-from counterpoise.runs.rounds import Workshop
 from counterpoise.scorers.base import SimilarityScorer
 from counterpoise.students.treatments import Rows, make_rows, weigh_rows
 from counterpoise.tasks.text.inputs import Inputs
 from counterpoise.tasks.text.job import Job
+from counterpoise.tasks.text.parts import RunContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +48,20 @@ class Outcome:
     parents: NDArray[np.float64]
 
 
-def write_outcome(dataset: Path, rejected: Path, job: Job, shop: Workshop, ledger: Ledger) -> Outcome:
+def write_outcome(dataset: Path, rejected: Path, job: Job, context: RunContext, ledger: Ledger) -> Outcome:
     """Write `dataset/` and `rejected/`, and gather the rows for the held-out table.
 
     Args:
         dataset: folder of the data set.
         rejected: folder of the rejected proposals.
         job: for the names of columns and the data card.
-        shop: the data.
+        context: the data.
         ledger: all settled rounds.
 
     Raises:
         StorageError: the disk is full.
     """
-    inputs = shop.inputs
+    inputs = context.inputs
     ours, parents = _gather(inputs, ledger, lambda judged: judged.kept)
     unverified, _ = _gather(inputs, ledger, _list_written)
     apart = {

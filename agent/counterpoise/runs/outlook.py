@@ -12,16 +12,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from counterpoise.actions.base import Offer
+from counterpoise.actions.base import Offer, add_margin
 from counterpoise.actions.minority_text import MinorityText
 from counterpoise.balance.counts import find_deficits
+from counterpoise.balance.deficits import is_short
 from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.plans import Action, Cell, PlanItem
 from counterpoise.core.records import Records
 from counterpoise.core.splits import sample_by_rank
 from counterpoise.llm.models import Models
 from counterpoise.runs.planner import make_plan
-from counterpoise.runs.rounds import add_margin, is_short
 
 _MOST_SHOWN = 50
 _N_REQUESTS = 2

@@ -22,16 +22,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from counterpoise.actions.base import EDIT_ACTIONS, Costs, Offer
+from counterpoise.balance.deficits import SMALLEST_USEFUL_COUNT, TOLERATED_RATIO
 from counterpoise.core.plans import Action, Cell, Deficit, Plan, PlanItem
 from counterpoise.llm.chat import COMPLETIONS_PER_REQUEST
 from counterpoise.runs.shares import share_families, share_out
 
 CONTRAST_RATIO = 1 / 3
 """Contrast records for each record written for a thin cell."""
-
-SMALLEST_USEFUL_COUNT = 3
-TOLERATED_RATIO = 0.05
-"""What a cell may lack, or have beyond its target, without anything being done about it."""
 
 PLANNED_ROUNDS = 4
 """Without a limit of the user's the budget is cut as if there were so many rounds; each later one may take the rest."""

@@ -12,9 +12,10 @@ from counterpoise.llm import ChatClient, ChatRequest, ScriptedChatClient, TokenB
 from counterpoise.llm.connect import name_unknown
 from counterpoise.llm.models import Models
 from counterpoise.runs.ledger import Ledger
-from counterpoise.runs.loop import find_skewed_cells, measure_simple_ways, open_workshop
+from counterpoise.runs.loop import measure_simple_ways
+from counterpoise.runs.offers import foresee_records
 from counterpoise.runs.outlook import look_ahead
-from counterpoise.runs.rounds import Workshop, choose_demonstrations, foresee_records, list_short, plan_round
+from counterpoise.runs.rounds import list_short, plan_round
 from counterpoise.students.cell_choice import choose_cell_way
 from counterpoise.students.cell_treatments import make_marks
 from counterpoise.students.forecasts import Forecast, forecast_gains
@@ -23,6 +24,7 @@ from counterpoise.students.validation import MOST_VALIDATION_ROWS, ArmScore
 from counterpoise.tasks.text.inputs import Inputs
 from counterpoise.tasks.text.job import Job
 from counterpoise.tasks.text.label_trust import audit_free_scorers
+from counterpoise.tasks.text.parts import RunContext, find_skewed_cells, open_context
 from counterpoise.tasks.text.preparation import prepare
 
 _MOST_PROMPTS = 2
@@ -44,15 +46,15 @@ async def make_preview(job: Job, listener: Listener) -> dict[str, Any]:
     inputs = prepare(job, listener, look)
     scores, best = measure_simple_ways(inputs, job.metric, listener)
     trust = audit_free_scorers(inputs)
-    shop = open_workshop(job, inputs, trust)
+    context = open_context(job, inputs, trust)
     ledger = Ledger()
-    plan = plan_round(shop, ledger, models, round_number=1, n_rounds=job.rounds, limit=job.budget.tokens)
+    plan = plan_round(context, ledger, models, round_number=1, n_rounds=job.rounds, limit=job.budget.tokens)
     prompts: list[str] = []
     for item in plan.items:
         if item.action is Action.MINORITY and len(prompts) < _MOST_PROMPTS:
-            shown = choose_demonstrations(shop, item.cell)
-            prompts.append(shop.generator.make_requests(item, shown, models.capabilities)[0].prompt)
-    forecasts = _make_forecasts(shop, scores, models, job.budget.tokens, listener)
+            shown = context.choose_demonstrations(item.cell)
+            prompts.append(context.generator.make_requests(item, shown, models.capabilities)[0].prompt)
+    forecasts = _make_forecasts(context, scores, models, job.budget.tokens, listener)
     advice = [
         f"Without a token: {arm.replace('_', ' ')} is the best way for {student}."
         for student, arm in best.items()
@@ -70,7 +72,7 @@ async def make_preview(job: Job, listener: Listener) -> dict[str, Any]:
             for score in scores
         ],
         "best": best,
-        "deficits": list_short(shop, ledger),
+        "deficits": list_short(context, ledger),
         "plan": list(plan.items),
         "prompts": prompts,
         "forecasts": [
@@ -90,21 +92,21 @@ async def make_preview(job: Job, listener: Listener) -> dict[str, Any]:
 
 
 def _make_forecasts(
-    shop: Workshop,
+    context: RunContext,
     simple: Sequence[ArmScore],
     models: Models,
     limit: int | None,
     listener: Listener,
 ) -> list[Forecast]:
     """What the records of a whole run are expected to be worth; none on data too large to be measured."""
-    train = shop.inputs.train
+    train = context.inputs.train
     if len(train) > MOST_VALIDATION_ROWS:
         return []
     rows = make_rows(train.records.texts, train.vectors, train.records.labels, zero_shot=train.zero_shot)
-    counts = foresee_records(shop, models, limit)
+    counts = foresee_records(context, models, limit)
     n_labels = len(train.records.label_names)
     tell = tell_progress(listener, "forecasting", name="forecast")
-    return forecast_gains(rows, train.records.ids, shop.inputs.folds, n_labels, simple, counts, tell)
+    return forecast_gains(rows, train.records.ids, context.inputs.folds, n_labels, simple, counts, tell)
 
 
 def advise_on_records(

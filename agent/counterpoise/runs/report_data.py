@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from counterpoise.balance.association import measure_residuals
-from counterpoise.balance.counts import ALL_FAMILIES, count_cells
+from counterpoise.balance.counts import count_cells
+from counterpoise.balance.deficits import list_short_cells
 from counterpoise.core.events import Listener, ignore, tell_progress
 from counterpoise.core.plans import Kind, Proposal, Verdict
 from counterpoise.core.records import Records, State
@@ -20,9 +21,8 @@ from counterpoise.data.sources import name_source
 from counterpoise.llm import TokenBudget
 from counterpoise.runs.advice import Added, choose, describe_action, describe_recommendation, write_headline
 from counterpoise.runs.filter_report import describe_filters, note_languages
-from counterpoise.runs.ledger import Ledger
+from counterpoise.runs.ledger import Ledger, add_accepted
 from counterpoise.runs.outcome import Outcome
-from counterpoise.runs.rounds import Workshop, count_records, find_all_deficits, is_short
 from counterpoise.students.metrics import METRICS
 from counterpoise.students.recipe_code import write_code
 from counterpoise.students.training import TRAINED
@@ -42,6 +42,7 @@ from counterpoise.students.validation import (
 )
 from counterpoise.tasks.text.job import Job
 from counterpoise.tasks.text.label_trust import LabelTrust
+from counterpoise.tasks.text.parts import RunContext
 
 MOST_EXAMPLES = 12
 MOST_EXAMPLES_A_REASON = 3
@@ -50,7 +51,7 @@ OUR_ARMS = ("counterpoise", "added_rows", "averaged", "adopted", "written")
 
 def make_report(
     job: Job,
-    shop: Workshop,
+    context: RunContext,
     ledger: Ledger,
     trust: LabelTrust,
     simple: tuple[list[ArmScore], dict[str, str]],
@@ -65,7 +66,7 @@ def make_report(
 
     Args:
         job: what was to be done.
-        shop: the data.
+        context: the data.
         ledger: the rounds.
         trust: the audits.
         simple: scores of the ways that cost no token on inner validation, and the best for each student.
@@ -75,10 +76,10 @@ def make_report(
         listener: told of trainings that take long.
     """
     scores, best = simple
-    n_labels = len(shop.inputs.train.records.label_names)
+    n_labels = len(context.inputs.train.records.label_names)
     accepted = ledger.list_accepted()
     validation = list(scores)
-    records = shop.inputs.train.records
+    records = context.inputs.train.records
     counts = np.bincount(records.labels, minlength=n_labels)
     own = choose_own_ways(scores, counts)
     mixed = {student: find_mixture(own[student]) for student in STUDENTS}
@@ -86,7 +87,7 @@ def make_report(
     if accepted:
         drawn = draw_rows(records.ids, records.labels, MOST_VALIDATION_ROWS)
         drawn = np.concatenate([drawn, np.arange(len(records), len(outcome.ours))])
-        folds = np.concatenate([shop.inputs.folds, np.full(len(accepted), -1)])[drawn]
+        folds = np.concatenate([context.inputs.folds, np.full(len(accepted), -1)])[drawn]
         arms = sorted({*own.values(), *mixed.values()})
         tell = tell_progress(listener, "training", name=TRAINED)
         scored = score_arms(outcome.ours.take(drawn), folds, n_labels, arms, outcome.parents[drawn], tell)
@@ -98,9 +99,9 @@ def make_report(
     ways = {"counterpoise": chosen, "added_rows": own, "averaged": mixed}
     ways |= dict.fromkeys(("unverified", "adopted", "written"), own)
     baseline = {metric: choose_best(scores, metric) for metric in METRICS}
-    table = measure_held_out(shop, outcome, baseline, ways, bool(accepted), listener)
-    before = shop.inputs.train.records
-    after = count_records(shop, ledger)
+    table = measure_held_out(context, outcome, baseline, ways, bool(accepted), listener)
+    before = context.inputs.train.records
+    after = add_accepted(before, ledger)
     added = count_added(ledger, budget)
     levels = {
         score.student: float(getattr(score, job.metric))
@@ -113,7 +114,7 @@ def make_report(
         choice.student,
         text=job.text,
         label=job.label,
-        descriptions=_describe_labels(job, shop),
+        descriptions=_describe_labels(job, context),
         encoder=re.split(r"[/\\]", job.encoder)[-1],
     )
     return {
@@ -126,19 +127,19 @@ def make_report(
             "source": name_source(job.data).rsplit("/", 1)[-1],
             "rows": len(before),
             "labels": {str(cell): have for cell, have in count_cells(before, ["label"]).items()},
-            "held_out_rows": len(shop.inputs.held_out),
-            "pool_rows": len(shop.inputs.pool),
+            "held_out_rows": len(context.inputs.held_out),
+            "pool_rows": len(context.inputs.pool),
             "notes": [
-                *shop.inputs.notes,
+                *context.inputs.notes,
                 *_note_measured(len(before)),
-                *_note_pool(len(shop.inputs.pool)),
-                *note_languages(shop.written, ledger),
+                *_note_pool(len(context.inputs.pool)),
+                *note_languages(context.written, ledger),
             ],
         },
-        "balance": _describe_balance(shop, before, after),
+        "balance": _describe_balance(context, before, after),
         "rounds": _describe_rounds(ledger),
-        "verdicts": _describe_verdicts(shop, ledger),
-        "filters": describe_filters(shop.written, ledger),
+        "verdicts": _describe_verdicts(context, ledger),
+        "filters": describe_filters(context.written, ledger),
         "scorers": list(trust.rows),
         "spend": _describe_spend(budget, ledger),
         "validation": {
@@ -156,7 +157,7 @@ def make_report(
             "best_zero_token": best,
         },
         "held_out": {
-            "n": len(shop.inputs.held_out),
+            "n": len(context.inputs.held_out),
             "n_seeds": N_SEEDS,
             "rows": [_describe_score(score) for score in table],
         },
@@ -189,7 +190,7 @@ def _note_pool(n_pool: int) -> list[str]:
 
 
 def measure_held_out(
-    shop: Workshop,
+    context: RunContext,
     outcome: Outcome,
     baseline: Mapping[str, Mapping[str, str]],
     ways: Mapping[str, Mapping[str, str]],
@@ -197,7 +198,7 @@ def measure_held_out(
     listener: Listener = ignore,
 ) -> list[HeldOutScore]:
     """Score every arm on the sealed rows; `ways` says what our arms are for each student."""
-    inputs = shop.inputs
+    inputs = context.inputs
     records = inputs.train.records
     drawn = draw_rows(records.ids, records.labels, MOST_TRAINING_ROWS)
     # Arms that train on the same rows get the same objects: their features are then computed once.
@@ -235,13 +236,13 @@ def count_added(ledger: Ledger, budget: TokenBudget) -> Added:
     )
 
 
-def _describe_labels(job: Job, shop: Workshop) -> dict[Any, str]:
+def _describe_labels(job: Job, context: RunContext) -> dict[Any, str]:
     """One line about each label, by its value as the data set has it."""
-    train = shop.inputs.train
-    values = shop.inputs.tables.train[job.label][:]
+    train = context.inputs.train
+    values = context.inputs.tables.train[job.label][:]
     labels = train.records.labels[train.user_order]
     first = {int(label): row for row, label in reversed(list(enumerate(labels)))}
-    return {values[row]: shop.inputs.label_texts[label] for label, row in sorted(first.items())}
+    return {values[row]: context.inputs.label_texts[label] for label, row in sorted(first.items())}
 
 
 def _kind(arm: str) -> str:
@@ -263,14 +264,12 @@ def _describe_score(score: HeldOutScore) -> dict[str, Any]:
     return row
 
 
-def _describe_balance(shop: Workshop, before: Records, after: Records) -> dict[str, Any]:
-    target = shop.target
+def _describe_balance(context: RunContext, before: Records, after: Records) -> dict[str, Any]:
     counted = {True: count_cells(before), False: count_cells(after)}
     wanted = {
         side: {
             deficit.cell: deficit
-            for deficit in find_all_deficits(records, shop.inputs, target, ALL_FAMILIES)
-            if is_short(deficit)
+            for deficit in list_short_cells(records, context.inputs.corrected, context.target)
         }
         for side, records in ((True, before), (False, after))
     }
@@ -339,7 +338,7 @@ def _describe_rounds(ledger: Ledger) -> list[dict[str, Any]]:
     return rounds
 
 
-def _describe_verdicts(shop: Workshop, ledger: Ledger) -> dict[str, Any]:
+def _describe_verdicts(context: RunContext, ledger: Ledger) -> dict[str, Any]:
     rejected = ledger.list_rejected()
     reasons = Counter(verdict.reason for _, verdict in rejected)
     shown: Counter[str] = Counter()
@@ -347,19 +346,19 @@ def _describe_verdicts(shop: Workshop, ledger: Ledger) -> dict[str, Any]:
     for proposal, verdict in rejected:
         if shown[verdict.reason] < MOST_EXAMPLES_A_REASON and len(examples) < MOST_EXAMPLES:
             shown[verdict.reason] += 1
-            examples.append(_describe_example(shop, proposal, verdict) | {"reason": verdict.reason})
+            examples.append(_describe_example(context, proposal, verdict) | {"reason": verdict.reason})
     accepted = ledger.list_accepted()
     step = max(1, len(accepted) // MOST_EXAMPLES)
     return {
         "accepted": len(accepted),
         "rejected": dict(sorted(reasons.items())),
-        "accepted_examples": [_describe_example(shop, *pair) for pair in accepted[::step][:MOST_EXAMPLES]],
+        "accepted_examples": [_describe_example(context, *pair) for pair in accepted[::step][:MOST_EXAMPLES]],
         "rejected_examples": examples,
     }
 
 
-def _describe_example(shop: Workshop, proposal: Proposal, verdict: Verdict) -> dict[str, Any]:
-    train = shop.inputs.train.records
+def _describe_example(context: RunContext, proposal: Proposal, verdict: Verdict) -> dict[str, Any]:
+    train = context.inputs.train.records
     rows = {str(identity): row for row, identity in enumerate(train.ids)}
     return {
         "text": proposal.text,

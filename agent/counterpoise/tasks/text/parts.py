@@ -1,0 +1,154 @@
+"""What all rounds of a run share: the data, scorers, filters and generators, fitted once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from counterpoise.actions.adopt import Adoptable, find_adoptable
+from counterpoise.actions.demonstrations import choose_demonstrations
+from counterpoise.actions.edits import EditDesk
+from counterpoise.actions.minority_text import MinorityText
+from counterpoise.balance.deficits import Target, list_short_cells
+from counterpoise.core.encoded_records import EncodedRecords
+from counterpoise.core.plans import Cell, Deficit
+from counterpoise.core.records import Floats
+from counterpoise.filters.base import KnownTexts, TextFilter, make_known_texts, make_text_filter
+from counterpoise.filters.written import WrittenFilters, fit_written_filters
+from counterpoise.scorers.base import ClassifierScorer
+from counterpoise.students.cell_choice import score_unlabelled
+from counterpoise.students.cell_treatments import make_marks, weigh_records
+from counterpoise.students.treatments import make_rows
+from counterpoise.students.validation import MOST_VALIDATION_ROWS
+from counterpoise.tasks.text.attribute_filter import AttributeFilter
+from counterpoise.tasks.text.inputs import Inputs
+from counterpoise.tasks.text.job import Job
+from counterpoise.tasks.text.label_trust import LabelTrust
+from counterpoise_retrievers.faiss_index import FaissIndex
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """What all rounds share.
+
+    Args:
+        inputs: the data.
+        scorer: the label scorer, trained on all training rows.
+        is_trusted: whether it passed its audit; if not it neither adopts nor refuses.
+        out_of_fold: (n, k) what it says of the training rows, cross-fitted.
+        adoptable: what the pool offers.
+        pool_index: of the pool's vectors.
+        generator: writes texts.
+        text_filter: bounds from real rows.
+        known: texts that must not be repeated.
+        target: as the job says.
+        key: the run's key.
+        desk: for edits of records; without one nothing is edited.
+        attribute_filter: for texts written for an attribute value; without one they are taken for what they are to be.
+        written: what is asked of texts that a model wrote; without, only what `filters` ask.
+    """
+
+    inputs: Inputs
+    scorer: ClassifierScorer
+    is_trusted: bool
+    out_of_fold: Floats
+    adoptable: Adoptable | None
+    pool_index: FaissIndex
+    generator: MinorityText
+    text_filter: TextFilter
+    known: Mapping[str, KnownTexts]
+    target: Target
+    key: str
+    desk: EditDesk | None = None
+    attribute_filter: AttributeFilter | None = None
+    written: WrittenFilters | None = None
+
+    def choose_demonstrations(self, cell: Cell) -> EncodedRecords:
+        """Real rows to show for a cell."""
+        return choose_demonstrations(
+            self.inputs.train, cell, self.key, self.inputs.encoder, self.inputs.concepts
+        )
+
+
+def open_context(job: Job, inputs: Inputs, trust: LabelTrust) -> RunContext:
+    """Fit and index what all rounds share."""
+    train, pool = inputs.train, inputs.pool
+    names = train.records.label_names
+    scorer = ClassifierScorer(
+        inputs.encoder,
+        train.vectors,
+        train.records.labels,
+        len(names),
+        weights=weigh_records(train.records),
+    )
+    adoptable = None
+    index = FaissIndex(inputs.encoder.dimension)
+    if len(pool):
+        index.add(pool.vectors)
+        out_of_fold, scores = score_pool(job, inputs, trust, scorer)
+        adoptable = find_adoptable(out_of_fold, train.records.labels, scores)
+    headings = dict(zip(names, inputs.label_texts, strict=True))
+    known = {
+        "copy_of_data": make_known_texts(map(str, train.records.texts), train.vectors),
+        "copy_of_held_out": make_known_texts(
+            map(str, inputs.held_out.records.texts), inputs.held_out.vectors
+        ),
+    }
+    return RunContext(
+        inputs=inputs,
+        scorer=scorer,
+        is_trusted=trust.is_trusted,
+        out_of_fold=trust.out_of_fold,
+        adoptable=adoptable,
+        pool_index=index,
+        generator=MinorityText(headings, f"seed {job.seed}", dict(inputs.concepts)),
+        text_filter=make_text_filter(train.records.texts, headings.values()),
+        known=known,
+        target=job.target,
+        key=f"seed {job.seed}",
+        desk=EditDesk(
+            train,
+            inputs.folds,
+            inputs.encoder,
+            dict(inputs.concepts),
+            headings,
+            f"seed {job.seed}",
+            trust.is_trusted,
+        ),
+        attribute_filter=AttributeFilter(inputs),
+        written=fit_written_filters(
+            train.records,
+            train.vectors,
+            inputs.folds,
+            trust.out_of_fold,
+            inputs.encoder,
+            tuple(headings.values()),
+            f"seed {job.seed}",
+            is_trusted=trust.is_trusted,
+        ),
+    )
+
+
+def score_pool(
+    job: Job, inputs: Inputs, trust: LabelTrust, scorer: ClassifierScorer
+) -> tuple[Floats, Floats]:
+    """Probabilities of the labels: (n, k) of the training rows, cross-fitted, and (m, k) of the pool.
+
+    The classifier gives them, but not where a concept or an attribute goes with the label (`cell_choice`).
+    """
+    train, pool = inputs.train, inputs.pool
+    if len(train) > MOST_VALIDATION_ROWS or not find_skewed_cells(job, inputs):
+        plain = replace(scorer, weights=None)  # as those that gave `out_of_fold`
+        return trust.out_of_fold, plain.score_vectors(pool.vectors)
+    own, others = (
+        make_rows(side.records.texts, side.vectors, side.records.labels, zero_shot=side.zero_shot)
+        for side in (train, pool)
+    )
+    marks, n_labels = make_marks(train.records), len(train.records.label_names)
+    _, out_of_fold, scores = score_unlabelled(own, marks, inputs.folds, others, n_labels)
+    return out_of_fold, scores
+
+
+def find_skewed_cells(job: Job, inputs: Inputs) -> list[Deficit]:
+    """Cells of concepts and attributes that one label has too few records of."""
+    return list_short_cells(inputs.train.records, inputs.corrected, job.target, ["concept", "attribute"])
