@@ -26,7 +26,9 @@ import numpy as np
 
 import counterpoise
 from counterpoise.students.metrics import compute_macro_f1
-from counterpoise.students.treatments import STUDENTS, Rows, make_rows, predict, weigh_rows
+from counterpoise.students.rows import Rows, make_rows
+from counterpoise.students.treatments import STUDENTS, predict
+from counterpoise.students.weights import weigh_rows
 from counterpoise.tasks.text.job import job_from
 from evals.adversaries import AdversaryServer
 from evals.attribute_sets import AttributeSet, CellWriter, Draw, Row, load_toxicity, make_up

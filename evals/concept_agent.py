@@ -19,8 +19,8 @@ from counterpoise.core.splits import assign_folds, keyed_rank
 from counterpoise.scorers.base import SimilarityScorer
 from counterpoise.scorers.concepts.labeller import fit_concepts
 from counterpoise.students.cell_choice import score_unlabelled
-from counterpoise.students.cell_treatments import Marks, make_marks
-from counterpoise.students.treatments import Rows, make_rows
+from counterpoise.students.cell_marks import Marks, make_marks
+from counterpoise.students.rows import Rows, make_rows
 from counterpoise_retrievers.encoders import Encoder
 from counterpoise_retrievers.faiss_index import FaissIndex
 from evals.concept_texts import Draw, Texts

@@ -41,8 +41,11 @@ from counterpoise.core.assets import find_cache_dir
 from counterpoise.core.records import Floats, Integers
 from counterpoise.core.splits import assign_folds
 from counterpoise.students.cell_choice import choose_cell_way
-from counterpoise.students.cell_treatments import Marks, list_cell_ways, make_marks, predict_by_cells
-from counterpoise.students.treatments import STUDENTS, fit_log_probabilities, log_prior, make_features
+from counterpoise.students.cell_marks import Marks, make_marks
+from counterpoise.students.cell_treatments import list_cell_ways, predict_by_cells
+from counterpoise.students.linear import fit_log_probabilities, make_features
+from counterpoise.students.treatments import STUDENTS
+from counterpoise.students.weights import log_prior
 from counterpoise_retrievers.encoders import Encoder
 from evals.common import Result, Settings, describe_spend, interval, open_engine
 from evals.concept_agent import (

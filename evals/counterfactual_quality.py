@@ -37,7 +37,6 @@ from scipy.special import softmax
 from sklearn.feature_extraction.text import TfidfVectorizer
 from threadpoolctl import threadpool_limits
 
-from counterpoise.actions.adopt import calibrate
 from counterpoise.actions.concept_injection import ConceptInjection, make_removal_pairs
 from counterpoise.actions.counterfactual_edit import CounterfactualEdit
 from counterpoise.actions.edit_sources import EditMaterial, RecordEditor
@@ -55,7 +54,9 @@ from counterpoise.filters.edits import (
     pair_cosines,
 )
 from counterpoise.llm.models import Models
-from counterpoise.students.treatments import fit_log_probabilities, log_prior
+from counterpoise.students.calibration import calibrate_labels
+from counterpoise.students.linear import fit_log_probabilities
+from counterpoise.students.weights import log_prior
 from counterpoise_retrievers.encoders import Encoder
 from evals.common import Result, Settings, interval, open_engine, open_model
 from evals.edit_cases import (
@@ -131,7 +132,7 @@ class Panel:
                     )
                 target[rows] = softmax(logs - log_prior(answers[inside], ones, n_answers), axis=1)
         known_rows = np.flatnonzero(answers >= 0)
-        return calibrate(out_of_fold[known_rows], answers[known_rows], table)
+        return calibrate_labels(out_of_fold[known_rows], answers[known_rows], table)
 
 
 def _fold_of(group: str) -> int:

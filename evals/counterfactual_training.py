@@ -36,7 +36,8 @@ from counterpoise.core.plans import Kind
 from counterpoise.core.records import Floats, Integers
 from counterpoise.core.splits import keyed_rank
 from counterpoise.filters.edits import CONFIRMED_FROM
-from counterpoise.students.treatments import STUDENTS, Rows, make_rows, predict
+from counterpoise.students.rows import Rows, make_rows
+from counterpoise.students.treatments import STUDENTS, predict
 from counterpoise_retrievers.encoders import Encoder
 from evals.common import Result, Settings, find_file, interval, read_csv, read_jsonl
 from evals.concept_agent import UNCONTRADICTED_FROM

@@ -35,8 +35,9 @@ from scipy.special import log_softmax
 
 from counterpoise.core.assets import find_cache_dir
 from counterpoise.core.records import Floats
-from counterpoise.students.cell_treatments import Marks, make_marks, shrink_cells
-from counterpoise.students.treatments import fit_log_probabilities, log_prior
+from counterpoise.students.cell_marks import Marks, make_marks, shrink_cells
+from counterpoise.students.linear import fit_log_probabilities
+from counterpoise.students.weights import log_prior
 from counterpoise_retrievers.encoders import Encoder
 from evals.common import Result, Settings, interval, need_packages, resample_means
 from evals.concept_agent import adopt, as_records, draw_pool, predict_concepts

@@ -20,7 +20,8 @@ import numpy as np
 import counterpoise
 from counterpoise.core.assets import find_cache_dir
 from counterpoise.core.splits import keyed_rank
-from counterpoise.students.treatments import make_rows, predict
+from counterpoise.students.rows import make_rows
+from counterpoise.students.treatments import predict
 from counterpoise.tasks.text.job import job_from
 from evals.adversaries import ORDER, Adversary, AdversaryServer, Knowledge, make_adversaries, quote
 from evals.common import Result, Settings, interval, resample_means

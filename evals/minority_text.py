@@ -35,18 +35,11 @@ from counterpoise.core.events import ignore
 from counterpoise.core.splits import keyed_rank
 from counterpoise.data.encoders import make_encoder
 from counterpoise.scorers.base import SimilarityScorer
+from counterpoise.students.linear import make_features
 from counterpoise.students.metrics import compute_auroc, compute_macro_f1
-from counterpoise.students.treatments import (
-    MIXTURES,
-    STUDENTS,
-    Rows,
-    find_mixture,
-    list_students,
-    make_features,
-    make_rows,
-    predict,
-    weigh_rows,
-)
+from counterpoise.students.rows import Rows, make_rows
+from counterpoise.students.treatments import MIXTURES, STUDENTS, find_mixture, list_students, predict
+from counterpoise.students.weights import weigh_rows
 from counterpoise.tasks.text.job import Job, job_from
 from counterpoise_retrievers.encoders import CachedEncoder, Encoder
 from evals.common import (
@@ -478,7 +471,7 @@ def predict_smote(student: str, train: Rows, test: Rows, n_labels: int, seed: in
     """SMOTE (Chawla et al. 2002) on the student's features, as many neighbours as the rarest label allows."""
     from imblearn.over_sampling import SMOTE
 
-    from counterpoise.students.treatments import fit_log_probabilities
+    from counterpoise.students.linear import fit_log_probabilities
 
     features, test_features = make_features(student, train, test)
     rarest = int(np.bincount(train.labels).min())

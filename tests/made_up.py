@@ -14,7 +14,7 @@ from counterpoise.core.records import ConceptColumns, Records
 from counterpoise.llm import ChatClient, ScriptedChatClient, TokenBudget
 from counterpoise.llm.engines.scripted import Script
 from counterpoise.llm.retries import RetryPolicy
-from counterpoise.students.treatments import Rows, make_rows
+from counterpoise.students.rows import Rows, make_rows
 
 NOUNS = (
     "soup",

@@ -10,7 +10,6 @@ import pytest
 from counterpoise.actions.adopt import (
     SURE_FROM,
     Adoptable,
-    calibrate,
     estimate_shares,
     find_adoptable,
     list_candidates,
@@ -18,6 +17,7 @@ from counterpoise.actions.adopt import (
 )
 from counterpoise.core.plans import Action, Cell, Kind, PlanItem
 from counterpoise.core.records import UNLABELLED, ConceptColumns, Floats, Integers, Records, State
+from counterpoise.students.calibration import calibrate_labels
 from counterpoise_retrievers.faiss_index import FaissIndex
 from tests.made_up import make_records
 
@@ -58,13 +58,15 @@ def test_shares_of_a_pool_are_estimated_from_its_scores() -> None:
 
 
 def test_calibration_takes_timidity_and_lean_away() -> None:
-    calibrated = calibrate(KNOWN.timid, KNOWN.labels, POOL.timid)
+    calibrated = calibrate_labels(KNOWN.timid, KNOWN.labels, POOL.timid)
     np.testing.assert_allclose(calibrated.sum(axis=1), 1)
     assert np.abs(POOL.timid - POOL.truth).mean() > 0.15
     assert np.abs(calibrated - POOL.truth).mean() < 0.03
     three = np.column_stack([KNOWN.timid, np.full(len(KNOWN.labels), 0.01)])
     three /= three.sum(axis=1, keepdims=True)
-    assert (calibrate(three, KNOWN.labels, three)[:, 2] < 1e-6).all(), "a label without rows is never likely"
+    assert (calibrate_labels(three, KNOWN.labels, three)[:, 2] < 1e-6).all(), (
+        "a label without rows is never likely"
+    )
 
 
 def test_sure_rows_are_right_as_often_as_they_say() -> None:

@@ -12,8 +12,8 @@ from counterpoise.runs.advice import (
     describe_recommendation,
     write_headline,
 )
+from counterpoise.students.held_out import Estimate, HeldOutScore
 from counterpoise.students.treatments import STUDENTS
-from counterpoise.students.validation import Estimate, HeldOutScore
 
 BEST = {"minilm_lr": "logit_adjustment", "tfidf_lr": "balanced_bags"}
 VALIDATED = {"minilm_lr": 0.8, "tfidf_lr": 0.7}

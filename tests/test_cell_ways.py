@@ -16,21 +16,19 @@ from counterpoise.students.cell_choice import (
     measure_losses,
     score_unlabelled,
 )
-from counterpoise.students.cell_treatments import (
-    CELL_WAYS,
+from counterpoise.students.cell_marks import (
     LARGEST_WEIGHT,
     Marks,
     find_cells,
-    list_cell_ways,
     make_marks,
-    mix,
-    predict_by_cells,
     rake_cells,
     repeat_cells,
     shrink_cells,
     weigh_cells,
 )
-from counterpoise.students.treatments import STUDENTS, Rows, make_rows
+from counterpoise.students.cell_treatments import CELL_WAYS, list_cell_ways, mix, predict_by_cells
+from counterpoise.students.rows import Rows, make_rows
+from counterpoise.students.treatments import STUDENTS
 from tests.made_up import as_objects
 
 

@@ -29,7 +29,7 @@ from counterpoise.runs.endings import (
     describe_ending,
     name_short,
 )
-from counterpoise.runs.ledger import NOT_NEEDED, Judged, Ledger, leave_out_surplus
+from counterpoise.runs.ledger import Judged, Ledger, leave_out_surplus
 from counterpoise.runs.loop import OLD_ROUNDS, keep_old_rounds
 from counterpoise.runs.planner import make_plan
 from counterpoise.tasks.text.job import job_from
@@ -113,35 +113,6 @@ def test_many_short_cells_are_counted() -> None:
     cells = [{"cell": f"c{place}", "need": 10 - place} for place in range(5)]
     assert name_short(cells) == "c0 lacks 10, c1 lacks 9, c2 lacks 8 and 2 more cells are short"
     assert name_short(cells[:4]).endswith("and 1 more cell is short") and name_short([]) == ""
-
-
-def test_an_action_is_given_up_for_what_it_did_lately() -> None:
-    ledger, key = Ledger(), (Action.MINORITY, BAD)
-    settle(ledger, BAD, 300, {"too_short": 100})
-    settle(ledger, BAD, 2, {"copy_of_proposal": 40})
-    assert key not in ledger.find_exhausted()  # fewer than fifty of late, with the round before it is plenty
-    settle(ledger, BAD, 1, {"copy_of_proposal": 40})
-    assert key in ledger.find_exhausted() and ledger.costs[key].accepted == 303
-    for reasons, is_gone in ((dict[str, int](), True), ({"refused": 1}, False), ({NOT_NEEDED: 60}, False)):
-        other = Ledger()
-        settle(other, BAD, 10, {})
-        settle(other, BAD, 0, reasons)  # no text at all: the same would come again
-        assert (key in other.find_exhausted()) == is_gone
-
-
-def test_an_item_keeps_no_more_than_its_cell_can_take() -> None:
-    few, many = (
-        PlanItem(Action.MINORITY, BAD, 3, 1, place, 1, most=most) for place, most in enumerate((2, 0))
-    )
-    proposals = [
-        Proposal(f"{item.id}-{place}", item, "", "bad") for item in (few, many) for place in range(4)
-    ]
-    verdicts = [
-        Verdict(proposal.id, place != 1, "kept" if place != 1 else "length")
-        for place, proposal in enumerate(proposals)
-    ]
-    checked = leave_out_surplus(proposals, verdicts)
-    assert [verdict.reason for verdict in checked] == ["kept", "length", "kept", NOT_NEEDED, *["kept"] * 4]
 
 
 @dataclass

@@ -10,7 +10,8 @@ import pytest
 from counterpoise.core.plans import Action
 from counterpoise.runs.preview import advise_on_records
 from counterpoise.students.forecasts import BASELINE, WORTH, Forecast, compute_factor, forecast_gains
-from counterpoise.students.treatments import STUDENTS, Rows, make_rows
+from counterpoise.students.rows import Rows, make_rows
+from counterpoise.students.treatments import STUDENTS
 from counterpoise.students.validation import ArmScore, score_arms
 from tests.made_up import ENCODER, as_objects
 

@@ -9,11 +9,12 @@ import pytest
 from scipy.special import log_softmax
 
 from counterpoise.core.splits import assign_folds, keyed_hash
+from counterpoise.students.held_out import HeldOutScore, score_held_out
 from counterpoise.students.metrics import METRICS
-from counterpoise.students.treatments import STUDENTS, Rows, list_students, make_rows, predict
+from counterpoise.students.rows import Rows, make_rows
+from counterpoise.students.treatments import STUDENTS, list_students, predict
 from counterpoise.students.validation import (
     ArmScore,
-    HeldOutScore,
     choose_best,
     choose_own_ways,
     draw_rows,
@@ -21,7 +22,6 @@ from counterpoise.students.validation import (
     estimate_f1_error,
     recommend,
     score_arms,
-    score_held_out,
 )
 from tests.made_up import ENCODER, as_objects, join_rows, make_records, write_sentences
 

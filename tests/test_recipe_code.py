@@ -12,7 +12,8 @@ from scipy.special import log_softmax
 
 from counterpoise.scorers.base import SimilarityScorer
 from counterpoise.students.recipe_code import write_code
-from counterpoise.students.treatments import ARMS, MIXTURES, Rows, list_students, make_rows, predict
+from counterpoise.students.rows import Rows, make_rows
+from counterpoise.students.treatments import ARMS, MIXTURES, list_students, predict
 from tests.made_up import ENCODER, as_objects, write_sentences
 
 LINES = {"bad": "cold rude dull awful", "good": "lovely warm fresh great"}

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from counterpoise.students.treatments import make_rows
+from counterpoise.students.rows import make_rows
 from evals import classifier_worker, counterfactual_training, fine_tuned, in_context
 from evals.common import MissingDataError
 from evals.concept_texts import Texts

@@ -15,21 +15,22 @@ from threadpoolctl import threadpool_limits
 
 from counterpoise.core.records import Floats
 from counterpoise.scorers.base import SimilarityScorer
-from counterpoise.students import treatments as students
+from counterpoise.students.linear import fit_log_probabilities
+from counterpoise.students.rows import Rows, make_rows
 from counterpoise.students.treatments import (
     ARMS,
-    LARGEST_OWN_WEIGHT,
     MIXTURES,
     STUDENTS,
-    WRITTEN_WEIGHT,
     ZERO_TOKEN_ARMS,
-    Rows,
-    balance_weights,
     list_students,
-    log_prior,
-    make_rows,
     predict,
     predict_arms,
+)
+from counterpoise.students.weights import (
+    LARGEST_OWN_WEIGHT,
+    WRITTEN_WEIGHT,
+    balance_weights,
+    log_prior,
     weigh_rows,
 )
 from tests.made_up import ENCODER, as_objects, join_rows, write_sentences
@@ -118,7 +119,7 @@ def test_many_repeated_rows_become_weights(student: str, monkeypatch: pytest.Mon
     repeated = predict("oversampling", student, TRAIN, TEST, 2)
     monkeypatch.setattr("counterpoise.students.treatments._MOST_REPEATED", 0)
     trained_on: list[int] = []
-    fit = students.fit_log_probabilities
+    fit = fit_log_probabilities
 
     def count_rows(features: Any, *rest: Any) -> Floats:
         trained_on.append(features.shape[0])
@@ -143,9 +144,9 @@ def test_many_coefficients_are_fitted_by_another_solver_to_the_same_end(
         solvers.append(given["solver"])
         return make_model(**given, tol=1e-8)
 
-    monkeypatch.setattr("counterpoise.students.treatments.LogisticRegression", note_solver)
+    monkeypatch.setattr("counterpoise.students.linear.LogisticRegression", note_solver)
     few = predict("nothing", student, TRAIN, TEST, 2)
-    monkeypatch.setattr("counterpoise.students.treatments._MANY_COEFFICIENTS", 0)
+    monkeypatch.setattr("counterpoise.students.linear._MANY_COEFFICIENTS", 0)
     many = predict("nothing", student, TRAIN, TEST, 2)
     assert solvers == ["lbfgs", "newton-cg"]
     np.testing.assert_allclose(many, few, atol=1e-3)

@@ -15,8 +15,9 @@ from joblib import cpu_count
 
 from counterpoise.core.records import Floats
 from counterpoise.students import training as trainings
+from counterpoise.students.rows import make_rows
 from counterpoise.students.training import Training, run_trainings
-from counterpoise.students.treatments import STUDENTS, make_rows
+from counterpoise.students.treatments import STUDENTS
 from tests.made_up import ENCODER, as_objects, write_sentences
 
 pytestmark = pytest.mark.processes

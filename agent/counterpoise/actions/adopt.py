@@ -21,19 +21,17 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 
 from counterpoise.core.plans import Cell, Kind, PlanItem, Proposal
 from counterpoise.core.records import Floats, Integers, Records, State
 from counterpoise.core.splits import sample_by_rank
-from counterpoise.students.treatments import balance_weights
+from counterpoise.students.calibration import calibrate_labels
 from counterpoise_retrievers.faiss_index import FaissIndex
 
 SURE_FROM = 0.8
 _N_NEIGHBOURS = 200
 _EM_STEPS = 500
 _EM_TOLERANCE = 1e-7
-_FLOOR = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,38 +60,13 @@ def find_adoptable(out_of_fold: Floats, labels: Integers, pool: Floats) -> Adopt
     Returns:
         Posteriors, estimated shares, and the sure label of each row.
     """
-    likelihoods = calibrate(out_of_fold, labels, pool)
+    likelihoods = calibrate_labels(out_of_fold, labels, pool)
     shares = estimate_shares(likelihoods)
     posteriors = likelihoods * shares
     posteriors /= posteriors.sum(axis=1, keepdims=True)
     best = posteriors.argmax(axis=1)
     sure = np.where(posteriors.max(axis=1) >= SURE_FROM, best, -1)
     return Adoptable(posteriors, shares, sure.astype(np.int64))
-
-
-def calibrate(out_of_fold: Floats, labels: Integers, scores: Floats) -> Floats:
-    """Calibrate probabilities for data in which every label is as likely (Platt 1999, for k labels).
-
-    Args:
-        out_of_fold: (n, k) probabilities to learn from.
-        labels: (n,) the right answers.
-        scores: (m, k) probabilities to calibrate.
-
-    Returns:
-        (m, k) calibrated probabilities under equal label shares, rows summing to 1.
-    """
-    n_labels = out_of_fold.shape[1]
-    present = np.unique(labels)
-    model = LogisticRegression(C=1000.0, max_iter=1000)
-    model.fit(_centre(out_of_fold), labels, sample_weight=balance_weights(labels, n_labels))
-    calibrated = np.full((len(scores), n_labels), _FLOOR)
-    calibrated[:, present] = np.maximum(model.predict_proba(_centre(scores)), _FLOOR)
-    return np.asarray(calibrated / calibrated.sum(axis=1, keepdims=True))
-
-
-def _centre(probabilities: Floats) -> Floats:
-    logs = np.log(np.maximum(probabilities, _FLOOR))
-    return np.asarray(logs - logs.mean(axis=1, keepdims=True))
 
 
 def estimate_shares(likelihoods: Floats) -> Floats:

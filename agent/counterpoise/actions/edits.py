@@ -1,4 +1,4 @@
-"""Where the loop turns for edits of records: what there is to edit for a cell, by whom, and what became of it.
+"""What there is to edit for a cell: the sources, what is shown beside them, who edits, and at what price.
 
 A model that cannot edit is found by trying it on this data: the first requests of each kind of edit are a probe
 (`planner.PROBE_REQUESTS`), and where the filters keep too few of its texts the plan writes minority text instead.
@@ -6,34 +6,23 @@ A model that cannot edit is found by trying it on this data: the first requests 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from counterpoise.actions.adopt import calibrate
-from counterpoise.actions.base import EditOffer
+from counterpoise.actions.base import EditOffer, add_margin
 from counterpoise.actions.concept_injection import ConceptInjection, make_removal_pairs
 from counterpoise.actions.counterfactual_edit import CounterfactualEdit
+from counterpoise.actions.demonstrations import find_rows
 from counterpoise.actions.edit_sources import EditMaterial, Pair, RecordEditor, can_instruct
 from counterpoise.actions.lexicon_edit import Lexicon, learn_lexicon
 from counterpoise.core.capabilities import Capabilities
-from counterpoise.core.encoded_records import EncodedRecords, Vectors
-from counterpoise.core.plans import Action, Cell, Kind, PlanItem, Proposal, Verdict
-from counterpoise.core.records import ConceptColumns, Floats, Integers, State
+from counterpoise.core.encoded_records import EncodedRecords
+from counterpoise.core.plans import Action, Cell, PlanItem
+from counterpoise.core.records import Integers, State
 from counterpoise.core.splits import sample_by_rank
-from counterpoise.filters.base import EDITS, KEPT
-from counterpoise.filters.edits import (
-    EditEvidence,
-    check_edits,
-    measure_edit,
-    measure_literal_rates,
-    measure_rises,
-    pair_cosines,
-)
 from counterpoise.llm.models import Models
-from counterpoise.scorers.base import ClassifierScorer
-from counterpoise.students.cell_treatments import weigh_records
 from counterpoise_retrievers.encoder_protocol import Encoder
 
 MOST_SOURCES = 500
@@ -42,21 +31,19 @@ _FEWEST_TO_SHOW = 3  # a label with fewer rows has nothing to continue from, so 
 
 
 @dataclass(slots=True)
-class EditDesk:
-    """Everything edits need. What it keeps in `_lexicon` and `_pairs` are results of pure functions.
+class EditActions:
+    """What there is to edit for a cell, and what it costs. `_lexicon` and `_pairs` keep results of pure functions.
 
     Args:
         train: the training rows.
-        folds: (n,) their fold numbers.
         encoder: of the vectors.
         concepts: name -> definition.
         headings: label name -> one line that says what such records are.
         key: the run's key.
-        is_trusted: whether the label scorer passed its audit; if not there is nobody to confirm an edit.
+        is_trusted: whether the label scorer passed its audit; if not nobody could confirm an edit, so none is offered.
     """
 
     train: EncodedRecords
-    folds: Integers
     encoder: Encoder
     concepts: Mapping[str, str]
     headings: Mapping[str, str]
@@ -92,7 +79,7 @@ class EditDesk:
             probe = PlanItem(action, cell, 1, 0, 0, n_requests=8)
             requests = editor.make_requests(probe, material, models.capabilities)
             tokens = max(models.chat.estimate(request) for request in requests)
-            offers[action] = EditOffer(tokens + tokens // 4, left)
+            offers[action] = EditOffer(add_margin(tokens), left)
         return offers
 
     def gather(self, action: Action, cell: Cell, capabilities: Capabilities) -> EditMaterial:
@@ -106,7 +93,7 @@ class EditDesk:
             if known not in self._pairs:
                 self._pairs[known] = self._make_pairs(action, cell, picked)
             pairs = self._pairs[known]
-        return EditMaterial(self._show(picked), self._show(self._find_examples(cell)), pairs)
+        return EditMaterial(train.take(picked), train.take(find_rows(train.records, cell)), pairs)
 
     def _find_sources(self, action: Action, cell: Cell) -> Integers:
         records = self.train.records
@@ -125,19 +112,6 @@ class EditDesk:
             return np.flatnonzero(others & (records.attributes[cell.attribute] == cell.value))
         n_shown = int((records.labels == label).sum())
         return np.flatnonzero(others) if n_shown < _FEWEST_TO_SHOW else none
-
-    def _find_examples(self, cell: Cell) -> Integers:
-        records = self.train.records
-        mask = records.labels == records.label_names.index(cell.label)
-        if cell.attribute:
-            mask &= records.attributes[cell.attribute] == cell.value
-        if cell.concept and records.concepts is not None:
-            mask &= records.concepts.states[:, records.concepts.names.index(cell.concept)] == State.PRESENT
-        return np.flatnonzero(mask)
-
-    def _show(self, rows: Integers) -> EncodedRecords:
-        train = self.train
-        return EncodedRecords(train.records.take(rows), train.vectors[rows])
 
     def _make_pairs(self, action: Action, cell: Cell, sources: Integers) -> tuple[Pair, ...]:
         """Texts before and after, made without a model."""
@@ -166,101 +140,3 @@ class EditDesk:
         column = records.concepts.names.index(concept)
         rows = np.flatnonzero(records.concepts.states[:, column] == State.PRESENT)
         return rows[sample_by_rank(records.ids[rows], MOST_SOURCES, f"{self.key}:pairs")]
-
-    def judge(
-        self, proposals: Sequence[Proposal], vectors: Vectors, concepts: ConceptColumns | None
-    ) -> list[Verdict]:
-        """Verdicts on edits, and `kept` for proposals of other kinds.
-
-        Args:
-            proposals: in order.
-            vectors: (n, d) of their texts.
-            concepts: their concepts, None where the job has none.
-        """
-        edits = [
-            place
-            for place, proposal in enumerate(proposals)
-            if proposal.kind in EDITS and not proposal.failure  # without a text there is nothing to judge
-        ]
-        verdicts = [Verdict(proposal.id, True, KEPT) for proposal in proposals]
-        if not edits:
-            return verdicts
-        train = self.train
-        row_of = {str(identity): row for row, identity in enumerate(train.records.ids)}
-        mine = [proposals[place] for place in edits]
-        source_rows = np.array([row_of[proposal.parents[0]] for proposal in mine])
-        sources = {str(train.records.ids[row]): str(train.records.texts[row]) for row in source_rows}
-        before = train.records.concepts
-        evidence = EditEvidence(
-            label=score_without_sources(self.train, self.folds, self.encoder, vectors[edits], source_rows),
-            cosines=pair_cosines(vectors[edits], train.vectors[source_rows]),
-            rises=self._measure_rises(mine, vectors[edits], source_rows),
-            concepts=concepts.take(np.array(edits)) if concepts else None,
-            source_concepts=before.take(source_rows) if before else None,
-            is_trusted=self.is_trusted,
-        )
-        found = check_edits(
-            mine, sources, evidence, train.records.label_names, measure_literal_rates(train.records)
-        )
-        for place, verdict in zip(edits, found, strict=True):
-            verdicts[place] = verdict
-        return verdicts
-
-    def _measure_rises(self, edits: Sequence[Proposal], vectors: Vectors, source_rows: Integers) -> Floats:
-        """(n,) rises of injections towards their concept; 0 for other edits."""
-        train, encoder = self.train, self.encoder
-        rises = np.zeros(len(edits))
-        places = [place for place, edit in enumerate(edits) if edit.kind is Kind.CONCEPT_INJECTION]
-        if places:
-            inserted = [
-                measure_edit(str(train.records.texts[source_rows[place]]), edits[place].text).inserted or "-"
-                for place in places
-            ]
-            definitions = [self.concepts[edits[place].item.cell.concept] for place in places]
-            rises[places] = measure_rises(
-                train.vectors[source_rows[places]],
-                vectors[places],
-                encoder.encode(inserted),
-                encoder.encode(definitions),
-            )
-        return rises
-
-
-def mark_injected(
-    proposals: Sequence[Proposal], verdicts: Sequence[Verdict], concepts: ConceptColumns
-) -> ConceptColumns:
-    """The concepts with those of accepted injections present: their filter saw the change, the labeller the text."""
-    states = concepts.states.copy()
-    for place, (proposal, verdict) in enumerate(zip(proposals, verdicts, strict=True)):
-        if verdict.kept and proposal.kind is Kind.CONCEPT_INJECTION:
-            states[place, concepts.names.index(proposal.item.cell.concept)] = State.PRESENT
-    return replace(concepts, states=states)
-
-
-def score_without_sources(
-    train: EncodedRecords, folds: Integers, encoder: Encoder, vectors: Vectors, source_rows: Integers
-) -> Floats:
-    """(n, k) label probabilities of edits, each from a classifier that never saw the fold of its source.
-
-    A classifier that was trained on the source holds its edit for the source's label, which would confirm
-    every injection and refuse good counterfactual edits. Cells weigh alike, else it would take a concept that goes
-    with a label for the label and refuse what the thin cells need. Probabilities are calibrated on what the
-    classifiers say of the training rows they did not see: on a hundred rows they are far too timid.
-    """
-    n_labels = len(train.records.label_names)
-    weights = weigh_records(train.records)
-    probabilities = np.zeros((len(vectors), n_labels))
-    out_of_fold = np.zeros((len(train), n_labels))
-    for fold in np.unique(folds):
-        inside, mine = folds != fold, folds[source_rows] == fold
-        scorer = ClassifierScorer(
-            encoder,
-            train.vectors[inside],
-            train.records.labels[inside],
-            n_labels,
-            weights=None if weights is None else weights[inside],
-        )
-        out_of_fold[~inside] = scorer.score_vectors(train.vectors[~inside])
-        if mine.any():
-            probabilities[mine] = scorer.score_vectors(vectors[mine])
-    return calibrate(out_of_fold, train.records.labels, probabilities)

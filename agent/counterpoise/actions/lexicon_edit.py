@@ -26,7 +26,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from counterpoise.core.records import Floats, Integers
-from counterpoise.students.treatments import balance_weights
+from counterpoise.students.weights import balance_weights
 
 MOST_EDIT_SHARE = 0.35
 _WORD = re.compile(r"\w+(?:['’]\w+)*")

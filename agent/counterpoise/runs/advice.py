@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from counterpoise.report.pages import format_decimal, format_name, format_signed
+from counterpoise.students.held_out import Estimate, HeldOutScore
 from counterpoise.students.treatments import MIXTURES, OWN_WAYS
-from counterpoise.students.validation import Estimate, HeldOutScore
 
 METRIC_NAMES = {"macro_f1": "macro-F1", "auroc": "AUROC"}
 _STUDENT_NAMES = {

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from counterpoise.actions.edits import mark_injected
 from counterpoise.core.encoded_records import Vectors
 from counterpoise.core.plans import Proposal, Verdict
 from counterpoise.core.records import Floats
@@ -18,6 +17,7 @@ from counterpoise.filters.base import (
     make_known_texts,
 )
 from counterpoise.filters.copy_limits import CopyLimits
+from counterpoise.filters.edit_filter import mark_injected
 from counterpoise.filters.writers import check_writers
 from counterpoise.filters.written import SUPPORT
 from counterpoise.runs.ledger import Judged, Ledger, leave_out_surplus
@@ -73,7 +73,11 @@ def judge(proposals: Sequence[Proposal], context: RunContext, ledger: Ledger) ->
         *([_audit_writers(proposals, text_verdicts, probabilities, context)] if context.is_trusted else []),
         check_concepts(proposals, concepts),
         *_check_attributes(proposals, text_verdicts, vectors, context),
-        *([context.desk.judge(proposals, vectors, concepts)] if context.desk is not None else []),
+        *(
+            [context.edit_filter.verdicts(proposals, vectors, concepts)]
+            if context.edit_filter is not None
+            else []
+        ),
     )
     places = [place for place, verdict in enumerate(first) if verdict.kept]
     copies = find_copies(

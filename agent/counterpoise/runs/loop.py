@@ -27,8 +27,8 @@ from counterpoise.runs.outcome import Outcome, write_outcome
 from counterpoise.runs.planner import UNPAID
 from counterpoise.runs.report_data import make_report
 from counterpoise.runs.rounds import carry_out, list_deficits, list_short, plan_round
+from counterpoise.students.rows import view_rows
 from counterpoise.students.training import TRAINED
-from counterpoise.students.treatments import make_rows
 from counterpoise.students.validation import (
     MOST_VALIDATION_ROWS,
     ArmScore,
@@ -235,7 +235,7 @@ def measure_simple_ways(
 ) -> tuple[list[ArmScore], dict[str, str]]:
     """Score the ways that cost no token on inner validation, and choose the best for each student."""
     train = inputs.train
-    rows = make_rows(train.records.texts, train.vectors, train.records.labels, zero_shot=train.zero_shot)
+    rows = view_rows(train)
     drawn = draw_rows(train.records.ids, train.records.labels, MOST_VALIDATION_ROWS)
     n_labels, folds = len(train.records.label_names), inputs.folds[drawn]
     scores = score_arms(

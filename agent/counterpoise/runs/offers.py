@@ -88,9 +88,9 @@ def _make_offer(context: RunContext, ledger: Ledger, cell: Cell, models: Models)
         request_tokens = add_margin(max(models.chat.estimate(request) for request in requests))
     taken = ledger.list_offered()
     edits = {}
-    if context.desk is not None:
+    if context.edits is not None:
         drawn = {action: costs.requests for (action, other), costs in ledger.costs.items() if other == cell}
-        edits = context.desk.make_offers(cell, models, drawn)
+        edits = context.edits.make_offers(cell, models, drawn)
     return Offer(request_tokens, len(list_adoptable(context, cell, taken)), len(shown), edits=edits)
 
 

@@ -20,7 +20,8 @@ from counterpoise.data.sources import name_source
 from counterpoise.data.writing import content_hash, load_result, write_result
 from counterpoise.runs.ledger import Judged, Ledger
 from counterpoise.scorers.base import SimilarityScorer
-from counterpoise.students.treatments import Rows, make_rows, weigh_rows
+from counterpoise.students.rows import Rows, make_rows
+from counterpoise.students.weights import weigh_rows
 from counterpoise.tasks.text.inputs import Inputs
 from counterpoise.tasks.text.job import Job
 from counterpoise.tasks.text.parts import RunContext

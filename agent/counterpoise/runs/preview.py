@@ -17,9 +17,10 @@ from counterpoise.runs.offers import foresee_records
 from counterpoise.runs.outlook import look_ahead
 from counterpoise.runs.rounds import list_short, plan_round
 from counterpoise.students.cell_choice import choose_cell_way
-from counterpoise.students.cell_treatments import make_marks
+from counterpoise.students.cell_marks import make_marks
 from counterpoise.students.forecasts import Forecast, forecast_gains
-from counterpoise.students.treatments import STUDENTS, make_rows
+from counterpoise.students.rows import view_rows
+from counterpoise.students.treatments import STUDENTS
 from counterpoise.students.validation import MOST_VALIDATION_ROWS, ArmScore
 from counterpoise.tasks.text.inputs import Inputs
 from counterpoise.tasks.text.job import Job
@@ -102,7 +103,7 @@ def _make_forecasts(
     train = context.inputs.train
     if len(train) > MOST_VALIDATION_ROWS:
         return []
-    rows = make_rows(train.records.texts, train.vectors, train.records.labels, zero_shot=train.zero_shot)
+    rows = view_rows(train)
     counts = foresee_records(context, models, limit)
     n_labels = len(train.records.label_names)
     tell = tell_progress(listener, "forecasting", name="forecast")
@@ -140,7 +141,7 @@ def _advise_on_cells(job: Job, inputs: Inputs) -> list[str]:
     skewed = find_skewed_cells(job, inputs)
     if not skewed or len(train) > MOST_VALIDATION_ROWS:
         return []
-    rows = make_rows(train.records.texts, train.vectors, train.records.labels, zero_shot=train.zero_shot)
+    rows = view_rows(train)
     marks, n_labels = make_marks(train.records), len(train.records.label_names)
     sentences = [
         f"{len(skewed)} cells are thin, the one that lacks most being '{skewed[0].cell}'. Without a token:"

@@ -23,22 +23,21 @@ from counterpoise.runs.advice import Added, choose, describe_action, describe_re
 from counterpoise.runs.filter_report import describe_filters, note_languages
 from counterpoise.runs.ledger import Ledger, add_accepted
 from counterpoise.runs.outcome import Outcome
+from counterpoise.students.held_out import N_SEEDS, HeldOutScore, score_held_out
 from counterpoise.students.metrics import METRICS
 from counterpoise.students.recipe_code import write_code
+from counterpoise.students.rows import view_rows
 from counterpoise.students.training import TRAINED
-from counterpoise.students.treatments import STUDENTS, ZERO_TOKEN_ARMS, find_mixture, make_rows
+from counterpoise.students.treatments import STUDENTS, ZERO_TOKEN_ARMS, find_mixture
 from counterpoise.students.validation import (
     MOST_TRAINING_ROWS,
     MOST_VALIDATION_ROWS,
-    N_SEEDS,
     ArmScore,
-    HeldOutScore,
     choose_best,
     choose_own_ways,
     draw_rows,
     recommend,
     score_arms,
-    score_held_out,
 )
 from counterpoise.tasks.text.job import Job
 from counterpoise.tasks.text.label_trust import LabelTrust
@@ -215,7 +214,7 @@ def measure_held_out(
             trains |= dict.fromkeys(arms, rows.take(picked))
             groups |= dict.fromkeys(arms, outcome.groups[arms[0]][picked])
     held = inputs.held_out
-    test = make_rows(held.records.texts, held.vectors, held.records.labels, zero_shot=held.zero_shot)
+    test = view_rows(held)
     n_labels = len(held.records.label_names)
     return score_held_out(
         trains, groups, test, n_labels, baseline, ways, tell=tell_progress(listener, "training", name=TRAINED)

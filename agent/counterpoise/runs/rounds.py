@@ -83,9 +83,9 @@ async def carry_out(
             }  # a row for one cell of its label is none for another
             proposals += adopted
             continue
-        if item.action in EDIT_ACTIONS and context.desk is not None:
-            material = context.desk.gather(item.action, item.cell, models.capabilities)
-            editor = context.desk.editors[item.action]
+        if item.action in EDIT_ACTIONS and context.edits is not None:
+            material = context.edits.gather(item.action, item.cell, models.capabilities)
+            editor = context.edits.editors[item.action]
             async for proposal in editor.propose(item, material, models):
                 proposals.append(proposal)
                 _report_progress(listener, item, proposals, models.chat)

@@ -15,7 +15,8 @@ from scipy.special import softmax
 from counterpoise.core.records import Floats, Integers, Records
 from counterpoise.llm import ChatClient, ChatRequest
 from counterpoise.scorers.letters import LetterChoice
-from counterpoise.students.treatments import Features, fit_log_probabilities, log_prior
+from counterpoise.students.linear import Features, fit_log_probabilities
+from counterpoise.students.weights import log_prior
 from counterpoise_retrievers.encoders import Encoder
 
 _SIMILARITY_TEMPERATURE = 20.0

@@ -27,14 +27,9 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
 from counterpoise.core.records import Floats, Integers
-from counterpoise.students.cell_treatments import (
-    Marks,
-    find_cells,
-    list_cell_ways,
-    predict_by_cells,
-    weigh_cells,
-)
-from counterpoise.students.treatments import Rows
+from counterpoise.students.cell_marks import Marks, find_cells, weigh_cells
+from counterpoise.students.cell_treatments import list_cell_ways, predict_by_cells
+from counterpoise.students.rows import Rows
 
 FEWEST_ROWS = 10
 SURE_FROM = 2.0

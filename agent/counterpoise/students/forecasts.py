@@ -20,8 +20,9 @@ from counterpoise.core.plans import Action
 from counterpoise.core.records import Integers, Objects
 from counterpoise.core.splits import sample_by_rank
 from counterpoise.students.metrics import METRICS
+from counterpoise.students.rows import Rows
 from counterpoise.students.training import Tell
-from counterpoise.students.treatments import STUDENTS, Rows
+from counterpoise.students.treatments import STUDENTS
 from counterpoise.students.validation import ArmScore, score_arms
 
 BASELINE = "logit_adjustment"

@@ -9,7 +9,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from counterpoise.students.treatments import INVERSE_REGULARISATION, N_BAGS
+from counterpoise.students.linear import INVERSE_REGULARISATION
+from counterpoise.students.treatments import N_BAGS
 
 _HEAD = """\
 # Run it in the folder of the run, where dataset/ lies.

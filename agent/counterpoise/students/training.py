@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from counterpoise.core.interrupts import keep_from_children
 from counterpoise.core.processes import end_with_parent
 from counterpoise.core.records import Floats
-from counterpoise.students.treatments import Rows, predict_arms
+from counterpoise.students.rows import Rows
+from counterpoise.students.treatments import predict_arms
 
 MOST_PROCESSES = 4
 """With 150 labels a process takes up to 1 GB."""

@@ -12,17 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 from scipy.special import log_softmax
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
-from threadpoolctl import ThreadpoolController
 
-from counterpoise.core.records import Floats, Integers, Objects
+from counterpoise.core.records import Floats, Integers
+from counterpoise.students.linear import PROBABILITY_FLOOR, Features, fit_log_probabilities, make_features
+from counterpoise.students.rows import Rows
+from counterpoise.students.weights import balance_weights, log_prior
 
 STUDENTS = ("minilm_lr", "tfidf_lr")
 ZERO_TOKEN_ARMS = (
@@ -49,51 +48,8 @@ where they harm (a mixture of experts with equal shares: Genest and Zidek, 1986,
 """
 
 _NEED_ZERO_SHOT = frozenset({"embedding_zero_shot", "zero_shot_prior", "added_rows_prior", "averaged_prior"})
-INVERSE_REGULARISATION = 3.0
-WRITTEN_WEIGHT = 0.2
-LARGEST_OWN_WEIGHT = 3.0
 N_BAGS = 10
 _MOST_REPEATED = 10_000  # rows of an oversampled side that are trained on one by one
-_MANY_COEFFICIENTS = 1_000_000
-_FLOOR = 1e-9  # probability of a label that is absent from a training part
-
-Features = NDArray[np.float32] | csr_matrix
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Rows as the students see them.
-
-    Args:
-        texts: (n,) strings.
-        vectors: (n, d) float32 of unit length, from the encoder.
-        labels: (n,) label indices.
-        weights: (n,) weights of the written data set, mean about 1.
-        original: (n,) whether the row is the user's own and not added.
-        zero_shot: (n, k) similarity to the label descriptions, or an empty array.
-    """
-
-    texts: Objects
-    vectors: NDArray[np.float32]
-    labels: Integers
-    weights: Floats
-    original: NDArray[np.bool_]
-    zero_shot: Floats
-
-    def __len__(self) -> int:
-        """Number of rows."""
-        return len(self.labels)
-
-    def take(self, picked: NDArray[np.int64] | NDArray[np.bool_]) -> Rows:
-        """The rows at `picked` (positions or a mask)."""
-        return Rows(
-            self.texts[picked],
-            self.vectors[picked],
-            self.labels[picked],
-            self.weights[picked],
-            self.original[picked],
-            self.zero_shot[picked] if len(self.zero_shot) else self.zero_shot,
-        )
 
 
 def find_mixture(own_way: str) -> str:
@@ -104,27 +60,6 @@ def find_mixture(own_way: str) -> str:
 def list_students(arm: str) -> tuple[str, ...]:
     """The students an arm exists for: zero-shot scores come from the encoder, so words cannot have them."""
     return ("minilm_lr",) if arm in _NEED_ZERO_SHOT else STUDENTS
-
-
-def make_rows(
-    texts: Objects,
-    vectors: NDArray[np.float32],
-    labels: Integers,
-    *,
-    weights: Floats | None = None,
-    original: NDArray[np.bool_] | None = None,
-    zero_shot: Floats | None = None,
-) -> Rows:
-    """Rows with the usual defaults: weight 1, all of them the user's own, no zero-shot scores."""
-    n = len(labels)
-    return Rows(
-        texts,
-        vectors,
-        labels,
-        np.ones(n) if weights is None else weights,
-        np.ones(n, dtype=np.bool_) if original is None else original,
-        np.empty((0, 0)) if zero_shot is None else zero_shot,
-    )
 
 
 @dataclass(frozen=True)
@@ -206,95 +141,6 @@ def _make_task(student: str, train: Rows, test: Rows, n_labels: int, seed: int) 
     )
 
 
-def make_features(student: str, train: Rows, test: Rows) -> tuple[Features, Features]:
-    """The representation of a student, learned on the training side only: (n, d) and (m, d)."""
-    if student == "minilm_lr":
-        return train.vectors, test.vectors
-    vectoriser = TfidfVectorizer(
-        sublinear_tf=True, ngram_range=(1, 2), dtype=np.float32, max_features=200_000
-    )
-    analyse = vectoriser.build_analyzer()
-    if not any(analyse(text) for text in train.texts):  # not one word: nothing but the label shares is left
-        return np.zeros((len(train), 1), np.float32), np.zeros((len(test), 1), np.float32)
-    return vectoriser.fit_transform(train.texts), vectoriser.transform(test.texts)
-
-
-def fit_log_probabilities(
-    features: Features, labels: Integers, weights: Floats, test: Features, n_labels: int
-) -> Floats:
-    """(n, k) log-probabilities of a logistic regression; a label that is absent in training gets the floor."""
-    present = np.unique(labels)
-    scores = np.full((test.shape[0], n_labels), np.log(_FLOOR))
-    if len(present) == 1:
-        scores[:, present[0]] = 0.0
-        return scores
-    # The steps of L-BFGS carry some twenty copies of the coefficients along: with 150 labels and 17,000 words Newton's
-    # method took a sixth of its time, with 150 labels and 384 dimensions half as long again.
-    solver = "newton-cg" if features.shape[1] * len(present) > _MANY_COEFFICIENTS else "lbfgs"
-    model = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=1000, solver=solver)
-    # One thread: these fits are small, several threads cost more than they bring, and the number of threads would
-    # move the last bits of the result from machine to machine.
-    with find_threads().limit(limits=1):
-        model.fit(features, labels, sample_weight=weights)
-        scores[:, present] = np.log(np.maximum(model.predict_proba(test), _FLOOR))
-    return scores
-
-
-@cache
-def find_threads() -> ThreadpoolController:
-    """The controller that holds small fits to one thread."""
-    return ThreadpoolController()
-
-
-def log_prior(labels: Integers, weights: Floats, n_labels: int) -> Floats:
-    """(k,) log of each label's share of the weight; absent labels count as the rarest present one."""
-    mass = np.bincount(labels, weights=weights, minlength=n_labels)
-    mass = np.where(mass > 0, mass, mass[mass > 0].min())
-    return np.asarray(np.log(mass / mass.sum()))
-
-
-def balance_weights(labels: Integers, n_labels: int) -> Floats:
-    """(n,) weights that give every label the same total; mean 1."""
-    counts = np.bincount(labels, minlength=n_labels)
-    present = counts > 0
-    share = np.zeros(n_labels)
-    share[present] = len(labels) / (present.sum() * counts[present])
-    return np.asarray(share[labels])
-
-
-def weigh_rows(labels: Integers, is_written: NDArray[np.bool_], n_labels: int) -> Floats:
-    """The `weight` column of the written data set.
-
-    A generated row is worth less than a real one, and the few real rows of a thin label more than their number
-    says: they anchor what the generated ones only spread. A written row weighs 0.2; a real row of a label with
-    n real rows, where the largest label has N, weighs up to min(3, sqrt(N / n)), in proportion to how much of the
-    gap N - n was written: a handful of written rows changes next to nothing. Contrast rows, written for the largest
-    label, together weigh as much as the rows written for the label that got most. The values were chosen on
-    trial draws of CEBaB's reviews, a set that `evals/minority_text.py` reports on too: there they flatter.
-    Without written rows every weight is 1.
-
-    Args:
-        labels: (n,) label indices of all rows.
-        is_written: (n,) whether a model wrote the row.
-        n_labels: k.
-
-    Returns:
-        (n,) weights, 0.2 to 3.
-    """
-    if not is_written.any():
-        return np.ones(len(labels))
-    real = np.bincount(labels[~is_written], minlength=n_labels)
-    written = np.bincount(labels[is_written], minlength=n_labels)
-    anchor = np.minimum(LARGEST_OWN_WEIGHT, np.sqrt(real.max() / np.maximum(real, 1)))
-    filled = np.minimum(1.0, written / np.maximum(real.max() - real, 1))
-    own = 1.0 + (anchor - 1.0) * filled
-    of_written = np.full(n_labels, WRITTEN_WEIGHT)
-    largest = int(real.argmax())
-    if written[largest]:
-        of_written[largest] = min(1.0, WRITTEN_WEIGHT * max(1.0, written.max() / written[largest]))
-    return np.asarray(np.where(is_written, of_written[labels], own[labels]))
-
-
 def _fit(task: _Task, weights: Floats, rows: Integers | None = None) -> Floats:
     if rows is None:
         return fit_log_probabilities(task.train, task.labels, weights, task.test, task.n_labels)
@@ -349,7 +195,7 @@ def _bag(task: _Task) -> Floats:
         np.exp(_fit(task, ones, _draw(task, lambda counts: int(counts.min()), draw=bag)))
         for bag in range(N_BAGS)
     ]
-    return np.asarray(np.log(np.maximum(np.mean(bags, axis=0), _FLOOR)))
+    return np.asarray(np.log(np.maximum(np.mean(bags, axis=0), PROBABILITY_FLOOR)))
 
 
 def _score_by_similarity(task: _Task) -> Floats:
@@ -361,10 +207,10 @@ def _score_by_similarity(task: _Task) -> Floats:
     if not len(task.zero_shot) or not len(task.train_zero_shot):
         raise ValueError("this arm needs similarities to label descriptions")
     own = np.flatnonzero(task.original)
-    logs = np.log(np.maximum(task.train_zero_shot[own], _FLOOR))
+    logs = np.log(np.maximum(task.train_zero_shot[own], PROBABILITY_FLOOR))
     labels = task.labels[own]
     centre = np.mean([logs[labels == label].mean(axis=0) for label in np.unique(labels)], axis=0)
-    return np.asarray(np.log(np.maximum(task.zero_shot, _FLOOR)) - centre)
+    return np.asarray(np.log(np.maximum(task.zero_shot, PROBABILITY_FLOOR)) - centre)
 
 
 def _add_prior(score: Callable[[_Task], Floats]) -> Callable[[_Task], Floats]:

@@ -1,40 +1,30 @@
-"""What every arm is worth: on inner validation before a token is spent, and on the sealed rows once, at the end.
+"""What every arm is worth on inner validation, before a token is spent, and which one to take.
 
 Inner validation is cross-validation over near-duplicate groups of the training rows: with fifteen rows of a label
-a single validation part would hold three. The held-out table repeats every arm over seeds; a seed draws which nine
-tenths of the training rows are used and what the arm itself draws. Intervals resample seeds and test rows, the same
-draws for all arms, so differences are paired.
+a single validation part would hold three.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import softmax
 
 from counterpoise.core.records import Floats, Integers, Objects
-from counterpoise.core.splits import keyed_hash, sample_by_rank
+from counterpoise.core.splits import sample_by_rank
 from counterpoise.students.metrics import (
-    METRICS,
     compute_auroc,
-    compute_drawn_aurocs,
-    compute_drawn_macro_f1s,
     compute_macro_f1,
-    draw_counts,
 )
+from counterpoise.students.rows import Rows
 from counterpoise.students.training import Tell, Training, run_trainings
-from counterpoise.students.treatments import STUDENTS, ZERO_TOKEN_ARMS, Rows, list_students
+from counterpoise.students.treatments import STUDENTS, ZERO_TOKEN_ARMS, list_students
 
-N_SEEDS = 5
-KEPT_RATIO = 0.9
 MOST_VALIDATION_ROWS = 5_000
 MOST_TRAINING_ROWS = 20_000
 _FEWEST_OF_A_LABEL = 50
-_N_RESAMPLES = 300
-_MOST_CELLS = 3_000_000  # scores ranked in all resamples of one arm
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,25 +35,6 @@ class ArmScore:
     student: str
     macro_f1: float
     auroc: float
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A mean and its 95% interval."""
-
-    mean: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
-class HeldOutScore:
-    """An arm with one student on the sealed rows, and its paired difference to the baseline arm."""
-
-    arm: str
-    student: str
-    values: Mapping[str, Estimate]
-    differences: Mapping[str, Estimate]
 
 
 def score_arms(
@@ -235,139 +206,3 @@ def recommend(
         if score.auroc >= best - estimate_auroc_error(best, counts):
             chosen[score.student] = score.arm
     return chosen
-
-
-def score_held_out(
-    trains: Mapping[str, Rows],
-    groups: Mapping[str, NDArray[np.object_]],
-    test: Rows,
-    n_labels: int,
-    baseline: Mapping[str, Mapping[str, str]],
-    ways: Mapping[str, Mapping[str, str]] | None = None,
-    n_seeds: int = N_SEEDS,
-    tell: Tell | None = None,
-) -> list[HeldOutScore]:
-    """The held-out table.
-
-    Args:
-        trains: arm -> the rows it is trained on.
-        groups: arm -> (n,) group names of these rows; groups are drawn whole.
-        test: the sealed rows.
-        n_labels: k.
-        baseline: metric -> student -> arm that differences are taken from.
-        ways: arm -> student -> name of `students.ARMS`, where that is not the arm's own.
-        n_seeds: repetitions, 2 or more.
-        tell: told how many trainings are done where they take long.
-
-    Returns:
-        One row for every arm and student.
-    """
-    trainings: list[Training] = []
-    trained: list[dict[str, str]] = []
-    everything = np.ones(len(test), dtype=np.bool_)
-    for arms in _list_sharing(trains, groups):
-        train, names = trains[arms[0]], groups[arms[0]]
-        masks = [_keep_rare(_draw_groups(names, seed), train) for seed in range(n_seeds)]
-        for student in STUDENTS:
-            mine = {
-                arm: (ways or {}).get(arm, {}).get(student, arm)
-                for arm in arms
-                if student in list_students(arm)
-            }
-            unique = tuple(dict.fromkeys(mine.values()))
-            for seed, mask in enumerate(masks):
-                trained.append(mine)
-                trainings.append(Training(unique, student, train, mask, test, everything, n_labels, seed))
-    drawn: dict[tuple[str, str], list[Floats]] = {}
-    for training, mine, predicted in zip(trainings, trained, run_trainings(trainings, tell), strict=True):
-        for arm, way in mine.items():
-            drawn.setdefault((arm, training.student), []).append(predicted[way])
-    scores = {key: np.stack(tables) for key, tables in drawn.items()}
-    scores = {(arm, student): scores[arm, student] for arm in trains for student in list_students(arm)}
-    return _compare(scores, test.labels, n_labels, baseline, n_seeds)
-
-
-def _list_sharing(trains: Mapping[str, Rows], groups: Mapping[str, NDArray[np.object_]]) -> list[list[str]]:
-    """The arms in lists; those of a list have the same training rows, whose features are then made once."""
-    lists: dict[tuple[int, int], list[str]] = {}
-    for arm, train in trains.items():
-        lists.setdefault((id(train), id(groups[arm])), []).append(arm)
-    return list(lists.values())
-
-
-def _draw_groups(groups: NDArray[np.object_], seed: int) -> NDArray[np.bool_]:
-    """(n,) the rows of nine tenths of the groups."""
-    limit = int(KEPT_RATIO * 2**64)
-    return np.fromiter(
-        (keyed_hash(f"seed {seed}", str(group)) < limit for group in groups), np.bool_, len(groups)
-    )
-
-
-def _keep_rare(mask: NDArray[np.bool_], train: Rows) -> NDArray[np.bool_]:
-    """The drawn rows; a label of which none was drawn keeps all of its rows."""
-    kept = mask.copy()
-    for label in np.unique(train.labels):
-        members = train.labels == label
-        if not kept[members & train.original].any():
-            kept |= members
-    return kept
-
-
-def _compare(
-    scores: Mapping[tuple[str, str], Floats],
-    truth: Integers,
-    n_labels: int,
-    baseline: Mapping[str, Mapping[str, str]],
-    n_seeds: int,
-) -> list[HeldOutScore]:
-    n = len(truth)
-    per_draw = n * n_labels if n_labels > 2 else n
-    n_draws = int(np.clip(_MOST_CELLS // max(1, per_draw), 40, _N_RESAMPLES))
-    generator = np.random.default_rng(20)
-    seeds = generator.integers(0, n_seeds, size=(n_draws, n_seeds))
-    counts = draw_counts(truth, n_draws, generator)
-    means: dict[tuple[str, str], dict[str, float]] = {}
-    draws: dict[tuple[str, str], dict[str, Floats]] = {}
-    for name, table in scores.items():
-        comparable = softmax(table, axis=2) if n_labels > 2 else table
-        answers = table.argmax(axis=2)
-        means[name] = {
-            "macro_f1": float(np.mean([compute_macro_f1(row, truth, n_labels) for row in answers])),
-            "auroc": float(np.mean([compute_auroc(row, truth) for row in comparable])),
-        }
-        draws[name] = {
-            "macro_f1": _average_drawn(
-                seeds,
-                np.stack([compute_drawn_macro_f1s(row, truth, n_labels, counts) for row in answers]),
-            ),
-            "auroc": _average_drawn(
-                seeds, np.stack([compute_drawn_aurocs(row, truth, counts) for row in comparable])
-            ),
-        }
-    table_rows = []
-    for name in scores:
-        arm, student = name
-        values, differences = {}, {}
-        for metric in METRICS:
-            values[metric] = _estimate(means[name][metric], draws[name][metric])
-            base = (baseline[metric][student], student)
-            differences[metric] = _estimate(
-                means[name][metric] - means[base][metric], draws[name][metric] - draws[base][metric]
-            )
-        table_rows.append(HeldOutScore(arm, student, values, differences))
-    return table_rows
-
-
-def _average_drawn(seeds: Integers, scores: Floats) -> Floats:
-    """(d,) means over the seeds that each resample drew.
-
-    Args:
-        seeds: (d, s) drawn seeds, with repetition.
-        scores: (s, d) of every seed on the rows of every resample.
-    """
-    return np.asarray(np.take_along_axis(scores.T, seeds, axis=1).mean(axis=1))
-
-
-def _estimate(mean: float, draws: Floats) -> Estimate:
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return Estimate(mean, float(low), float(high))

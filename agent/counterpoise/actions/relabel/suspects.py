@@ -21,7 +21,7 @@ from sklearn.linear_model import LogisticRegression
 
 from counterpoise.core.records import Floats, Integers, Objects
 from counterpoise.scorers.base import cross_fit
-from counterpoise.students.treatments import fit_log_probabilities
+from counterpoise.students.linear import fit_log_probabilities
 from counterpoise_retrievers.faiss_index import FaissIndex
 
 UNKNOWN = -1

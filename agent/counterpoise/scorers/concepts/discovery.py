@@ -22,7 +22,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from counterpoise.llm import ChatClient, answer_most
 from counterpoise.llm.prompts import load_prompt
 from counterpoise.scorers.concepts.passages import Passages
-from counterpoise.students.treatments import find_threads
+from counterpoise.students.linear import find_threads
 from counterpoise_retrievers.encoders import Encoder
 
 MOST_CONCEPTS = 12

@@ -22,9 +22,10 @@ from typing import Protocol
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
+from counterpoise.core.encoded_records import Vectors
 from counterpoise.core.records import Floats, Integers
-from counterpoise.scorers.concepts.views import Vectors, Views, take_views
-from counterpoise.students.treatments import find_threads
+from counterpoise.scorers.concepts.views import Views, take_views
+from counterpoise.students.linear import find_threads
 from counterpoise_retrievers.faiss_index import FaissIndex
 
 SUREST_RATIO = 0.2

@@ -12,8 +12,8 @@ from sklearn.linear_model import LogisticRegression
 from counterpoise.core.records import Floats, Integers
 from counterpoise.scorers.concepts.rankers import FittedRanker, can_train, divide_answers
 from counterpoise.scorers.concepts.views import Views
+from counterpoise.students.linear import find_threads
 from counterpoise.students.metrics import compute_auroc
-from counterpoise.students.treatments import find_threads
 
 
 def cross_fit_stack(scores: Mapping[str, Floats], truth: Integers) -> Floats | None:

@@ -26,8 +26,9 @@ from counterpoise.core.records import Floats, Integers
 from counterpoise.filters.base import EDITS, KEPT
 from counterpoise.filters.writers import LIMITS, choose_limit, measure_against
 from counterpoise.scorers.audits import Audit, audit, describe_audit
-from counterpoise.students.treatments import fit_log_probabilities, log_prior
+from counterpoise.students.linear import fit_log_probabilities
 from counterpoise.students.validation import draw_rows
+from counterpoise.students.weights import log_prior
 from counterpoise.tasks.text.inputs import Inputs
 
 CONTRADICTED = "attribute_contradicted"

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from counterpoise.actions.adopt import Adoptable, find_adoptable
 from counterpoise.actions.demonstrations import choose_demonstrations
-from counterpoise.actions.edits import EditDesk
+from counterpoise.actions.edits import EditActions
 from counterpoise.actions.minority_text import MinorityText
 from counterpoise.balance.deficits import Target, list_short_cells
 from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.plans import Cell, Deficit
 from counterpoise.core.records import Floats
 from counterpoise.filters.base import KnownTexts, TextFilter, make_known_texts, make_text_filter
+from counterpoise.filters.edit_filter import EditFilter
 from counterpoise.filters.written import WrittenFilters, fit_written_filters
 from counterpoise.scorers.base import ClassifierScorer
+from counterpoise.scorers.without_sources import score_without_sources
 from counterpoise.students.cell_choice import score_unlabelled
-from counterpoise.students.cell_treatments import make_marks, weigh_records
-from counterpoise.students.treatments import make_rows
+from counterpoise.students.cell_marks import make_marks, weigh_records
+from counterpoise.students.rows import view_rows
 from counterpoise.students.validation import MOST_VALIDATION_ROWS
 from counterpoise.tasks.text.attribute_filter import AttributeFilter
 from counterpoise.tasks.text.inputs import Inputs
@@ -43,7 +46,8 @@ class RunContext:
         known: texts that must not be repeated.
         target: as the job says.
         key: the run's key.
-        desk: for edits of records; without one nothing is edited.
+        edits: of records; without them nothing is edited.
+        edit_filter: judges edits; without one none is refused.
         attribute_filter: for texts written for an attribute value; without one they are taken for what they are to be.
         written: what is asked of texts that a model wrote; without, only what `filters` ask.
     """
@@ -59,7 +63,8 @@ class RunContext:
     known: Mapping[str, KnownTexts]
     target: Target
     key: str
-    desk: EditDesk | None = None
+    edits: EditActions | None = None
+    edit_filter: EditFilter | None = None
     attribute_filter: AttributeFilter | None = None
     written: WrittenFilters | None = None
 
@@ -106,14 +111,20 @@ def open_context(job: Job, inputs: Inputs, trust: LabelTrust) -> RunContext:
         known=known,
         target=job.target,
         key=f"seed {job.seed}",
-        desk=EditDesk(
+        edits=EditActions(
             train,
-            inputs.folds,
             inputs.encoder,
             dict(inputs.concepts),
             headings,
             f"seed {job.seed}",
             trust.is_trusted,
+        ),
+        edit_filter=EditFilter(
+            train,
+            inputs.encoder,
+            inputs.concepts,
+            trust.is_trusted,
+            partial(score_without_sources, train, inputs.folds, inputs.encoder),
         ),
         attribute_filter=AttributeFilter(inputs),
         written=fit_written_filters(
@@ -140,10 +151,7 @@ def score_pool(
     if len(train) > MOST_VALIDATION_ROWS or not find_skewed_cells(job, inputs):
         plain = replace(scorer, weights=None)  # as those that gave `out_of_fold`
         return trust.out_of_fold, plain.score_vectors(pool.vectors)
-    own, others = (
-        make_rows(side.records.texts, side.vectors, side.records.labels, zero_shot=side.zero_shot)
-        for side in (train, pool)
-    )
+    own, others = view_rows(train), view_rows(pool)
     marks, n_labels = make_marks(train.records), len(train.records.label_names)
     _, out_of_fold, scores = score_unlabelled(own, marks, inputs.folds, others, n_labels)
     return out_of_fold, scores

@@ -1,17 +1,20 @@
-"""The loop's way to edits: what there is to edit for a cell, and who judges it."""
+"""Edits of records: what there is to edit for a cell, and who judges it."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
-from counterpoise.actions.edits import EditDesk, mark_injected, score_without_sources
+from counterpoise.actions.edits import EditActions
 from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.plans import Action, Cell, Kind, PlanItem, Proposal, Verdict
 from counterpoise.core.records import ConceptColumns, State
 from counterpoise.filters.base import KEPT
+from counterpoise.filters.edit_filter import EditFilter, mark_injected
 from counterpoise.llm.models import Models
+from counterpoise.scorers.without_sources import score_without_sources
 from counterpoise.tasks.text.inputs import Inputs
 from tests.made_up import BLAME, ENCODER, PRAISE, make_chat
 from tests.test_trust import make_inputs
@@ -37,20 +40,26 @@ def make_sourced_inputs() -> Inputs:
 
 
 INPUTS = make_sourced_inputs()
-DESK = EditDesk(
+EDITS = EditActions(
     INPUTS.train,
-    INPUTS.folds,
     INPUTS.encoder,
     INPUTS.concepts,
     {"bad": "unhappy guests", "good": "happy guests"},
     "seed 0",
     is_trusted=True,
 )
+FILTER = EditFilter(
+    INPUTS.train,
+    INPUTS.encoder,
+    INPUTS.concepts,
+    is_trusted=True,
+    score=partial(score_without_sources, INPUTS.train, INPUTS.folds, INPUTS.encoder),
+)
 
 
 def test_sources_are_of_other_labels_or_lack_the_concept() -> None:
     def find(action: Action, cell: Cell) -> set[str]:
-        return set(DESK.gather(action, cell, FOLLOWS).sources.records.ids)
+        return set(EDITS.gather(action, cell, FOLLOWS).sources.records.ids)
 
     records = INPUTS.train.records
     good = {str(identity) for identity in records.ids[records.labels == 1]}
@@ -64,13 +73,13 @@ def test_sources_are_of_other_labels_or_lack_the_concept() -> None:
 
 def test_offers_are_made_where_somebody_can_judge() -> None:
     chat, engine = make_chat(lambda request, index: "")
-    offers = DESK.make_offers(CELL, Models(chat, FOLLOWS), {})
+    offers = EDITS.make_offers(CELL, Models(chat, FOLLOWS), {})
     assert list(offers) == [Action.COUNTERFACTUAL_EDIT] and offers[Action.COUNTERFACTUAL_EDIT].n_edits == 120
-    left = DESK.make_offers(CELL, Models(chat, FOLLOWS), {Action.COUNTERFACTUAL_EDIT: 100})
+    left = EDITS.make_offers(CELL, Models(chat, FOLLOWS), {Action.COUNTERFACTUAL_EDIT: 100})
     assert left[Action.COUNTERFACTUAL_EDIT].n_edits == 20
-    assert not DESK.make_offers(CELL, Models(chat, FOLLOWS), {Action.COUNTERFACTUAL_EDIT: 120})
-    assert not replace(DESK, is_trusted=False).make_offers(CELL, Models(chat, FOLLOWS), {})
-    assert not DESK.make_offers(Cell("bad"), Models(chat, FOLLOWS), {}) and not engine.requests
+    assert not EDITS.make_offers(CELL, Models(chat, FOLLOWS), {Action.COUNTERFACTUAL_EDIT: 120})
+    assert not replace(EDITS, is_trusted=False).make_offers(CELL, Models(chat, FOLLOWS), {})
+    assert not EDITS.make_offers(Cell("bad"), Models(chat, FOLLOWS), {}) and not engine.requests
 
 
 async def test_edits_go_from_source_to_verdict() -> None:
@@ -88,19 +97,19 @@ async def test_edits_go_from_source_to_verdict() -> None:
         )
     )
     item = PlanItem(Action.COUNTERFACTUAL_EDIT, CELL, 12, 1, 0, 12, 10**6)
-    material = DESK.gather(item.action, CELL, FOLLOWS)
-    editor = DESK.editors[item.action]
+    material = EDITS.gather(item.action, CELL, FOLLOWS)
+    editor = EDITS.editors[item.action]
     proposals = [proposal async for proposal in editor.propose(item, material, Models(chat, FOLLOWS))]
     assert all(proposal.attributes == {"source": "web"} for proposal in proposals)
     unchanged = replace(proposals[0], text=str(material.sources.records.texts[0]))
     fresh = replace(proposals[0], kind=Kind.MINORITY, text="anything")
     everything = [*proposals, unchanged, fresh]
     vectors = ENCODER.encode([proposal.text for proposal in everything])
-    verdicts = DESK.judge(everything, vectors, None)
+    verdicts = FILTER.verdicts(everything, vectors, None)
     assert sum(verdict.kept for verdict in verdicts[:-2]) >= 8
     assert not verdicts[-2].kept and verdicts[-1].reason == KEPT and not verdicts[-1].scores
     failed = replace(proposals[0], text="", failure="no_reply")
-    (verdict,) = DESK.judge([failed], np.zeros((1, vectors.shape[1]), np.float32), None)
+    (verdict,) = FILTER.verdicts([failed], np.zeros((1, vectors.shape[1]), np.float32), None)
     assert not verdict.scores  # its refusal comes from the request, not from here
 
 
@@ -118,9 +127,9 @@ def test_an_edit_is_scored_by_who_never_saw_its_source() -> None:
 
 
 def test_pairs_for_a_model_that_continues_are_made_without_one() -> None:
-    material = DESK.gather(Action.COUNTERFACTUAL_EDIT, CELL, CONTINUES)
+    material = EDITS.gather(Action.COUNTERFACTUAL_EDIT, CELL, CONTINUES)
     assert material.pairs and all(before != after for before, after in material.pairs)
-    assert not DESK.gather(Action.COUNTERFACTUAL_EDIT, CELL, FOLLOWS).pairs
+    assert not EDITS.gather(Action.COUNTERFACTUAL_EDIT, CELL, FOLLOWS).pairs
 
 
 def test_an_accepted_injection_has_its_concept() -> None:

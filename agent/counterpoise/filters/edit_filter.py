@@ -1,0 +1,110 @@
+"""Gather what scorers say of edits and of their sources, and judge them: see `filters.edits`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from counterpoise.core.encoded_records import EncodedRecords, Vectors
+from counterpoise.core.plans import Kind, Proposal, Verdict
+from counterpoise.core.records import ConceptColumns, Floats, Integers, State
+from counterpoise.filters.base import EDITS, KEPT
+from counterpoise.filters.edits import (
+    EditEvidence,
+    check_edits,
+    measure_edit,
+    measure_literal_rates,
+    measure_rises,
+    pair_cosines,
+)
+from counterpoise_retrievers.encoder_protocol import Encoder
+
+
+@dataclass(frozen=True, slots=True)
+class EditFilter:
+    """Judges edits of the training rows.
+
+    Args:
+        train: the training rows, which edits start from.
+        encoder: of the vectors.
+        concepts: name -> definition.
+        is_trusted: whether the label scorer passed its audit; if not there is nobody to confirm an edit.
+        score: (m, k) label probabilities of m vectors whose sources are the given m rows, by who never saw these.
+    """
+
+    train: EncodedRecords
+    encoder: Encoder
+    concepts: Mapping[str, str]
+    is_trusted: bool
+    score: Callable[[Vectors, Integers], Floats]
+
+    def verdicts(
+        self, proposals: Sequence[Proposal], vectors: Vectors, concepts: ConceptColumns | None
+    ) -> list[Verdict]:
+        """Verdicts on edits, and `kept` for proposals of other kinds.
+
+        Args:
+            proposals: in order.
+            vectors: (n, d) of their texts.
+            concepts: their concepts, None where the job has none.
+        """
+        edits = [
+            place
+            for place, proposal in enumerate(proposals)
+            if proposal.kind in EDITS and not proposal.failure  # without a text there is nothing to judge
+        ]
+        verdicts = [Verdict(proposal.id, True, KEPT) for proposal in proposals]
+        if not edits:
+            return verdicts
+        train = self.train
+        row_of = {str(identity): row for row, identity in enumerate(train.records.ids)}
+        mine = [proposals[place] for place in edits]
+        source_rows = np.array([row_of[proposal.parents[0]] for proposal in mine])
+        sources = {str(train.records.ids[row]): str(train.records.texts[row]) for row in source_rows}
+        before = train.records.concepts
+        evidence = EditEvidence(
+            label=self.score(vectors[edits], source_rows),
+            cosines=pair_cosines(vectors[edits], train.vectors[source_rows]),
+            rises=self._measure_rises(mine, vectors[edits], source_rows),
+            concepts=concepts.take(np.array(edits)) if concepts else None,
+            source_concepts=before.take(source_rows) if before else None,
+            is_trusted=self.is_trusted,
+        )
+        found = check_edits(
+            mine, sources, evidence, train.records.label_names, measure_literal_rates(train.records)
+        )
+        for place, verdict in zip(edits, found, strict=True):
+            verdicts[place] = verdict
+        return verdicts
+
+    def _measure_rises(self, edits: Sequence[Proposal], vectors: Vectors, source_rows: Integers) -> Floats:
+        """(n,) rises of injections towards their concept; 0 for other edits."""
+        train, encoder = self.train, self.encoder
+        rises = np.zeros(len(edits))
+        places = [place for place, edit in enumerate(edits) if edit.kind is Kind.CONCEPT_INJECTION]
+        if places:
+            inserted = [
+                measure_edit(str(train.records.texts[source_rows[place]]), edits[place].text).inserted or "-"
+                for place in places
+            ]
+            definitions = [self.concepts[edits[place].item.cell.concept] for place in places]
+            rises[places] = measure_rises(
+                train.vectors[source_rows[places]],
+                vectors[places],
+                encoder.encode(inserted),
+                encoder.encode(definitions),
+            )
+        return rises
+
+
+def mark_injected(
+    proposals: Sequence[Proposal], verdicts: Sequence[Verdict], concepts: ConceptColumns
+) -> ConceptColumns:
+    """The concepts with those of accepted injections present: their filter saw the change, the labeller the text."""
+    states = concepts.states.copy()
+    for place, (proposal, verdict) in enumerate(zip(proposals, verdicts, strict=True)):
+        if verdict.kept and proposal.kind is Kind.CONCEPT_INJECTION:
+            states[place, concepts.names.index(proposal.item.cell.concept)] = State.PRESENT
+    return replace(concepts, states=states)

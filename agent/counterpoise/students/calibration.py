@@ -1,0 +1,35 @@
+"""Calibrating a classifier's label probabilities on rows whose labels are known."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+from counterpoise.core.records import Floats, Integers
+from counterpoise.students.linear import PROBABILITY_FLOOR
+from counterpoise.students.weights import balance_weights
+
+
+def calibrate_labels(out_of_fold: Floats, labels: Integers, scores: Floats) -> Floats:
+    """Calibrate probabilities for data in which every label is as likely (Platt 1999, for k labels).
+
+    Args:
+        out_of_fold: (n, k) probabilities to learn from.
+        labels: (n,) the right answers.
+        scores: (m, k) probabilities to calibrate.
+
+    Returns:
+        (m, k) calibrated probabilities under equal label shares, rows summing to 1.
+    """
+    n_labels = out_of_fold.shape[1]
+    present = np.unique(labels)
+    model = LogisticRegression(C=1000.0, max_iter=1000)
+    model.fit(_centre(out_of_fold), labels, sample_weight=balance_weights(labels, n_labels))
+    calibrated = np.full((len(scores), n_labels), PROBABILITY_FLOOR)
+    calibrated[:, present] = np.maximum(model.predict_proba(_centre(scores)), PROBABILITY_FLOOR)
+    return np.asarray(calibrated / calibrated.sum(axis=1, keepdims=True))
+
+
+def _centre(probabilities: Floats) -> Floats:
+    logs = np.log(np.maximum(probabilities, PROBABILITY_FLOOR))
+    return np.asarray(logs - logs.mean(axis=1, keepdims=True))

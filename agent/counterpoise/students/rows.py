@@ -1,0 +1,74 @@
+"""Rows as the students see them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from counterpoise.core.encoded_records import EncodedRecords
+from counterpoise.core.records import Floats, Integers, Objects
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows as the students see them.
+
+    Args:
+        texts: (n,) strings.
+        vectors: (n, d) float32 of unit length, from the encoder.
+        labels: (n,) label indices.
+        weights: (n,) weights of the written data set, mean about 1.
+        original: (n,) whether the row is the user's own and not added.
+        zero_shot: (n, k) similarity to the label descriptions, or an empty array.
+    """
+
+    texts: Objects
+    vectors: NDArray[np.float32]
+    labels: Integers
+    weights: Floats
+    original: NDArray[np.bool_]
+    zero_shot: Floats
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.labels)
+
+    def take(self, picked: NDArray[np.int64] | NDArray[np.bool_]) -> Rows:
+        """The rows at `picked` (positions or a mask)."""
+        return Rows(
+            self.texts[picked],
+            self.vectors[picked],
+            self.labels[picked],
+            self.weights[picked],
+            self.original[picked],
+            self.zero_shot[picked] if len(self.zero_shot) else self.zero_shot,
+        )
+
+
+def make_rows(
+    texts: Objects,
+    vectors: NDArray[np.float32],
+    labels: Integers,
+    *,
+    weights: Floats | None = None,
+    original: NDArray[np.bool_] | None = None,
+    zero_shot: Floats | None = None,
+) -> Rows:
+    """Rows with the usual defaults: weight 1, all of them the user's own, no zero-shot scores."""
+    n = len(labels)
+    return Rows(
+        texts,
+        vectors,
+        labels,
+        np.ones(n) if weights is None else weights,
+        np.ones(n, dtype=np.bool_) if original is None else original,
+        np.empty((0, 0)) if zero_shot is None else zero_shot,
+    )
+
+
+def view_rows(encoded: EncodedRecords) -> Rows:
+    """A run's rows as the students see them, with their zero-shot scores."""
+    records = encoded.records
+    return make_rows(records.texts, encoded.vectors, records.labels, zero_shot=encoded.zero_shot)
