@@ -311,9 +311,9 @@ def run_draw(
         added = [row for row in run_.dataset["train"] if row["provenance"]["kind"] != "original"]
         refused = [row for row in run_.rejected if row["reason"] not in ("empty", "refusal", "prompt_echo")]
         spend = run_.report_data["spend"]
-        settings = run_.report_data["settings"]
-        own_ways = {student: str(settings[f"added rows for {student}"]) for student in STUDENTS}
-        chosen = {student: str(settings[f"chosen for {student}"]) for student in STUDENTS}
+        ways = run_.report_data["ways"]
+        own_ways = {student: str(ways[student]["added_rows"]) for student in STUDENTS}
+        chosen = {student: str(ways[student]["chosen"]) for student in STUDENTS}
         validation = read_validation(run_.report_data["validation"]["rows"], chosen)
     mixed = {student: find_mixture(way) for student, way in own_ways.items()}
     truth_of_pool = dict(pool)

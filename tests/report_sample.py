@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from counterpoise.report.schema import (
-    CellCount,
-    Example,
-    HeldOutRow,
-    Interval,
-    Report,
-    ScorerAudit,
-    ValidationRow,
-)
+Plain = dict[str, Any]
 
 INJECTION = "<script>document.title='taken'</script>"
 
@@ -44,7 +36,7 @@ _DIFFERENCES: dict[str, list[tuple[str, str, float, float, tuple[float, float], 
 }
 
 
-def sample_report() -> Report:
+def sample_report() -> Plain:
     """Restaurant reviews, 300 against 15: three cells, two students, all sections filled."""
     return {
         "title": "reviews-1",
@@ -239,7 +231,7 @@ def sample_report() -> Report:
     }
 
 
-def wide_report() -> Report:
+def wide_report() -> Plain:
     """The sample with 40 cells, five labels, and differences that mean nothing."""
     report = sample_report()
     labels, concepts = (
@@ -255,8 +247,8 @@ def wide_report() -> Report:
             "vegetarian dishes",
         ],
     )
-    before: list[CellCount] = []
-    after: list[CellCount] = []
+    before: list[Plain] = []
+    after: list[Plain] = []
     for place, (label, concept) in enumerate((label, concept) for concept in concepts for label in labels):
         want = 1_200 if not concept else 1_200 // (2 + concepts.index(concept))
         have = max(3, want - (place * 37 % 11) * want // 11)
@@ -282,7 +274,7 @@ def wide_report() -> Report:
     return report
 
 
-def empty_report() -> Report:
+def empty_report() -> Plain:
     """A run that found nothing to do: no accepted, no pool, no held-out, figures missing or infinite."""
     report = sample_report()
     report |= {
@@ -342,7 +334,7 @@ def _round_item(cell: str, count: int, requests: int, proposed: int, accepted: i
     }
 
 
-def _example(text: str, cell: str, scores: dict[str, float], parents: list[str]) -> Example:
+def _example(text: str, cell: str, scores: dict[str, float], parents: list[str]) -> Plain:
     return {
         "text": text,
         "label": "negative",
@@ -358,7 +350,7 @@ def _example(text: str, cell: str, scores: dict[str, float], parents: list[str])
 
 def _audit(
     name: str, question: str, n: int, accuracy: float, auc: float, role: Any, price: float, note: str
-) -> ScorerAudit:
+) -> Plain:
     return {
         "name": name,
         "question": question,
@@ -376,7 +368,7 @@ def _audit(
     }
 
 
-def _validation_row(student: str, arm: str, macro_f1: float, auroc: float) -> ValidationRow:
+def _validation_row(student: str, arm: str, macro_f1: float, auroc: float) -> Plain:
     return {"arm": arm, "student": student, "macro_f1": macro_f1, "auroc": auroc, "kind": "zero_token"}
 
 
@@ -388,7 +380,7 @@ def _held_out_row(
     auroc: float,
     widths: tuple[float, float],
     best: tuple[float, float],
-) -> HeldOutRow:
+) -> Plain:
     return {
         "arm": arm,
         "student": student,
@@ -400,5 +392,5 @@ def _held_out_row(
     }
 
 
-def _interval(mean: float, width: float) -> Interval:
+def _interval(mean: float, width: float) -> Plain:
     return {"mean": round(mean, 6), "low": round(mean - width, 6), "high": round(min(1.0, mean + width), 6)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from counterpoise.report.schema import Interval
 from counterpoise.runs.advice import (
     Added,
     Choice,
@@ -160,5 +161,5 @@ def test_nothing_added_says_what_was_spent_and_what_to_use() -> None:
 def test_the_recommendation_is_the_row_that_the_sentence_is_about() -> None:
     choice = decide(make_table(UP, FLAT))[0]
     told = describe_recommendation(choice, "code")
-    assert (told["arm"], told["student"], told["way"]) == ("counterpoise", "minilm_lr", "averaged_prior")
-    assert told["macro_f1_difference"] == {"mean": 0.08, "low": 0.03, "high": 0.13} and told["code"] == "code"
+    assert (told.arm, told.student, told.way) == ("counterpoise", "minilm_lr", "averaged_prior")
+    assert told.macro_f1_difference == Interval(0.08, 0.03, 0.13) and told.code == "code"

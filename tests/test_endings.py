@@ -18,6 +18,7 @@ from counterpoise.actions.base import Offer
 from counterpoise.balance.deficits import is_short
 from counterpoise.core.plans import Action, Cell, Deficit, Plan, PlanItem, Proposal, Verdict
 from counterpoise.llm.chat import COMPLETIONS_PER_REQUEST
+from counterpoise.report.schema import CellCount
 from counterpoise.runs.directory import RunDirectory
 from counterpoise.runs.endings import (
     BALANCED,
@@ -66,18 +67,18 @@ def test_nothing_left_to_try_is_not_balanced() -> None:
     ledger = Ledger()
     settle(ledger, BAD, 0, {"copy_of_data": 60, "too_short": 38})
     told = describe_ending(NOTHING_PAYS, SHORT, ledger, 20_000)
-    assert told["kind"] == "nothing_pays" and [cell["need"] for cell in told["short"]] == [46, 12]
-    assert told["sentence"].startswith(
+    assert told.kind == "nothing_pays" and [cell.need for cell in told.short] == [46, 12]
+    assert told.sentence.startswith(
         "no action pays any more: bad lacks 46, bad with food lacks 12; 98 of 98 proposals for them were refused, "
         "most often as copy of data (60); 980 tokens were spent on them. To fill them: a writer that varies"
     )
-    assert "balanced" not in told["sentence"] and told["tokens_needed"] is None
+    assert "balanced" not in told.sentence and told.tokens_needed is None
 
 
 @pytest.mark.parametrize("stop", [NOTHING_PAYS, Stop("rounds", "all 4 rounds are done"), BALANCED])
 def test_balanced_is_said_exactly_where_no_cell_is_short(stop: Stop) -> None:
     told = describe_ending(stop, [], Ledger(), None)
-    assert told["sentence"] == "the data is balanced." and told["kind"] == "balanced" and not told["advice"]
+    assert told.sentence == "the data is balanced." and told.kind == "balanced" and not told.advice
 
 
 @pytest.mark.parametrize(
@@ -95,22 +96,20 @@ def test_every_end_says_what_is_short_and_what_it_would_take(stop: Stop, advice:
     ledger = Ledger()
     settle(ledger, BAD, 10, {"too_short": 10})
     told = describe_ending(stop, SHORT, ledger, 20_000)
-    assert told["sentence"].startswith(
-        f"{stop.why}: bad lacks 46, bad with food lacks 12; 10 of 20 proposals"
-    )
-    assert advice in told["advice"]
+    assert told.sentence.startswith(f"{stop.why}: bad lacks 46, bad with food lacks 12; 10 of 20 proposals")
+    assert advice in told.advice
     # 46 records, food among them, at 20 tokens a kept one.
-    assert told["tokens_needed"] == 920 and count_missing(SHORT) == 46
+    assert told.tokens_needed == 920 and count_missing(SHORT) == 46
 
 
 def test_a_server_that_answers_nothing_is_sent_to_the_doctor() -> None:
     ledger = Ledger()
     settle(ledger, BAD, 0, {"refused": 4})
-    assert "counterpoise doctor" in describe_ending(NOTHING_PAYS, SHORT, ledger, None)["advice"]
+    assert "counterpoise doctor" in describe_ending(NOTHING_PAYS, SHORT, ledger, None).advice
 
 
 def test_many_short_cells_are_counted() -> None:
-    cells = [{"cell": f"c{place}", "need": 10 - place} for place in range(5)]
+    cells = [CellCount(f"c{place}", 0, 10 - place, 10 - place) for place in range(5)]
     assert name_short(cells) == "c0 lacks 10, c1 lacks 9, c2 lacks 8 and 2 more cells are short"
     assert name_short(cells[:4]).endswith("and 1 more cell is short") and name_short([]) == ""
 
@@ -216,7 +215,7 @@ def test_every_run_ends_and_says_balanced_only_where_it_is(
     ledger, spent = run(world, limit, has_contrast=has_contrast, seed=seed)
     assert limit is None or spent <= limit
     short = world.list_short()
-    assert (describe_ending(NOTHING_PAYS, short, ledger, limit)["kind"] == "balanced") == (not short)
+    assert (describe_ending(NOTHING_PAYS, short, ledger, limit).kind == "balanced") == (not short)
 
 
 @pytest.mark.parametrize("has_contrast", [True, False])

@@ -11,11 +11,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from counterpoise.core.files import write_whole
 from counterpoise.report import pages
-from counterpoise.report.schema import Report
 from counterpoise.report.view import build_view
 
 
@@ -23,12 +22,12 @@ def render_report(report: Mapping[str, Any]) -> str:
     """The report as one self-contained HTML page.
 
     Args:
-        report: of the shape `report_schema.Report`.
+        report: the plain values of a `report.schema.Report`.
 
     Raises:
         KeyError: a key of the schema is missing.
     """
-    return pages.render_template("report.html.j2", **build_view(cast(Report, pages.clean_numbers(report))))
+    return pages.render_template("report.html.j2", **build_view(pages.clean_numbers(report)))
 
 
 def write_report(folder: Path, report: Mapping[str, Any]) -> None:
@@ -36,7 +35,7 @@ def write_report(folder: Path, report: Mapping[str, Any]) -> None:
 
     Args:
         folder: the run directory, which exists.
-        report: of the shape `report_schema.Report`.
+        report: the plain values of a `report.schema.Report`.
 
     Raises:
         KeyError: a key of the schema is missing; nothing is written.

@@ -1,4 +1,6 @@
-"""The shape of `report.json`: what a run found, did and measured, as plain JSON values.
+"""What a run found, did and measured: the values that `report.json` is written from (`core.plain.to_plain`).
+
+Pages are rendered from that file's plain values, so that a report of an older version is still shown.
 
 Wherever a figure can be missing it is None, which the page shows as a dash; an infinite or undefined figure
 is written as None too. Ratios and scores are 0 to 1, tokens are prompt plus completion, intervals are 95%.
@@ -7,7 +9,11 @@ Lists keep their order on the page; of mappings only the content counts.
 
 from __future__ import annotations
 
-from typing import Any, Literal, NotRequired, TypedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from counterpoise.core.plans import Cell, Deficit, PlanItem
 
 ArmKind = Literal["zero_token", "ours", "reference"]
 """What an arm of the held-out table is: a way without tokens, one of ours, or a bound such as real data."""
@@ -16,7 +22,8 @@ Role = Literal["used", "refused", "reported"]
 """What became of a scorer: trusted with decisions, not trusted, or measured only for comparison."""
 
 
-class Interval(TypedDict):
+@dataclass(frozen=True, slots=True)
+class Interval:
     """A mean over seeds and its 95% interval."""
 
     mean: float | None
@@ -24,7 +31,8 @@ class Interval(TypedDict):
     high: float | None
 
 
-class DataFacts(TypedDict):
+@dataclass(frozen=True, slots=True)
+class DataFacts:
     """What was read.
 
     `labels` counts the training rows of each label; `notes` are sentences about what was found in the data,
@@ -39,16 +47,44 @@ class DataFacts(TypedDict):
     notes: list[str]
 
 
-class CellCount(TypedDict):
+@dataclass(frozen=True, slots=True)
+class CellCount:
     """One cell: records it has, records it should have, whole records it lacks."""
 
     cell: str
-    have: float | None
-    want: float | None
-    need: int | None
+    have: float
+    want: float
+    need: int
 
 
-class Balance(TypedDict):
+def count_cell(deficit: Deficit) -> CellCount:
+    """A deficit as files, events and pages name it."""
+    return CellCount(str(deficit.cell), deficit.have, deficit.want, deficit.need)
+
+
+def count_within(cell: Cell, have: float, short: Mapping[Cell, Deficit]) -> CellCount:
+    """A cell of which `have` records were counted; what is not short wants what it has."""
+    deficit = short.get(cell)
+    return CellCount(str(cell), have, deficit.want if deficit else have, deficit.need if deficit else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanLine:
+    """One item of a plan."""
+
+    action: str
+    cell: str
+    count: int
+    requests: int
+
+
+def describe_item(item: PlanItem) -> PlanLine:
+    """An item of a plan as files and events name it."""
+    return PlanLine(str(item.action), str(item.cell), item.count, item.n_requests)
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
     """The cells before and after, and the hinge sum S of the residuals (0 is balanced).
 
     `after` names the same cells as `before`; their order is that of `before`.
@@ -60,19 +96,17 @@ class Balance(TypedDict):
     score_after: float | None
 
 
-class RoundItem(TypedDict):
+@dataclass(frozen=True, slots=True)
+class RoundItem(PlanLine):
     """One item of a round's plan and what came of it."""
 
-    action: str
-    cell: str
-    count: int
-    requests: int
     proposed: int
     accepted: int
     tokens: float
 
 
-class Round(TypedDict):
+@dataclass(frozen=True, slots=True)
+class Round:
     """One turn of the loop, from 1; `reason` says why it was planned like this."""
 
     round: int
@@ -80,7 +114,8 @@ class Round(TypedDict):
     items: list[RoundItem]
 
 
-class Parent(TypedDict):
+@dataclass(frozen=True, slots=True)
+class Parent:
     """A record that a proposal was made from."""
 
     id: str
@@ -88,8 +123,9 @@ class Parent(TypedDict):
     label: str
 
 
-class Example(TypedDict):
-    """A proposal with its parents; `reason` is there for rejected ones."""
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A proposal with its parents."""
 
     text: str
     label: str
@@ -97,19 +133,27 @@ class Example(TypedDict):
     kind: str
     scores: dict[str, float]
     parents: list[Parent]
-    reason: NotRequired[str]
 
 
-class Verdicts(TypedDict):
+@dataclass(frozen=True, slots=True)
+class RejectedExample(Example):
+    """A proposal that was refused, and why."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
     """What the filters said; `rejected` counts proposals by the reason of their verdict."""
 
     accepted: int
     rejected: dict[str, int]
     accepted_examples: list[Example]
-    rejected_examples: list[Example]
+    rejected_examples: list[RejectedExample]
 
 
-class FilterAlarm(TypedDict):
+@dataclass(frozen=True, slots=True)
+class FilterAlarm:
     """How many of `n` real rows, which had no part in setting it, a filter refuses; `n` is 0 where it does nothing."""
 
     filter: str
@@ -120,7 +164,8 @@ class FilterAlarm(TypedDict):
     note: str
 
 
-class Filters(TypedDict):
+@dataclass(frozen=True, slots=True)
+class Filters:
     """The filters of written texts: the languages of the data, false alarms, and texts whose tokens ended within them.
 
     Of `written` texts `cut_back` were cut back to their last whole sentence, `cut_off` were refused.
@@ -133,7 +178,8 @@ class Filters(TypedDict):
     cut_off: int
 
 
-class ScorerAudit(TypedDict):
+@dataclass(frozen=True, slots=True)
+class ScorerAudit:
     """A scorer's measured reliability on `n` records whose answer is known.
 
     `low` and `high` belong to `accuracy`; `price_per_1000` is tokens for 1,000 answers.
@@ -154,7 +200,8 @@ class ScorerAudit(TypedDict):
     note: str
 
 
-class PurposeSpend(TypedDict):
+@dataclass(frozen=True, slots=True)
+class PurposeSpend:
     """Tokens of one purpose: `used` with the replies taken from the store, `paid` without them."""
 
     requests: int
@@ -162,7 +209,8 @@ class PurposeSpend(TypedDict):
     paid: float
 
 
-class Spend(TypedDict):
+@dataclass(frozen=True, slots=True)
+class Spend:
     """Tokens of the whole run; `limit` is None where the job sets none."""
 
     used: float
@@ -172,7 +220,8 @@ class Spend(TypedDict):
     tokens_per_accepted: float | None
 
 
-class ValidationRow(TypedDict):
+@dataclass(frozen=True, slots=True)
+class ValidationRow:
     """An arm on the inner validation part, before any token was spent."""
 
     arm: str
@@ -182,7 +231,8 @@ class ValidationRow(TypedDict):
     kind: ArmKind
 
 
-class Validation(TypedDict):
+@dataclass(frozen=True, slots=True)
+class Validation:
     """The arms on inner validation, and the zero-token arm it chose for each student by `metric`."""
 
     metric: str
@@ -190,7 +240,8 @@ class Validation(TypedDict):
     best_zero_token: dict[str, str]
 
 
-class HeldOutRow(TypedDict):
+@dataclass(frozen=True, slots=True)
+class HeldOutRow:
     """An arm on the held-out rows; differences are paired, against the best zero-token arm of validation.
 
     `adopted` and `written` are arms of their own where records of both kinds were added.
@@ -205,7 +256,8 @@ class HeldOutRow(TypedDict):
     auroc_difference: Interval | None
 
 
-class HeldOut(TypedDict):
+@dataclass(frozen=True, slots=True)
+class HeldOut:
     """The held-out table: `n` records, scored once for each of `n_seeds` repetitions."""
 
     n: int
@@ -213,7 +265,8 @@ class HeldOut(TypedDict):
     rows: list[HeldOutRow]
 
 
-class Ending(TypedDict):
+@dataclass(frozen=True, slots=True)
+class Ending:
     """Why a run ended and what is short then; figures of proposals and tokens are those of the cells that are short.
 
     `kind` is `balanced`, `budget`, `time`, `rounds` or `nothing_pays`; `balanced` exactly where `short` is empty.
@@ -234,7 +287,8 @@ class Ending(TypedDict):
     sentence: str
 
 
-class Recommendation(TypedDict):
+@dataclass(frozen=True, slots=True)
+class Recommendation:
     """What to do: a way of training one student, its figures on the held-out rows, and code that does it.
 
     `arm` and `student` name its row of the held-out table, `baseline` the arm that its differences are taken from.
@@ -245,30 +299,40 @@ class Recommendation(TypedDict):
     way: str
     uses_added: bool
     baseline: str
-    macro_f1: Interval
-    macro_f1_difference: Interval
-    auroc: Interval
-    auroc_difference: Interval
+    macro_f1: Interval | None
+    macro_f1_difference: Interval | None
+    auroc: Interval | None
+    auroc_difference: Interval | None
     code: str
 
 
-class Report(TypedDict):
-    """Everything the page shows."""
+@dataclass(frozen=True, slots=True)
+class StudentWays:
+    """How a student is trained: the way that inner validation chose, and its best way with the added rows."""
+
+    chosen: str
+    added_rows: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything the page shows; `ways` has an entry for each student."""
 
     title: str
     version: str
     headline: str
     advice: list[str]
-    recommendation: NotRequired[Recommendation]
+    recommendation: Recommendation
     data: DataFacts
     balance: Balance
     rounds: list[Round]
     verdicts: Verdicts
-    filters: NotRequired[Filters]
+    filters: Filters
     scorers: list[ScorerAudit]
     spend: Spend
-    validation: Validation | None
-    held_out: HeldOut | None
+    validation: Validation
+    ways: dict[str, StudentWays]
+    held_out: HeldOut
     stopped: str
-    ending: NotRequired[Ending]
+    ending: Ending
     settings: dict[str, Any]

@@ -13,20 +13,10 @@ from typing import Any
 from markupsafe import Markup
 
 from counterpoise.report import charts, pages
-from counterpoise.report.schema import (
-    ArmKind,
-    Balance,
-    CellCount,
-    HeldOut,
-    HeldOutRow,
-    Interval,
-    Recommendation,
-    Report,
-    ScorerAudit,
-    Spend,
-    Validation,
-    Verdicts,
-)
+from counterpoise.report.schema import ArmKind
+
+Plain = Mapping[str, Any]
+"""A part of the report as its file has it, see `report.schema`."""
 
 METRICS = {"macro_f1": "Macro-F1", "auroc": "AUROC"}
 
@@ -64,7 +54,7 @@ MANY_CELLS = 40
 """Cells beyond this number are folded away."""
 
 
-def build_view(report: Report) -> dict[str, Any]:
+def build_view(report: Plain) -> dict[str, Any]:
     """Everything the template `report.html.j2` asks for.
 
     Args:
@@ -84,7 +74,7 @@ def build_view(report: Report) -> dict[str, Any]:
     }
 
 
-def list_key_figures(report: Report) -> list[dict[str, Any]]:
+def list_key_figures(report: Plain) -> list[dict[str, Any]]:
     """The figures under the headline: a label, and for each of its parts a value, its tone and notes."""
     verdicts, balance, spend = report["verdicts"], report["balance"], report["spend"]
     proposed = verdicts["accepted"] + sum(verdicts["rejected"].values())
@@ -115,12 +105,12 @@ def list_key_figures(report: Report) -> list[dict[str, Any]]:
     return figures
 
 
-def _list_recommended(advised: Recommendation | None) -> list[dict[str, Any]]:
+def _list_recommended(advised: Plain | None) -> list[dict[str, Any]]:
     """What is advised, in both metrics: the gain where it rests on added records, else the score."""
     figures = []
     for metric, name in METRICS.items() if advised is not None else ():
         key = f"{metric}_difference" if _get(advised, "uses_added") else metric
-        interval: Interval = _get(advised, key)
+        interval: Plain = _get(advised, key)
         gains = key != metric
         value = pages.format_signed(interval["mean"]) if gains else pages.format_decimal(interval["mean"])
         way = pages.format_name(str(_get(advised, "way")).removesuffix("_prior"))
@@ -134,7 +124,7 @@ def _list_recommended(advised: Recommendation | None) -> list[dict[str, Any]]:
     return figures
 
 
-def list_cells(balance: Balance) -> dict[str, Any]:
+def list_cells(balance: Plain) -> dict[str, Any]:
     """The cells, those that lacked most first, on one scale; `rest` holds those beyond `MANY_CELLS`."""
     after = {cell["cell"]: cell for cell in balance["after"]}
     scale = charts.build_scale(
@@ -147,7 +137,7 @@ def list_cells(balance: Balance) -> dict[str, Any]:
     return {"rows": rows[:MANY_CELLS], "rest": rows[MANY_CELLS:], "axis": axis}
 
 
-def list_students(held_out: HeldOut | None, validation: Validation | None) -> list[dict[str, Any]]:
+def list_students(held_out: Plain | None, validation: Plain | None) -> list[dict[str, Any]]:
     """For each student its arms in groups, each metric with a chart of the differences."""
     if held_out is None:
         return []
@@ -185,7 +175,7 @@ def list_students(held_out: HeldOut | None, validation: Validation | None) -> li
     return students
 
 
-def list_validation(validation: Validation | None) -> dict[str, Any] | None:
+def list_validation(validation: Plain | None) -> dict[str, Any] | None:
     """The arms on inner validation as one table: a row for each arm, two columns for each student."""
     if validation is None or not validation["rows"]:
         return None
@@ -214,7 +204,7 @@ def list_validation(validation: Validation | None) -> dict[str, Any] | None:
     }
 
 
-def list_reasons(verdicts: Verdicts) -> list[dict[str, Any]]:
+def list_reasons(verdicts: Plain) -> list[dict[str, Any]]:
     """Accepted first, then the reasons of rejection, the most frequent first."""
     if not verdicts["accepted"] and not verdicts["rejected"]:
         return []
@@ -224,7 +214,7 @@ def list_reasons(verdicts: Verdicts) -> list[dict[str, Any]]:
     return rows + _draw_counts(verdicts["rejected"].items(), tone="before", others=[verdicts["accepted"]])
 
 
-def list_scorers(scorers: Sequence[ScorerAudit]) -> dict[str, Any]:
+def list_scorers(scorers: Sequence[Plain]) -> dict[str, Any]:
     """The scorers with charts of accuracy and AUC, both on an axis that holds 0.5 to 1."""
     ends = [scorer[end] for scorer in scorers for end in ("low", "auc_low")]
     low = min(0.5, charts.build_scale(ends, include=(0.5, 1.0)).low)
@@ -232,8 +222,8 @@ def list_scorers(scorers: Sequence[ScorerAudit]) -> dict[str, Any]:
     rows = []
     for scorer in scorers:
         tone = "ours" if scorer["role"] == "used" else "plain"
-        accuracy: Interval = {"mean": scorer["accuracy"], "low": scorer["low"], "high": scorer["high"]}
-        auc: Interval = {"mean": scorer["auc"], "low": scorer["auc_low"], "high": scorer["auc_high"]}
+        accuracy: Plain = {"mean": scorer["accuracy"], "low": scorer["low"], "high": scorer["high"]}
+        auc: Plain = {"mean": scorer["auc"], "low": scorer["auc_low"], "high": scorer["auc_high"]}
         rows.append(
             {
                 "scorer": scorer,
@@ -250,7 +240,7 @@ def list_scorers(scorers: Sequence[ScorerAudit]) -> dict[str, Any]:
     return {"rows": rows, "axis": axis}
 
 
-def list_purposes(spend: Spend) -> list[dict[str, Any]]:
+def list_purposes(spend: Plain) -> list[dict[str, Any]]:
     """What tokens were spent on, the dearest first, with a bar."""
     scale = charts.Scale(
         0.0, max([item["used"] for item in spend["by_purpose"].values()], default=0.0) or 1.0
@@ -281,7 +271,7 @@ def flatten_settings(settings: Mapping[str, Any], prefix: str = "") -> list[tupl
     return lines
 
 
-def judge_difference(difference: Interval | None) -> str:
+def judge_difference(difference: Plain | None) -> str:
     """`good` or `bad` where the interval excludes zero, else `plain`."""
     low, high = _get(difference, "low"), _get(difference, "high")
     if low is not None and low > 0:
@@ -294,7 +284,7 @@ def _make_figure(label: str, value: str, *notes: str) -> dict[str, Any]:
     return {"label": label, "parts": [{"value": value, "tone": "plain", "notes": list(notes)}]}
 
 
-def _draw_cell(before: CellCount, after: CellCount | None, scale: charts.Scale) -> dict[str, Any]:
+def _draw_cell(before: Plain, after: Plain | None, scale: charts.Scale) -> dict[str, Any]:
     """One cell before and after, with its chart."""
     have_after, want_after = _get(after, "have"), _get(after, "want")
     want = want_after if want_after is not None else before["want"]
@@ -312,10 +302,10 @@ def _draw_cell(before: CellCount, after: CellCount | None, scale: charts.Scale) 
     }
 
 
-def _draw_metric(row: HeldOutRow, metric: str, scale: charts.Scale) -> dict[str, Any]:
+def _draw_metric(row: Plain, metric: str, scale: charts.Scale) -> dict[str, Any]:
     """One metric of one arm: score, difference, and the difference's chart."""
-    score: Interval = _get(row, metric)
-    difference: Interval | None = _get(row, f"{metric}_difference")
+    score: Plain = _get(row, metric)
+    difference: Plain | None = _get(row, f"{metric}_difference")
     tone = judge_difference(difference)
     mean = _get(difference, "mean")
     title = f"{row['arm']}, {METRICS[metric]}: {pages.format_signed(mean)} ({_format_range(difference)})"
@@ -339,7 +329,7 @@ def _draw_metric(row: HeldOutRow, metric: str, scale: charts.Scale) -> dict[str,
 
 
 def _draw_measure(
-    title: str, interval: Interval, scale: charts.Scale, *, tone: str, reference: float | None
+    title: str, interval: Plain, scale: charts.Scale, *, tone: str, reference: float | None
 ) -> dict[str, Any]:
     """One measure of a scorer: value, range and chart."""
     value, span = pages.format_decimal(interval["mean"], 2), _format_range(interval, signed=False, digits=2)
@@ -374,7 +364,7 @@ def _draw_counts(
     ]
 
 
-def _scale_differences(rows: Sequence[HeldOutRow], metric: str) -> charts.Scale:
+def _scale_differences(rows: Sequence[Plain], metric: str) -> charts.Scale:
     """One axis for a student's arms; ours and the references are always on it."""
     ends: dict[bool, list[float | None]] = {True: [], False: []}
     for row in rows:
@@ -395,7 +385,7 @@ def _draw_difference_axis(scale: charts.Scale) -> Markup:
     return charts.draw_axis(scale, labels)
 
 
-def _format_range(interval: Interval | None, *, signed: bool = True, digits: int = 3) -> str:
+def _format_range(interval: Plain | None, *, signed: bool = True, digits: int = 3) -> str:
     """`+0.006 to +0.028`, or a dash where an end is missing."""
     low, high = _get(interval, "low"), _get(interval, "high")
     if low is None or high is None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from counterpoise.report.pages import format_decimal, format_name, format_signed
+from counterpoise.report.schema import Interval, Recommendation
 from counterpoise.students.held_out import Estimate, HeldOutScore
 from counterpoise.students.treatments import MIXTURES, OWN_WAYS
 
@@ -168,22 +168,22 @@ def write_headline(choice: Choice, metric: str, table: Sequence[HeldOutScore], a
     return f"{added} made no measurable difference in {name}: {simple} is as good"
 
 
-def describe_recommendation(choice: Choice, code: str) -> dict[str, Any]:
-    """The recommendation in the shape of `report_schema.Recommendation`."""
-    measures: dict[str, Any] = {}
-    for metric in METRIC_NAMES:
-        if metric in choice.row.values:
-            measures[metric] = _as_interval(choice.row.values[metric])
-            measures[f"{metric}_difference"] = _as_interval(choice.row.differences[metric])
-    return {
-        "arm": choice.arm,
-        "student": choice.student,
-        "way": choice.way,
-        "uses_added": choice.uses_added,
-        "baseline": choice.baseline,
-        **measures,
-        "code": code,
-    }
+def describe_recommendation(choice: Choice, code: str) -> Recommendation:
+    """The recommendation with its figures and the code that does it."""
+    values = {name: make_interval(value) for name, value in choice.row.values.items()}
+    differences = {name: make_interval(value) for name, value in choice.row.differences.items()}
+    return Recommendation(
+        arm=choice.arm,
+        student=choice.student,
+        way=choice.way,
+        uses_added=choice.uses_added,
+        baseline=choice.baseline,
+        macro_f1=values.get("macro_f1"),
+        macro_f1_difference=differences.get("macro_f1"),
+        auroc=values.get("auroc"),
+        auroc_difference=differences.get("auroc"),
+        code=code,
+    )
 
 
 def _say_nothing_added(added: Added, simple: str) -> str:
@@ -228,5 +228,6 @@ def _write(value: Estimate, *, signed: bool = False) -> str:
     return f"{write(value.mean)} ({write(value.low)} to {write(value.high)})"
 
 
-def _as_interval(value: Estimate) -> dict[str, float]:
-    return {"mean": value.mean, "low": value.low, "high": value.high}
+def make_interval(value: Estimate) -> Interval:
+    """An estimate as the report has it."""
+    return Interval(value.mean, value.low, value.high)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from counterpoise.actions.base import Costs
 from counterpoise.core.plans import Action, Cell, Deficit
+from counterpoise.report.schema import CellCount, Ending, count_cell
 from counterpoise.runs.ledger import NOT_NEEDED, Ledger
 
 StopKind = Literal["balanced", "budget", "time", "rounds", "nothing_pays"]
@@ -76,10 +77,8 @@ class Progress:
         return self.n_rounds >= STALLED_ROUNDS
 
 
-def describe_ending(
-    stop: Stop, short: Sequence[Deficit], ledger: Ledger, budget: int | None
-) -> dict[str, Any]:
-    """The end of a run in the shape of `report_schema.Ending`.
+def describe_ending(stop: Stop, short: Sequence[Deficit], ledger: Ledger, budget: int | None) -> Ending:
+    """The end of a run: why, what is short, and what would fill it.
 
     Args:
         stop: what ended the rounds.
@@ -92,27 +91,26 @@ def describe_ending(
     refused, n_proposed, tokens = _count_refused(short, ledger)
     reason, n_of_reason = refused.most_common(1)[0] if refused else ("", 0)
     needed = estimate_tokens(short, ledger)
-    ending = {
-        "kind": stop.kind,
-        "why": stop.why,
-        "short": [
-            {"cell": str(one.cell), "have": one.have, "want": one.want, "need": one.need} for one in short
-        ],
-        "proposed": n_proposed,
-        "refused": sum(refused.values()),
-        "chief_reason": reason,
-        "chief_reason_count": n_of_reason,
-        "tokens": round(tokens),
-        "tokens_needed": None if needed is None else round(needed),
-        "advice": _advise(stop, short, reason, needed, budget),
-    }
-    return {**ending, "sentence": _say(ending)}
+    ending = Ending(
+        kind=stop.kind,
+        why=stop.why,
+        short=[count_cell(one) for one in short],
+        proposed=n_proposed,
+        refused=sum(refused.values()),
+        chief_reason=reason,
+        chief_reason_count=n_of_reason,
+        tokens=round(tokens),
+        tokens_needed=None if needed is None else round(needed),
+        advice=_advise(stop, short, reason, needed, budget),
+        sentence="",
+    )
+    return replace(ending, sentence=_say(ending))
 
 
-def name_short(short: Sequence[dict[str, Any]]) -> str:
+def name_short(short: Sequence[CellCount]) -> str:
     """`bad lacks 46, bad with topic=food lacks 12 and 3 more cells are short`; "" where none is."""
-    ordered = sorted(short, key=lambda cell: (-cell["need"], cell["cell"]))
-    named = ", ".join(f"{cell['cell']} lacks {cell['need']:,}" for cell in ordered[:MOST_NAMED])
+    ordered = sorted(short, key=lambda cell: (-cell.need, cell.cell))
+    named = ", ".join(f"{cell.cell} lacks {cell.need:,}" for cell in ordered[:MOST_NAMED])
     n_more = len(ordered) - MOST_NAMED
     if n_more <= 0:
         return named
@@ -194,16 +192,16 @@ def _round_tokens(tokens: float) -> int:
     return int(-(-tokens // step) * step)
 
 
-def _say(ending: dict[str, Any]) -> str:
+def _say(ending: Ending) -> str:
     """The whole of it as the last line of a run."""
-    if not ending["short"]:
-        return f"{ending['why']}."
-    parts = [f"{ending['why']}: {name_short(ending['short'])}"]
-    if ending["refused"]:
+    if not ending.short:
+        return f"{ending.why}."
+    parts = [f"{ending.why}: {name_short(ending.short)}"]
+    if ending.refused:
         parts.append(
-            f"{ending['refused']:,} of {ending['proposed']:,} proposals for them were refused, most often as "
-            f"{ending['chief_reason'].replace('_', ' ')} ({ending['chief_reason_count']:,})"
+            f"{ending.refused:,} of {ending.proposed:,} proposals for them were refused, most often as "
+            f"{ending.chief_reason.replace('_', ' ')} ({ending.chief_reason_count:,})"
         )
-    if ending["proposed"]:
-        parts.append(f"{ending['tokens']:,} tokens were spent on them")
-    return f"{'; '.join(parts)}. To fill them: {ending['advice']}."
+    if ending.proposed:
+        parts.append(f"{ending.tokens:,} tokens were spent on them")
+    return f"{'; '.join(parts)}. To fill them: {ending.advice}."

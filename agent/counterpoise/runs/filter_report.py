@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from counterpoise.balance.counts import wilson_interval
 from counterpoise.core.plans import Kind
 from counterpoise.filters.written import WrittenFilters
+from counterpoise.report.schema import FilterAlarm, Filters
 from counterpoise.runs.ledger import Ledger
 
 _FOREIGN = ("other_language", "other_script")
 _NAMES_SHOWN = 4
 
 
-def describe_filters(written: WrittenFilters | None, ledger: Ledger) -> dict[str, Any]:
-    """`report_schema.Filters` of a run; without filters nothing but the counts."""
+def describe_filters(written: WrittenFilters | None, ledger: Ledger) -> Filters:
+    """What the filters of a run did; without filters nothing but the counts."""
     proposals = [
         (proposal, verdict)
         for _, judged in ledger.rounds
@@ -27,22 +26,15 @@ def describe_filters(written: WrittenFilters | None, ledger: Ledger) -> dict[str
             (float(end) for end in wilson_interval(alarm.refused, alarm.n)) if alarm.n else (None, None)
         )
         alarms.append(
-            {
-                "filter": alarm.name,
-                "n": alarm.n,
-                "refused": alarm.refused,
-                "low": low,
-                "high": high,
-                "note": alarm.note,
-            }
+            FilterAlarm(alarm.name, n=alarm.n, refused=alarm.refused, low=low, high=high, note=alarm.note)
         )
-    return {
-        "languages": written.readers.languages.describe() if written is not None else {},
-        "alarms": alarms,
-        "written": len(proposals),
-        "cut_back": sum(proposal.finish_reason == "cut_back" for proposal, _ in proposals),
-        "cut_off": sum(verdict.reason == "cut_off" for _, verdict in proposals),
-    }
+    return Filters(
+        languages=written.readers.languages.describe() if written is not None else {},
+        alarms=alarms,
+        written=len(proposals),
+        cut_back=sum(proposal.finish_reason == "cut_back" for proposal, _ in proposals),
+        cut_off=sum(verdict.reason == "cut_off" for _, verdict in proposals),
+    )
 
 
 def note_languages(written: WrittenFilters | None, ledger: Ledger) -> list[str]:

@@ -14,12 +14,14 @@ from typing import Any
 from counterpoise.balance.counts import count_cells
 from counterpoise.core.assets import find_cache_dir
 from counterpoise.core.events import Event, Listener, ignore, tell_progress
+from counterpoise.core.plain import to_plain
 from counterpoise.core.plans import Plan
-from counterpoise.llm import BudgetSpent, ChatClient, ReplyStore, Spend, ThoughtsUnpaid, TokenBudget
+from counterpoise.llm import BudgetSpent, ChatClient, ReplyStore, ThoughtsUnpaid, TokenBudget
 from counterpoise.llm.capabilities import learn_capabilities
 from counterpoise.llm.connect import open_models
 from counterpoise.llm.models import Models
 from counterpoise.report.run_page import write_report
+from counterpoise.report.schema import count_cell, count_within, describe_item
 from counterpoise.runs.directory import RunDirectory
 from counterpoise.runs.endings import BALANCED, NOTHING_PAYS, Progress, Stop, describe_ending
 from counterpoise.runs.ledger import Ledger, add_accepted
@@ -111,9 +113,10 @@ async def run_job(job: Job, listener: Listener = ignore) -> Finished:
         if context.attribute_filter is not None:
             trust = replace(trust, rows=(*trust.rows, *context.attribute_filter.list_audits()))
         ending = describe_ending(repair.stop, list_short(context, ledger), ledger, job.budget.tokens)
-        report = make_report(job, context, ledger, trust, simple, outcome, budget, ending, listener)
+        made = make_report(job, context, ledger, trust, simple, outcome, budget, ending, listener)
+        report = to_plain(made)
         write_report(directory.path, report)
-        directory.write("spend", {name: vars_of(spend) for name, spend in budget.by_purpose.items()})
+        directory.write("spend", {name: to_plain(spend) for name, spend in budget.by_purpose.items()})
         directory.finish()
         listener(
             Event(
@@ -122,8 +125,8 @@ async def run_job(job: Job, listener: Listener = ignore) -> Finished:
                     "directory": str(directory.path),
                     "report": str(directory.path / "report.html"),
                     "accepted": len(ledger.list_accepted()),
-                    "stopped": ending["sentence"],
-                    "ending": ending,
+                    "stopped": ending.sentence,
+                    "ending": to_plain(ending),
                 },
             )
         )
@@ -267,15 +270,7 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
     return {
         "round": plan.round,
         "reason": plan.reason,
-        "items": [
-            {
-                "action": str(item.action),
-                "cell": str(item.cell),
-                "count": item.count,
-                "requests": item.n_requests,
-            }
-            for item in plan.items
-        ],
+        "items": [to_plain(describe_item(item)) for item in plan.items],
     }
 
 
@@ -283,23 +278,6 @@ def describe_cells(context: RunContext, ledger: Ledger, number: int) -> dict[str
     """The cells that are still short, and all label cells, as plain values."""
     counts = count_cells(add_accepted(context.inputs.train.records, ledger), ["label"])
     short = {deficit.cell: deficit for deficit in list_short(context, ledger)}
-    cells = [
-        {
-            "cell": str(cell),
-            "have": have,
-            "want": short[cell].want if cell in short else have,
-            "need": short[cell].need if cell in short else 0,
-        }
-        for cell, have in counts.items()
-    ]
-    cells += [
-        {"cell": str(cell), "have": deficit.have, "want": deficit.want, "need": deficit.need}
-        for cell, deficit in short.items()
-        if cell not in counts
-    ]
-    return {"round": number, "cells": cells, "accepted_total": len(ledger.list_accepted())}
-
-
-def vars_of(spend: Spend) -> dict[str, int]:
-    """A `Spend` as plain values."""
-    return {"requests": spend.requests, "used": spend.used, "paid": spend.paid}
+    cells = [count_within(cell, have, short) for cell, have in counts.items()]
+    cells += [count_cell(deficit) for cell, deficit in short.items() if cell not in counts]
+    return {"round": number, "cells": to_plain(cells), "accepted_total": len(ledger.list_accepted())}

@@ -17,10 +17,12 @@ from counterpoise.actions.minority_text import MinorityText
 from counterpoise.balance.counts import find_deficits
 from counterpoise.balance.deficits import is_short
 from counterpoise.core.encoded_records import EncodedRecords
+from counterpoise.core.plain import to_plain
 from counterpoise.core.plans import Action, Cell, PlanItem
 from counterpoise.core.records import Records
 from counterpoise.core.splits import sample_by_rank
 from counterpoise.llm.models import Models
+from counterpoise.report.schema import count_cell
 from counterpoise.runs.planner import make_plan
 
 _MOST_SHOWN = 50
@@ -58,9 +60,7 @@ def look_ahead(
     offers |= {one.cell: replace(offers[one.cell], contrast=contrast) for one in of_labels}
     plan = make_plan(of_labels, offers, {}, round_number=1, n_rounds=1, remaining_tokens=None)
     return {
-        "deficits": [
-            {"cell": str(one.cell), "have": one.have, "want": one.want, "need": one.need} for one in found
-        ],
+        "deficits": [to_plain(count_cell(one)) for one in found],
         "labels": len(names),
         "short_labels": len(of_labels),
         "records": sum(one.need for one in of_labels),

@@ -80,24 +80,15 @@ def preview(session: Session, job: Job | RetrievalJob) -> None:
         show_retrieval_preview(session, priced)
         return
     if session.as_json:
+        from counterpoise.core.plain import to_plain
+        from counterpoise.report.schema import count_cell, describe_item
+
         session.write_event(
             "preview",
             arms=found.arms,
             best=found.best,
-            deficits=[
-                {"cell": str(one.cell), "have": one.have, "want": one.want, "need": one.need}
-                for one in found.deficits
-            ],
-            plan=[
-                {
-                    "action": str(item.action),
-                    "cell": str(item.cell),
-                    "count": item.count,
-                    "requests": item.n_requests,
-                    "tokens": item.reserved_tokens,
-                }
-                for item in found.plan
-            ],
+            deficits=[to_plain(count_cell(one)) for one in found.deficits],
+            plan=[{**to_plain(describe_item(item)), "tokens": item.reserved_tokens} for item in found.plan],
             prompts=found.prompts,
             forecasts=found.forecasts,
             estimated_tokens=found.estimated_tokens,
