@@ -5,15 +5,19 @@ from __future__ import annotations
 import copy
 import json
 import re
+from dataclasses import is_dataclass
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 
+from counterpoise.core.plain import to_plain
 from counterpoise.report import charts, pages
 from counterpoise.report.check_page import render_check_page
 from counterpoise.report.run_page import render_report, write_report
+from counterpoise.report.schema import Parent, RejectedExample, Report
 from counterpoise.report.view import judge_difference, list_cells, list_reasons
 from tests.check_sample import sample_check
 from tests.report_sample import INJECTION, empty_report, make_hostile, sample_report, wide_report
@@ -253,3 +257,44 @@ def _reverse_keys(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _reverse_keys(value[key]) for key in reversed(value)}
     return [_reverse_keys(item) for item in value] if isinstance(value, list) else value
+
+
+def list_strange(value: Any, kind: Any, place: str = "report") -> list[str]:
+    """Where plain values are not those of a type of `report.schema`; a key may be missing in a report of old."""
+    if value is None:
+        return [] if kind is None or type(None) in get_args(kind) or kind is Any else [f"{place} is None"]
+    kind = (
+        next((one for one in get_args(kind) if is_dataclass(one)), kind)
+        if isinstance(kind, UnionType)
+        else kind
+    )
+    if is_dataclass(kind):
+        hints = get_type_hints(kind)
+        strange = [f"{place}.{key}" for key in value if key not in hints]
+        return strange + [
+            line
+            for key in hints.keys() & value.keys()
+            for line in list_strange(value[key], hints[key], f"{place}.{key}")
+        ]
+    if get_origin(kind) is list:
+        return [line for item in value for line in list_strange(item, get_args(kind)[0], f"{place}[]")]
+    if get_origin(kind) is dict:
+        return [
+            line for item in value.values() for line in list_strange(item, get_args(kind)[1], f"{place}{{}}")
+        ]
+    return []
+
+
+@pytest.mark.parametrize("make", [sample_report, wide_report])
+def test_the_samples_are_of_the_shape_that_runs_write(make: Any) -> None:
+    assert list_strange(make(), Report) == []
+    assert list_strange(make() | {"colour": 1}, Report) == ["report.colour"]
+
+
+def test_plain_values_of_a_report_are_its_fields() -> None:
+    example = RejectedExample("a", "good", "good", "minority", {"p": 1.0}, [Parent("1", "b", "bad")], "short")
+    plain = to_plain({"seen": (example, None)})
+    assert (
+        plain["seen"][0]["parents"] == [{"id": "1", "text": "b", "label": "bad"}] and plain["seen"][1] is None
+    )
+    assert list(plain["seen"][0])[-1] == "reason"

@@ -34,7 +34,7 @@ class Run:
 
     Args:
         directory: the run directory.
-        report_data: the report (`report_schema.Report`).
+        report_data: the report (`report.schema.Report`).
     """
 
     def __init__(self, directory: Path, report_data: dict[str, Any]) -> None:

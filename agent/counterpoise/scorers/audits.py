@@ -227,7 +227,7 @@ def measure_kappa(
 def describe_audit(
     name: str, question: str, result: Audit | None, *, role: str, price: float | None, note: str
 ) -> dict[str, Any]:
-    """A line of the report (`report_schema.ScorerAudit`).
+    """A line of the report (`report.schema.ScorerAudit`).
 
     Args:
         name: of the scorer.

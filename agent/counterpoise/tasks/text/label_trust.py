@@ -30,7 +30,7 @@ class LabelTrust:
     """The audits of all label scorers.
 
     Args:
-        rows: one row a scorer, as the report shows it (`report_schema.ScorerAudit`).
+        rows: one row a scorer, as the report shows it (`report.schema.ScorerAudit`).
         out_of_fold: (n, k) of the classifier on the training rows.
         classifier: its audit.
     """
