@@ -187,7 +187,6 @@ async def open_model(llm: Mapping[str, Any]) -> AsyncIterator[ChatClient]:
     Args:
         llm: `engine`, `url`, and where there are `api_key_env` and `concurrency`.
     """
-    from counterpoise.core.events import ignore
     from counterpoise.llm import ReplyStore, TokenBudget
     from counterpoise.llm.config import LlmConfig
     from counterpoise.llm.connect import open_models
@@ -199,6 +198,5 @@ async def open_model(llm: Mapping[str, Any]) -> AsyncIterator[ChatClient]:
             store=store,
             budget=TokenBudget(None),
             cache_dir=cache_dir,
-            listener=ignore,
         ) as models:
             yield models.chat

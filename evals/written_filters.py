@@ -26,7 +26,6 @@ from hashlib import sha256
 from pathlib import Path
 
 from counterpoise.balance.counts import wilson_interval
-from counterpoise.core.events import ignore
 from counterpoise.core.plans import Action, Cell, PlanItem, Proposal
 from counterpoise.filters.copy_limits import list_runs
 from counterpoise.runs.judging import judge
@@ -209,7 +208,7 @@ def make_draw(
             seed=seed,
             output=str(Path(folder) / "run"),
         )
-        inputs = prepare(job, ignore)
+        inputs = prepare(job)
         context = open_context(job, inputs, audit_free_scorers(inputs))
     return context, write_all(source, context, draw, unseen, wrong, 14 if quick else N_WRITTEN)
 

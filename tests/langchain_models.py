@@ -11,7 +11,6 @@ from langchain_openai import ChatOpenAI
 
 import counterpoise
 from counterpoise.core.errors import ServerError
-from counterpoise.core.events import ignore
 from counterpoise.data.instances import Instance, Passage
 from counterpoise.llm import ChatRequest, Message, ReplyStore, TokenBudget
 from counterpoise.llm.config import read_llm
@@ -64,7 +63,7 @@ async def test_a_bound_model_and_one_with_fallbacks_answer(tmp_path: Path) -> No
         bound = model.bind(temperature=0.5)
         for one, said in ((bound, "0.5"), (model.with_fallbacks([bound]), "null")):
             with ReplyStore(tmp_path / "replies.sqlite") as store:
-                asking: dict[str, Any] = {"budget": TokenBudget(None), "cache_dir": None, "listener": ignore}
+                asking: dict[str, Any] = {"budget": TokenBudget(None), "cache_dir": None}
                 async with open_models(read_llm(one), store=store, **asking) as models:
                     (answer,) = await models.chat.generate(ChatRequest((Message("user", "How warm?"),)))
             assert answer.text == said
@@ -74,7 +73,7 @@ async def test_a_bound_model_and_one_with_fallbacks_answer(tmp_path: Path) -> No
 
 async def test_a_refused_key_is_one_line_and_not_asked_again() -> None:
     with LocalServer(reply, api_key="another-key") as server:
-        asking: dict[str, Any] = {"budget": TokenBudget(None), "cache_dir": None, "listener": ignore}
+        asking: dict[str, Any] = {"budget": TokenBudget(None), "cache_dir": None}
         async with open_models(read_llm(make_model(server)), store=None, **asking) as models:
             with pytest.raises(ServerError) as caught:
                 await models.chat.generate(ChatRequest((Message("user", "Hello"),)))

@@ -11,7 +11,6 @@ from aiohttp import web
 
 from counterpoise.cli import execute
 from counterpoise.core.capabilities import Capabilities
-from counterpoise.core.events import ignore
 from counterpoise.llm.config import LlmConfig
 from counterpoise.llm.doctor import Diagnosis, examine, make_patients
 from counterpoise.llm.findings import keep_findings, settle_capabilities
@@ -60,7 +59,7 @@ def chatter(body: Body, index: int) -> str:
 
 async def diagnose(server: LocalServer, model: str = "") -> Diagnosis:
     config = LlmConfig(engine="server", url=(server.url,), model=model, concurrency=4)
-    (patient,) = make_patients(config, cache_dir=None, listener=ignore)
+    (patient,) = make_patients(config, cache_dir=None)
     return await examine(patient)
 
 

@@ -11,7 +11,6 @@ from aiohttp import web
 
 from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.errors import JobError, ServerError
-from counterpoise.core.events import ignore
 from counterpoise.llm import BudgetSpent, ReplyStore, TokenBudget
 from counterpoise.llm.capabilities import find_capabilities
 from counterpoise.llm.config import LlmConfig
@@ -64,7 +63,7 @@ async def probe(
     with ReplyStore(folder / "replies.sqlite") as store:
         config = LlmConfig(engine="server", url=(url or server.url,), model=model, api_key_env=api_key_env)
         async with open_models(
-            config, store=store, budget=budget or TokenBudget(), cache_dir=folder, listener=ignore
+            config, store=store, budget=budget or TokenBudget(), cache_dir=folder
         ) as models:
             return await find_capabilities(models.chat)
 
@@ -144,6 +143,6 @@ async def test_a_server_that_is_not_there_and_a_model_it_does_not_have(tmp_path:
 
 async def test_an_engine_that_cannot_be_started_is_a_clear_line(tmp_path: Path) -> None:
     config = LlmConfig(engine="vllm", model="some/model")
-    opened = open_models(config, store=None, budget=TokenBudget(), cache_dir=tmp_path, listener=ignore)
+    opened = open_models(config, store=None, budget=TokenBudget(), cache_dir=tmp_path)
     with pytest.raises(JobError, match="vllm"):
         await opened.__aenter__()

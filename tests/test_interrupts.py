@@ -49,12 +49,13 @@ cli.main()
 
 HOLD_IN_C = """
 import hashlib, sys
-from counterpoise.cli import app as cli
+from counterpoise.cli.app import main
+from counterpoise.cli.commands import check
 def hold(*arguments, **keys):
     print("begun", flush=True)
     hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
-cli._lint = hold
-cli.main()
+check._lint = hold
+main()
 """
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from counterpoise.core.errors import ReplyError, ServerError
-from counterpoise.core.events import Event
+from counterpoise.core.events import Event, listening
 from counterpoise.llm import (
     ChatClient,
     ChatRequest,
@@ -106,14 +106,13 @@ async def test_a_fifth_of_all_replies_is_a_fault_and_every_request_still_ends(
 
 async def test_one_of_several_servers_goes_in_the_middle_and_comes_not_back(tmp_path: Path) -> None:
     told: list[Event] = []
-    with LocalServer(latency_seconds=(0.005, 0.01)) as left:
+    with LocalServer(latency_seconds=(0.005, 0.01)) as left, listening(told.append):
         right = LocalServer(latency_seconds=(0.005, 0.01)).start()
         engines = [OpenAIEngine(left.url), OpenAIEngine(right.url)]
         async with ChatClient(
             engines,
             concurrency=8,
             retries=RetryPolicy(first_wait_seconds=0.01, longest_wait_seconds=0.05),
-            listener=told.append,
         ) as chat:
             n_done = 0
             async for outcome in chat.generate_many([ask(number) for number in range(400)]):
@@ -130,9 +129,9 @@ async def test_one_of_several_servers_is_not_there_at_the_start() -> None:
     told: list[Event] = []
     with LocalServer() as gone:
         address = gone.url
-    with LocalServer() as server:
+    with LocalServer() as server, listening(told.append):
         engines = [OpenAIEngine(address, connect_seconds=2), OpenAIEngine(server.url)]
-        async with ChatClient(engines, listener=told.append) as chat:
+        async with ChatClient(engines) as chat:
             assert (await chat.generate(ask(1)))[0].text
         assert [event.data["purpose"] for event in told] == ["connect"]
     with pytest.raises(ServerError, match="no connection"):
@@ -143,19 +142,19 @@ async def test_a_server_that_is_away_for_longer_than_all_attempts_loses_no_reque
     told: list[Event] = []
     first = LocalServer(latency_seconds=(0.002, 0.01)).start()
     n_done = 0
-    async with ChatClient(
-        OpenAIEngine(first.url),
-        concurrency=8,
-        retries=RetryPolicy(first_wait_seconds=0.01, longest_wait_seconds=0.02),
-        listener=told.append,
-    ) as chat:
-        async for outcome in answer_most(chat, [ask(number) for number in range(300)]):
-            assert outcome.error is None
-            n_done += 1
-            if n_done == 200:
-                await asyncio.to_thread(first.stop)
-                back = LocalServer(port=first.port)
-                asyncio.get_running_loop().call_later(1.0, back.start)
+    with listening(told.append):
+        async with ChatClient(
+            OpenAIEngine(first.url),
+            concurrency=8,
+            retries=RetryPolicy(first_wait_seconds=0.01, longest_wait_seconds=0.02),
+        ) as chat:
+            async for outcome in answer_most(chat, [ask(number) for number in range(300)]):
+                assert outcome.error is None
+                n_done += 1
+                if n_done == 200:
+                    await asyncio.to_thread(first.stop)
+                    back = LocalServer(port=first.port)
+                    asyncio.get_running_loop().call_later(1.0, back.start)
     back.stop()
     assert n_done == 300 and back.n_requests >= 92
     assert len(told) > 8 * ATTEMPTS, "they have looked for it more often than they may be sent"

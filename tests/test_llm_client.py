@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from counterpoise.core.errors import ReplyError, ServerError, StorageError
-from counterpoise.core.events import Event
+from counterpoise.core.events import Event, listening
 from counterpoise.llm import (
     BudgetSpent,
     ChatClient,
@@ -238,11 +238,10 @@ async def test_one_bad_completion_does_not_take_the_others_along() -> None:
 )
 async def test_only_what_may_help_is_tried_again(script: list[str], n_sent: int, status: int | None) -> None:
     told: list[Event] = []
-    with LocalServer(script=script) as server:
+    with LocalServer(script=script) as server, listening(told.append):
         async with connect(
             server,
             retries=RetryPolicy(3 if n_sent == 3 else 6, first_wait_seconds=0.01, longest_wait_seconds=0.05),
-            listener=told.append,
         ) as chat:
             if status is None:
                 assert (await chat.generate(ask("a question")))[0].text

@@ -217,7 +217,7 @@ async def test_an_engine_without_a_name_is_asked_anew(tmp_path: Path) -> None:
         mine = kind()
         with ReplyStore(tmp_path / "replies.sqlite") as store:
             for _ in range(2):
-                asking: dict[str, Any] = {"cache_dir": None, "listener": print, "store": store}
+                asking: dict[str, Any] = {"cache_dir": None, "store": store}
                 async with open_models(read_llm(mine), budget=TokenBudget(None), **asking) as models:
                     assert (await models.chat.generate(ASK))[0].text.startswith("reply")
         assert (mine.n_asked, mine.n_open) == (n_asked, 0)
@@ -294,6 +294,6 @@ def test_concepts_are_proposed_by_a_model_that_is_an_object(
 
 async def test_a_model_that_is_an_object_is_examined() -> None:
     config = ModelObject(instance=Writer(), concurrency=2)
-    (patient,) = doctor.make_patients(config, cache_dir=None, listener=lambda event: None)
+    (patient,) = doctor.make_patients(config, cache_dir=None)
     found = (await doctor.examine(patient)).capabilities
     assert found.model == name_model(Writer()) and found.chat and not found.continuation

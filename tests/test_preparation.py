@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from counterpoise.core.errors import DataError, JobError, UserError
-from counterpoise.core.events import ignore
 from counterpoise.tasks.text.job import job_from
 from counterpoise.tasks.text.preparation import prepare
 from counterpoise.tasks.text.reading import read_parts
@@ -59,7 +58,7 @@ def test_data_that_is_one_text_a_label_is_refused(tmp_path: Path) -> None:
     for job in jobs:
         job = job.model_copy(update={"encoder": str(tmp_path)})  # holds no model: what is read is not encoded
         with pytest.raises(UserError) as error:
-            prepare(job, ignore)
+            prepare(job)
         refused.append(str(error.value))
     assert any("too few different texts among the 20 training rows" in line for line in refused)
 
@@ -79,7 +78,7 @@ def test_a_target_for_a_label_that_is_not_there_is_refused_before_the_run(tmp_pa
     data = write_rows(tmp_path / "data.jsonl", TEXTS, LABELS)
     job = job_from(data=data, text="text", label="label", target={"2": 1}, encoder=str(tmp_path))
     with pytest.raises(JobError, match="target: there is no label '2'; the data has '0', '1'"):
-        prepare(job, ignore)
+        prepare(job)
 
 
 def test_a_sample_that_leaves_nothing_is_named(tmp_path: Path) -> None:
@@ -119,6 +118,6 @@ def test_texts_in_another_language_than_the_encoder_are_said_so_in_any_letters(t
     notes = {}
     for name, texts in {"german": german, "english": english, "few": german[:10] + english[:9]}.items():
         data = write_rows(tmp_path / f"{name}.jsonl", texts, [place % 2 for place in range(len(texts))])
-        notes[name] = " ".join(prepare(job_from(data=data, text="text", label="label"), ignore).notes)
+        notes[name] = " ".join(prepare(job_from(data=data, text="text", label="label")).notes)
     assert "100% of these texts look like another language" in notes["german"]
     assert "language" not in notes["english"] + notes["few"]

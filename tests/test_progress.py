@@ -12,7 +12,7 @@ import pytest
 import counterpoise
 from counterpoise import api
 from counterpoise.core.errors import JobError
-from counterpoise.core.events import Event, ignore
+from counterpoise.core.events import Event, current_listener, ignore, tell_event
 from counterpoise.core.html_views import make_view
 from counterpoise.core.schema import TextClassification
 from counterpoise.data.patches.values import LabelChange, LabelOutcome, Patch
@@ -30,8 +30,8 @@ class Terminal(io.StringIO):
 
 def show(monkeypatch: pytest.MonkeyPatch, file: io.StringIO, **keys: Any) -> str:
     monkeypatch.setattr(sys, "stderr", file)
-    with progress.open_progress(keys.pop("listener", None), keys.pop("progress", None)) as listener:
-        listener(READ)
+    with progress.open_progress(keys.pop("listener", None), keys.pop("progress", None)):
+        tell_event(READ)
     return file.getvalue()
 
 
@@ -57,8 +57,8 @@ def test_progress_is_shown_where_somebody_looks(monkeypatch: pytest.MonkeyPatch)
 def test_a_call_from_python_shows_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     given: list[Any] = []
 
-    async def run_job(job: Any, listener: Any) -> Any:
-        given.append(listener)
+    async def run_job(job: Any) -> Any:
+        given.append(current_listener())
         raise InterruptedError
 
     monkeypatch.setattr("counterpoise.runs.loop.run_job", run_job)

@@ -21,7 +21,7 @@ from counterpoise.actions.relabel.judging import (
 from counterpoise.actions.relabel.passages import judge_pilot, order_cases, work_off
 from counterpoise.actions.relabel.preparation import CascadeSettings, prepare_cases
 from counterpoise.actions.relabel.verdicts import NO_ANSWER, Grade, Judgement
-from counterpoise.core.events import Event
+from counterpoise.core.events import Event, listening
 from counterpoise.data.instances import Instance
 from counterpoise.llm import ChatRequest
 from tests.test_relabel_retrieval import make_instance, make_judges
@@ -34,13 +34,11 @@ def make_cascade(
     instances: list[Instance] = INSTANCES,
     *,
     gold: Gold | None = None,
-    heard: list[Event] | None = None,
     **keys: object,
 ) -> Cascade:
     settings = CascadeSettings(n_pilot=4, block=3, fewest_unflagged=0, unflagged_share=0.0)
     settings = replace(settings, **keys)  # type: ignore[arg-type]
-    listener = (lambda event: None) if heard is None else heard.append
-    return open_cascade(prepare_cases(instances, settings, gold=gold), *make_judges(), settings, listener)
+    return open_cascade(prepare_cases(instances, settings, gold=gold), *make_judges(), settings)
 
 
 def test_the_order_of_a_source_does_not_depend_on_the_order_of_the_data() -> None:
@@ -67,10 +65,11 @@ async def test_the_second_judge_reads_flags_and_what_gold_speaks_of_and_meters_k
 
 async def test_only_sources_that_surely_flag_too_much_are_paused_and_it_is_said_once() -> None:
     heard: list[Event] = []
-    cascade = make_cascade(heard=heard, most_flagged=0.1)
+    cascade = make_cascade(most_flagged=0.1)
     await flag_cases(cascade, [case for case in cascade.prepared.cases if case.source == "web"])
-    pause_sources(cascade)
-    pause_sources(cascade)
+    with listening(heard.append):
+        pause_sources(cascade)
+        pause_sources(cascade)
     assert "above the limit of 10%" in cascade.meters["web"].paused and not cascade.meters["book"].paused
     assert [event.name for event in heard] == ["warning"]
 
@@ -125,15 +124,17 @@ async def test_a_second_judge_is_not_asked_where_the_first_one_fails_its_audit()
 
 async def test_a_pilot_projects_the_price_of_what_waits_and_the_queue_works_it_off() -> None:
     heard: list[Event] = []
-    cascade = make_cascade(heard=heard)
-    pilot = await judge_pilot(cascade, order_cases(cascade.prepared.cases))
+    cascade = make_cascade()
+    with listening(heard.append):
+        pilot = await judge_pilot(cascade, order_cases(cascade.prepared.cases))
     assert {source: len(cases) for source, cases in pilot.waiting.items()} == {"book": 6, "web": 16}
     assert len(pilot.judged.decided) == 8
     for source, meter in cascade.meters.items():
         n_waiting = len(pilot.waiting[source])
         assert meter.projected_tokens == round(meter.second_tokens / 4 * n_waiting) > 0
     assert [event.name for event in heard] == ["judging", "projected"]
-    rest = await work_off(cascade, pilot.waiting)
+    with listening(heard.append):
+        rest = await work_off(cascade, pilot.waiting)
     assert not pilot.judged.decided.keys() & rest.decided.keys()
     assert len(pilot.judged.decided) + len(rest.decided) == len(INSTANCES)
     done = [event.data["done"] for event in heard if event.name == "judging"]

@@ -16,6 +16,7 @@ import pytest
 
 from counterpoise.cli import execute
 from counterpoise.core.errors import DataError
+from counterpoise.core.events import listening
 from counterpoise.data.instances import (
     Instance,
     Passage,
@@ -248,8 +249,9 @@ def test_fields_that_look_like_passages_are_named(tmp_path: Path) -> None:
     assert [note.split("'")[1] for note in notes] == ["distractor", "bm25_neg_texts", "other"]
     assert all("2 lines" in note for note in notes)
     said: list[str] = []
-    with pytest.raises(DataError, match=r"holds no negatives, so there is nothing to judge; .*'distractor'"):
-        load_instances(retrieval_job_from(data=str(source)), lambda event: said.append(event.data["message"]))
+    refusal = r"holds no negatives, so there is nothing to judge; .*'distractor'"
+    with listening(lambda event: said.append(event.data["message"])), pytest.raises(DataError, match=refusal):
+        load_instances(retrieval_job_from(data=str(source)))
     assert said == notes
 
 

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from counterpoise.core.errors import EngineDiedError, JobError, ServerError
-from counterpoise.core.events import Event
+from counterpoise.core.events import Event, listening
 from counterpoise.llm import ChatClient, ChatRequest
 from counterpoise.llm.budget import BudgetSpent, TokenBudget
 from counterpoise.llm.engines.managed import ManagedEngine
@@ -211,18 +211,18 @@ async def test_what_kills_it_is_told_and_a_server_that_only_dies_is_given_up(
     engine: ManagedEngine, families: Path
 ) -> None:
     heard: list[Event] = []
-    engine._listener = heard.append
-    async with engine:
-        with pytest.raises(EngineDiedError, match="CPU Generator does not use offset") as caught:
-            await engine.generate(ask("POISON"))
-        assert caught.value.retryable
-        await engine.generate(ask("an answer in between makes good for the death before"))
-        for _ in range(2):
-            with pytest.raises(EngineDiedError):
+    with listening(heard.append):
+        async with engine:
+            with pytest.raises(EngineDiedError, match="CPU Generator does not use offset") as caught:
                 await engine.generate(ask("POISON"))
-        with pytest.raises(EngineDiedError, match=r"given up .* 2 times") as caught:
-            await engine.generate(ask("hello"))
-        assert not caught.value.retryable
+            assert caught.value.retryable
+            await engine.generate(ask("an answer in between makes good for the death before"))
+            for _ in range(2):
+                with pytest.raises(EngineDiedError):
+                    await engine.generate(ask("POISON"))
+            with pytest.raises(EngineDiedError, match=r"given up .* 2 times") as caught:
+                await engine.generate(ask("hello"))
+            assert not caught.value.retryable
     assert sum(event.name == "warning" for event in heard) == 3
     assert not [pid for pid in list_family(families) if is_running(pid)]
 

@@ -155,10 +155,10 @@ def run(job: Job | RetrievalJob, *, listener: Listener | None = None, progress: 
     for llm in (job.llm, job.second_llm if isinstance(job, RetrievalJob) else job.llm):
         check_model(llm, job.output)
     try:
-        with open_progress(listener, progress) as told:
+        with open_progress(listener, progress):
             if isinstance(job, RetrievalJob):
-                return Run(Path(job.output), run_alone(lambda: run_retrieval(job, told)))
-            finished = run_alone(lambda: run_job(job, told))
+                return Run(Path(job.output), run_alone(lambda: run_retrieval(job)))
+            finished = run_alone(lambda: run_job(job))
     except OSError as error:
         # Vectors, temporary files and the report may each be what fills a disk; users are told alike.
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -261,10 +261,10 @@ def preview(
     from counterpoise.tasks.retrieval.job import RetrievalJob
 
     if isinstance(job, RetrievalJob):
-        with open_progress(listener, progress) as told:
-            return preview_relabelling(job, told)
-    with open_progress(listener, progress) as told:
-        return Preview(**run_alone(lambda: make_preview(job, told)))
+        with open_progress(listener, progress):
+            return preview_relabelling(job)
+    with open_progress(listener, progress):
+        return Preview(**run_alone(lambda: make_preview(job)))
 
 
 def rebalance(

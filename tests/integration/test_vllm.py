@@ -24,7 +24,7 @@ import pytest
 import yaml
 
 from counterpoise.core.errors import QuarantinedError
-from counterpoise.core.events import Event, ignore
+from counterpoise.core.events import Event, listening
 from counterpoise.llm import ChatClient, ChatRequest, Message, Outcome, ReplyStore, Sampling
 from counterpoise.llm.config import LlmConfig
 from counterpoise.llm.connect import make_engines
@@ -97,7 +97,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[ChatRequest]:
 
 def open_vllm(folder: Path) -> ManagedEngine:
     config = LlmConfig(engine="vllm", model=str(find_weights()), args=ARGS, python=str(find_python()))
-    (engine,), slots = make_engines(config, cache_dir=folder, listener=ignore, log_dir=folder)
+    (engine,), slots = make_engines(config, cache_dir=folder, log_dir=folder)
     assert isinstance(engine, ManagedEngine) and slots == 32
     return engine
 
@@ -398,8 +398,9 @@ async def test_the_doctor_sees_what_this_vllm_can_do(tmp_path: Path) -> None:
     config = LlmConfig(
         engine="vllm", model=str(find_weights()), concurrency=8, args=ARGS, python=str(find_python())
     )
-    (patient,) = make_patients(config, cache_dir=tmp_path, listener=heard.append, log_dir=tmp_path)
-    found: Diagnosis = await examine(patient, heard.append)
+    (patient,) = make_patients(config, cache_dir=tmp_path, log_dir=tmp_path)
+    with listening(heard.append):
+        found: Diagnosis = await examine(patient)
     can = found.capabilities
     assert (can.chat, can.continuation, can.structured, can.logprobs, can.multiple) == (True,) * 5
     assert can.context_tokens == 1024 and found.prefix_caching is True

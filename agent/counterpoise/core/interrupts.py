@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextvars import copy_context
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -171,7 +172,7 @@ def interrupt_thread(thread: threading.Thread) -> None:
 
 
 def run_alone(start: Callable[[], Any]) -> Any:
-    """Run a coroutine to its end, inside a running event loop (a notebook) too.
+    """Run a coroutine to its end, inside a running event loop (a notebook) too; who listens here is told of it.
 
     Raises:
         KeyboardInterrupt: at once, also where it computes and does not wait.
@@ -194,7 +195,7 @@ def run_alone(start: Callable[[], Any]) -> Any:
         except BaseException as error:
             done.set_exception(error)
 
-    thread = threading.Thread(target=work, daemon=True)
+    thread = threading.Thread(target=copy_context().run, args=(work,), daemon=True)
     thread.start()
     try:
         return done.result()

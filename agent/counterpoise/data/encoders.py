@@ -12,7 +12,13 @@ from pathlib import Path
 
 from counterpoise.core.assets import MINILM, MINILM_TOKENIZER, ensure_asset, find_cache_dir
 from counterpoise.core.errors import DataError, JobError, ServerError
-from counterpoise.core.events import Listener, ignore, report_download, tell_progress
+from counterpoise.core.events import (
+    Listener,
+    current_listener,
+    listening,
+    report_download,
+    tell_progress,
+)
 from counterpoise.core.redactions import keep_secret, keep_secrets_of
 from counterpoise_retrievers.arrays import Vectors
 from counterpoise_retrievers.encoders import (
@@ -45,18 +51,22 @@ class EncoderPair:
         return _encode(self.passages, texts)
 
 
-def make_encoder(folder: str, cache_dir: Path, listener: Listener) -> OnnxEncoder:
+def make_encoder(folder: str, cache_dir: Path, listener: Listener | None = None) -> OnnxEncoder:
     """The pinned encoder, or the one in a folder of the user's.
+
+    Args:
+        folder: of the user's; "" for the pinned one.
+        cache_dir: where the pinned weights are kept.
+        listener: told of downloads; None for whoever listens.
 
     Raises:
         JobError: the folder has no model.onnx or tokenizer.json.
         AssetError: the pinned weights cannot be had.
     """
     if not folder:
-        model = ensure_asset(MINILM, cache_dir, report_download(listener, MINILM.name))
-        tokenizer = ensure_asset(
-            MINILM_TOKENIZER, cache_dir, report_download(listener, MINILM_TOKENIZER.name)
-        )
+        with listening(listener or current_listener()):
+            model = ensure_asset(MINILM, cache_dir, report_download(MINILM.name))
+            tokenizer = ensure_asset(MINILM_TOKENIZER, cache_dir, report_download(MINILM_TOKENIZER.name))
         return OnnxEncoder(model, tokenizer, name=f"{MINILM.name}@{MINILM.sha256[:12]}")
     model, tokenizer = Path(folder) / "model.onnx", Path(folder) / "tokenizer.json"
     for path in (model, tokenizer):
@@ -77,7 +87,6 @@ def open_encoders(
     passage_prefix: str = "",
     api_key_env: str = "",
     cache_dir: Path | None = None,
-    listener: Listener = ignore,
 ) -> EncoderPair:
     """Open the encoder somebody named.
 
@@ -89,7 +98,6 @@ def open_encoders(
         passage_prefix: put in front of passages.
         api_key_env: environment variable that holds the server's key.
         cache_dir: where vectors and weights are kept.
-        listener: told of downloads and of encoding.
 
     Raises:
         JobError: a URL without a model, a folder without a file, a variable that is not set.
@@ -111,11 +119,11 @@ def open_encoders(
         keep_secrets_of(encoder)
         plain = EndpointEncoder(encoder, model, os.environ.get(api_key_env, "") if api_key_env else "")
     else:
-        plain = make_encoder("" if encoder == "minilm" else encoder, folder, listener)
+        plain = make_encoder("" if encoder == "minilm" else encoder, folder)
     cached = CachedEncoder(
         plain,
         folder / "vectors",
-        on_progress=tell_progress(listener, "encoding"),
+        on_progress=tell_progress("encoding"),
     )
     return EncoderPair(
         PrefixedEncoder(cached, query_prefix) if query_prefix else cached,

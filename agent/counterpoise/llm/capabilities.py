@@ -9,7 +9,7 @@ from pathlib import Path
 
 from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.errors import ServerError
-from counterpoise.core.events import Event, Listener
+from counterpoise.core.events import Event, tell_event
 from counterpoise.llm.budget import BudgetSpent, ThoughtsUnpaid
 from counterpoise.llm.chat import ChatRequest, Sampling, Thoughts
 from counterpoise.llm.client import ChatClient
@@ -33,7 +33,7 @@ from counterpoise.llm.thought_costs import explain_thoughts
 _PROBE_WORDS = ("table", "river", "seven", "orange")
 
 
-async def learn_capabilities(models: Models, notes: Notes, cache_dir: Path, listener: Listener) -> Models:
+async def learn_capabilities(models: Models, notes: Notes, cache_dir: Path) -> Models:
     """What the run goes by, found now or when it began; the client asks in that manner, and the user is told.
 
     Raises:
@@ -44,12 +44,12 @@ async def learn_capabilities(models: Models, notes: Notes, cache_dir: Path, list
     chat = models.chat
     found = settle_capabilities(await find_capabilities(chat), notes, cache_dir)
     apply_capabilities(chat, found)
-    listener(Event("model", {"name": found.model, "follows_instructions": found.follows_instructions}))
+    tell_event(Event("model", {"name": found.model, "follows_instructions": found.follows_instructions}))
     line, is_too_much = explain_thoughts(found, chat.budget.limit)
     if is_too_much:
         raise ThoughtsUnpaid(line)
     if line:
-        listener(Event("warning", {"message": line, "retryable": False, "purpose": "probe"}))
+        tell_event(Event("warning", {"message": line, "retryable": False, "purpose": "probe"}))
     return replace(models, capabilities=found)
 
 

@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import Self
 
 from counterpoise.core.errors import ReplyError, ServerError
-from counterpoise.core.events import Listener, ignore
 from counterpoise.llm.accounts import Accounts
 from counterpoise.llm.asking import Asker
 from counterpoise.llm.budget import BudgetSpent, TokenBudget
@@ -64,7 +63,6 @@ class ChatClient:
         retries: how often a request is sent, and how long is waited; None for the default.
         run_id: the run that replies are paid for by; what it has paid before and which requests it has quarantined
             is read from the store. "" for none.
-        listener: told of attempts that failed (event `warning`).
 
     Example:
         >>> import asyncio
@@ -85,7 +83,6 @@ class ChatClient:
         most_concurrency: int | None = None,
         retries: RetryPolicy | None = None,
         run_id: str = "",
-        listener: Listener = ignore,
     ) -> None:
         if concurrency < 1:
             raise ValueError(f"concurrency={concurrency}: it counts from 1")
@@ -99,7 +96,7 @@ class ChatClient:
         self._retries = retries or RetryPolicy()
         self._accounts = Accounts(store, self.budget, run_id)
         quarantine = Quarantine(store, run_id)
-        self._sender = Sender(self._lanes, self._accounts, quarantine, self._retries, listener)
+        self._sender = Sender(self._lanes, self._accounts, quarantine, self._retries)
         self._asker = Asker(self._accounts, self._sender, quarantine)
         self._opened = AsyncExitStack()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from counterpoise.core.assets import find_cache_dir
 from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.errors import JobError
-from counterpoise.core.events import Event, Listener, report_download
+from counterpoise.core.events import report_download
 from counterpoise.core.redactions import keep_secret
 from counterpoise.llm.budget import TokenBudget
 from counterpoise.llm.chat import Engine
@@ -35,7 +35,6 @@ async def open_models(
     store: ReplyStore | None,
     budget: TokenBudget,
     cache_dir: Path | None,
-    listener: Listener,
     log_dir: Path | None = None,
     run_id: str = "",
 ) -> AsyncIterator[Models]:
@@ -46,7 +45,6 @@ async def open_models(
         store: where replies are kept; None keeps none.
         budget: what may be spent.
         cache_dir: where the embedded model's weights are kept.
-        listener: told of downloads, of servers that are started, and of attempts that failed.
         log_dir: for `vllm`, folder that its log is kept in; None for `cache_dir`.
         run_id: of the run directory, see `ChatClient`.
 
@@ -54,7 +52,7 @@ async def open_models(
         JobError: a variable that is not set, an engine that is not installed, or a model that vLLM refuses.
         ServerError: no connection, a model the server does not have, or a server that does not start.
     """
-    engines, slots = make_engines(config, cache_dir=cache_dir, listener=listener, log_dir=log_dir)
+    engines, slots = make_engines(config, cache_dir=cache_dir, log_dir=log_dir)
     is_kept = not isinstance(config, ModelObject) or keeps_replies(config.instance)
     most = _MOST_CONCURRENCY if config.engine == "server" else slots
     client = ChatClient(
@@ -64,7 +62,6 @@ async def open_models(
         concurrency=config.concurrency or slots,
         most_concurrency=config.concurrency or most,
         run_id=run_id,
-        listener=listener,
     )
     async with client as chat:
         yield Models(chat, name_unknown(config))
@@ -76,7 +73,7 @@ def name_unknown(config: LlmConfig) -> Capabilities:
 
 
 def make_engines(
-    config: LlmConfig, *, cache_dir: Path | None, listener: Listener, log_dir: Path | None = None
+    config: LlmConfig, *, cache_dir: Path | None, log_dir: Path | None = None
 ) -> tuple[list[Engine], int]:
     """The engines of a job, not entered yet, and the requests each of them takes at once.
 
@@ -90,9 +87,9 @@ def make_engines(
         from counterpoise.llm.engines.managed import ManagedEngine
         from counterpoise.llm.servers.embedded import N_SLOTS, EmbeddedServer
 
-        progress = report_download(listener, "smollm2-135m-instruct")
+        progress = report_download("smollm2-135m-instruct")
         server = EmbeddedServer(cache_dir=cache_dir, progress=progress)
-        return [ManagedEngine(server, listener=listener)], N_SLOTS
+        return [ManagedEngine(server)], N_SLOTS
     if config.engine == "vllm":
         from counterpoise.llm.engines.managed import ManagedEngine
         from counterpoise.llm.servers.vllm import VllmServer, find_slots
@@ -103,10 +100,9 @@ def make_engines(
             python=config.python,
             tensor_parallel_size=config.tensor_parallel_size,
             arguments=config.args,
-            listener=lambda line: listener(Event("starting", {"message": line})),
         )
         identity = f"{vllm.served_name} (vllm)"
-        return [ManagedEngine(vllm, identity=identity, listener=listener)], find_slots(config.args)
+        return [ManagedEngine(vllm, identity=identity)], find_slots(config.args)
     if isinstance(config, ModelObject):
         return [make_engine(config.instance)], _OBJECT_CONCURRENCY
     from counterpoise.llm.engines.openai import OpenAIEngine

@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.errors import ServerError
-from counterpoise.core.events import Event, Listener, ignore
+from counterpoise.core.events import Event, tell_event
 from counterpoise.core.redactions import keep_secret, keep_secrets_of, redact
 from counterpoise.llm import ChatClient, ChatRequest, Completion, Engine, Message, Sampling
 from counterpoise.llm.capabilities import find_capabilities
@@ -112,11 +112,9 @@ class Patient:
     server: Server | None = None
 
 
-def make_patients(
-    config: LlmConfig, *, cache_dir: Path | None, listener: Listener, log_dir: Path | None = None
-) -> list[Patient]:
+def make_patients(config: LlmConfig, *, cache_dir: Path | None, log_dir: Path | None = None) -> list[Patient]:
     """The servers of a job, as `make_engines` gives them."""
-    engines, slots = make_engines(config, cache_dir=cache_dir, listener=listener, log_dir=log_dir)
+    engines, slots = make_engines(config, cache_dir=cache_dir, log_dir=log_dir)
     api_key = read_api_key(config.api_key_env)
     return [_make_patient(engine, config.concurrency or slots, api_key) for engine in engines]
 
@@ -127,24 +125,23 @@ def _make_patient(engine: Engine, slots: int, api_key: str) -> Patient:
     return Patient(engine, slots, lambda: (str(getattr(engine, "url", "")), api_key))
 
 
-async def examine(patient: Patient, listener: Listener = ignore) -> Diagnosis:
+async def examine(patient: Patient) -> Diagnosis:
     """Ask a server everything.
 
     Args:
         patient: the server.
-        listener: told what is being asked.
 
     Raises:
         CounterpoiseError: it cannot be started or reached, or fails under questions that any server answers.
     """
     notes: dict[str, str] = {}
     async with AsyncExitStack() as opened:
-        client = ChatClient(patient.engine, concurrency=max(1, patient.slots), listener=listener)
+        client = ChatClient(patient.engine, concurrency=max(1, patient.slots))
         chat = await opened.enter_async_context(client)
         url, api_key = patient.find_address()
         base = _Base(url, api_key)
         model = str(getattr(patient.engine, "model", ""))  # "" of a server of ours, which has one
-        tell = _make_teller(listener, "" if patient.server else url)
+        tell = _make_teller("" if patient.server else url)
         tell("what its model can do")
         models = Models(chat, await find_capabilities(chat))
         _explain_thinking(models.capabilities, notes)
@@ -175,8 +172,8 @@ async def examine(patient: Patient, listener: Listener = ignore) -> Diagnosis:
     )
 
 
-def _make_teller(listener: Listener, url: str) -> Callable[[str], None]:
-    return lambda what: listener(Event("examining", {"url": url, "what": what}))
+def _make_teller(url: str) -> Callable[[str], None]:
+    return lambda what: tell_event(Event("examining", {"url": url, "what": what}))
 
 
 def _ask(capabilities: Capabilities, text: str, **settings: Any) -> ChatRequest:

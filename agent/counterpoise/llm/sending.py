@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 from time import monotonic
 
 from counterpoise.core.errors import EngineDiedError, ServerError
-from counterpoise.core.events import Event, Listener
+from counterpoise.core.events import Event, tell_event
 from counterpoise.llm.accounts import Accounts
 from counterpoise.llm.chat import ChatRequest, Completion
 from counterpoise.llm.quarantine import Quarantine
@@ -24,7 +24,6 @@ class Sender:
         accounts: where replies are kept and counted.
         quarantine: which requests are suspected of killing engines.
         retries: how often a request is sent, and how long is waited.
-        listener: told of attempts that failed (event `warning`).
     """
 
     def __init__(
@@ -33,7 +32,6 @@ class Sender:
         accounts: Accounts,
         quarantine: Quarantine,
         retries: RetryPolicy,
-        listener: Listener,
     ) -> None:
         self.n_resting = 0
         self.wakers: set[asyncio.Event] = set()
@@ -42,7 +40,6 @@ class Sender:
         self._budget = accounts.budget
         self._quarantine = quarantine
         self._retries = retries
-        self._listener = listener
         self._told: set[str] = set()
 
     async def send(self, request: ChatRequest, keys: list[bytes], reserved: int) -> list[Completion]:
@@ -131,6 +128,6 @@ class Sender:
         if not error.retryable and (purpose == "probe" or str(error) in self._told):
             return  # a probe is there to be refused; what repeats is told once
         self._told.add(str(error))
-        self._listener(
+        tell_event(
             Event("warning", {"message": str(error), "retryable": error.retryable, "purpose": purpose})
         )

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from counterpoise.core.errors import JobError
-from counterpoise.core.events import Event, Listener, ignore
+from counterpoise.core.events import Event, Listener, ignore, listening
 from counterpoise.report.screen import RunState, open_screen, render_state
 
 VARIABLE = "COUNTERPOISE_PROGRESS"
@@ -26,23 +26,25 @@ _WIDTH = 100
 
 
 @contextlib.contextmanager
-def open_progress(listener: Listener | None, progress: bool | None) -> Iterator[Listener]:
-    """The listener of a call.
+def open_progress(listener: Listener | None, progress: bool | None) -> Iterator[None]:
+    """The listener of a call; within the block it is told.
 
     Args:
         listener: the one it was given, or None.
         progress: whether to show progress where there is none; None where somebody looks.
     """
+    with _choose_listener(listener, progress) as chosen, listening(chosen):
+        yield
+
+
+def _choose_listener(
+    listener: Listener | None, progress: bool | None
+) -> contextlib.AbstractContextManager[Listener]:
     if listener is not None:
-        yield listener
-    elif not _is_wanted(progress):
-        yield ignore
-    elif _is_notebook():
-        with _show_in_notebook() as shown:
-            yield shown
-    else:
-        with open_screen(sys.stderr) as shown:
-            yield shown
+        return contextlib.nullcontext(listener)
+    if not _is_wanted(progress):
+        return contextlib.nullcontext(ignore)
+    return _show_in_notebook() if _is_notebook() else open_screen(sys.stderr)
 
 
 def _is_wanted(progress: bool | None) -> bool:

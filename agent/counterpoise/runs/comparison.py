@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from counterpoise.core.events import Listener, ignore, tell_progress
+from counterpoise.core.events import tell_progress
 from counterpoise.report.schema import ArmKind, HeldOutRow, ValidationRow
 from counterpoise.runs.advice import make_interval
 from counterpoise.runs.outcome import Outcome
@@ -54,7 +54,6 @@ def compare_ways(
     outcome: Outcome,
     scores: Sequence[ArmScore],
     n_added: int,
-    listener: Listener = ignore,
 ) -> Comparison:
     """Choose a way for each student on inner validation; the added rows are scored where there are any.
 
@@ -64,7 +63,6 @@ def compare_ways(
         outcome: what was written.
         scores: of the ways that cost no token.
         n_added: accepted records.
-        listener: told of trainings that take long.
     """
     records = context.inputs.train.records
     n_labels = len(records.label_names)
@@ -77,7 +75,7 @@ def compare_ways(
     drawn = np.concatenate([drawn, np.arange(len(records), len(outcome.ours))])
     folds = np.concatenate([context.inputs.folds, np.full(n_added, -1)])[drawn]
     arms = sorted({*own.values(), *mixed.values()})
-    tell = tell_progress(listener, "training", name=TRAINED)
+    tell = tell_progress("training", name=TRAINED)
     scored = score_arms(outcome.ours.take(drawn), folds, n_labels, arms, outcome.parents[drawn], tell)
     of_own = [score for score in scored if own[score.student] == score.arm]
     mixtures = [score for score in scored if mixed[score.student] == score.arm]
@@ -94,7 +92,6 @@ def measure_held_out(
     outcome: Outcome,
     baseline: Mapping[str, Mapping[str, str]],
     compared: Comparison,
-    listener: Listener = ignore,
 ) -> list[HeldOutScore]:
     """Score every arm on the sealed rows.
 
@@ -103,7 +100,6 @@ def measure_held_out(
         outcome: what was written.
         baseline: metric -> student -> the arm that differences are taken from.
         compared: what our arms are for each student.
-        listener: told of trainings that take long.
     """
     inputs = context.inputs
     ways = {"counterpoise": compared.chosen, "added_rows": compared.own, "averaged": compared.mixed}
@@ -127,7 +123,7 @@ def measure_held_out(
     test = view_rows(held)
     n_labels = len(held.records.label_names)
     return score_held_out(
-        trains, groups, test, n_labels, baseline, ways, tell=tell_progress(listener, "training", name=TRAINED)
+        trains, groups, test, n_labels, baseline, ways, tell=tell_progress("training", name=TRAINED)
     )
 
 

@@ -125,11 +125,11 @@ def find_label_errors(
     table = load_table(data, task=task, cache_dir=cache, notes=notes)
     records = group_records(read_records(table, task, source=source))
     known, is_drawn = _read_known(table, records, task, gold, cache, source)
-    with open_progress(listener, progress) as told:
+    with open_progress(listener, progress):
         plain = CachedEncoder(
-            make_encoder(encoder, cache, told),
+            make_encoder(encoder, cache),
             cache / "vectors",
-            on_progress=tell_progress(told, "encoding"),
+            on_progress=tell_progress("encoding"),
         )
         # In the order of ids, so that nothing depends on the order of the file.
         order = np.argsort(records.ids.astype(str), kind="stable")
@@ -151,7 +151,6 @@ def find_label_errors(
                     store=store,
                     budget=TokenBudget(tokens),
                     cache_dir=cache,
-                    listener=told,
                 ) as models:
                     await learn_manner(models.chat)
                     return await decide(LLMJudge(models.chat, answers))

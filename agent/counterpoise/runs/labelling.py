@@ -17,7 +17,7 @@ from rich.table import Table
 
 from counterpoise.core.assets import find_cache_dir
 from counterpoise.core.errors import DataError
-from counterpoise.core.events import Event, Listener
+from counterpoise.core.events import Event, Listener, tell_event
 from counterpoise.core.files import write_whole, writing
 from counterpoise.core.label_spellings import Spellings
 from counterpoise.core.records import ConceptColumns, Floats, Integers, Records, State
@@ -97,10 +97,10 @@ def read_texts(
     records = read_records(table, task, source=name_source(data))
     records = records.take(np.argsort(records.ids.astype(str), kind="stable"))
     cache_dir = find_cache_dir(None)
-    with open_screen() as listener:
+    with open_screen():
         for note in notes:
-            listener(Event("warning", {"message": note}))
-        cached = CachedEncoder(make_encoder(encoder, cache_dir, listener), cache_dir / "vectors")
+            tell_event(Event("warning", {"message": note}))
+        cached = CachedEncoder(make_encoder(encoder, cache_dir), cache_dir / "vectors")
         vectors = cached.encode([str(value) for value in records.texts])
     return Texts(records, vectors, listed, cached)
 
@@ -215,13 +215,12 @@ def propose_concepts(texts: Texts, model: Any, n: int, open_screen: OpenScreen) 
 
 async def _ask_model(texts: Texts, model: Any, sample: list[str], open_screen: OpenScreen) -> list[Any]:
     cache_dir = find_cache_dir(None)
-    with ReplyStore(cache_dir / "replies.sqlite") as store, open_screen() as listener:
+    with ReplyStore(cache_dir / "replies.sqlite") as store, open_screen():
         async with open_models(
             read_llm(model),
             store=store,
             budget=TokenBudget(None),
             cache_dir=cache_dir,
-            listener=listener,
         ) as models:
             await learn_manner(models.chat)
             said = await ask_for_concepts(models.chat, sample)

@@ -13,7 +13,7 @@ from typing import Any
 
 from counterpoise.balance.counts import count_cells
 from counterpoise.core.assets import find_cache_dir
-from counterpoise.core.events import Event, Listener, ignore, tell_progress
+from counterpoise.core.events import Event, tell_event, tell_progress
 from counterpoise.core.plain import to_plain
 from counterpoise.core.plans import Plan
 from counterpoise.llm import BudgetSpent, ChatClient, ReplyStore, ThoughtsUnpaid, TokenBudget
@@ -74,23 +74,22 @@ class Repair:
     stop: Stop
 
 
-async def run_job(job: Job, listener: Listener = ignore) -> Finished:
+async def run_job(job: Job) -> Finished:
     """Run a job from the first row to the report.
 
     Args:
         job: what to do.
-        listener: told of every step.
 
     Raises:
         UserError: a mistake in the job or the data; nothing was written over.
         ServiceError: a server, a download or a disk failed; the run can be resumed.
     """
     with RunDirectory(Path(job.output)) as directory:
-        inputs = prepare(job, listener)
+        inputs = prepare(job)
         job = keep_old_rounds(job, inputs, directory)
         directory.begin(job.dump(), f"{job.fingerprint()}-{inputs.fingerprint}")
         directory.write("run", {"rounds": job.rounds})
-        simple = measure_simple_ways(inputs, job.metric, listener)
+        simple = measure_simple_ways(inputs, job.metric)
         cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
         budget = TokenBudget(job.budget.tokens)
         with ReplyStore(cache_dir / "replies.sqlite") as store:
@@ -99,26 +98,25 @@ async def run_job(job: Job, listener: Listener = ignore) -> Finished:
                 store=store,
                 budget=budget,
                 cache_dir=cache_dir,
-                listener=listener,
                 log_dir=directory.path,
                 run_id=directory.id,
             ) as models:
                 if job.budget.minutes is not None:
                     budget.end_after(60 * job.budget.minutes)
-                repair = await _repair(job, inputs, models, directory, listener)
+                repair = await _repair(job, inputs, models, directory)
                 directory.write_replies(models.chat.take_used())
-                _tell_prefix_hits(models.chat, directory, listener)
+                _tell_prefix_hits(models.chat, directory)
         ledger, context, trust = repair.ledger, repair.context, repair.trust
         outcome = write_outcome(directory.path / "dataset", directory.path / "rejected", job, context, ledger)
         if context.attribute_filter is not None:
             trust = replace(trust, rows=(*trust.rows, *context.attribute_filter.list_audits()))
         ending = describe_ending(repair.stop, list_short(context, ledger), ledger, job.budget.tokens)
-        made = make_report(job, context, ledger, trust, simple, outcome, budget, ending, listener)
+        made = make_report(job, context, ledger, trust, simple, outcome, budget, ending)
         report = to_plain(made)
         write_report(directory.path, report)
         directory.write("spend", {name: to_plain(spend) for name, spend in budget.by_purpose.items()})
         directory.finish()
-        listener(
+        tell_event(
             Event(
                 "finished",
                 {
@@ -142,9 +140,7 @@ def keep_old_rounds(job: Job, inputs: Inputs, directory: RunDirectory) -> Job:
     return limited if known["fingerprint"] == f"{limited.fingerprint()}-{inputs.fingerprint}" else job
 
 
-async def _repair(
-    job: Job, inputs: Inputs, models: Models, directory: RunDirectory, listener: Listener
-) -> Repair:
+async def _repair(job: Job, inputs: Inputs, models: Models, directory: RunDirectory) -> Repair:
     """The rounds: the part of a run that spends tokens."""
     ledger = Ledger()
     trust = audit_free_scorers(inputs)
@@ -153,7 +149,7 @@ async def _repair(
     limit, unpaid = job.budget.tokens, None
     try:
         cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
-        models = await learn_capabilities(models, directory, cache_dir, listener)
+        models = await learn_capabilities(models, directory, cache_dir)
         trust = await audit_model(trust, inputs, chat, f"seed {job.seed}")
         labelled, line = await label_with_model(inputs, chat, f"seed {job.seed}")
         if line is not None:
@@ -167,7 +163,7 @@ async def _repair(
         limit, unpaid = 0, Stop("budget", "the budget does not reach for the first questions")
         if isinstance(spent, ThoughtsUnpaid):
             unpaid = Stop("budget", str(spent))
-    listener(Event("audited", {"scorers": list(trust.rows)}))
+    tell_event(Event("audited", {"scorers": list(trust.rows)}))
     directory.write("audits", {row["name"]: row for row in trust.rows})
     progress = Progress()
     for number in count(1):
@@ -182,11 +178,11 @@ async def _repair(
             n_rounds=job.rounds,
             limit=limit,
         )
-        listener(Event("planned", describe_plan(plan)))
+        tell_event(Event("planned", describe_plan(plan)))
         if not plan.items:
             stop = Stop("budget", plan.reason) if plan.reason.startswith(UNPAID) else NOTHING_PAYS
             return Repair(ledger, context, trust, unpaid or stop)
-        judged = await carry_out(plan, context, ledger, models, listener)
+        judged = await carry_out(plan, context, ledger, models)
         ledger.settle(plan, judged)
         directory.write_replies(chat.take_used())
         directory.write("rounds", {f"{number:03d}": describe_plan(plan)})
@@ -201,7 +197,7 @@ async def _repair(
                 for verdict in judged.verdicts
             },
         )
-        listener(Event("round", describe_cells(context, ledger, number)))
+        tell_event(Event("round", describe_cells(context, ledger, number)))
     raise AssertionError("a count has no end")
 
 
@@ -225,27 +221,23 @@ def _stop_in_time(job: Job) -> Stop:
     return Stop("time", f"the {job.budget.minutes:g} minutes are spent")
 
 
-def _tell_prefix_hits(chat: ChatClient, directory: RunDirectory, listener: Listener) -> None:
+def _tell_prefix_hits(chat: ChatClient, directory: RunDirectory) -> None:
     """Say how much of the prompts the servers have read from their prefix caches, where they say so."""
     ratio = chat.prefix_hit_ratio
     if ratio is not None:
         directory.write("server", {"prefix_hit_ratio": ratio})
-        listener(Event("prefix_cache", {"hit_ratio": ratio}))
+        tell_event(Event("prefix_cache", {"hit_ratio": ratio}))
 
 
-def measure_simple_ways(
-    inputs: Inputs, metric: str, listener: Listener
-) -> tuple[list[ArmScore], dict[str, str]]:
+def measure_simple_ways(inputs: Inputs, metric: str) -> tuple[list[ArmScore], dict[str, str]]:
     """Score the ways that cost no token on inner validation, and choose the best for each student."""
     train = inputs.train
     rows = view_rows(train)
     drawn = draw_rows(train.records.ids, train.records.labels, MOST_VALIDATION_ROWS)
     n_labels, folds = len(train.records.label_names), inputs.folds[drawn]
-    scores = score_arms(
-        rows.take(drawn), folds, n_labels, tell=tell_progress(listener, "training", name=TRAINED)
-    )
+    scores = score_arms(rows.take(drawn), folds, n_labels, tell=tell_progress("training", name=TRAINED))
     best = choose_best(scores, metric)
-    listener(
+    tell_event(
         Event(
             "measured",
             {

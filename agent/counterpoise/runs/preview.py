@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from counterpoise.core.events import Event, Listener, tell_progress
+from counterpoise.core.events import Event, tell_event, tell_progress
 from counterpoise.core.plans import Action
 from counterpoise.core.records import Records
 from counterpoise.llm import ChatClient, ChatRequest, ScriptedChatClient, TokenBudget
@@ -33,7 +33,7 @@ LEAST_ROOM = 0.005
 """Half a point of macro-F1 or AUROC."""
 
 
-async def make_preview(job: Job, listener: Listener) -> dict[str, Any]:
+async def make_preview(job: Job) -> dict[str, Any]:
     """The fields of `api.Preview`.
 
     Prompts are those for a model that continues texts; one that follows instructions is told the same in words.
@@ -42,10 +42,10 @@ async def make_preview(job: Job, listener: Listener) -> dict[str, Any]:
     models = Models(chat, name_unknown(job.llm))
 
     def look(records: Records, label_texts: tuple[str, ...]) -> None:
-        listener(Event("outlook", look_ahead(records, job.target, label_texts, models)))
+        tell_event(Event("outlook", look_ahead(records, job.target, label_texts, models)))
 
-    inputs = prepare(job, listener, look)
-    scores, best = measure_simple_ways(inputs, job.metric, listener)
+    inputs = prepare(job, look)
+    scores, best = measure_simple_ways(inputs, job.metric)
     trust = audit_free_scorers(inputs)
     context = open_context(job, inputs, trust)
     ledger = Ledger()
@@ -55,7 +55,7 @@ async def make_preview(job: Job, listener: Listener) -> dict[str, Any]:
         if item.action is Action.MINORITY and len(prompts) < _MOST_PROMPTS:
             shown = context.choose_demonstrations(item.cell)
             prompts.append(context.generator.make_requests(item, shown, models.capabilities)[0].prompt)
-    forecasts = _make_forecasts(context, scores, models, job.budget.tokens, listener)
+    forecasts = _make_forecasts(context, scores, models, job.budget.tokens)
     advice = [
         f"Without a token: {arm.replace('_', ' ')} is the best way for {student}."
         for student, arm in best.items()
@@ -97,7 +97,6 @@ def _make_forecasts(
     simple: Sequence[ArmScore],
     models: Models,
     limit: int | None,
-    listener: Listener,
 ) -> list[Forecast]:
     """What the records of a whole run are expected to be worth; none on data too large to be measured."""
     train = context.inputs.train
@@ -106,7 +105,7 @@ def _make_forecasts(
     rows = view_rows(train)
     counts = foresee_records(context, models, limit)
     n_labels = len(train.records.label_names)
-    tell = tell_progress(listener, "forecasting", name="forecast")
+    tell = tell_progress("forecasting", name="forecast")
     return forecast_gains(rows, train.records.ids, context.inputs.folds, n_labels, simple, counts, tell)
 
 

@@ -8,7 +8,6 @@ from importlib.metadata import version
 from typing import Any
 
 from counterpoise.balance.counts import count_cells
-from counterpoise.core.events import Listener, ignore
 from counterpoise.core.plans import Kind
 from counterpoise.data.sources import name_source
 from counterpoise.llm import TokenBudget
@@ -58,7 +57,6 @@ def make_report(
     outcome: Outcome,
     budget: TokenBudget,
     ending: Ending,
-    listener: Listener = ignore,
 ) -> Report:
     """The report of a run.
 
@@ -73,12 +71,11 @@ def make_report(
         outcome: what was written.
         budget: what was spent.
         ending: why the run ended and what is short.
-        listener: told of trainings that take long.
     """
     scores, best = simple
-    compared = compare_ways(job.metric, context, outcome, scores, len(ledger.list_accepted()), listener)
+    compared = compare_ways(job.metric, context, outcome, scores, len(ledger.list_accepted()))
     baseline = {metric: choose_best(scores, metric) for metric in METRICS}
-    table = measure_held_out(context, outcome, baseline, compared, listener)
+    table = measure_held_out(context, outcome, baseline, compared)
     records = context.inputs.train.records
     added = count_added(ledger, budget)
     levels = {

@@ -26,7 +26,7 @@ from counterpoise.balance.retrieval import (
     list_passages,
 )
 from counterpoise.core.assets import find_cache_dir
-from counterpoise.core.events import Event, Listener, ignore, tell_progress
+from counterpoise.core.events import Event, tell_event, tell_progress
 from counterpoise.core.files import write_whole
 from counterpoise.data.encoders import make_encoder
 from counterpoise.data.instances import Instance, Passage, find_form, write_instances
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 N_EXAMPLES = 12
 
 
-async def run_retrieval(job: RetrievalJob, listener: Listener = ignore) -> dict[str, Any]:
+async def run_retrieval(job: RetrievalJob) -> dict[str, Any]:
     """Run a job over retrieval instances; gives its report.
 
     Raises:
@@ -51,18 +51,18 @@ async def run_retrieval(job: RetrievalJob, listener: Listener = ignore) -> dict[
     from counterpoise_retrievers.encoders import CachedEncoder
 
     with RunDirectory(Path(job.output)) as directory:
-        instances = load_instances(job, listener)
+        instances = load_instances(job)
         corpus = load_corpus(job.corpus) if job.corpus else []
         directory.begin(job.dump(), f"{job.fingerprint()}-{_fingerprint(instances, corpus)}")
         cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
         encoder = CachedEncoder(
-            make_encoder(job.encoder, cache_dir, listener),
+            make_encoder(job.encoder, cache_dir),
             cache_dir / "vectors",
-            on_progress=tell_progress(listener, "encoding"),
+            on_progress=tell_progress("encoding"),
         )
         sources = [str(one.extra.get(job.source_field, "")) for one in instances]
         before = check_retrieval(instances, sources, corpus, encoder)
-        done = await relabel_job(job, listener, instances)
+        done = await relabel_job(job, instances)
         kept = [source for place, source in enumerate(sources) if place not in done.ambiguous]
         after = check_retrieval(done.after, kept, corpus, encoder)
         form = find_form(Path(job.data)) if job.form == "auto" else job.form
@@ -74,7 +74,7 @@ async def run_retrieval(job: RetrievalJob, listener: Listener = ignore) -> dict[
         done.write_decisions(directory.path / "decisions.jsonl")
         write_retrieval_report(directory.path, report)
         directory.finish()
-        listener(
+        tell_event(
             Event(
                 "finished",
                 {

@@ -66,8 +66,8 @@ def relabel_negatives(
     job = make_relabel_job(
         source, model=model, strong_model=strong_model, corpus=corpus, budget=budget, **keys
     )
-    with open_progress(listener, progress) as told:
-        done: RelabelledInstances = wait(lambda: relabel_job(job, told, given))
+    with open_progress(listener, progress):
+        done: RelabelledInstances = wait(lambda: relabel_job(job, given))
     return done
 
 

@@ -23,7 +23,6 @@ from counterpoise.actions.relabel.preparation import (
     is_random,
     make_first_questions,
 )
-from counterpoise.core.events import Listener
 from counterpoise.core.splits import keyed_hash
 from counterpoise.llm import ChatClient, ChatRequest, ScriptedChatClient
 from counterpoise.llm.budget import estimate_prompt, estimate_tokens
@@ -151,15 +150,15 @@ class RetrievalPreview:
         }
 
 
-def preview_relabelling(job: RetrievalJob, listener: Listener) -> RetrievalPreview:
+def preview_relabelling(job: RetrievalJob) -> RetrievalPreview:
     """What a job over retrieval instances would do; asks no model.
 
     Raises:
         UserError: a mistake in the job or the data.
     """
-    instances = load_instances(job, listener)
+    instances = load_instances(job)
     settings = make_settings(job)
-    prepared = prepare_job(job, instances, settings, listener)
+    prepared = prepare_job(job, instances, settings)
     return make_retrieval_preview(job, prepared, settings)
 
 

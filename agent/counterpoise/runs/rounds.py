@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from counterpoise.actions.adopt import propose_adoptions
 from counterpoise.actions.base import EDIT_ACTIONS
 from counterpoise.balance.deficits import choose_cells, list_short_cells
-from counterpoise.core.events import Event, Listener
+from counterpoise.core.events import Event, tell_event
 from counterpoise.core.plans import Action, Deficit, Plan, PlanItem, Proposal
 from counterpoise.llm import ChatClient
 from counterpoise.llm.models import Models
@@ -69,7 +69,6 @@ async def carry_out(
     context: RunContext,
     ledger: Ledger,
     models: Models,
-    listener: Listener,
 ) -> Judged:
     """Do what a plan says and judge every proposal, in the order of their ids."""
     proposals: list[Proposal] = []
@@ -88,16 +87,16 @@ async def carry_out(
             editor = context.edits.editors[item.action]
             async for proposal in editor.propose(item, material, models):
                 proposals.append(proposal)
-                _report_progress(listener, item, proposals, models.chat)
+                _report_progress(item, proposals, models.chat)
             continue
         shown = context.choose_demonstrations(item.cell)
         async for proposal in context.generator.propose(item, shown, models):
             proposals.append(proposal)
-            _report_progress(listener, item, proposals, models.chat)
+            _report_progress(item, proposals, models.chat)
     proposals.sort(key=lambda proposal: proposal.id)
     judged = judge(proposals, context, ledger)
     reasons = Counter(verdict.reason for verdict in judged.verdicts if not verdict.kept)
-    listener(
+    tell_event(
         Event(
             "judged",
             {"round": plan.round, "accepted": len(judged.kept), "rejected": dict(sorted(reasons.items()))},
@@ -106,10 +105,8 @@ async def carry_out(
     return judged
 
 
-def _report_progress(
-    listener: Listener, item: PlanItem, proposals: Sequence[Proposal], chat: ChatClient
-) -> None:
-    listener(
+def _report_progress(item: PlanItem, proposals: Sequence[Proposal], chat: ChatClient) -> None:
+    tell_event(
         Event(
             "progress",
             {

@@ -20,7 +20,7 @@ from counterpoise.actions.relabel.preparation import (
 )
 from counterpoise.actions.relabel.result import Meter, PositiveCheck
 from counterpoise.actions.relabel.verdicts import NO_ANSWER, Grade, Judgement
-from counterpoise.core.events import Event, Listener, ignore
+from counterpoise.core.events import Event, tell_event
 from counterpoise.data.instances import Passage
 
 
@@ -35,7 +35,6 @@ class Cascade:
         settings: how to go about it.
         meters: by source.
         sampled_share: part of the unflagged that the second judge reads, 0..1.
-        listener: told of every step.
     """
 
     prepared: PreparedCases
@@ -44,7 +43,6 @@ class Cascade:
     settings: CascadeSettings
     meters: Mapping[str, Meter]
     sampled_share: float
-    listener: Listener = ignore
 
     @property
     def tokens(self) -> int:
@@ -75,7 +73,6 @@ def open_cascade(
     first: Judge,
     second: Judge,
     settings: CascadeSettings,
-    listener: Listener = ignore,
 ) -> Cascade:
     """A cascade whose meters know how much each source has, and nothing else yet."""
     meters: dict[str, Meter] = {}
@@ -84,7 +81,7 @@ def open_cascade(
         meter.n_queries += 1
         meter.n_instances += len(case.rows)
     share = choose_sampled_share(settings, prepared.cases)
-    return Cascade(prepared, first, second, settings, meters, share, listener)
+    return Cascade(prepared, first, second, settings, meters, share)
 
 
 async def flag_cases(cascade: Cascade, cases: Sequence[Case]) -> JudgeAnswers:
@@ -106,7 +103,7 @@ def pause_sources(cascade: Cascade) -> None:
                 f"the first judge flags {share.value:.0%} of the candidates, above the limit of {limit:.0%}: the "
                 "second judge alone would cost little more"
             )
-            cascade.listener(
+            tell_event(
                 Event("warning", {"message": f"{meter.source or 'all instances'} paused: {meter.paused}"})
             )
 

@@ -33,7 +33,7 @@ from counterpoise.actions.relabel.preparation import (
     prepare_cases,
 )
 from counterpoise.actions.relabel.result import Meter, RelabelledInstances
-from counterpoise.core.events import Event, Listener, ignore
+from counterpoise.core.events import Event, tell_event
 from counterpoise.core.splits import keyed_rank
 from counterpoise.data.instances import Instance, Passage
 
@@ -58,7 +58,6 @@ async def relabel_instances(
     mined: Mapping[int, Sequence[Passage]] | None = None,
     gold: Gold | None = None,
     gold_source: GoldSource | None = None,
-    listener: Listener = ignore,
 ) -> RelabelledInstances:
     """Find negatives that answer their query and relabel or drop them.
 
@@ -70,7 +69,6 @@ async def relabel_instances(
         mined: position of an instance -> further candidates found in the corpus; they enter it only as positives.
         gold: known answers on candidates, for audits; they decide nothing.
         gold_source: where gold was read, and what its names stand for.
-        listener: told of every step.
 
     Raises:
         DataError: gold speaks of no candidate.
@@ -79,7 +77,7 @@ async def relabel_instances(
     """
     settings = settings or CascadeSettings()
     prepared = prepare_cases(instances, settings, mined=mined, gold=gold, gold_source=gold_source)
-    return await relabel_prepared(prepared, first, second, settings=settings, listener=listener)
+    return await relabel_prepared(prepared, first, second, settings=settings)
 
 
 async def relabel_prepared(
@@ -88,12 +86,11 @@ async def relabel_prepared(
     second: Judge,
     *,
     settings: CascadeSettings,
-    listener: Listener = ignore,
 ) -> RelabelledInstances:
     """Judge what was prepared, and conclude; arguments and errors as of `relabel_instances`."""
     if prepared.gold.sentence:
-        listener(Event("gold_matched", {**prepared.gold.as_dict(), "message": prepared.gold.sentence}))
-    cascade = open_cascade(prepared, first, second, settings, listener)
+        tell_event(Event("gold_matched", {**prepared.gold.as_dict(), "message": prepared.gold.sentence}))
+    cascade = open_cascade(prepared, first, second, settings)
     return conclude(await judge_cases(cascade), settings, tokens=cascade.tokens)
 
 
@@ -102,7 +99,7 @@ async def judge_cases(cascade: Cascade) -> Findings:
     prepared, audit, parts = cascade.prepared, PairAudit(), [JudgedCases()]
     if any(case.candidates for case in prepared.cases):
         plants = choose_plants(prepared.cases, count_audited(cascade.settings, prepared.cases))
-        audit = await audit_pair(cascade.first, cascade.second, plants, cascade.listener)
+        audit = await audit_pair(cascade.first, cascade.second, plants)
     if audit.is_passed:
         pilot = await judge_pilot(cascade, order_cases(prepared.cases))
         is_cut = audit.is_cut or pilot.judged.is_cut
@@ -129,7 +126,7 @@ async def judge_pilot(cascade: Cascade, waiting: Waiting) -> Pilot:
         spent = meter.second_tokens / max(len(pilots[source]), 1)
         meter.projected_tokens = round(spent * len(left[source]))
     meters = [meter.as_dict() for meter in cascade.meters.values()]
-    cascade.listener(Event("projected", {"sources": meters}))
+    tell_event(Event("projected", {"sources": meters}))
     return Pilot(judged, left)
 
 
@@ -166,4 +163,4 @@ def _worth(meter: Meter) -> float:
 def _report_progress(cascade: Cascade, n_done: int) -> None:
     data = {"name": "queries judged", "done": n_done, "total": len(cascade.prepared.cases)}
     limit = cascade.first.chat.budget.limit
-    cascade.listener(Event("judging", data | {"tokens": cascade.tokens, "limit": limit}))
+    tell_event(Event("judging", data | {"tokens": cascade.tokens, "limit": limit}))

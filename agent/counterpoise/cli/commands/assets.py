@@ -66,8 +66,8 @@ def pull(
             raise JobError(f"no asset '{name}'", where="assets pull", hint=suggest(name, ASSETS, listed))
     session: Session = context.obj
     for name in names or list(ASSETS):
-        with session.open_screen() as listener:
-            path = ensure_asset(name, progress=report_download(listener, name))
+        with session.open_screen():
+            path = ensure_asset(name, progress=report_download(name))
         if session.as_json:
             session.write_event("asset", name=name, path=str(path), is_present=True)
         else:

@@ -89,10 +89,10 @@ def doctor(
     config, folder = _read_config(job, model, name, api_key_env)
     cache_dir = find_cache_dir(folder)
     columns: list[dict[str, Any]] = []
-    with session.open_screen() as listener:
-        for patient, address in _list_patients(config, cache_dir, concurrency, listener):
+    with session.open_screen():
+        for patient, address in _list_patients(config, cache_dir, concurrency):
             try:
-                found = asyncio.run(examine(patient, listener)).to_dict()
+                found = asyncio.run(examine(patient)).to_dict()
             except CounterpoiseError as error:
                 columns.append({"url": address, "failure": str(error), "error": error})
                 continue
@@ -163,12 +163,10 @@ def _read_config(
     return validate(LlmConfig, keys, "--model"), None
 
 
-def _list_patients(
-    config: LlmConfig, cache_dir: Path, concurrency: int, listener: Any
-) -> list[tuple[Any, str]]:
+def _list_patients(config: LlmConfig, cache_dir: Path, concurrency: int) -> list[tuple[Any, str]]:
     """The servers of a configuration, and what to call each."""
     from counterpoise.llm.doctor import make_patients
 
     config = config.model_copy(update={"concurrency": concurrency or config.concurrency})
-    patients = make_patients(config, cache_dir=cache_dir, listener=listener)
+    patients = make_patients(config, cache_dir=cache_dir)
     return list(zip(patients, config.url or (config.engine,), strict=True))

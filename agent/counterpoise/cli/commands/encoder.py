@@ -34,14 +34,13 @@ def examine_encoder(
         passages, asked = list_asked(read_beir(corpus))
     else:
         passages = [passage.full_text for passage in read_passages(corpus)]
-    with session.open_screen() as listener:
+    with session.open_screen():
         opened = open_encoders(
             encoder,
             model=model,
             query_prefix=query_prefix,
             passage_prefix=passage_prefix,
             api_key_env=api_key_env,
-            listener=listener,
         )
         audit = audit_encoder(opened, passages, asked)
     if session.as_json:

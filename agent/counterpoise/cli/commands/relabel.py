@@ -85,8 +85,8 @@ def relabel(
             "--strong-model", strong_model, strong_model_name, strong_api_key_env
         )
     if dry_run:
-        with session.open_screen() as listener:
-            found = preview_relabelling(make_relabel_job(data, **keys), listener)
+        with session.open_screen():
+            found = preview_relabelling(make_relabel_job(data, **keys))
         show_retrieval_preview(session, found)
         return
     target = Path(output) if output else _name_output(Path(data))

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import Console
 
     from counterpoise.core.events import Listener
@@ -39,11 +41,15 @@ class Session:
         is_piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
         return make_console(sys.stdout, width=PIPED_WIDTH if is_piped else None)
 
-    def open_screen(self, minutes: float | None = None) -> AbstractContextManager[Listener]:
-        """The listener that shows a run."""
+    @contextmanager
+    def open_screen(self, minutes: float | None = None) -> Iterator[Listener]:
+        """The listener that shows a run; within the block it is told."""
+        from counterpoise.core.events import listening
         from counterpoise.report.screen import open_screen
 
-        return open_screen(sys.stdout, as_json=self.as_json, is_quiet=self.is_quiet, minutes=minutes)
+        opened = open_screen(sys.stdout, as_json=self.as_json, is_quiet=self.is_quiet, minutes=minutes)
+        with opened as listener, listening(listener):
+            yield listener
 
     def write_event(self, name: str, /, **data: Any) -> None:
         """One line of JSON."""

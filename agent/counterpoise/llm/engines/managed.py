@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from counterpoise.core.errors import EngineDiedError, ServerError, ServiceError, UserError
-from counterpoise.core.events import Event, Listener, ignore
+from counterpoise.core.events import Event, tell_event
 from counterpoise.llm.chat import ChatRequest, Completion
 from counterpoise.llm.engines.openai import OpenAIEngine
 from counterpoise.llm.servers.embedded import Server, ask_for_health
@@ -47,7 +47,6 @@ class ManagedEngine:
         first_wait_seconds: wait before the second start in a row; it doubles with each further one.
         longest_wait_seconds: no wait is longer.
         timeout_seconds: as `OpenAIEngine` takes it.
-        listener: told of deaths and starts (events `warning` and `server`).
     """
 
     def __init__(
@@ -60,7 +59,6 @@ class ManagedEngine:
         first_wait_seconds: float = FIRST_WAIT_SECONDS,
         longest_wait_seconds: float = LONGEST_WAIT_SECONDS,
         timeout_seconds: float = 600.0,
-        listener: Listener = ignore,
     ) -> None:
         self.n_starts = 0
         self._server = server
@@ -70,7 +68,6 @@ class ManagedEngine:
         self._first_wait_seconds = first_wait_seconds
         self._longest_wait_seconds = longest_wait_seconds
         self._timeout_seconds = timeout_seconds
-        self._listener = listener
         self._name = self._api_key = ""
         self._engine: OpenAIEngine | None = None
         self._n_in_flight = 0
@@ -281,7 +278,7 @@ class ManagedEngine:
             await self._engine.close()
         self._engine, self._name, self._api_key = engine, name, api_key
         self.n_starts += 1
-        self._listener(Event("server", {"name": self._name, "n_starts": self.n_starts}))
+        tell_event(Event("server", {"name": self._name, "n_starts": self.n_starts}))
 
     async def _start_server(self) -> tuple[str, str]:
         """Start it in a thread; where the wait is cancelled, the start ends too."""
@@ -307,4 +304,4 @@ class ManagedEngine:
             self._is_idle.set()
 
     def _tell(self, message: str) -> None:
-        self._listener(Event("warning", {"message": message, "retryable": True, "purpose": "server"}))
+        tell_event(Event("warning", {"message": message, "retryable": True, "purpose": "server"}))

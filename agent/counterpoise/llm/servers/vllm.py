@@ -19,13 +19,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from counterpoise.core.errors import JobError, ServerError, StorageError
+from counterpoise.core.events import Event, tell_event
 from counterpoise.llm.servers import supervisor
 from counterpoise.llm.servers.embedded import ask_for_completion
 from counterpoise.llm.servers.vllm_log import explain_log
@@ -78,7 +79,6 @@ class VllmServer:
             where ours has none, for the command `vllm` on the path.
         tensor_parallel_size: GPUs that the model is spread over; None leaves it to vLLM.
         arguments: further options of `vllm serve`.
-        listener: told that the server is being started, and with which log.
 
     Example:
         with VllmServer("Qwen/Qwen2.5-7B-Instruct", log=Path("vllm.log")) as server:
@@ -93,7 +93,6 @@ class VllmServer:
         python: str = "",
         tensor_parallel_size: int | None = None,
         arguments: Sequence[str] = (),
-        listener: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.url = ""
         self.api_key = ""
@@ -105,7 +104,6 @@ class VllmServer:
         self._options = list(arguments)
         if tensor_parallel_size:
             self._options += ["--tensor-parallel-size", str(tensor_parallel_size)]
-        self._listener = listener
         self._process: subprocess.Popen[str] | None = None
         self._family = 0
         self._exit_code: int | None = None
@@ -240,7 +238,8 @@ class VllmServer:
                     )
         except OSError as error:
             raise StorageError(f"the log cannot be written ({error})", where=str(self._log)) from error
-        self._listener(f"starting vLLM with {self._model}; its log is {self._log}")
+        message = f"starting vLLM with {self._model}; its log is {self._log}"
+        tell_event(Event("starting", {"message": message}))
         line = process.stdout.readline() if process.stdout else ""
         if not line.startswith("started "):
             raise ServerError(f"vLLM was not started ({self.explain_end()})", where=str(self._log))

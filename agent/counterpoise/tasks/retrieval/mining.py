@@ -149,7 +149,7 @@ def mine_hard_negatives(
         query: sorted(places[name] for name in known) for query, known in gather_positives(kept).items()
     }
     positives = [answering[each.query] for each in kept]
-    with open_progress(listener, progress) as told:
+    with open_progress(listener, progress):
         opened = open_encoders(
             encoder,
             model=encoder_model,
@@ -157,7 +157,6 @@ def mine_hard_negatives(
             passage_prefix=passage_prefix,
             api_key_env=api_key_env,
             cache_dir=cache_dir,
-            listener=told,
         )
         texts = [passage.full_text for passage in passages]
         passage_vectors = opened.encode_passages(texts)

@@ -17,7 +17,7 @@ from counterpoise.actions.relabel.preparation import CascadeSettings, PreparedCa
 from counterpoise.actions.relabel.result import RelabelledInstances
 from counterpoise.core.assets import find_cache_dir
 from counterpoise.core.errors import DataError
-from counterpoise.core.events import Event, Listener, ignore, tell_progress
+from counterpoise.core.events import Event, tell_event, tell_progress
 from counterpoise.core.instances import gather_positives
 from counterpoise.data.beir import read_queries
 from counterpoise.data.encoders import make_encoder
@@ -39,12 +39,11 @@ if TYPE_CHECKING:
     from counterpoise_retrievers.encoders import Encoder
 
 
-def load_instances(job: RetrievalJob, listener: Listener = ignore) -> list[Instance]:
+def load_instances(job: RetrievalJob) -> list[Instance]:
     """The instances of a job.
 
     Args:
         job: names the file, and the corpus of instances that name their passages by id.
-        listener: told of what was not understood or left out.
 
     Raises:
         DataError: the file cannot be used, holds none, or none has a negative and there is no corpus to find some in.
@@ -57,7 +56,7 @@ def load_instances(job: RetrievalJob, listener: Listener = ignore) -> list[Insta
     notes: list[str] = []
     instances = list(read_instances(path, form, corpus=corpus, notes=notes))
     for note in notes:
-        listener(Event("warning", {"message": note}))
+        tell_event(Event("warning", {"message": note}))
     if not instances:
         raise DataError("holds no instances", where=job.data, hint="one JSON object a line")
     if not job.corpus and not any(one.negatives for one in instances):
@@ -163,34 +162,30 @@ def mine_candidates(
 
 async def relabel_job(
     job: RetrievalJob,
-    listener: Listener,
     instances: Sequence[Instance] | None = None,
 ) -> RelabelledInstances:
     """Run the cascade of a job.
 
     Args:
         job: what to do.
-        listener: told of every step.
         instances: in place of the job's data.
 
     Raises:
         UserError: a mistake in the job or the data.
         ServiceError: a server, a download or a disk failed; again with the same job goes on.
     """
-    instances = load_instances(job, listener) if instances is None else instances
+    instances = load_instances(job) if instances is None else instances
     cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
     settings = make_settings(job)
     # Gold that will not do is told before a model is asked for.
-    prepared = prepare_job(job, instances, settings, listener)
+    prepared = prepare_job(job, instances, settings)
     budget = TokenBudget(job.budget.tokens)
     with ReplyStore(cache_dir / "replies.sqlite") as store:
-        async with _open_judges(job, store, budget, cache_dir, listener) as (first, second):
-            return await relabel_prepared(prepared, first, second, settings=settings, listener=listener)
+        async with _open_judges(job, store, budget, cache_dir) as (first, second):
+            return await relabel_prepared(prepared, first, second, settings=settings)
 
 
-def prepare_job(
-    job: RetrievalJob, instances: Sequence[Instance], settings: CascadeSettings, listener: Listener
-) -> PreparedCases:
+def prepare_job(job: RetrievalJob, instances: Sequence[Instance], settings: CascadeSettings) -> PreparedCases:
     """What a job is to judge: candidates of the data, and those that are mined in its corpus; and its gold.
 
     Raises:
@@ -202,7 +197,7 @@ def prepare_job(
     return prepare_cases(
         instances,
         settings,
-        mined=_mine(job, instances, corpus, cache_dir, listener) if corpus else {},
+        mined=_mine(job, instances, corpus, cache_dir) if corpus else {},
         gold=gold,
         gold_source=find_gold_source(job, corpus) if gold else None,
     )
@@ -236,24 +231,23 @@ def _mine(
     instances: Sequence[Instance],
     corpus: Sequence[Passage],
     cache_dir: Path,
-    listener: Listener,
 ) -> Mapping[int, Sequence[Passage]]:
     from counterpoise_retrievers.encoders import CachedEncoder
 
     encoder = CachedEncoder(
-        make_encoder(job.encoder, cache_dir, listener),
+        make_encoder(job.encoder, cache_dir),
         cache_dir / "vectors",
-        on_progress=tell_progress(listener, "encoding"),
+        on_progress=tell_progress("encoding"),
     )
     return mine_candidates(instances, corpus, encoder, job.candidates)
 
 
 @asynccontextmanager
 async def _open_judges(
-    job: RetrievalJob, store: ReplyStore, budget: TokenBudget, cache_dir: Path, listener: Listener
+    job: RetrievalJob, store: ReplyStore, budget: TokenBudget, cache_dir: Path
 ) -> AsyncIterator[tuple[Judge, Judge]]:
     """Both judges; where they are the same model there is one way to it."""
-    open_way = partial(open_models, store=store, budget=budget, cache_dir=cache_dir, listener=listener)
+    open_way = partial(open_models, store=store, budget=budget, cache_dir=cache_dir)
     async with open_way(job.llm) as models:
         first = make_judge("first", models.chat, job, job.llm)
         if job.second_llm == job.llm:

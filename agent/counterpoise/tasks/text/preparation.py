@@ -13,7 +13,7 @@ from counterpoise.balance.counts import resolve_target
 from counterpoise.core.assets import find_cache_dir
 from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.errors import DataError, JobError
-from counterpoise.core.events import Event, Listener, tell_progress
+from counterpoise.core.events import Event, tell_event, tell_progress
 from counterpoise.core.label_spellings import match_label
 from counterpoise.core.records import Integers, Records
 from counterpoise.core.splits import assign_folds
@@ -33,14 +33,11 @@ from counterpoise_retrievers.encoders import CachedEncoder, Encoder
 N_FOLDS = 5
 
 
-def prepare(
-    job: Job, listener: Listener, after_read: Callable[[Records, tuple[str, ...]], None] | None = None
-) -> Inputs:
+def prepare(job: Job, after_read: Callable[[Records, tuple[str, ...]], None] | None = None) -> Inputs:
     """Read, divide, encode and label the inputs of a job.
 
     Args:
         job: what to do.
-        listener: told of every step.
         after_read: given the training rows, and a line a label, before what takes long begins.
 
     Raises:
@@ -50,7 +47,7 @@ def prepare(
     parts = read_parts(job)
     task_labels = parts.train.records.label_names
     counts = np.bincount(parts.train.records.labels, minlength=len(task_labels))
-    listener(
+    tell_event(
         Event(
             "read",
             {
@@ -72,11 +69,11 @@ def prepare(
     if after_read is not None:
         after_read(parts.train.records, label_texts)
     cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
-    plain = make_encoder(job.encoder, cache_dir, listener)
+    plain = make_encoder(job.encoder, cache_dir)
     encoder = CachedEncoder(
         plain,
         cache_dir / "vectors",
-        on_progress=tell_progress(listener, "encoding"),
+        on_progress=tell_progress("encoding"),
     )
     pool_records = parts.pool.records if parts.pool else parts.train.records.take([])
     train = _encode(parts.train.records, encoder, label_texts)
