@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from counterpoise.balance.corrected_counts import CorrectedShare, correct_by_prediction, correct_by_rates
-from counterpoise.balance.counts import wilson_interval
+from counterpoise.balance.intervals import wilson_interval
 from evals.common import Result, Settings
 
 N_RECORDS = 10_000

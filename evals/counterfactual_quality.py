@@ -45,14 +45,8 @@ from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.plans import Action, Cell, Kind, PlanItem, Proposal
 from counterpoise.core.records import ConceptColumns, Floats, Records
 from counterpoise.core.splits import keyed_hash, keyed_rank
-from counterpoise.filters.edits import (
-    EditEvidence,
-    check_edits,
-    measure_edit,
-    measure_rises,
-    names_concept,
-    pair_cosines,
-)
+from counterpoise.filters.edit_sizes import measure_edit
+from counterpoise.filters.edits import EditEvidence, check_edits, measure_rises, names_concept, pair_cosines
 from counterpoise.llm.models import Models
 from counterpoise.students.calibration import calibrate_labels
 from counterpoise.students.linear import fit_log_probabilities

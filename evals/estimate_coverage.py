@@ -14,7 +14,7 @@ import numpy as np
 from counterpoise.actions.relabel.estimates import Estimate, estimate
 from counterpoise.actions.relabel.judge_audits import Planted
 from counterpoise.actions.relabel.verdicts import Grade, Judgement
-from counterpoise.balance.counts import wilson_interval
+from counterpoise.balance.intervals import wilson_interval
 from counterpoise.balance.rates import Rate
 from evals.common import Result, Settings
 from evals.scripted_judges import FIRST, SECOND, Rates

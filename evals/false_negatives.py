@@ -33,7 +33,7 @@ from counterpoise.actions.relabel.passages import relabel_instances
 from counterpoise.actions.relabel.preparation import CascadeSettings
 from counterpoise.actions.relabel.result import RelabelledInstances
 from counterpoise.actions.relabel.verdicts import Judgement, read_published
-from counterpoise.balance.counts import wilson_interval
+from counterpoise.balance.intervals import wilson_interval
 from counterpoise.core.assets import find_cache_dir
 from counterpoise.core.events import ignore
 from counterpoise.core.splits import keyed_hash, keyed_rank

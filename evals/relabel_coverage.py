@@ -27,7 +27,7 @@ from counterpoise.actions.relabel.passages import judge_cases
 from counterpoise.actions.relabel.preparation import CascadeSettings, prepare_cases
 from counterpoise.actions.relabel.result import RelabelledInstances
 from counterpoise.actions.relabel.verdicts import Grade, Judgement
-from counterpoise.balance.counts import wilson_interval
+from counterpoise.balance.intervals import wilson_interval
 from counterpoise.core.splits import keyed_hash
 from counterpoise.data.instances import Instance, Passage, hash_text
 from counterpoise.llm import ChatClient, ScriptedChatClient

@@ -53,7 +53,7 @@ import numpy as np
 
 from counterpoise.actions.relabel.cascade import Decision, Outcome
 from counterpoise.actions.relabel.result import RelabelledInstances
-from counterpoise.balance.counts import wilson_interval
+from counterpoise.balance.intervals import wilson_interval
 from counterpoise.core.assets import find_cache_dir
 from counterpoise.core.splits import keyed_rank
 from counterpoise.data.instances import Collection, Instance, Passage

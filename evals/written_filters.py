@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
-from counterpoise.balance.counts import wilson_interval
+from counterpoise.balance.intervals import wilson_interval
 from counterpoise.core.plans import Action, Cell, PlanItem, Proposal
 from counterpoise.filters.copy_limits import list_runs
 from counterpoise.runs.judging import judge

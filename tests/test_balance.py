@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from counterpoise.balance.counts import count_cells, encode_values, find_deficits, wilson_interval
+from counterpoise.balance.counts import count_cells, encode_values, find_deficits
+from counterpoise.balance.intervals import wilson_interval
 from counterpoise.core.errors import JobError
 from counterpoise.core.plans import Cell
 from counterpoise.core.records import UNLABELLED, ConceptColumns, Records, State

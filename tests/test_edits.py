@@ -17,13 +17,14 @@ from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.errors import ServerError
 from counterpoise.core.plans import Action, Cell, Deficit, Kind, Plan, PlanItem, Proposal, Verdict
 from counterpoise.core.records import ConceptColumns, State
-from counterpoise.filters.base import KEPT, check_concepts, find_copies, make_known_texts
+from counterpoise.filters.base import KEPT
+from counterpoise.filters.concepts import check_concepts
+from counterpoise.filters.copies import find_copies, make_known_texts
+from counterpoise.filters.edit_sizes import find_size_fault, measure_edit
 from counterpoise.filters.edits import (
     EditEvidence,
     cap_literal_mentions,
     check_edits,
-    find_size_fault,
-    measure_edit,
     measure_literal_rates,
     names_concept,
 )

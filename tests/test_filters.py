@@ -12,18 +12,12 @@ from hypothesis import strategies as st
 
 from counterpoise.core.plans import Cell, Proposal, Verdict
 from counterpoise.core.records import ConceptColumns, State
-from counterpoise.filters.base import (
-    KEPT,
-    KnownTexts,
-    check_concepts,
-    check_labels,
-    combine_verdicts,
-    find_copies,
-    fold,
-    make_known_texts,
-    make_text_filter,
-)
+from counterpoise.filters.base import KEPT, combine_verdicts
+from counterpoise.filters.concepts import check_concepts
+from counterpoise.filters.copies import KnownTexts, find_copies, fold, make_known_texts
 from counterpoise.filters.copy_limits import CopyLimits
+from counterpoise.filters.labels import check_labels
+from counterpoise.filters.text import make_text_filter
 from tests.made_up import ENCODER, as_objects, make_proposal, write_sentences
 
 DATA, _ = write_sentences(20, 20, 1)

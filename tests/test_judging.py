@@ -11,7 +11,8 @@ from threadpoolctl import threadpool_limits
 
 from counterpoise.actions.minority_text import MinorityText
 from counterpoise.core.plans import Cell, Kind, Plan, PlanItem, Proposal
-from counterpoise.filters.base import make_known_texts, make_text_filter
+from counterpoise.filters.copies import make_known_texts
+from counterpoise.filters.text import make_text_filter
 from counterpoise.runs.judging import judge
 from counterpoise.runs.ledger import NOT_NEEDED, Judged, Ledger
 from counterpoise.scorers.base import ClassifierScorer

@@ -8,7 +8,7 @@ from scipy.special import expit
 
 from counterpoise.core.plans import Action, Cell, Kind, PlanItem, Proposal
 from counterpoise.core.records import Floats, Integers
-from counterpoise.filters.base import CONTRADICTED_FROM
+from counterpoise.filters.labels import CONTRADICTED_FROM
 from counterpoise.filters.writers import MISSED, check_writers, choose_limit, measure_against
 
 NAMES = ("bad", "good")

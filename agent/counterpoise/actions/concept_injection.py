@@ -3,7 +3,7 @@
 For cells where a concept goes with one label only. After Zhou, Xu, Liu, An, Ai, Huang (2024), Explore Spurious
 Correlations at the Concept Level in Language Models for Text Classification. Their rewrites name the concept in 86 to
 100% of texts and nothing checks that the label survived; here the place of the remark varies, the model is asked for
-its own words, and the filters of `edit_filters` decide.
+its own words, and the filters of `filters.edits` decide.
 
 A model that follows instructions is asked. Another one continues a list of pairs that no model made: a real
 record without the sentence that speaks of the concept, and the record.

@@ -28,7 +28,8 @@ from typing import Literal
 import numpy as np
 from scipy.stats import t as student_t
 
-from counterpoise.balance.counts import Z_95, count_cells, resolve_target
+from counterpoise.balance.counts import count_cells, resolve_target
+from counterpoise.balance.intervals import Z_95
 from counterpoise.core.plans import Cell, Deficit
 from counterpoise.core.records import Floats, Integers, Records, State
 
@@ -239,7 +240,7 @@ def find_corrected_deficits(
 ) -> list[Deficit]:
     """Deficits of the corrected concept cells that are sure: those whose interval leaves out "no deficit".
 
-    The label that has most of a concept sets the scale, as in `balance.find_deficits`; the difference between what a
+    The label that has most of a concept sets the scale, as in `find_deficits`; the difference between what a
     cell should have and what it has is taken to be normal, labels independent of one another.
 
     Args:

@@ -1,4 +1,4 @@
-"""Counts, intervals and deficits: pure functions on columns.
+"""Counts and deficits: pure functions on columns.
 
 A cell is a label alone, a label with a concept, or a label with a value of an attribute. What a cell lacks is
 measured against the label that has most of the same concept or value:
@@ -6,11 +6,6 @@ measured against the label that has most of the same concept or value:
 
 Paper: Zhou et al. (2024) "Explore Spurious Correlations at the Concept Level in Language Models for Text
 Classification".
-
-Example:
-    >>> low, high = wilson_interval(180, 200)
-    >>> print(f"{low:.3f} {high:.3f}")
-    0.851 0.934
 """
 
 from __future__ import annotations
@@ -19,7 +14,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from counterpoise.core.errors import JobError
 from counterpoise.core.label_spellings import match_label
@@ -35,29 +30,6 @@ ONE_VALUE = "has one value only"
 
 MOST_VALUES = 50
 """An attribute with more distinct values than this is not categorical and makes no cells."""
-
-Z_95 = 1.959963984540054
-
-
-def wilson_interval(k: ArrayLike, n: ArrayLike) -> tuple[Any, Any]:
-    """The 95% interval of a share by Wilson's score method.
-
-    Args:
-        k: successes, a number or an array.
-        n: trials, of the same shape; 0 gives the interval 0 to 1.
-
-    Returns:
-        Lower and upper ends in 0..1, floats for numbers and arrays for arrays.
-    """
-    successes, trials = np.asarray(k, dtype=np.float64), np.asarray(n, dtype=np.float64)
-    counted = np.maximum(trials, 1.0)
-    share = successes / counted
-    square = Z_95**2
-    centre = (share + square / (2 * counted)) / (1 + square / counted)
-    half = Z_95 / (1 + square / counted) * np.sqrt(share * (1 - share) / counted + square / (4 * counted**2))
-    low = np.where(trials > 0, np.clip(centre - half, 0.0, 1.0), 0.0)
-    high = np.where(trials > 0, np.clip(centre + half, 0.0, 1.0), 1.0)
-    return (float(low), float(high)) if low.ndim == 0 else (low, high)
 
 
 def encode_values(column: Objects) -> tuple[Integers, tuple[str, ...]]:

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from counterpoise.balance.counts import Z_95, wilson_interval
+from counterpoise.balance.intervals import Z_95, wilson_interval
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ from counterpoise.core.encoded_records import EncodedRecords, Vectors
 from counterpoise.core.plans import Kind, Proposal, Verdict
 from counterpoise.core.records import ConceptColumns, Floats, Integers, State
 from counterpoise.filters.base import EDITS, KEPT
+from counterpoise.filters.edit_sizes import measure_edit
 from counterpoise.filters.edits import (
     EditEvidence,
     check_edits,
-    measure_edit,
     measure_literal_rates,
     measure_rises,
     pair_cosines,

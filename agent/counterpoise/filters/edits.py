@@ -9,7 +9,7 @@
 | literal mention | injection, a batch | texts that name the concept, once they do so more often than real ones |
 
 The label scorer is blind: it sees the text alone, neither the wanted label nor the source. Fresh proposals need only
-not be contradicted (`filters.check_labels`); an edit has to be confirmed, because a failed edit looks like its source.
+not be contradicted (`filters.labels`); an edit has to be confirmed, because a failed edit looks like its source.
 Whether a concept was added is read off the change: how much nearer to the concept's definition the text has
 come, and how near to it the new words are. How thresholds were chosen stands in
 `evals/counterfactual_quality.py`.
@@ -20,7 +20,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +27,7 @@ from numpy.typing import NDArray
 from counterpoise.core.plans import Kind, Proposal, Verdict
 from counterpoise.core.records import ConceptColumns, Floats, Integers, Records, State
 from counterpoise.filters.base import EDITS, KEPT
+from counterpoise.filters.edit_sizes import find_size_fault, measure_edit
 
 CONFIRMED_FROM = {Kind.CONCEPT_INJECTION: 0.55, Kind.COUNTERFACTUAL_EDIT: 0.75}
 """Probability of the wanted label, of equally likely ones, from which a blind scorer confirms an edit. A kept label is
@@ -37,76 +37,6 @@ ADDED_FROM = 0.15
 """Rise towards a concept's definition from which an injection has it (`measure_rises`)."""
 
 LITERAL_ALLOWANCE = 0.10
-_WORD = re.compile(r"\w+(?:['’]\w+)*")
-
-
-@dataclass(frozen=True, slots=True)
-class EditBand:
-    """What an edit may look like beside its source.
-
-    Args:
-        shortest_ratio, longest_ratio: words of the edit for each word of the source.
-        most_added_words: for sources under 30 words this many more are allowed instead of `longest_ratio`.
-        most_edit_share: words that are not the source's, of all.
-        lowest_cosine, highest_cosine: similarity to the source.
-    """
-
-    shortest_ratio: float = 0.7
-    longest_ratio: float = 1.6
-    most_added_words: int = 16
-    most_edit_share: float = 1.0
-    lowest_cosine: float = 0.6
-    highest_cosine: float = 1.0
-
-
-BANDS = {
-    Kind.CONCEPT_INJECTION: EditBand(highest_cosine=0.995, lowest_cosine=0.5),
-    Kind.COUNTERFACTUAL_EDIT: EditBand(most_edit_share=0.5, lowest_cosine=0.5),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class EditSize:
-    """How a text differs from its source.
-
-    Args:
-        edit_share: share of words changed, 0 to 1: 1 - (words in common, in order) / (words of the longer one).
-        length_ratio: words of the edit for each word of the source.
-        n_added: words the edit has more than the source (negative: fewer).
-        inserted: the words that are new, in order.
-    """
-
-    edit_share: float
-    length_ratio: float
-    n_added: int
-    inserted: str
-
-
-def measure_edit(source: str, edited: str) -> EditSize:
-    """Compare two texts word by word, case apart.
-
-    Example:
-        >>> measure_edit("The soup was cold", "The soup was not cold").edit_share
-        0.19999999999999996
-    """
-    before, after = _WORD.findall(source), _WORD.findall(edited)
-    matcher = SequenceMatcher(
-        None, [word.casefold() for word in before], [word.casefold() for word in after], autojunk=False
-    )
-    n_common = 0
-    inserted: list[str] = []
-    for tag, start, end, new_start, new_end in matcher.get_opcodes():
-        if tag == "equal":
-            n_common += end - start
-        else:
-            inserted += after[new_start:new_end]
-    longest = max(len(before), len(after), 1)
-    return EditSize(
-        edit_share=1 - n_common / longest,
-        length_ratio=len(after) / max(1, len(before)),
-        n_added=len(after) - len(before),
-        inserted=" ".join(inserted),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,23 +107,6 @@ def check_edits(
         for proposal, fault, score in zip(proposals, faults, scores, strict=True)
     ]
     return cap_literal_mentions(proposals, verdicts, literal_rates or {})
-
-
-def find_size_fault(kind: Kind, size: EditSize, cosine: float) -> str:
-    """The reason why something is not an edit of its source, "" where it is one."""
-    band = BANDS[kind]
-    n_before = round((size.n_added) / (size.length_ratio - 1)) if size.length_ratio != 1 else 0
-    if size.edit_share == 0:
-        return "nothing_changed"
-    few = n_before < 30
-    too_long = size.n_added > band.most_added_words if few else size.length_ratio > band.longest_ratio
-    if size.length_ratio < band.shortest_ratio or (size.length_ratio > 1 and too_long):
-        return "length_changed"
-    if size.edit_share > band.most_edit_share:
-        return "too_much_changed"
-    if not band.lowest_cosine <= cosine <= band.highest_cosine:
-        return "outside_similarity_band"
-    return ""
 
 
 def _find_concept_fault(proposal: Proposal, row: int, evidence: EditEvidence) -> str:

@@ -13,10 +13,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from counterpoise.balance.counts import wilson_interval
+from counterpoise.balance.intervals import wilson_interval
 from counterpoise.core.plans import Kind, Proposal, Verdict
 from counterpoise.core.records import Floats, Integers
-from counterpoise.filters.base import CONTRADICTED_FROM, KEPT
+from counterpoise.filters.base import KEPT
+from counterpoise.filters.labels import CONTRADICTED_FROM
 
 MOST_WRONG = 0.05
 """Share of wrong labels among the kept texts of a writer, from which the filter becomes stricter."""

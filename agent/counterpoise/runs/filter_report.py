@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from counterpoise.balance.counts import wilson_interval
+from counterpoise.balance.intervals import wilson_interval
 from counterpoise.core.plans import Kind
 from counterpoise.filters.written import WrittenFilters
 from counterpoise.report.schema import FilterAlarm, Filters

@@ -150,8 +150,8 @@ async def _repair(job: Job, inputs: Inputs, models: Models, directory: RunDirect
     try:
         cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
         models = await learn_capabilities(models, directory, cache_dir)
-        trust = await audit_model(trust, inputs, chat, f"seed {job.seed}")
-        labelled, line = await label_with_model(inputs, chat, f"seed {job.seed}")
+        trust = await audit_model(trust, inputs, chat, job.key)
+        labelled, line = await label_with_model(inputs, chat, job.key)
         if line is not None:
             inputs = labelled
             trust = trust.describe_concepts(inputs, line)
@@ -241,15 +241,7 @@ def measure_simple_ways(inputs: Inputs, metric: str) -> tuple[list[ArmScore], di
         Event(
             "measured",
             {
-                "rows": [
-                    {
-                        "arm": score.arm,
-                        "student": score.student,
-                        "macro_f1": score.macro_f1,
-                        "auroc": score.auroc,
-                    }
-                    for score in scores
-                ],
+                "rows": [score.as_dict() for score in scores],
                 "best": best,
             },
         )

@@ -68,10 +68,7 @@ async def make_preview(job: Job) -> dict[str, Any]:
     elif not len(inputs.pool):
         advice.append("A pool of unlabelled records would help more than writing: name it under `pool`.")
     return {
-        "arms": [
-            {"arm": score.arm, "student": score.student, "macro_f1": score.macro_f1, "auroc": score.auroc}
-            for score in scores
-        ],
+        "arms": [score.as_dict() for score in scores],
         "best": best,
         "deficits": list_short(context, ledger),
         "plan": list(plan.items),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from counterpoise.balance.counts import wilson_interval
+from counterpoise.balance.intervals import wilson_interval
 from counterpoise.balance.rates import Rate, count_rate
 from counterpoise.core.records import Floats, Integers, Objects
 from counterpoise.students.metrics import compute_auroc, compute_drawn_aurocs, draw_counts

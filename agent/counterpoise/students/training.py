@@ -1,7 +1,7 @@
 """Many trainings of students, each by itself: side by side in processes of their own where that pays.
 
 With many labels one training takes minutes. What comes out is the same either way, since each fit keeps to one
-thread (`students.fit_log_probabilities`).
+thread (`students.linear.fit_log_probabilities`).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Tell = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """What `students.predict_arms` takes, its rows as masks: they are only copied when their turn comes.
+    """What `treatments.predict_arms` takes, its rows as masks: they are only copied when their turn comes.
 
     Args:
         arms: names of arms.

@@ -36,6 +36,10 @@ class ArmScore:
     macro_f1: float
     auroc: float
 
+    def as_dict(self) -> dict[str, str | float]:
+        """Plain values, for events and the preview."""
+        return {"arm": self.arm, "student": self.student, "macro_f1": self.macro_f1, "auroc": self.auroc}
+
 
 def score_arms(
     train: Rows,

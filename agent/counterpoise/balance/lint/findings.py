@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from counterpoise.balance.counts import wilson_interval
+from counterpoise.balance.intervals import wilson_interval
 from counterpoise.balance.lint.columns import MISSING, OTHER
 from counterpoise.balance.lint.duplicates import Repeats
 from counterpoise.balance.lint.report import ColumnBalance, Finding, GroupRow, LabelCount, Severity

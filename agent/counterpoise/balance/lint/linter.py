@@ -32,7 +32,8 @@ from counterpoise.balance.association import (
     measure_association,
     measure_residuals,
 )
-from counterpoise.balance.counts import MOST_VALUES, ONE_VALUE, count_labels, cross_table, wilson_interval
+from counterpoise.balance.counts import MOST_VALUES, ONE_VALUE, count_labels, cross_table
+from counterpoise.balance.intervals import wilson_interval
 from counterpoise.balance.lint.columns import (
     MISSING,
     Coded,

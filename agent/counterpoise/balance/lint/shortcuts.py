@@ -26,7 +26,8 @@ from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 from sklearn.preprocessing import normalize
 from threadpoolctl import threadpool_limits
 
-from counterpoise.balance.counts import Z_95, count_labels
+from counterpoise.balance.counts import count_labels
+from counterpoise.balance.intervals import Z_95
 from counterpoise.balance.lint.columns import TextColumn
 from counterpoise.core.records import Integers
 

@@ -3,7 +3,8 @@
 A cell of an attribute is filled with texts that were asked for with the value in their heading. Whether a text took it
 up can often be seen: a dialect, a topic, who is spoken of. So for each attribute that a short cell names, a logistic
 regression on sentence vectors is fitted to the user's own rows and audited on those it did not see, value by value. It
-refuses texts that it holds for another value, stricter where the writer misses the value more often (`writer_audits`).
+refuses texts that it holds for another value, stricter where the writer misses the value more often (as
+`filters.writers` does).
 A value that it cannot tell (a source, a date) is left to the writer's word, and the report says so.
 
 Every cell of label and value weighs alike when it is fitted. Otherwise it would take the label for the value, as the

@@ -260,6 +260,11 @@ class Job(BaseModel):
             )
         return self
 
+    @property
+    def key(self) -> str:
+        """What all draws of a run are keyed by."""
+        return f"seed {self.seed}"
+
     def as_task(self) -> TextClassification:
         """Which columns mean what."""
         return TextClassification(

@@ -14,8 +14,9 @@ from counterpoise.balance.deficits import Target, list_short_cells
 from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.plans import Cell, Deficit
 from counterpoise.core.records import Floats
-from counterpoise.filters.base import KnownTexts, TextFilter, make_known_texts, make_text_filter
+from counterpoise.filters.copies import KnownTexts, make_known_texts
 from counterpoise.filters.edit_filter import EditFilter
+from counterpoise.filters.text import TextFilter, make_text_filter
 from counterpoise.filters.written import WrittenFilters, fit_written_filters
 from counterpoise.scorers.base import ClassifierScorer
 from counterpoise.scorers.without_sources import score_without_sources
@@ -106,17 +107,17 @@ def open_context(job: Job, inputs: Inputs, trust: LabelTrust) -> RunContext:
         out_of_fold=trust.out_of_fold,
         adoptable=adoptable,
         pool_index=index,
-        generator=MinorityText(headings, f"seed {job.seed}", dict(inputs.concepts)),
+        generator=MinorityText(headings, job.key, dict(inputs.concepts)),
         text_filter=make_text_filter(train.records.texts, headings.values()),
         known=known,
         target=job.target,
-        key=f"seed {job.seed}",
+        key=job.key,
         edits=EditActions(
             train,
             inputs.encoder,
             dict(inputs.concepts),
             headings,
-            f"seed {job.seed}",
+            job.key,
             trust.is_trusted,
         ),
         edit_filter=EditFilter(
@@ -134,7 +135,7 @@ def open_context(job: Job, inputs: Inputs, trust: LabelTrust) -> RunContext:
             trust.out_of_fold,
             inputs.encoder,
             tuple(headings.values()),
-            f"seed {job.seed}",
+            job.key,
             is_trusted=trust.is_trusted,
         ),
     )

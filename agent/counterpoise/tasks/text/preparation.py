@@ -60,7 +60,7 @@ def prepare(job: Job, after_read: Callable[[Records, tuple[str, ...]], None] | N
     )
     folds = divide(
         parts.train.records.take(_order_by_id(parts.train.records)),
-        f"seed {job.seed}:folds",
+        f"{job.key}:folds",
         name_source(job.data),
     )
     described = describe_labels(job.labels, task_labels)
@@ -76,12 +76,12 @@ def prepare(job: Job, after_read: Callable[[Records, tuple[str, ...]], None] | N
         on_progress=tell_progress("encoding"),
     )
     pool_records = parts.pool.records if parts.pool else parts.train.records.take([])
-    train = _encode(parts.train.records, encoder, label_texts)
-    held_out = _encode(parts.held_out.records, encoder, label_texts)
-    pool = _encode(pool_records, encoder, label_texts)
+    train = encode_records(parts.train.records, encoder, label_texts)
+    held_out = encode_records(parts.held_out.records, encoder, label_texts)
+    pool = encode_records(pool_records, encoder, label_texts)
     gold: dict[str, Gold] = {}
     if job.gold:
-        gold = read_gold(Path(job.gold), train.records, (*job.concepts, LABEL), f"seed {job.seed}:gold")
+        gold = read_gold(Path(job.gold), train.records, (*job.concepts, LABEL), f"{job.key}:gold")
     notes = [*parts.notes, *note_fit(plain, train.records, is_english=not job.encoder)]
     inputs = Inputs(
         tables=Tables(parts.train.table, parts.held_out.table),
@@ -148,7 +148,7 @@ def _order_by_id(records: Records) -> Integers:
     return np.argsort(records.ids.astype(str), kind="stable")
 
 
-def _encode(records: Records, encoder: Encoder, label_texts: tuple[str, ...]) -> EncodedRecords:
+def encode_records(records: Records, encoder: Encoder, label_texts: tuple[str, ...]) -> EncodedRecords:
     """The rows by id with their vectors; where the user has them is kept."""
     order = _order_by_id(records)
     ordered = records.take(order)

@@ -46,7 +46,7 @@ def read_parts(job: Job) -> Parts:
         ServiceError: the hub cannot be reached.
     """
     task = job.as_task()
-    key = f"seed {job.seed}"
+    key = job.key
     name = name_source(job.data)
     cache_dir = Path(job.cache_dir) if job.cache_dir else None
     told: list[str] = []

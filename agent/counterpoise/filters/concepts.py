@@ -1,0 +1,29 @@
+"""The filter of concepts: a text that lacks the concept its cell is for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from counterpoise.core.plans import Proposal, Verdict
+from counterpoise.core.records import ConceptColumns, State
+from counterpoise.filters.base import EDITS, make_verdict
+
+
+def check_concepts(proposals: Sequence[Proposal], concepts: ConceptColumns | None) -> list[Verdict]:
+    """Refuse proposals for a cell with a concept whose text surely lacks it; edits are judged by their own filters.
+
+    Args:
+        proposals: in order.
+        concepts: their concepts; None where the job has none.
+    """
+    verdicts = []
+    for place, proposal in enumerate(proposals):
+        concept = proposal.item.cell.concept
+        if not concept or concepts is None or proposal.kind in EDITS:
+            verdicts.append(make_verdict(proposal, ""))
+            continue
+        column = concepts.names.index(concept)
+        fault = "concept_missing" if concepts.states[place, column] != State.PRESENT else ""
+        score = {f"concept_{concept}": float(concepts.probabilities[place, column])}
+        verdicts.append(make_verdict(proposal, fault, score))
+    return verdicts

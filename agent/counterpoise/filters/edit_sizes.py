@@ -1,0 +1,101 @@
+"""How much of its source an edit has changed, and how much it may."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+from counterpoise.core.plans import Kind
+
+_FEW_WORDS = 30
+_WORD = re.compile(r"\w+(?:['’]\w+)*")
+
+
+@dataclass(frozen=True, slots=True)
+class EditBand:
+    """What an edit may look like beside its source.
+
+    Args:
+        shortest_ratio, longest_ratio: words of the edit for each word of the source.
+        most_added_words: for sources under 30 words this many more are allowed instead of `longest_ratio`.
+        most_edit_share: words that are not the source's, of all.
+        lowest_cosine, highest_cosine: similarity to the source.
+    """
+
+    shortest_ratio: float = 0.7
+    longest_ratio: float = 1.6
+    most_added_words: int = 16
+    most_edit_share: float = 1.0
+    lowest_cosine: float = 0.6
+    highest_cosine: float = 1.0
+
+
+BANDS = {
+    Kind.CONCEPT_INJECTION: EditBand(highest_cosine=0.995, lowest_cosine=0.5),
+    Kind.COUNTERFACTUAL_EDIT: EditBand(most_edit_share=0.5, lowest_cosine=0.5),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class EditSize:
+    """How a text differs from its source.
+
+    Args:
+        edit_share: share of words changed, 0 to 1: 1 - (words in common, in order) / (words of the longer one).
+        length_ratio: words of the edit for each word of the source.
+        n_before: words of the source.
+        n_after: words of the edit.
+        inserted: the words that are new, in order.
+    """
+
+    edit_share: float
+    length_ratio: float
+    n_before: int
+    n_after: int
+    inserted: str
+
+
+def measure_edit(source: str, edited: str) -> EditSize:
+    """Compare two texts word by word, case apart.
+
+    Example:
+        >>> measure_edit("The soup was cold", "The soup was not cold").edit_share
+        0.19999999999999996
+    """
+    before, after = _WORD.findall(source), _WORD.findall(edited)
+    matcher = SequenceMatcher(
+        None, [word.casefold() for word in before], [word.casefold() for word in after], autojunk=False
+    )
+    n_common = 0
+    inserted: list[str] = []
+    for tag, start, end, new_start, new_end in matcher.get_opcodes():
+        if tag == "equal":
+            n_common += end - start
+        else:
+            inserted += after[new_start:new_end]
+    longest = max(len(before), len(after), 1)
+    return EditSize(
+        edit_share=1 - n_common / longest,
+        length_ratio=len(after) / max(1, len(before)),
+        n_before=len(before),
+        n_after=len(after),
+        inserted=" ".join(inserted),
+    )
+
+
+def find_size_fault(kind: Kind, size: EditSize, cosine: float) -> str:
+    """The reason why something is not an edit of its source, "" where it is one."""
+    band = BANDS[kind]
+    if size.edit_share == 0:
+        return "nothing_changed"
+    few = size.n_before < _FEW_WORDS
+    n_added = size.n_after - size.n_before
+    too_long = n_added > band.most_added_words if few else size.length_ratio > band.longest_ratio
+    if size.length_ratio < band.shortest_ratio or (size.length_ratio > 1 and too_long):
+        return "length_changed"
+    if size.edit_share > band.most_edit_share:
+        return "too_much_changed"
+    if not band.lowest_cosine <= cosine <= band.highest_cosine:
+        return "outside_similarity_band"
+    return ""
