@@ -24,7 +24,8 @@ from counterpoise.cli.commands.relabel import relabel as command
 from counterpoise.core.assets import ensure_asset, find_cache_dir
 from counterpoise.core.errors import JobError
 from counterpoise.data.instances import Passage, format_instance, read_instances
-from counterpoise.runs.retrieval import make_retrieval_report, render_retrieval_report
+from counterpoise.report.retrieval_page import render_retrieval_report
+from counterpoise.runs.retrieval import make_retrieval_report
 from counterpoise.tasks.any_job import load_any_job
 from counterpoise.tasks.retrieval.job import RetrievalJob
 from tests.retrieval_judges import reply_first, reply_second

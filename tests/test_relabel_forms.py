@@ -18,7 +18,8 @@ from counterpoise.balance.retrieval import RetrievalBalance
 from counterpoise.cli import app as cli
 from counterpoise.core.errors import DataError
 from counterpoise.data.instances import Instance, Passage, format_instance, hash_text
-from counterpoise.runs.retrieval import make_retrieval_report, render_retrieval_report
+from counterpoise.report.retrieval_page import render_retrieval_report
+from counterpoise.runs.retrieval import make_retrieval_report
 from counterpoise.tasks.retrieval.job import RetrievalJob
 from evals.relabel_coverage import FORMS as SIMULATED_FORMS
 from evals.relabel_coverage import JUDGES, draw

@@ -218,8 +218,8 @@ def read_report(directory: Path) -> tuple[dict[str, Any], str]:
 
     from jinja2 import TemplateError
 
+    from counterpoise.report.retrieval_page import render_retrieval_report
     from counterpoise.report.run_page import render_report
-    from counterpoise.runs.retrieval import render_retrieval_report
 
     source = directory / "report.json"
     resume_it = f"counterpoise resume {shlex.quote(str(directory))}"

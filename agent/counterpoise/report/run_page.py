@@ -9,7 +9,7 @@ and rejected, scorers, spend, rounds, data, settings.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +30,21 @@ def render_report(report: Mapping[str, Any]) -> str:
     return pages.render_template("report.html.j2", **build_view(pages.clean_numbers(report)))
 
 
-def write_report(folder: Path, report: Mapping[str, Any]) -> None:
+def write_report(
+    folder: Path, report: Mapping[str, Any], render: Callable[[Mapping[str, Any]], str] = render_report
+) -> None:
     """Write `report.json` (canonical: sorted keys) and `report.html`; each appears whole or not at all.
 
     Args:
         folder: the run directory, which exists.
-        report: the plain values of a `report.schema.Report`.
+        report: plain values; by default those of a `report.schema.Report`.
+        render: what makes a page of them.
 
     Raises:
-        KeyError: a key of the schema is missing; nothing is written.
+        KeyError: a key that the page needs is missing; nothing is written.
         OSError: the folder cannot be written.
     """
-    page = render_report(report)
+    page = render(report)
     text = json.dumps(
         pages.clean_numbers(report), sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False
     )

@@ -8,7 +8,7 @@ replies are used, and the same questions lead to the same decisions.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,10 +27,10 @@ from counterpoise.balance.retrieval import (
 )
 from counterpoise.core.assets import find_cache_dir
 from counterpoise.core.events import Event, tell_event, tell_progress
-from counterpoise.core.files import write_whole
 from counterpoise.data.encoders import make_encoder
 from counterpoise.data.instances import Instance, Passage, find_form, write_instances
-from counterpoise.report import pages
+from counterpoise.report.retrieval_page import render_retrieval_report
+from counterpoise.report.run_page import write_report
 from counterpoise.runs.directory import RunDirectory
 from counterpoise.tasks.retrieval.job import RetrievalJob
 from counterpoise.tasks.retrieval.steps import load_corpus, load_instances, relabel_job
@@ -72,7 +72,7 @@ async def run_retrieval(job: RetrievalJob) -> dict[str, Any]:
         folder.mkdir(exist_ok=True)
         write_instances(folder / "instances.jsonl", rows.instances, form)
         done.write_decisions(directory.path / "decisions.jsonl")
-        write_retrieval_report(directory.path, report)
+        write_report(directory.path, report, render_retrieval_report)
         directory.finish()
         tell_event(
             Event(
@@ -151,32 +151,6 @@ def list_examples(done: RelabelledInstances) -> list[dict[str, str]]:
         for one in decided
         if one.outcome in (Outcome.RELABEL, Outcome.DROP)
     ][:N_EXAMPLES]
-
-
-def render_retrieval_report(report: Mapping[str, Any]) -> str:
-    """The report as one self-contained HTML page."""
-    contents = [
-        ("audits", "Judges"),
-        ("sources", "Sources"),
-        ("balance", "Balance"),
-        ("examples", "Examples"),
-        ("settings", "Settings"),
-    ]
-    return pages.render_template("retrieval.html.j2", contents=contents, report=pages.clean_numbers(report))
-
-
-def write_retrieval_report(folder: Path, report: Mapping[str, Any]) -> None:
-    """Write `report.json` and `report.html`; each appears whole or not at all.
-
-    Raises:
-        OSError: the folder cannot be written.
-    """
-    page = render_retrieval_report(report)
-    text = json.dumps(
-        pages.clean_numbers(report), sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False
-    )
-    write_whole(folder / "report.json", text + "\n")
-    write_whole(folder / "report.html", page)
 
 
 def _fingerprint(instances: Sequence[Instance], corpus: Sequence[Passage]) -> str:
