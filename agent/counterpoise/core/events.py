@@ -14,10 +14,11 @@ class Event:
     """One thing that happened.
 
     Args:
-        name: a fixed word: `read`, `encoded`, `audited`, `measured`, `planned`, `proposed`, `judged`, `round`,
-            `spent`, `finished`, `warning`, `starting` and `server` (a server of ours is being started, serves),
-            `examining`, `prefix_cache`, and how far something is that takes long: `encoding`, `training`, `judging`,
-            `downloading`, `forecasting`; `outlook` (a preview: what is short and what it costs, before all that).
+        name: a fixed word: `read`, `measured`, `model`, `audited`, `planned`, `progress`, `judged`, `round`,
+            `finished`; of relabelling `gold_matched`, `judge_audited`, `projected`; `warning`; `starting` and `server`
+            (a server of ours is being started, serves), `examining`, `prefix_cache`; `outlook` (a preview: what is
+            short and what it costs); and how far something is that takes long: `encoding`, `training`, `judging`,
+            `downloading`, `forecasting`.
         data: plain values (numbers, strings, lists, mappings), ready for JSON.
     """
 
