@@ -47,12 +47,13 @@ import pyarrow as pa
 from datasets import Dataset
 from datasets.fingerprint import generate_random_fingerprint
 import faiss
-from counterpoise_retrievers.hard_negatives import mine_hard_negatives
+from counterpoise_retrievers.hard_negatives import ScoreLimits, mine_hard_negatives
 gc.collect()
 before, started, used = read_memory("VmRSS"), time.perf_counter(), time.process_time()
 mined = mine_hard_negatives(
     np.load(folder / "queries.npy"), np.load(folder / "passages.npy", mmap_mode="r"),
-    [[row] for row in range(len(queries))], n_negatives=n_negatives, relative_margin=0.05,
+    [[row] for row in range(len(queries))], n_negatives=n_negatives,
+    limits=ScoreLimits(relative_margin=0.05),
 )
 kept = np.flatnonzero((mined.indices >= 0).all(axis=1)).tolist()
 columns = {"anchor": pa.array([queries[row] for row in kept]), "positive": pa.array([passages[row] for row in kept])}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tracemalloc
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from counterpoise_retrievers import hard_negatives
 from counterpoise_retrievers.faiss_index import FaissIndex
-from counterpoise_retrievers.hard_negatives import mine_hard_negatives
+from counterpoise_retrievers.hard_negatives import ScoreLimits, mine_hard_negatives
 
 Floats = NDArray[np.float32]
 
@@ -70,6 +71,16 @@ CASES: list[tuple[dict[str, Any], Any]] = [
 ]
 
 
+BAND = ScoreLimits(relative_margin=0.05)
+
+
+def gather_limits(options: dict[str, Any]) -> dict[str, Any]:
+    """The options with what limits scores as one of them."""
+    names = [one.name for one in fields(ScoreLimits)]
+    limits = ScoreLimits(**{name: options[name] for name in names if name in options})
+    return {name: value for name, value in options.items() if name not in names} | {"limits": limits}
+
+
 @pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize(("options", "limit"), CASES)
 def test_same_negatives_as_sorting_all_scores(options: dict[str, Any], limit: Any) -> None:
@@ -80,7 +91,9 @@ def test_same_negatives_as_sorting_all_scores(options: dict[str, Any], limit: An
     positives = [generator.choice(900, size=row % 4, replace=False).tolist() for row in range(45)]
     given = {"range_min": 0, **options}
     wanted = mine_by_sorting(queries, passages, positives, 5, given["range_min"], given["range_max"], limit)
-    mined = mine_hard_negatives(queries, passages, positives, n_negatives=5, block_queries=7, **options)
+    mined = mine_hard_negatives(
+        queries, passages, positives, n_negatives=5, block_queries=7, **gather_limits(options)
+    )
     np.testing.assert_array_equal(mined.indices, wanted)
     np.testing.assert_array_equal(np.isneginf(mined.scores), wanted < 0)
     there = wanted >= 0
@@ -98,7 +111,7 @@ def test_blocks_other_queries_and_kind_of_source_change_nothing(
 ) -> None:
     queries, passages = make_vectors(60, seed=4), make_vectors(3000, seed=5)
     positives = [[row] for row in range(60)]
-    whole = mine_hard_negatives(queries, passages, positives, n_negatives=8, relative_margin=0.05)
+    whole = mine_hard_negatives(queries, passages, positives, n_negatives=8, limits=BAND)
     passages.tofile(tmp_path / "rows")
     mapped = np.memmap(tmp_path / "rows", np.float32, "r", shape=passages.shape)
     index = FaissIndex(24)
@@ -106,12 +119,10 @@ def test_blocks_other_queries_and_kind_of_source_change_nothing(
     monkeypatch.setattr(hard_negatives, "_PASSAGES_A_BLOCK", 257)
     sources: list[Any] = [mapped, index, passages.astype(np.float64), passages.tolist()]
     for source in sources:
-        mined = mine_hard_negatives(
-            queries, source, positives, n_negatives=8, relative_margin=0.05, block_queries=13
-        )
+        mined = mine_hard_negatives(queries, source, positives, n_negatives=8, limits=BAND, block_queries=13)
         np.testing.assert_array_equal(mined.indices, whole.indices)
         np.testing.assert_array_equal(mined.scores, whole.scores)
-    alone = mine_hard_negatives(queries[7:8], mapped, [[7]], n_negatives=8, relative_margin=0.05)
+    alone = mine_hard_negatives(queries[7:8], mapped, [[7]], n_negatives=8, limits=BAND)
     np.testing.assert_array_equal(alone.indices[0], whole.indices[7])
 
 
@@ -119,7 +130,7 @@ def test_positives_and_their_band_never_come_back() -> None:
     passages = make_vectors(500, seed=6)
     queries = passages[:40]
     positives = [[row, row + 40] for row in range(40)]
-    mined = mine_hard_negatives(queries, passages, positives, n_negatives=20, relative_margin=0.05)
+    mined = mine_hard_negatives(queries, passages, positives, n_negatives=20, limits=BAND)
     for row in range(40):
         found = mined.indices[row][mined.indices[row] >= 0]
         assert not set(found.tolist()) & {row, row + 40}
@@ -168,7 +179,7 @@ def test_wrong_use_is_said(options: dict[str, Any], said: str) -> None:
     }
     with pytest.raises(ValueError, match=said):
         mine_hard_negatives(
-            given.pop("query_vectors"), given.pop("passages"), given.pop("positives"), **given
+            given.pop("query_vectors"), given.pop("passages"), given.pop("positives"), **gather_limits(given)
         )
 
 

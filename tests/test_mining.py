@@ -24,8 +24,9 @@ from counterpoise.data.instances import (
     write_beir,
     write_instances,
 )
+from counterpoise.tasks.retrieval.candidate_search import WAYS
 from counterpoise.tasks.retrieval.encoder_audit import LEAST_ITEMS, audit_encoder, list_asked
-from counterpoise.tasks.retrieval.mining import WAYS, list_queries
+from counterpoise.tasks.retrieval.mining import list_queries
 from tests.made_up import ENCODER, write_sentences
 from tests.test_bias_tests import PASSAGES
 

@@ -1,6 +1,7 @@
 """Hard negatives: for each query the nearest passages that are not known to answer it.
 
-mined = mine_hard_negatives(query_vectors, passage_vectors, positives, n_negatives=30, relative_margin=0.05)
+limits = ScoreLimits(relative_margin=0.05)
+mined = mine_hard_negatives(query_vectors, passage_vectors, positives, n_negatives=30, limits=limits)
 mined.indices[0]  # rows of passages, nearest first, -1 where there are no more
 
 A passage that scores almost as high as a known positive is more likely an answer that nobody wrote down than a
@@ -44,6 +45,44 @@ _MOST_HITS = 0.03
 """Share of the products of a block above which multiplying all of them out at once is faster."""
 
 
+@dataclass(frozen=True, slots=True)
+class ScoreLimits:
+    """How high a negative may score; None for no such limit.
+
+    Args:
+        absolute_margin: at most the lowest positive's score minus this, 0 or more.
+        relative_margin: at most the lowest positive's score minus this share of its size, 0 or more; 0.05 is the 95%
+            band.
+        max_score: at most this.
+    """
+
+    absolute_margin: float | None = None
+    relative_margin: float | None = None
+    max_score: float | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing is limited."""
+        return self.absolute_margin is None and self.relative_margin is None and self.max_score is None
+
+    def find_highest(self, lowest: Floats) -> Floats:
+        """The largest scores that negatives may have, infinite where nothing says.
+
+        Args:
+            lowest: (queries,) the lowest score of a query's positives, NaN where it has none.
+        """
+        highest = np.full(len(lowest), np.inf if self.max_score is None else self.max_score)
+        if self.absolute_margin is not None:
+            highest = np.fmin(highest, lowest - self.absolute_margin)
+        if self.relative_margin is not None:
+            # A share of the size, so that the band lies below a negative score as well.
+            highest = np.fmin(highest, lowest - np.abs(lowest) * self.relative_margin)
+        return highest
+
+
+NO_LIMITS = ScoreLimits()
+
+
 @dataclass(frozen=True)
 class MinedNegatives:
     """What mining found.
@@ -67,9 +106,7 @@ def mine_hard_negatives(
     n_negatives: int,
     range_min: int = 0,
     range_max: int | None = None,
-    absolute_margin: float | None = None,
-    relative_margin: float | None = None,
-    max_score: float | None = None,
+    limits: ScoreLimits = NO_LIMITS,
     block_queries: int = 512,
 ) -> MinedNegatives:
     """Find the hardest passages for each query that are not its positives; exact and deterministic.
@@ -84,11 +121,8 @@ def mine_hard_negatives(
         n_negatives: how many are wanted for each query.
         range_min: ranks below this are skipped.
         range_max: ranks from this on are not looked at; None means `range_min + n_negatives`, and ten times
-            `n_negatives` where a margin or a largest score may leave some out.
-        absolute_margin: a negative scores at most the lowest positive's score minus this.
-        relative_margin: a negative scores at most the lowest positive's score minus this share of its size; 0.05 is
-            the 95% band.
-        max_score: a negative scores at most this.
+            `n_negatives` where a limit may leave some out.
+        limits: how high a negative may score.
         block_queries: queries that a thread looks at at once, at most.
 
     Raises:
@@ -97,18 +131,19 @@ def mine_hard_negatives(
     queries = check_vectors(query_vectors, what="queries")
     rows = open_rows(passages.vectors if isinstance(passages, FaissIndex) else passages, queries.shape[1])
     known = _check_positives(positives, len(queries), len(rows))
-    is_limited = not (absolute_margin is None and relative_margin is None and max_score is None)
     if range_max is None:
-        range_max = range_min + n_negatives * (10 if is_limited else 1)
+        range_max = range_min + n_negatives * (1 if limits.is_open else 10)
     if n_negatives < 1 or range_min < 0 or range_max <= range_min or block_queries < 1:
         raise ValueError(
             f"n_negatives {n_negatives}, ranks {range_min} to {range_max}, block_queries {block_queries}: out of range"
         )
-    if min(absolute_margin or 0, relative_margin or 0) < 0:
-        raise ValueError(f"margins must not be negative, found {absolute_margin} and {relative_margin}")
+    if min(limits.absolute_margin or 0, limits.relative_margin or 0) < 0:
+        raise ValueError(
+            f"margins must not be negative, found {limits.absolute_margin} and {limits.relative_margin}"
+        )
     longest = find_longest(rows)
     lowest = _find_lowest_positive(queries, rows, known)
-    limits = _find_limits(lowest, absolute_margin, relative_margin, max_score)
+    highest = limits.find_highest(lowest)
     lengths = np.sqrt(np.einsum("qd,qd->q", queries, queries, dtype=np.float64))
     slacks = _ROUNDING * longest * lengths
     n_kept = min(range_max, range_min + n_negatives)
@@ -118,7 +153,7 @@ def mine_hard_negatives(
     parts = _cut(len(queries), n_threads)
 
     def search(part: slice) -> tuple[Integers, Vectors]:
-        tile = _Tile(queries[part], limits[part], slacks[part], known.select(part), n_kept, block_queries)
+        tile = _Tile(queries[part], highest[part], slacks[part], known.select(part), n_kept, block_queries)
         for first, block in rows.iterate(_PASSAGES_A_BLOCK):
             tile.scan(block, first)
         return tile.settle(rows, range_min, range_max, n_negatives)
@@ -317,16 +352,3 @@ def _find_lowest_positive(queries: Vectors, rows: RowSource, known: _Pairs) -> F
     lowest = np.full(len(queries), np.inf)
     np.minimum.at(lowest, known.queries, multiply_rows(rows, known.passages, queries, known.queries))
     return np.where(np.isinf(lowest), np.nan, lowest)
-
-
-def _find_limits(
-    lowest: Floats, absolute_margin: float | None, relative_margin: float | None, max_score: float | None
-) -> Floats:
-    """The largest score a negative may have, infinite where nothing says."""
-    limits = np.full(len(lowest), np.inf if max_score is None else max_score)
-    if absolute_margin is not None:
-        limits = np.fmin(limits, lowest - absolute_margin)
-    if relative_margin is not None:
-        # A share of the size, so that the band lies below a negative score as well.
-        limits = np.fmin(limits, lowest - np.abs(lowest) * relative_margin)
-    return limits

@@ -9,24 +9,24 @@ positive's cosine is left out, whoever found it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from counterpoise.core.errors import DataError, JobError
 from counterpoise.core.events import Listener
 from counterpoise.core.html_views import make_view
 from counterpoise.core.instances import gather_positives
-from counterpoise.data.encoders import open_encoders
+from counterpoise.data.encoders import EncoderPair, open_encoders
 from counterpoise.data.instances import Collection, Instance, Passage
 from counterpoise.report.progress import open_progress
+from counterpoise.tasks.retrieval.candidate_search import WAYS, SearchSettings, SearchSpace, find_candidates
+from counterpoise_retrievers.arrays import Integers
 from counterpoise_retrievers.encoders import Encoder
-
-WAYS = ("dense", "bm25", "fused")
+from counterpoise_retrievers.hard_negatives import ScoreLimits
 
 _DEPTH = 100
 """Candidates of each way that are fused, at least."""
@@ -138,17 +138,7 @@ def mine_hard_negatives(
     """
     if way not in WAYS:
         raise JobError(f"no way '{way}'", where="way", hint=f"there are {', '.join(WAYS)}")
-    given = list(queries)
-    with_positives = [each for each in given if each.positives]
-    kept = _merge_rows(with_positives)
-    if not kept:
-        raise DataError("no query has a positive", hint="mining needs to know what is not a negative")
-    # A passage without a text teaches nothing.
-    passages, places = _gather((passage for passage in corpus if passage.full_text), kept)
-    answering = {
-        query: sorted(places[name] for name in known) for query, known in gather_positives(kept).items()
-    }
-    positives = [answering[each.query] for each in kept]
+    task = _prepare(list(queries), corpus)
     with open_progress(listener, progress):
         opened = open_encoders(
             encoder,
@@ -158,38 +148,71 @@ def mine_hard_negatives(
             api_key_env=api_key_env,
             cache_dir=cache_dir,
         )
-        texts = [passage.full_text for passage in passages]
-        passage_vectors = opened.encode_passages(texts)
-        query_vectors = opened.encode_queries([each.query for each in kept])
-    limits = {"absolute_margin": absolute_margin, "relative_margin": relative_margin, "max_score": max_score}
+        space = task.encode(opened)
+    limits = ScoreLimits(absolute_margin, relative_margin, max_score)
+    settings = SearchSettings(n_negatives, way, _DEPTH, range_min, range_max, limits)
     try:
-        indices = _mine(
-            way,
-            query_vectors,
-            passage_vectors,
-            positives,
-            [each.query for each in kept],
-            texts,
-            n_negatives=n_negatives,
-            range_min=range_min,
-            range_max=range_max,
-            limits=limits,
-        )
+        found = find_candidates(space, settings)
     except ValueError as error:
         raise JobError(str(error), where="mine") from error
-    instances = []
-    for row, each in enumerate(kept):
-        found = [place for place in indices[row].tolist() if place >= 0]
-        own = {passage.id: passage.raw for passage in each.negatives}
-        scores = passage_vectors[found].astype(np.float64) @ query_vectors[row].astype(np.float64)
-        negatives = tuple(
-            _with_score(passages[place], float(score), own)
-            for place, score in zip(found, scores, strict=True)
-        )
-        instances.append(replace(each, negatives=negatives))
+    instances = list(task.make_instances(space, found))
     n_short = sum(len(each.negatives) < n_negatives for each in instances)
+    return Mined(instances, len(task.passages), n_short, task.n_left_out, task.n_repeats)
+
+
+@dataclass(frozen=True, slots=True)
+class _MiningTask:
+    """What is mined for what.
+
+    Args:
+        queries: instances with a positive, one for each query and set of positives.
+        passages: that are searched.
+        known: for each query the places of passages that answer it.
+        n_left_out: rows without a positive.
+        n_repeats: rows that differ from another one in their negatives only.
+    """
+
+    queries: Sequence[Instance]
+    passages: Sequence[Passage]
+    known: Sequence[Sequence[int]]
+    n_left_out: int
+    n_repeats: int
+
+    def encode(self, encoders: EncoderPair) -> SearchSpace:
+        """Texts and vectors."""
+        texts = [passage.full_text for passage in self.passages]
+        asked = [each.query for each in self.queries]
+        vectors = encoders.encode_passages(texts)
+        return SearchSpace(asked, encoders.encode_queries(asked), texts, vectors, self.known)
+
+    def make_instances(self, space: SearchSpace, found: Integers) -> Iterator[Instance]:
+        """The queries with the passages found, (queries, any) places, as their negatives."""
+        for row, each in enumerate(self.queries):
+            places = [place for place in found[row].tolist() if place >= 0]
+            own = {passage.id: passage.raw for passage in each.negatives}
+            vectors = space.passage_vectors[places].astype(np.float64)
+            scores = vectors @ space.query_vectors[row].astype(np.float64)
+            negatives = tuple(
+                _with_score(self.passages[place], float(score), own)
+                for place, score in zip(places, scores, strict=True)
+            )
+            yield replace(each, negatives=negatives)
+
+
+def _prepare(rows: Sequence[Instance], corpus: Iterable[Passage]) -> _MiningTask:
+    """Leave out what cannot be mined for, and find the positives among the passages."""
+    with_positives = [each for each in rows if each.positives]
+    kept = _merge_rows(with_positives)
+    if not kept:
+        raise DataError("no query has a positive", hint="mining needs to know what is not a negative")
+    # A passage without a text teaches nothing.
+    passages, places = _gather((passage for passage in corpus if passage.full_text), kept)
+    answering = {
+        query: sorted(places[name] for name in known) for query, known in gather_positives(kept).items()
+    }
+    known = [answering[each.query] for each in kept]
     n_repeats = len(with_positives) - len(kept)
-    return Mined(instances, len(passages), n_short, len(given) - len(with_positives), n_repeats)
+    return _MiningTask(kept, passages, known, len(rows) - len(with_positives), n_repeats)
 
 
 def _merge_rows(rows: Sequence[Instance]) -> list[Instance]:
@@ -201,58 +224,6 @@ def _merge_rows(rows: Sequence[Instance]) -> list[Instance]:
         merged.setdefault(name, each)
         negatives.setdefault(name, []).extend(each.negatives)
     return [replace(each, negatives=tuple(negatives[name])) for name, each in merged.items()]
-
-
-def _mine(
-    way: str,
-    query_vectors: Any,
-    passage_vectors: Any,
-    positives: Sequence[Sequence[int]],
-    queries: list[str],
-    texts: list[str],
-    *,
-    n_negatives: int,
-    range_min: int,
-    range_max: int | None,
-    limits: Mapping[str, float | None],
-) -> NDArray[np.int64]:
-    """Places of negatives (queries, n_negatives), -1 where there are no more."""
-    from counterpoise_retrievers import hard_negatives
-    from counterpoise_retrievers.bm25 import BM25Index
-    from counterpoise_retrievers.fusion import fuse_rankings
-
-    depth = n_negatives if way == "dense" else max(_DEPTH, n_negatives)
-    dense = hard_negatives.mine_hard_negatives(
-        query_vectors,
-        passage_vectors,
-        positives,
-        n_negatives=depth,
-        range_min=range_min,
-        range_max=range_max,
-        **limits,  # type: ignore[arg-type]
-    )
-    if way == "dense":
-        return dense.indices
-    n_known = max(len(each) for each in positives)
-    _, words = BM25Index(texts).search(queries, min(len(texts), 2 * depth + n_known))
-    highest = np.full(len(queries), np.inf)
-    lowest = dense.positive_scores.astype(np.float64)
-    for margin, band in (
-        (limits["absolute_margin"], lowest - (limits["absolute_margin"] or 0)),
-        (limits["relative_margin"], lowest - np.abs(lowest) * (limits["relative_margin"] or 0)),
-    ):
-        if margin is not None:
-            highest = np.minimum(highest, band)
-    highest = np.minimum(highest, np.inf if limits["max_score"] is None else limits["max_score"])
-    by_words = np.full((len(queries), depth), -1, dtype=np.int64)
-    for row, known in enumerate(positives):
-        found = words[row][(words[row] >= 0) & ~np.isin(words[row], known)]
-        scores = passage_vectors[found].astype(np.float64) @ query_vectors[row].astype(np.float64)
-        kept = found[scores <= highest[row]][:depth]
-        by_words[row, : len(kept)] = kept
-    if way == "bm25":
-        return by_words[:, :n_negatives]
-    return fuse_rankings([dense.indices, by_words], n_negatives)[1]
 
 
 def _gather(corpus: Iterable[Passage], queries: Sequence[Instance]) -> tuple[list[Passage], dict[str, int]]:

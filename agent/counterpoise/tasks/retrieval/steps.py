@@ -108,8 +108,7 @@ def mine_candidates(
 ) -> Mapping[int, Sequence[Passage]]:
     """Passages of the corpus that a query finds by meaning and by words, and that are not its positives.
 
-    Vectors prefer the short, the early and the literal; words have other preferences, so both rankings are fused. A
-    query is searched once, in however many rows it stands.
+    A query is searched once, in however many rows it stands.
 
     Args:
         instances: n instances.
@@ -120,9 +119,7 @@ def mine_candidates(
     Returns:
         Position of the first row of a query -> passages, best first.
     """
-    from counterpoise_retrievers.bm25 import BM25Index
-    from counterpoise_retrievers.fusion import fuse_rankings
-    from counterpoise_retrievers.hard_negatives import mine_hard_negatives
+    from counterpoise.tasks.retrieval.candidate_search import SearchSettings, SearchSpace, find_candidates
 
     passages = [passage for passage in corpus if passage.full_text]
     texts = [passage.full_text for passage in passages]
@@ -146,17 +143,11 @@ def mine_candidates(
         )
         for query in queries
     ]
-    dense = mine_hard_negatives(
-        encoder.encode(queries), encoder.encode(texts), known, n_negatives=n_candidates
-    ).indices
-    most_known = max(map(len, known), default=0)
-    by_words = BM25Index(texts).search(queries, n_candidates + most_known)[1]
-    for row, own in zip(by_words, known, strict=True):
-        row[np.isin(row, own)] = -1
-    fused = fuse_rankings([dense, by_words], n_candidates)[1]
+    space = SearchSpace(queries, encoder.encode(queries), texts, encoder.encode(texts), known)
+    found = find_candidates(space, SearchSettings(n_candidates, has_gaps=True))
     return {
         place: [passages[int(one)] for one in row if one >= 0]
-        for place, row in zip(firsts.values(), fused, strict=True)
+        for place, row in zip(firsts.values(), found, strict=True)
     }
 
 
