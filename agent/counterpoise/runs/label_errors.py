@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ from datasets import Dataset
 from numpy.typing import NDArray
 
 from counterpoise.actions.relabel.label_judges import Judge, LLMJudge
+from counterpoise.actions.relabel.label_patches import make_patch
 from counterpoise.actions.relabel.label_promises import LabelSettings
 from counterpoise.actions.relabel.label_queue import LabelledRows
-from counterpoise.actions.relabel.labels import Decisions, decide_labels, list_neighbours
+from counterpoise.actions.relabel.labels import Decisions, decide_labels
 from counterpoise.actions.relabel.promises import DEFAULT_CONFIDENCE
 from counterpoise.actions.relabel.suspects import UNKNOWN
 from counterpoise.core.assets import find_cache_dir
@@ -26,7 +27,7 @@ from counterpoise.core.label_spellings import Spellings
 from counterpoise.core.records import Integers, Records
 from counterpoise.core.schema import TextClassification
 from counterpoise.data.encoders import make_encoder
-from counterpoise.data.patches.values import LabelChange, Neighbour, Patch
+from counterpoise.data.patches.values import Patch
 from counterpoise.data.reading import load_table, read_marks, read_records
 from counterpoise.data.sources import name_source
 from counterpoise.llm import ReplyStore, TokenBudget
@@ -36,7 +37,7 @@ from counterpoise.llm.connect import open_models
 from counterpoise.report.progress import open_progress
 from counterpoise.tasks.text.preparation import divide
 from counterpoise.tasks.text.reading import group_records
-from counterpoise_retrievers.encoders import CachedEncoder
+from counterpoise_retrievers.encoders import CachedEncoder, Encoder
 
 DEFAULT_TOKENS = 2_000_000
 
@@ -119,103 +120,64 @@ def find_label_errors(
     llm = read_llm("embedded" if model == "" else model)
     columns = (text,) if isinstance(text, str) else tuple(text)
     task = TextClassification(columns, label, (), trusted, tuple(keep_labels), label_spellings)
-    source = name_source(data)
     cache = find_cache_dir(Path(cache_dir) if cache_dir else None)
+    table = _read_table(data, gold, task, cache)
+    settings = LabelSettings(min_precision, confidence, may_drop)
+    with open_progress(listener, progress):
+        rows = _encode_rows(table, make_encoder(encoder, cache), cache)
+
+        async def ask() -> Decisions:
+            answers = tuple((descriptions or {}).get(name, name) for name in rows.records.label_names)
+            with ReplyStore(cache / "replies.sqlite") as store:
+                budget = TokenBudget(tokens)
+                asking = open_models(llm, store=store, budget=budget, cache_dir=cache)
+                async with asking as models:
+                    await learn_manner(models.chat)
+                    return await decide_labels(rows, settings=settings, judge=LLMJudge(models.chat, answers))
+
+        async def decide() -> Decisions:
+            return await decide_labels(rows, settings=settings, judge=judge)
+
+        decisions: Decisions = run_alone(ask if model != "" and judge is None else decide)
+    patch = make_patch(decisions, rows, task, table.source)
+    return LabelErrors(replace(patch, notes=(*patch.notes, *table.notes)), decisions, rows.records)
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """What was read, in the order of ids, so that nothing depends on the order of the file.
+
+    Args:
+        records: n rows.
+        known: (n,) right label indices, `UNKNOWN` where nobody knows.
+        is_drawn: (n,) which of the known rows are draws of their own.
+        source: what messages call the table.
+        notes: what was left out or not understood.
+    """
+
+    records: Records
+    known: Integers
+    is_drawn: NDArray[np.bool_]
+    source: str
+    notes: Sequence[str]
+
+
+def _read_table(data: Any, gold: Any, task: TextClassification, cache: Path) -> _Table:
     notes: list[str] = []
+    source = name_source(data)
     table = load_table(data, task=task, cache_dir=cache, notes=notes)
     records = group_records(read_records(table, task, source=source))
     known, is_drawn = _read_known(table, records, task, gold, cache, source)
-    with open_progress(listener, progress):
-        plain = CachedEncoder(
-            make_encoder(encoder, cache),
-            cache / "vectors",
-            on_progress=tell_progress("encoding"),
-        )
-        # In the order of ids, so that nothing depends on the order of the file.
-        order = np.argsort(records.ids.astype(str), kind="stable")
-        ordered = records.take(order)
-        vectors = plain.encode([str(one) for one in ordered.texts])
-        folds = divide(ordered, "label-errors:folds", source)
-        drawn = np.where(is_drawn, known, UNKNOWN)[order]
-        rows = LabelledRows(ordered, vectors, folds, drawn, repeats=known[order])
-        settings = LabelSettings(min_precision, confidence, may_drop)
-
-        async def decide(strong: Judge | None) -> Decisions:
-            return await decide_labels(rows, settings=settings, judge=strong)
-
-        async def ask() -> Decisions:
-            answers = tuple((descriptions or {}).get(name, name) for name in ordered.label_names)
-            with ReplyStore(cache / "replies.sqlite") as store:
-                async with open_models(
-                    llm,
-                    store=store,
-                    budget=TokenBudget(tokens),
-                    cache_dir=cache,
-                ) as models:
-                    await learn_manner(models.chat)
-                    return await decide(LLMJudge(models.chat, answers))
-
-        work: Callable[[], Any] = ask if model != "" and judge is None else lambda: decide(judge)
-        decisions: Decisions = run_alone(work)
-    patch = make_patch(decisions, ordered, vectors, known[order], task, source)
-    return LabelErrors(replace(patch, notes=(*patch.notes, *notes)), decisions, ordered)
+    order = np.argsort(records.ids.astype(str), kind="stable")
+    return _Table(records.take(order), known[order], is_drawn[order], source, notes)
 
 
-def make_patch(
-    decisions: Decisions,
-    records: Records,
-    vectors: Any,
-    known: Integers,
-    task: TextClassification,
-    source: str,
-) -> Patch:
-    """Decisions as a patch, with texts and neighbours for whoever looks through it."""
-    names = records.label_names
-    changes = []
-    for row in decisions.order:
-        outcome = decisions.outcomes[row]
-        neighbours = tuple(
-            Neighbour(
-                str(records.texts[one]),
-                names[known[one] if known[one] != UNKNOWN else records.labels[one]],
-                float(vectors[row] @ vectors[one]),
-                bool(known[one] != UNKNOWN),
-            )
-            for one in list_neighbours(decisions, int(row))
-        )
-        changes.append(
-            LabelChange(
-                id=str(records.ids[row]),
-                outcome=outcome,
-                before=names[records.labels[row]],
-                after=names[decisions.after[row]],
-                score=float(decisions.scores[row]),
-                reason=str(decisions.reasons[row]),
-                text=str(records.texts[row]),
-                neighbours=neighbours,
-            )
-        )
-    promise = decisions.promise
-    told = {}
-    if promise is not None and promise.is_kept:
-        told = {
-            "min_precision": promise.min_precision,
-            "confidence": promise.confidence,
-            "n_gold": promise.n_gold,
-            "n_gold_changed": promise.n_gold_changed,
-            "n_gold_right": promise.n_gold_right,
-            "low": round(promise.low, 4),
-        }
-    drops = decisions.drop_promise
-    if drops is not None and drops.is_kept:
-        told |= {
-            "min_precision": drops.min_precision,
-            "confidence": drops.confidence,
-            "n_gold": drops.n_gold,
-            "n_gold_wrong_label": drops.n_gold_right,
-            "n_gold_dropped": drops.n_gold_changed,
-        }
-    return Patch(task, source, len(records), tuple(changes), told, decisions.notes)
+def _encode_rows(table: _Table, encoder: Encoder, cache: Path) -> LabelledRows:
+    plain = CachedEncoder(encoder, cache / "vectors", on_progress=tell_progress("encoding"))
+    vectors = plain.encode([str(one) for one in table.records.texts])
+    folds = divide(table.records, "label-errors:folds", table.source)
+    drawn = np.where(table.is_drawn, table.known, UNKNOWN)
+    return LabelledRows(table.records, vectors, folds, drawn, repeats=table.known)
 
 
 def _read_known(

@@ -13,7 +13,6 @@ changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -164,8 +163,3 @@ def settle(
     outcomes[wrong], reasons[wrong], scores[wrong] = LabelOutcome.RELABEL, "the label is known", 1.0
     after[wrong] = told[wrong]
     return Outcomes(outcomes, after, scores, reasons)
-
-
-def list_neighbours(decisions: Decisions, row: int) -> Sequence[int]:
-    """Rows to show beside a suspect."""
-    return [int(one) for one in decisions.references.get(row, ())]
