@@ -2,12 +2,50 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import BaseModel
 
 from counterpoise.core.errors import RunDirectoryError
+from counterpoise.core.strict_yaml import SETTINGS
 from counterpoise.llm.config import IN_MEMORY, LlmConfig, ModelObject
+
+
+class JobBase(BaseModel):
+    """What a run of any task is told."""
+
+    model_config = SETTINGS
+
+    def dump(self) -> str:
+        """The job as YAML with every key; a table in memory becomes `memory:` and a word on it."""
+        return yaml.safe_dump(as_plain(self), sort_keys=False, allow_unicode=True)
+
+
+def fill_names(keys: dict[str, Any], base: Path, name: str) -> dict[str, Any]:
+    """The keys of a job, with a name and a run directory where it has none.
+
+    Args:
+        keys: as they were given.
+        base: folder that runs go into.
+        name: of a job that has none.
+    """
+    named = keys | {"name": keys.get("name") or name}
+    return named | {"output": keys.get("output") or str(base / "runs" / str(named["name"]))}
+
+
+def expand_budget(value: object) -> object:
+    """A budget as keys; a number of tokens stands for it."""
+    return {"tokens": value} if isinstance(value, str | int | float) else value
+
+
+def hash_settings(keys: Mapping[str, Any]) -> str:
+    """16 hex digits that plain settings decide, whatever their order."""
+    return hashlib.sha256(json.dumps(keys, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:16]
 
 
 def check_model(llm: LlmConfig, where: str) -> None:

@@ -13,24 +13,21 @@ Every key is optional but `data`::
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, Field, field_serializer, field_validator
+from pydantic import Field, field_serializer, field_validator
 
 from counterpoise.actions.relabel.cascade import MIN_PRECISION, MOST_RELABELS
-from counterpoise.core.strict_yaml import SETTINGS, read_mapping, validate
+from counterpoise.core.strict_yaml import read_mapping, validate
 from counterpoise.llm.config import Budget, LlmConfig, expand_llm
-from counterpoise.tasks.job import as_plain
+from counterpoise.tasks.job import JobBase, as_plain, expand_budget, fill_names, hash_settings
 
 _PATHS = ("data", "corpus", "gold", "output", "cache_dir", "encoder")
 _ELSEWHERE = ("name", "output", "cache_dir")
 
 
-class RetrievalJob(BaseModel):
+class RetrievalJob(JobBase):
     """What a run over retrieval instances is told.
 
     Args:
@@ -56,8 +53,6 @@ class RetrievalJob(BaseModel):
         cache_dir: where replies and vectors are kept.
         task: what kind of data it is.
     """
-
-    model_config = SETTINGS
 
     task: Literal["retrieval"] = "retrieval"
     name: str = ""
@@ -95,16 +90,12 @@ class RetrievalJob(BaseModel):
     @field_validator("budget", mode="before")
     @classmethod
     def _expand_budget(cls, value: object) -> object:
-        return {"tokens": value} if isinstance(value, str | int | float) else value
+        return expand_budget(value)
 
     @property
     def second_llm(self) -> LlmConfig:
         """The configuration of the second judge."""
         return self.strong_llm or self.llm
-
-    def dump(self) -> str:
-        """The job as YAML with every key."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
     def fingerprint(self) -> str:
         """A hash of the settings that decide the result, 16 hex digits; where things lie is left out."""
@@ -117,7 +108,7 @@ class RetrievalJob(BaseModel):
             llm = getattr(self, name)
             keys[name] = llm and {"engine": llm.engine, "model": llm.model}
         keys["budget"] = keys["budget"]["tokens"]
-        return hashlib.sha256(json.dumps(keys, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:16]
+        return hash_settings(keys)
 
 
 def load_retrieval_job(path: str | Path, **overrides: Any) -> RetrievalJob:
@@ -141,9 +132,8 @@ def retrieval_job_from(**keys: Any) -> RetrievalJob:
 
 
 def _build(keys: dict[str, Any], base: Path, where: str) -> RetrievalJob:
-    keys.setdefault("name", Path(str(keys.get("data", ""))).name.split(".")[0] or "triples")
-    keys.setdefault("output", str(base / "runs" / str(keys["name"])))
-    return validate(RetrievalJob, keys, where)
+    name = Path(str(keys.get("data", ""))).name.split(".")[0] or "triples"
+    return validate(RetrievalJob, fill_names(keys, base, name), where)
 
 
 def _resolve(keys: dict[str, Any], base: Path) -> dict[str, Any]:

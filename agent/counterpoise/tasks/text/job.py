@@ -16,14 +16,11 @@ file. Errors are one line: `job.yaml: key 'budgett': unknown key; did you mean '
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -40,7 +37,7 @@ from counterpoise.core.schema import TextClassification
 from counterpoise.core.strict_yaml import SETTINGS, read_mapping, validate
 from counterpoise.data.sources import normalise_path, resolve_source
 from counterpoise.llm.config import Budget, LlmConfig, expand_llm
-from counterpoise.tasks.job import as_plain
+from counterpoise.tasks.job import JobBase, as_plain, expand_budget, fill_names, hash_settings
 
 
 def _spell_keys(value: object) -> object:
@@ -103,7 +100,7 @@ def _tag_source(value: object) -> str:
     return "<share>" if isinstance(value, int | float) else "<source>"
 
 
-class Job(BaseModel):
+class Job(JobBase):
     """What a run is told; the head of this module explains `sample` and `rest`.
 
     Args:
@@ -152,13 +149,13 @@ class Job(BaseModel):
     ] = None
     text: tuple[str, ...] = Field(min_length=1)
     label: str = Field(min_length=1)
-    labels: dict[str, str] = {}
+    labels: dict[str, str] = Field({})
     attributes: tuple[str, ...] = ()
     trusted: str = ""
     label_spellings: Spellings = "ask"
     keep_labels: tuple[str, ...] = ()
     gold: str = ""
-    concepts: dict[str, str] = {}
+    concepts: dict[str, str] = Field({})
     target: Literal["equal"] | dict[str, float] = "equal"
     metric: Literal["macro_f1", "auroc"] = "macro_f1"
     llm: LlmConfig = LlmConfig()
@@ -248,7 +245,7 @@ class Job(BaseModel):
     @field_validator("budget", mode="before")
     @classmethod
     def _expand_budget(cls, value: object) -> object:
-        return {"tokens": value} if isinstance(value, str | int | float) else value
+        return expand_budget(value)
 
     @model_validator(mode="after")
     def _check_columns(self) -> Self:
@@ -271,10 +268,6 @@ class Job(BaseModel):
             self.text, self.label, self.attributes, self.trusted, self.keep_labels, self.label_spellings
         )
 
-    def dump(self) -> str:
-        """The job as YAML with every key; a table in memory becomes `memory:` and a word on it."""
-        return yaml.safe_dump(as_plain(self), sort_keys=False, allow_unicode=True)
-
     def fingerprint(self) -> str:
         """A hash of the settings that decide the result, 16 hex digits.
 
@@ -289,7 +282,7 @@ class Job(BaseModel):
                 keys[name] = re.split(r"[/\\]", keys[name])[-1]
         keys["llm"] = {"engine": self.llm.engine, "model": self.llm.model}
         keys["budget"] = keys["budget"]["tokens"]
-        return hashlib.sha256(json.dumps(keys, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:16]
+        return hash_settings(keys)
 
 
 def load_job(path: str | Path, **overrides: Any) -> Job:
@@ -321,12 +314,8 @@ def job_from(**keys: Any) -> Job:
 def _build(keys: dict[str, Any], base: Path, where: str) -> Job:
     data = keys.get("data")
     stem = re.sub(r":[\w.-]*$", "", data) if isinstance(data, str) and not data.startswith("asset:") else data
-    if not keys.get("name"):
-        name = re.split(r"[/\\:]", stem)[-1].split(".")[0] if isinstance(stem, str) else ""
-        keys["name"] = name or "data"
-    if not keys.get("output"):
-        keys["output"] = str(base / "runs" / str(keys["name"]))
-    return validate(Job, keys, where)
+    name = re.split(r"[/\\:]", stem)[-1].split(".")[0] if isinstance(stem, str) else ""
+    return validate(Job, fill_names(keys, base, name or "data"), where)
 
 
 def _resolve_paths(keys: Mapping[str, Any], base: Path) -> dict[str, Any]:
