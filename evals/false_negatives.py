@@ -28,11 +28,11 @@ from typing import Any
 
 import numpy as np
 
-from counterpoise.actions.relabel.cascade import Decision, Outcome, decide_from_lists
+from counterpoise.actions.relabel.cascade import Decision, Outcome
 from counterpoise.actions.relabel.passages import relabel_instances
 from counterpoise.actions.relabel.preparation import CascadeSettings
 from counterpoise.actions.relabel.result import RelabelledInstances
-from counterpoise.actions.relabel.verdicts import Judgement, read_published
+from counterpoise.actions.relabel.verdicts import Judgement
 from counterpoise.balance.intervals import wilson_interval
 from counterpoise.core.assets import find_cache_dir
 from counterpoise.core.events import ignore
@@ -43,6 +43,7 @@ from counterpoise.runs.retrieval_api import relabel_negatives
 from counterpoise_retrievers.encoders import CachedEncoder
 from counterpoise_retrievers.hard_negatives import mine_hard_negatives
 from evals.common import Floats, MissingDataError, Result, Settings, find_file, open_engine, read_jsonl
+from evals.published_cascade import decide_from_lists, read_published
 from evals.scripted_judges import FIRST, PERFECT, SECOND, Rates, make_judge
 
 N_CANDIDATES = 30

@@ -80,6 +80,11 @@ class Sample:
         return await decide_labels(rows, settings=LabelSettings(**settings), judge=judge, suspects=suspects)
 
 
+def list_relabelled(found: Decisions) -> Integers:
+    """Rows whose label changes."""
+    return np.flatnonzero(found.outcomes == LabelOutcome.RELABEL)
+
+
 def is_believed(found: Decisions) -> bool:
     """Whether the judge's answers are used."""
     return found.trial is not None and found.trial.is_used
@@ -138,7 +143,7 @@ def test_a_promise_is_tested_on_the_known_rows_that_change_and_on_no_others() ->
 async def test_promised_precision_holds_and_labels_are_repaired() -> None:
     sample = Sample()
     found = await sample.decide(min_precision=0.8)
-    changed = found.list_relabelled()
+    changed = list_relabelled(found)
     unknown = changed[sample.gold[changed] == UNKNOWN]
     assert len(unknown) > 40
     assert (found.after == sample.truth)[unknown].mean() >= 0.8
@@ -217,8 +222,8 @@ async def test_a_good_judge_is_believed_and_asked_about_suspects_only() -> None:
     found = await sample.decide(min_precision=0.8, judge=judge)
     assert is_believed(found)
     assert len(judge.asked) == len(set(judge.asked)) < 600
-    assert len(found.list_relabelled()) > len(alone.list_relabelled())
-    changed = found.list_relabelled()
+    assert len(list_relabelled(found)) > len(list_relabelled(alone))
+    changed = list_relabelled(found)
     assert (found.after == sample.truth)[changed].mean() >= 0.9
     assert LabelOutcome.KEEP in found.outcomes
 

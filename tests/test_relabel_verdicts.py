@@ -13,7 +13,6 @@ from counterpoise.actions.relabel.cascade import (
     Candidate,
     Outcome,
     decide_candidate,
-    decide_from_lists,
     is_ambiguous,
 )
 from counterpoise.actions.relabel.verdicts import (
@@ -23,9 +22,9 @@ from counterpoise.actions.relabel.verdicts import (
     is_quoted,
     read_flags,
     read_grades,
-    read_published,
 )
 from counterpoise.data.instances import Passage
+from evals.published_cascade import decide_from_lists, read_published
 
 TEXTS = [
     "oral iron is absorbed slowly in adults",

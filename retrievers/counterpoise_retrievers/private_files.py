@@ -10,7 +10,6 @@ import contextlib
 import os
 import stat
 from pathlib import Path
-from typing import IO
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
@@ -37,12 +36,6 @@ def touch_private_file(path: Path) -> None:
     """
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), FILE_MODE))
     tighten(path)
-
-
-def open_private_file(path: Path) -> IO[bytes]:
-    """Open a file of mode 0600 to write it anew."""
-    touch_private_file(path)
-    return path.open("wb")
 
 
 def tighten(path: Path) -> None:

@@ -24,12 +24,17 @@ def calibrate_labels(out_of_fold: Floats, labels: Integers, scores: Floats) -> F
     n_labels = out_of_fold.shape[1]
     present = np.unique(labels)
     model = LogisticRegression(C=1000.0, max_iter=1000)
-    model.fit(_centre(out_of_fold), labels, sample_weight=balance_weights(labels, n_labels))
+    model.fit(
+        centre_logs(out_of_fold, PROBABILITY_FLOOR), labels, sample_weight=balance_weights(labels, n_labels)
+    )
     calibrated = np.full((len(scores), n_labels), PROBABILITY_FLOOR)
-    calibrated[:, present] = np.maximum(model.predict_proba(_centre(scores)), PROBABILITY_FLOOR)
+    calibrated[:, present] = np.maximum(
+        model.predict_proba(centre_logs(scores, PROBABILITY_FLOOR)), PROBABILITY_FLOOR
+    )
     return np.asarray(calibrated / calibrated.sum(axis=1, keepdims=True))
 
 
-def _centre(probabilities: Floats) -> Floats:
-    logs = np.log(np.maximum(probabilities, PROBABILITY_FLOOR))
+def centre_logs(probabilities: Floats, floor: float) -> Floats:
+    """(n, k) logs of probabilities less their mean over the answers, for a linear model; `floor` is the least."""
+    logs = np.log(np.maximum(probabilities, floor))
     return np.asarray(logs - logs.mean(axis=1, keepdims=True))

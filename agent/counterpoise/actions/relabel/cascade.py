@@ -20,8 +20,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 from counterpoise.actions.relabel.verdicts import Grade, Judgement
 from counterpoise.data.instances import Passage
@@ -141,41 +141,6 @@ def is_ambiguous(decisions: Sequence[Decision], most_relabels: int | None = MOST
     """Whether more candidates of one instance were relabelled than a clear query has; None allows any number."""
     n_relabels = sum(decision.outcome is Outcome.RELABEL for decision in decisions)
     return most_relabels is not None and n_relabels > most_relabels
-
-
-def decide_from_lists(
-    instance: int,
-    negatives: Sequence[Passage],
-    first: Sequence[Judgement],
-    second: Sequence[Judgement] | None,
-    *,
-    counts_worse: bool = False,
-) -> list[Decision]:
-    """The outcomes of an instance as the published cascade takes them: by instance, the second judge deciding alone.
-
-    There the second judge sees every negative of an instance in which the first one flagged any.
-
-    Args:
-        instance: position of the instance.
-        negatives: n passages.
-        first: n judgements of the first judge.
-        second: n judgements of the second judge, None where it was not asked.
-        counts_worse: relabel what is relevant but worse, too.
-    """
-    candidates = [Candidate(passage) for passage in negatives]
-    if second is None or not any(one.is_flag for one in first):
-        return [
-            decide_candidate(instance, candidate, one, None)
-            for candidate, one in zip(candidates, first, strict=True)
-        ]
-    flagged = [replace(one, grade=Grade.RELEVANT) if one.grade is not Grade.ABSTAIN else one for one in first]
-    return [
-        decide_candidate(instance, candidate, one, other, counts_worse=counts_worse)
-        for candidate, one, other in zip(candidates, flagged, second, strict=True)
-    ]
-
-
-SecondLook = Literal["flagged", "instance"]
 
 
 def _show(judgement: Judgement | None) -> dict[str, Any] | None:

@@ -64,10 +64,6 @@ class Decisions:
     references: dict[int, Integers] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
-    def list_relabelled(self) -> Integers:
-        """Rows whose label changes."""
-        return np.flatnonzero(self.outcomes == LabelOutcome.RELABEL)
-
 
 async def decide_labels(
     rows: LabelledRows,

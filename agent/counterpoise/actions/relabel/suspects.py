@@ -21,6 +21,7 @@ from sklearn.linear_model import LogisticRegression
 
 from counterpoise.core.records import Floats, Integers, Objects
 from counterpoise.scorers.base import cross_fit
+from counterpoise.students.calibration import centre_logs
 from counterpoise.students.linear import fit_log_probabilities
 from counterpoise_retrievers.faiss_index import FaissIndex
 
@@ -156,19 +157,13 @@ def stack(views: Sequence[Floats], labels: Integers, gold: Integers, folds: Inte
     """(n, k) probabilities of the right label, learned from known rows outside the row's fold."""
     n_labels = views[0].shape[1]
     given = _GIVEN_WEIGHT * np.eye(n_labels)[labels]
-    features = np.hstack([*(centre(view) for view in views), given])
+    features = np.hstack([*(centre_logs(view, _FLOOR) for view in views), given])
     probabilities = np.empty((len(labels), n_labels))
     for fold in np.unique(folds):
         known = np.flatnonzero((gold != UNKNOWN) & (folds != fold))
         outside = folds == fold
         probabilities[outside] = _fit_stack(features[known], gold[known], features[outside], n_labels)
     return probabilities
-
-
-def centre(probabilities: Floats) -> Floats:
-    """Log-probabilities less their mean, for a linear model."""
-    logs = np.log(np.maximum(probabilities, _FLOOR))
-    return np.asarray(logs - logs.mean(axis=1, keepdims=True))
 
 
 def _fit_stack(features: Floats, truth: Integers, test: Floats, n_labels: int) -> Floats:

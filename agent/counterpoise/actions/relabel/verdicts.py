@@ -1,14 +1,10 @@
 """What a judge says of a numbered passage, and how it is read out of its reply.
 
-Two forms are read: the structured reply of the prompts `relevance_flag` and `relevance_verdict`, and the tagged text
-of the published cascade (RLHN), whose recorded verdicts can be replayed. A reply that cannot be read is an abstention
-for every passage it was asked about; it never counts as "no false negative".
+What is read is the structured reply of the prompts `relevance_flag` and `relevance_verdict`. A reply that cannot be
+read is an abstention for every passage it was asked about; it never counts as "no false negative".
 
 Paper: Thakur, Zhang, Ma, Lin (2025) "Fixing Data That Hurts Performance: Cascading LLMs to Relabel Hard Negatives for
 Robust Information Retrieval".
-
->>> [one.grade.value for one in read_published("<verdict><better> [Doc (2)] </better><worse> [] </worse></verdict>", 2)]
-['not_relevant', 'better_or_equal']
 """
 
 from __future__ import annotations
@@ -23,8 +19,6 @@ from typing import Any
 SHORTEST_EVIDENCE = 12
 """Characters (of letters and digits) below which a quotation proves nothing."""
 
-_LIST = re.compile(r"\[([^\[\]]*)\]")
-_NUMBER = re.compile(r"\d+")
 _WORDS = re.compile(r"\w+")
 
 
@@ -105,39 +99,6 @@ def read_grades(reply: Mapping[str, Any], passages: Sequence[str]) -> list[Judge
         elif judgement.is_flag:
             judgement = Judgement(judgement.grade, number, quoted)
         judgements.append(judgement)
-    return judgements
-
-
-def read_published(text: str, n: int) -> list[Judgement]:
-    """Judgements in the tagged text of the published cascade.
-
-    `<verdict><better> ... [Doc (1), Doc (4)] </better><worse> ... [] </worse></verdict>`; passages in neither list
-    are not relevant, one in both is a contradiction and so an abstention. Numbers that occur twice in a list count
-    once; numbers beyond `n` mean nothing.
-
-    Args:
-        text: the whole response.
-        n: passages it was asked about.
-
-    Returns:
-        n judgements; all abstentions where one of the lists is not there.
-    """
-    verdict = text[max(text.rfind("<verdict>"), 0) :] if "<verdict>" in text else ""
-    found = {}
-    for tag in ("better", "worse"):
-        block = re.search(rf"<{tag}>(.*?)</{tag}>", verdict, re.DOTALL)
-        lists = _LIST.findall(block[1]) if block else []
-        if not lists:
-            return abstain(n, f"the verdict has no list of {tag} passages")
-        found[tag] = {int(number) for item in lists for number in _NUMBER.findall(item)}
-    judgements = []
-    for number in range(1, n + 1):
-        is_better, is_worse = number in found["better"], number in found["worse"]
-        if is_better and is_worse:
-            judgements.append(Judgement(Grade.ABSTAIN, number, reason="named in both lists"))
-        else:
-            grade = Grade.BETTER_OR_EQUAL if is_better else Grade.WORSE if is_worse else Grade.NOT_RELEVANT
-            judgements.append(Judgement(grade, number))
     return judgements
 
 
