@@ -47,7 +47,7 @@ class LabelErrors:
     """What was found.
 
     Args:
-        patch: the changes; write it with `patches.write_patch`, apply it with `patch_files.apply_patch`.
+        patch: the changes; write it with `write_patch`, apply it with `apply_patch`.
         decisions: outcomes and scores of all rows, in the table's order.
         records: the rows.
     """

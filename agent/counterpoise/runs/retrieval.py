@@ -32,6 +32,7 @@ from counterpoise.data.instances import Instance, Passage, find_form, write_inst
 from counterpoise.report.retrieval_page import render_retrieval_report
 from counterpoise.report.run_page import write_report
 from counterpoise.runs.directory import RunDirectory
+from counterpoise.tasks.job import as_plain
 from counterpoise.tasks.retrieval.job import RetrievalJob
 from counterpoise.tasks.retrieval.steps import load_corpus, load_instances, relabel_job
 
@@ -131,9 +132,7 @@ def make_retrieval_report(
         "summary": summary,
         "balance": {"before": before.as_dict(), "after": after.as_dict()},
         "examples": list_examples(done),
-        "settings": {
-            name: value for name, value in job.model_dump(mode="json").items() if name not in ("cache_dir",)
-        },
+        "settings": {name: value for name, value in as_plain(job).items() if name != "cache_dir"},
     }
 
 

@@ -10,7 +10,7 @@
 | relevant | no answer, or its evidence is not in the passage | abstain |
 
 What repeats a known positive is dropped without being asked about. Where gold shows that too few of what would be
-relabelled are surely right, it is dropped, too (see `retrieval`). A query with more than `most_relabels` relabelled
+relabelled are surely right, it is dropped, too (see `conclusions`). A query with more than `most_relabels` relabelled
 candidates is ambiguous: its instance is left out of the result.
 
 Paper: Thakur, Zhang, Ma, Lin (2025), whose released code keeps up to 8 and whose text drops above 7.

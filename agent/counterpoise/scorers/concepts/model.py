@@ -219,7 +219,7 @@ async def ask_model(
 ) -> ModelScores:
     """Let a model that passed its pilot label texts, as many as the budget pays, drawn by keyed hash.
 
-    What it was not asked about is left to the student that learns from its answers (`concepts.fit_student`).
+    What it was not asked about is left to the student that learns from its answers (`rankers.fit_student`).
 
     Args:
         chat: the way to the model.

@@ -10,7 +10,7 @@ Five ways that cost no token, and a language model beside them, each a number a 
 - `student`: a classifier that learned the model's answers to a sample;
 - `stacked`: all of these, weighted by how well they rank answers they were not shown.
 
-Which of them is believed is decided by audits on other rows (`concepts.fit_concepts`).
+Which of them is believed is decided by audits on other rows (`labeller.fit_concepts`).
 """
 
 from __future__ import annotations

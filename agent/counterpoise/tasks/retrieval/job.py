@@ -16,7 +16,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_serializer, field_validator
+from pydantic import Field, field_validator
 
 from counterpoise.actions.relabel.cascade import MIN_PRECISION, MOST_RELABELS
 from counterpoise.core.strict_yaml import read_mapping, validate
@@ -83,10 +83,6 @@ class RetrievalJob(JobBase):
     def _expand_llm(cls, value: object) -> object:
         return expand_llm(value)
 
-    @field_serializer("llm", "strong_llm")
-    def _write_llm(self, value: LlmConfig | None) -> Any:
-        return as_plain(value)
-
     @field_validator("budget", mode="before")
     @classmethod
     def _expand_budget(cls, value: object) -> object:
@@ -99,7 +95,7 @@ class RetrievalJob(JobBase):
 
     def fingerprint(self) -> str:
         """A hash of the settings that decide the result, 16 hex digits; where things lie is left out."""
-        keys = self.model_dump(mode="json")
+        keys = as_plain(self)
         for name in _ELSEWHERE:
             del keys[name]
         for name in ("data", "corpus", "gold", "encoder"):
