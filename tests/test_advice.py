@@ -163,3 +163,10 @@ def test_the_recommendation_is_the_row_that_the_sentence_is_about() -> None:
     told = describe_recommendation(choice, "code")
     assert (told.arm, told.student, told.way) == ("counterpoise", "minilm_lr", "averaged_prior")
     assert told.macro_f1_difference == Interval(0.08, 0.03, 0.13) and told.code == "code"
+
+
+def test_where_nothing_is_trained_no_classifier_is_named() -> None:
+    table = make_table(FLAT, FLAT, levels=LEVELS | {"embedding_zero_shot": 0.8})
+    best = {**BEST, "minilm_lr": "embedding_zero_shot"}
+    action = describe_action(choose("macro_f1", table, best, MIXED, VALIDATED), "macro_f1", ADDED)
+    assert action.startswith("Give each text the label whose description is nearest to its vector")

@@ -23,6 +23,7 @@ _STUDENT_NAMES = {
 _NOTHING = "doing nothing"
 _ACTIONS = {
     "nothing": "Train {student} on your rows as they are",
+    "embedding_zero_shot": "Give each text the label whose description is nearest to its vector; train nothing",
     "added_rows": "Train {student} on the result, with its `weight` column and the logits adjusted by the label shares",
     "averaged": "Train {student} on the result and once more on your own rows alone, and average the two",
 }
