@@ -19,7 +19,7 @@ from counterpoise.core.splits import assign_folds, keyed_rank
 from counterpoise.scorers.base import SimilarityScorer
 from counterpoise.scorers.concepts.labeller import fit_concepts
 from counterpoise.students.cell_choice import score_unlabelled
-from counterpoise.students.cell_marks import Marks, make_marks
+from counterpoise.students.cell_marks import CellMarks, make_marks
 from counterpoise.students.rows import Rows, make_rows
 from counterpoise_retrievers.encoders import Encoder
 from counterpoise_retrievers.faiss_index import FaissIndex
@@ -113,9 +113,9 @@ def adopt(
     }
 
 
-def stack_marks(first: Marks, second: Marks) -> Marks:
+def stack_marks(first: CellMarks, second: CellMarks) -> CellMarks:
     """The marks of some rows and of further ones."""
-    return Marks(
+    return CellMarks(
         first.names,
         np.concatenate([first.states, second.states]),
         np.concatenate([first.levels, second.levels]),
@@ -124,7 +124,7 @@ def stack_marks(first: Marks, second: Marks) -> Marks:
 
 def write(
     train: Texts, draw: Draw, encoder: Encoder, seed: int, llm: Mapping[str, Any], budget: str
-) -> tuple[Texts, Floats, Marks, int]:
+) -> tuple[Texts, Floats, CellMarks, int]:
     """The data set that the agent makes of a draw, through the public API: texts, weights, marks, tokens used."""
     import counterpoise
     from counterpoise.tasks.text.job import job_from
@@ -167,7 +167,7 @@ def write(
     return made, np.array([float(row["weight"]) for row in rows]), _read_marks(rows), tokens
 
 
-def _read_marks(rows: Sequence[Mapping[str, Any]]) -> Marks:
+def _read_marks(rows: Sequence[Mapping[str, Any]]) -> CellMarks:
     """The concepts of written rows: not listed is absent."""
     states = np.zeros((len(rows), len(CONCEPTS)), dtype=np.int8)
     levels = np.zeros((len(rows), len(CONCEPTS)))
@@ -176,7 +176,7 @@ def _read_marks(rows: Sequence[Mapping[str, Any]]) -> Marks:
             column = list(CONCEPTS).index(concept["name"])
             states[place, column] = 1 if concept["state"] == "present" else -1
             levels[place, column] = 1.0 if concept["state"] == "present" else 0.5
-    return Marks(tuple(CONCEPTS), states, levels)
+    return CellMarks(tuple(CONCEPTS), states, levels)
 
 
 def load_published(folder: Path, encoder: Encoder) -> dict[str, dict[str, Texts]]:

@@ -41,7 +41,7 @@ from counterpoise.core.assets import find_cache_dir
 from counterpoise.core.records import Floats, Integers
 from counterpoise.core.splits import assign_folds
 from counterpoise.students.cell_choice import choose_cell_way
-from counterpoise.students.cell_marks import Marks, make_marks
+from counterpoise.students.cell_marks import CellMarks, make_marks
 from counterpoise.students.cell_treatments import list_cell_ways, predict_by_cells
 from counterpoise.students.linear import fit_log_probabilities, make_features
 from counterpoise.students.treatments import STUDENTS
@@ -102,7 +102,7 @@ class Bench:
         self.rows = as_rows(test, encoder)
         self.student = student
 
-    def run_simple(self, train: Texts, marks: Marks, seed: int, arms: Sequence[str]) -> dict[str, Right]:
+    def run_simple(self, train: Texts, marks: CellMarks, seed: int, arms: Sequence[str]) -> dict[str, Right]:
         """The answers of the usual ways, which know the marks alone."""
         columns = list(range(len(marks.names)))
         labels, states = train.labels, np.maximum(marks.states, 0).astype(np.int64)
@@ -134,7 +134,7 @@ class Bench:
             found[arm] = self._judge(table)
         return found
 
-    def run_ways(self, train: Texts, marks: Marks, seed: int, chosen: str) -> dict[str, Right]:
+    def run_ways(self, train: Texts, marks: CellMarks, seed: int, chosen: str) -> dict[str, Right]:
         """The answers of the product's ways, and of the one it chose (`counterpoise`)."""
         rows = as_rows(train, self.encoder)
         ways = [way for way in OURS if way in list_cell_ways(self.student, has_zero_shot=True)]
@@ -142,7 +142,7 @@ class Bench:
         found = {way: self._judge(tables[way]) for way in ways}
         return {**found, "counterpoise": self._judge(tables[chosen])}
 
-    def choose(self, train: Texts, marks: Marks, seed: int) -> str:
+    def choose(self, train: Texts, marks: CellMarks, seed: int) -> str:
         """The way that the product chooses."""
         rows = as_rows(train, self.encoder)
         folds = assign_folds(as_records(train, take_gold(train)), 5, f"seed {seed}:folds")
@@ -150,7 +150,7 @@ class Bench:
         print(f"  {self.student}: {choice.way}, {choice.reason}", file=sys.stderr, flush=True)
         return choice.way
 
-    def run_way(self, way: str, train: Texts, marks: Marks, seed: int) -> Right:
+    def run_way(self, way: str, train: Texts, marks: CellMarks, seed: int) -> Right:
         """The answers of one way."""
         rows = as_rows(train, self.encoder)
         return self._judge(predict_by_cells([way], self.student, rows, marks, self.rows, 2, seed)[way])
@@ -159,7 +159,7 @@ class Bench:
         return np.asarray(table.argmax(axis=1) == self.test.labels)
 
 
-def keep(name: str, train: Texts, marks: Marks, compute: Any) -> dict[str, Right]:
+def keep(name: str, train: Texts, marks: CellMarks, compute: Any) -> dict[str, Right]:
     """What `compute()` gives, kept in the cache, so that a long evaluation can be gone on with."""
     digest = sha256(f"{_VERSION} {name} {SIMPLE} {OURS} {train.labels.tolist()}".encode())
     digest.update("\0".join(map(str, train.texts)).encode())
@@ -205,7 +205,9 @@ def run_wide(
             biased = train.take(draw.biased)
             marks = mark(biased, (column,))
 
-            def compute(biased: Texts = biased, marks: Marks = marks, seed: int = seed) -> dict[str, Right]:
+            def compute(
+                biased: Texts = biased, marks: CellMarks = marks, seed: int = seed
+            ) -> dict[str, Right]:
                 return {
                     **bench.run_simple(biased, marks, seed, ("biased", *SIMPLE)),
                     **bench.run_ways(biased, marks, seed, bench.choose(biased, marks, seed)),
@@ -223,7 +225,7 @@ def run_wide(
     yield from summarise("wide", "minilm_lr", answers, test)
 
 
-def run_added(bench: Bench, arm: str, texts: Texts, marks: Marks, seed: int) -> dict[str, Right]:
+def run_added(bench: Bench, arm: str, texts: Texts, marks: CellMarks, seed: int) -> dict[str, Right]:
     """Texts as they are; with injections the cells weighed besides, as the product does."""
 
     def compute() -> dict[str, Right]:
@@ -244,7 +246,7 @@ def draw_published(published: Mapping[str, Texts], seed: int) -> dict[str, Texts
     return {**published, "published_fewer": fewer}
 
 
-def run_adopted(bench: Bench, arm: str, texts: Texts, marks: Marks, seed: int) -> dict[str, Right]:
+def run_adopted(bench: Bench, arm: str, texts: Texts, marks: CellMarks, seed: int) -> dict[str, Right]:
     """Adopted texts beside the own ones: balanced subsamples, with the descriptions for the student that has them."""
 
     def compute() -> dict[str, Right]:
@@ -255,11 +257,11 @@ def run_adopted(bench: Bench, arm: str, texts: Texts, marks: Marks, seed: int) -
     return keep(f"adopted {bench.student} {arm} {seed}", texts, marks, compute)
 
 
-def mark(texts: Texts, columns: Sequence[int]) -> Marks:
+def mark(texts: Texts, columns: Sequence[int]) -> CellMarks:
     """The concepts that people named, as marks; only some of them."""
     marks = make_marks(as_records(texts, take_gold(texts)))
     picked = list(columns)
-    return Marks(
+    return CellMarks(
         tuple(marks.names[column] for column in picked), marks.states[:, picked], marks.levels[:, picked]
     )
 
@@ -323,7 +325,7 @@ def run_thin(
 
 
 def run_written(
-    bench: Bench, texts: Texts, weights: Floats, marks: Marks, n_own: int, seed: int
+    bench: Bench, texts: Texts, weights: Floats, marks: CellMarks, n_own: int, seed: int
 ) -> dict[str, Right]:
     """The data set that the agent wrote: with its weights and label shares taken out, and in the chosen way."""
     features, tests = make_features(bench.student, as_rows(texts, bench.encoder), bench.rows)

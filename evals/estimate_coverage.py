@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from counterpoise.actions.relabel.estimates import Estimate, estimate
-from counterpoise.actions.relabel.judge_audits import Planted
+from counterpoise.actions.relabel.judge_audits import PlantedPassage
 from counterpoise.actions.relabel.verdicts import Grade, Judgement
 from counterpoise.balance.intervals import wilson_interval
 from counterpoise.balance.rates import Rate
@@ -64,13 +64,17 @@ def draw(
     is_gold = generator.random(N_CANDIDATES) < gold_share
     planted = np.arange(2 * N_PLANTED) < N_PLANTED
     known = [
-        Planted(bool(right), "positive" if right else "random", _FIRST[bool(one)], _SECOND[bool(other)])
+        PlantedPassage(
+            bool(right), "positive" if right else "random", _FIRST[bool(one)], _SECOND[bool(other)]
+        )
         for right, one, other in zip(
             planted, answer(generator, planted, first), answer(generator, planted, second), strict=True
         )
     ]
     known += [
-        Planted(bool(is_hidden[place]), "gold", _FIRST[bool(flags[place])], _SECOND[bool(grades[place])])
+        PlantedPassage(
+            bool(is_hidden[place]), "gold", _FIRST[bool(flags[place])], _SECOND[bool(grades[place])]
+        )
         for place in np.flatnonzero(is_gold)
     ]
     sampled = ~flags & (generator.random(N_CANDIDATES) < UNFLAGGED_SHARE)

@@ -35,7 +35,7 @@ from scipy.special import log_softmax
 
 from counterpoise.core.assets import find_cache_dir
 from counterpoise.core.records import Floats
-from counterpoise.students.cell_marks import Marks, make_marks, shrink_cells
+from counterpoise.students.cell_marks import CellMarks, make_marks, shrink_cells
 from counterpoise.students.linear import fit_log_probabilities
 from counterpoise.students.weights import log_prior
 from counterpoise_retrievers.encoders import Encoder
@@ -156,7 +156,7 @@ def draw_arms(
     }
 
 
-def shrink(own: Texts, marks: Marks, seed: int) -> Texts:
+def shrink(own: Texts, marks: CellMarks, seed: int) -> Texts:
     """The subset that the product's `cell_downsampling` takes."""
     order = np.random.default_rng([seed, 0]).permutation(len(own))
     return own.take(shrink_cells(own.labels, marks, 2, order))

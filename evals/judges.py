@@ -39,13 +39,13 @@ from counterpoise.llm.engines.openai import OpenAIEngine
 from counterpoise.llm.servers.embedded import N_SLOTS
 from counterpoise.scorers.audits import audit, measure_kappa
 from counterpoise.scorers.concepts.labeller import (
-    Candidate,
+    AuditedScorer,
     choose_scorer,
     fit_candidates,
     is_worth_its_price,
     standardise_model,
 )
-from counterpoise.scorers.concepts.model import Pilot, make_concept_scorer, run_pilot
+from counterpoise.scorers.concepts.model import ModelPilot, make_concept_scorer, run_pilot
 from counterpoise.scorers.concepts.passages import make_passages
 from counterpoise.scorers.concepts.rankers import FREE_RANKERS, cross_fit_ranker, fit_ranker
 from counterpoise.scorers.concepts.stacks import Stack, weigh_scorers
@@ -135,7 +135,7 @@ def report_free(train: Split, test: Split, gold: Mapping[int, Mapping[str, Gold]
     found: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     chosen: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for seed, answers in gold.items():
-        fitted: dict[str, dict[str, list[tuple[Candidate, float]]]] = defaultdict(dict)
+        fitted: dict[str, dict[str, list[tuple[AuditedScorer, float]]]] = defaultdict(dict)
         for concept in CONCEPTS:
             _measure(concept, seed, answers[concept], train, test, found, fitted)
         _choose(fitted, chosen)
@@ -161,7 +161,7 @@ def report_free(train: Split, test: Split, gold: Mapping[int, Mapping[str, Gold]
 
 
 def report_model(
-    test: Split, pilots: Mapping[int, Pilot], judged: Mapping[str, Floats], tokens: list[float]
+    test: Split, pilots: Mapping[int, ModelPilot], judged: Mapping[str, Floats], tokens: list[float]
 ) -> Iterator[Result]:
     """The language model: its pilots, and what it says of a sample of the test texts."""
     for concept in CONCEPTS:
@@ -267,7 +267,7 @@ def _measure(
     train: Split,
     test: Split,
     found: dict[tuple[str, str, str], list[float]],
-    fitted: dict[str, dict[str, list[tuple[Candidate, float]]]],
+    fitted: dict[str, dict[str, list[tuple[AuditedScorer, float]]]],
 ) -> None:
     known = np.flatnonzero(test.truth[concept] >= 0)
     views, truth = take_views(test.views[concept], known), test.truth[concept][known]
@@ -275,7 +275,7 @@ def _measure(
     reference = train.views[concept]
     noise, noise_test = generator.random(len(train.records)), generator.random(len(known))
     scripted, scripted_test = script(train.truth[concept], generator), script(truth, generator)
-    sets: dict[str, tuple[list[Candidate], dict[str, Floats]]] = {
+    sets: dict[str, tuple[list[AuditedScorer], dict[str, Floats]]] = {
         "": (fit_candidates(reference, gold), {}),
         "noise": (fit_candidates(reference, gold, noise, 1000.0), {"llm": standardise_model(noise_test)}),
         "scripted": (
@@ -300,7 +300,7 @@ def _measure(
 
 
 def _choose(
-    fitted: Mapping[str, Mapping[str, list[tuple[Candidate, float]]]],
+    fitted: Mapping[str, Mapping[str, list[tuple[AuditedScorer, float]]]],
     chosen: dict[tuple[str, str, str], list[float]],
 ) -> None:
     """Which scorer decides in each concept, with no model and with each of the two, and what a better choice gains."""
@@ -332,7 +332,7 @@ async def _ask_model(
     gold: Mapping[int, Mapping[str, Gold]],
     cache_dir: Any,
     n_texts: int,
-) -> tuple[dict[int, Pilot], dict[str, Floats], list[float], dict[tuple[int, str], Floats]]:
+) -> tuple[dict[int, ModelPilot], dict[str, Floats], list[float], dict[tuple[int, str], Floats]]:
     """The pilots, the answers about a sample of test texts, what each pilot cost, the answers about training rows."""
     pilots, tokens, said = {}, [], {}
     judged = {concept: np.full((len(test.records), 2), np.nan) for concept in CONCEPTS}

@@ -29,7 +29,7 @@ from counterpoise.balance.intervals import wilson_interval
 from counterpoise.core.plans import Action, Cell, PlanItem, Proposal
 from counterpoise.filters.copy_limits import list_runs
 from counterpoise.runs.judging import judge
-from counterpoise.runs.ledger import Judged, Ledger
+from counterpoise.runs.ledger import JudgedProposals, Ledger
 from counterpoise.tasks.text.job import job_from
 from counterpoise.tasks.text.label_trust import audit_free_scorers
 from counterpoise.tasks.text.parts import RunContext, open_context
@@ -280,7 +280,7 @@ def write_all(
     return {writer: [replace(one) for one in batch] for writer, batch in written.items()}
 
 
-def _show_wrong(name: str, writer: str, judged: Judged) -> None:
+def _show_wrong(name: str, writer: str, judged: JudgedProposals) -> None:
     """What should not have passed, or should have, on the error stream: a figure alone tells no mistake."""
     good = writer in ("real", "gpt4")
     for proposal, verdict in zip(judged.proposals, judged.verdicts, strict=True):

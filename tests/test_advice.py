@@ -6,45 +6,52 @@ import pytest
 
 from counterpoise.report.schema import Interval
 from counterpoise.runs.advice import (
-    Added,
+    AddedRecords,
     Choice,
     choose,
     describe_action,
     describe_recommendation,
     write_headline,
 )
-from counterpoise.students.held_out import Estimate, HeldOutScore
+from counterpoise.students.held_out import HeldOutScore, MeanInterval
 from counterpoise.students.treatments import STUDENTS
 
 BEST = {"minilm_lr": "logit_adjustment", "tfidf_lr": "balanced_bags"}
 VALIDATED = {"minilm_lr": 0.8, "tfidf_lr": 0.7}
 MIXED = {"minilm_lr": "averaged_prior", "tfidf_lr": "averaged"}
-UP, DOWN, FLAT = Estimate(0.08, 0.03, 0.13), Estimate(-0.06, -0.1, -0.02), Estimate(0.01, -0.02, 0.04)
-EDGE = Estimate(0.02, 0.0, 0.04)
-ADDED = Added(written=90, proposed=120, reason="length", tokens=5_000)
+UP, DOWN, FLAT = (
+    MeanInterval(0.08, 0.03, 0.13),
+    MeanInterval(-0.06, -0.1, -0.02),
+    MeanInterval(0.01, -0.02, 0.04),
+)
+EDGE = MeanInterval(0.02, 0.0, 0.04)
+ADDED = AddedRecords(written=90, proposed=120, reason="length", tokens=5_000)
 LEVELS = {"nothing": 0.5, "logit_adjustment": 0.7, "balanced_bags": 0.69}
 
 
 def make_table(
-    *differences: Estimate, metric: str = "macro_f1", levels: dict[str, float] = LEVELS, **parts: Estimate
+    *differences: MeanInterval,
+    metric: str = "macro_f1",
+    levels: dict[str, float] = LEVELS,
+    **parts: MeanInterval,
 ) -> list[HeldOutScore]:
     """Rows of both students; `differences` are those of our arms, and the other metric says the opposite."""
     other = "auroc" if metric == "macro_f1" else "macro_f1"
     table = []
     for student, difference in zip(STUDENTS, differences, strict=True):
         base = levels[BEST[student]]
-        rows = {arm: Estimate(level - base, level - base, level - base) for arm, level in levels.items()}
+        rows = {arm: MeanInterval(level - base, level - base, level - base) for arm, level in levels.items()}
         rows |= dict.fromkeys(("counterpoise", "added_rows"), difference) | {"unverified": UP, **parts}
         for arm, value in rows.items():
-            score = Estimate(base + value.mean, base + value.low, base + value.high)
+            score = MeanInterval(base + value.mean, base + value.low, base + value.high)
             opposite = DOWN if value.mean > 0 else UP
-            values = {metric: score, other: Estimate(0.6, 0.5, 0.7)}
+            values = {metric: score, other: MeanInterval(0.6, 0.5, 0.7)}
             table.append(HeldOutScore(arm, student, values, {metric: value, other: opposite}))
     return table
 
 
 def decide(
-    table: list[HeldOutScore], added: Added = ADDED, metric: str = "macro_f1"
+    table: list[HeldOutScore], added: AddedRecords = ADDED, metric: str = "macro_f1"
 ) -> tuple[Choice, str, str]:
     choice = choose(metric, table, BEST, MIXED, VALIDATED)
     return choice, write_headline(choice, metric, table, added), describe_action(choice, metric, added)
@@ -70,7 +77,7 @@ def decide(
     ],
 )
 def test_the_headline_is_what_the_intervals_say(
-    differences: tuple[Estimate, Estimate], says: str, arm: str
+    differences: tuple[MeanInterval, MeanInterval], says: str, arm: str
 ) -> None:
     choice, headline, action = decide(make_table(*differences))
     assert headline.startswith(says) and choice.arm == arm
@@ -110,9 +117,9 @@ def test_a_gain_for_one_student_is_not_told_as_a_gain_for_both() -> None:
     ],
 )
 def test_of_adopted_and_written_records_the_headline_names_what_helped(
-    adopted: Estimate, written: Estimate, says: str
+    adopted: MeanInterval, written: MeanInterval, says: str
 ) -> None:
-    both = Added(adopted=163, written=84, proposed=300, tokens=1)
+    both = AddedRecords(adopted=163, written=84, proposed=300, tokens=1)
     table = make_table(UP, UP, adopted=adopted, written=written)
     assert decide(table, both)[1].startswith(says)
     harmful = make_table(UP, UP, adopted=UP, written=DOWN)
@@ -134,7 +141,7 @@ def test_where_the_data_as_it_is_scores_highest_that_is_what_to_do() -> None:
         "Train logistic regression on sentence vectors on your rows as they are: macro-F1 0.750"
     )
     # And where a simple way beats what gained something elsewhere.
-    low = make_table(Estimate(0.02, 0.01, 0.03), FLAT, levels=LEVELS | {"nothing": 0.75})
+    low = make_table(MeanInterval(0.02, 0.01, 0.03), FLAT, levels=LEVELS | {"nothing": 0.75})
     choice, headline, _ = decide(low)
     assert (
         choice.arm == "nothing"
@@ -150,9 +157,9 @@ def test_the_metric_is_the_jobs() -> None:
 
 def test_nothing_added_says_what_was_spent_and_what_to_use() -> None:
     table = [row for row in make_table(UP, UP) if row.arm in LEVELS]
-    headline = decide(table, Added())[1]
+    headline = decide(table, AddedRecords())[1]
     assert headline == "No record was added: use logit adjustment, the best way that costs no token"
-    headline = decide(table, Added(proposed=98, reason="copy_of_data", tokens=18_432))[1]
+    headline = decide(table, AddedRecords(proposed=98, reason="copy_of_data", tokens=18_432))[1]
     assert headline.startswith(
         "18,432 tokens were spent and no record was added: all 98 proposals were refused, most as"
     )

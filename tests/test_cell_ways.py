@@ -18,7 +18,7 @@ from counterpoise.students.cell_choice import (
 )
 from counterpoise.students.cell_marks import (
     LARGEST_WEIGHT,
-    Marks,
+    CellMarks,
     find_cells,
     make_marks,
     rake_cells,
@@ -32,13 +32,13 @@ from counterpoise.students.treatments import STUDENTS
 from tests.made_up import as_objects
 
 
-def make_states(states: list[list[int]]) -> Marks:
+def make_states(states: list[list[int]]) -> CellMarks:
     table = np.array(states, dtype=np.int8)
     levels = np.where(table < 0, 0.5, table)
-    return Marks(tuple(f"mark {column}" for column in range(table.shape[1])), table, levels)
+    return CellMarks(tuple(f"mark {column}" for column in range(table.shape[1])), table, levels)
 
 
-def make_skewed(n: int, n_rare: int, seed: int = 0, noise: float = 0.6) -> tuple[Rows, Marks]:
+def make_skewed(n: int, n_rare: int, seed: int = 0, noise: float = 0.6) -> tuple[Rows, CellMarks]:
     """The first coordinate is the label, the second a mark that goes with label 1 but for `n_rare` rows of label 0."""
     generator = np.random.default_rng(seed)
     labels = np.repeat([0, 1], n)
@@ -80,7 +80,7 @@ def test_weights_are_positive_and_even_over_known_cells(rows: list[tuple[int, in
     raked = rake_cells(labels, marks, 3)
     assert raked.mean() == pytest.approx(1)
     assert raked.max() <= LARGEST_WEIGHT * len(rows)
-    one = Marks(marks.names[:1], marks.states[:, :1], marks.levels[:, :1])
+    one = CellMarks(marks.names[:1], marks.states[:, :1], marks.levels[:, :1])
     cells = find_cells(labels, one.states[:, 0], 3)
     alone = weigh_cells(labels, one, 3)
     totals = [alone[cells == cell].sum() for cell in np.unique(cells[cells >= 0])]
@@ -189,7 +189,7 @@ def test_losses_do_not_care_how_sure_scores_are_of_themselves() -> None:
     )
 
 
-def choose(rows: Rows, marks: Marks, student: str = "minilm_lr") -> str:
+def choose(rows: Rows, marks: CellMarks, student: str = "minilm_lr") -> str:
     folds = np.arange(len(rows)) % 5
     return choose_cell_way(student, rows, marks, folds, 2).way
 
@@ -215,7 +215,9 @@ def test_with_enough_rows_balanced_subsets_stay_unless_another_way_is_surely_bet
 
 def test_an_empty_cell_counts_as_the_thinnest() -> None:
     assert count_rarest(np.array([0, 0, 1]), make_states([[1], [0], [0]]), 2) == 0
-    assert count_rarest(np.array([0, 1, 1]), Marks((), np.empty((3, 0), np.int8), np.empty((3, 0))), 2) == 3
+    assert (
+        count_rarest(np.array([0, 1, 1]), CellMarks((), np.empty((3, 0), np.int8), np.empty((3, 0))), 2) == 3
+    )
 
 
 def test_unlabelled_rows_of_a_thin_cell_get_their_label_where_a_classifier_takes_the_mark_for_it() -> None:

@@ -12,7 +12,7 @@ import pytest
 from counterpoise.core.records import Floats, State
 from counterpoise.llm import ChatRequest
 from counterpoise.scorers.concepts.labeller import (
-    Candidate,
+    AuditedScorer,
     ConceptLabeller,
     ModelScores,
     calibrate_similarities,
@@ -21,7 +21,7 @@ from counterpoise.scorers.concepts.labeller import (
     is_tied,
     is_worth_its_price,
 )
-from counterpoise.scorers.concepts.model import Pilot, ask_model, make_concept_scorer, run_pilot
+from counterpoise.scorers.concepts.model import ModelPilot, ask_model, make_concept_scorer, run_pilot
 from counterpoise.scorers.concepts.passages import make_passages, split_passages
 from counterpoise.scorers.concepts.stacks import cross_fit_stack
 from counterpoise.scorers.gold import Gold
@@ -134,9 +134,9 @@ def test_where_no_scorer_passes_the_concept_is_left_alone_and_the_report_says_wh
     assert "No scorer passes its audit" in lines[0]["note"] and "--ask 20" in lines[0]["note"]
 
 
-def make_candidate(name: str, losses: list[float], price: float) -> Candidate:
+def make_candidate(name: str, losses: list[float], price: float) -> AuditedScorer:
     found = fit(TEXTS, {"food": CONCEPTS["food"]}, {"food": give_answers()}).scorers[0].candidates[-1]
-    return Candidate(name, found.stack, found.result, np.array(losses), price, found.auc_low)
+    return AuditedScorer(name, found.stack, found.result, np.array(losses), price, found.auc_low)
 
 
 def test_the_cheapest_of_those_that_cannot_be_told_from_the_best_wins() -> None:
@@ -219,7 +219,7 @@ def answer_by(skill: float, seed: int = 0):
     return reply
 
 
-async def run(skill: float, limit: int | None = None, gold: bool = True) -> tuple[Pilot, int]:
+async def run(skill: float, limit: int | None = None, gold: bool = True) -> tuple[ModelPilot, int]:
     chat, engine = make_chat(answer_by(skill), limit)
     food = {"food": CONCEPTS["food"]}
     pilot = await run_pilot(chat, RECORDS, food, {"food": give_answers(n=40)} if gold else {}, "seed 0")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from counterpoise.balance.corrected_counts import (
-    Answers,
+    KnownAnswers,
     correct_by_prediction,
     correct_by_rates,
     correct_cells,
@@ -88,7 +88,7 @@ def test_only_cells_that_surely_lack_records_are_deficits() -> None:
     for bad_share, is_sure in ((0.05, True), (0.45, False)):
         records, truth = make_counted(400, 400, bad_share, 0.5)
         rows = np.concatenate([np.arange(0, 400, 10), np.arange(400, 800, 10)])
-        counts = correct_cells(records, {"music": Answers(rows, truth[rows])})
+        counts = correct_cells(records, {"music": KnownAnswers(rows, truth[rows])})
         count = counts[bad]
         assert count.low <= truth[:400].sum() <= count.high and count.method == "prediction_powered"
         found = find_corrected_deficits(records, counts)
@@ -101,7 +101,7 @@ def test_only_cells_that_surely_lack_records_are_deficits() -> None:
 def test_a_label_without_answers_of_its_own_borrows_and_known_answers_bound_it() -> None:
     records, truth = make_counted(6, 400, 0.0, 0.6)
     rows = np.concatenate([[0, 1], np.arange(6, 406, 10)])
-    counts = correct_cells(records, {"music": Answers(rows, truth[rows])})
+    counts = correct_cells(records, {"music": KnownAnswers(rows, truth[rows])})
     few, many = counts[Cell("bad", concept="music")], counts[Cell("good", concept="music")]
     assert few.method == "pooled" and 0 <= few.low <= few.high <= 4, "two of six are known to be without"
     assert many.method == "prediction_powered"

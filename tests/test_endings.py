@@ -30,7 +30,7 @@ from counterpoise.runs.endings import (
     describe_ending,
     name_short,
 )
-from counterpoise.runs.ledger import Judged, Ledger, leave_out_surplus
+from counterpoise.runs.ledger import JudgedProposals, Ledger, leave_out_surplus
 from counterpoise.runs.loop import OLD_ROUNDS, keep_old_rounds
 from counterpoise.runs.planner import make_plan
 from counterpoise.tasks.text.job import job_from
@@ -59,7 +59,8 @@ def settle(
         for proposal, reason in zip(proposals, said, strict=True)
     )
     ledger.settle(
-        Plan(item.round, (item,)), Judged(proposals, verdicts, np.zeros((len(said), 2), np.float32), None)
+        Plan(item.round, (item,)),
+        JudgedProposals(proposals, verdicts, np.zeros((len(said), 2), np.float32), None),
     )
 
 
@@ -134,7 +135,7 @@ class World:
             found.append(Deficit(cell, have, max(self.counts[other] for other in siblings)))
         return sorted((one for one in found if is_short(one)), key=lambda one: (-one.need, one.cell))
 
-    def act(self, plan: Plan, source: random.Random) -> Judged:
+    def act(self, plan: Plan, source: random.Random) -> JudgedProposals:
         proposals, verdicts = [], []
         for item in plan.items:
             n = 0 if plan.round >= self.fails_from else item.n_requests * COMPLETIONS_PER_REQUEST
@@ -147,7 +148,9 @@ class World:
         for proposal, verdict in zip(proposals, checked, strict=True):
             for cell in {proposal.item.cell, Cell(proposal.label)} if verdict.kept else ():
                 self.counts[cell] += 1
-        return Judged(tuple(proposals), tuple(checked), np.zeros((len(proposals), 2), np.float32), None)
+        return JudgedProposals(
+            tuple(proposals), tuple(checked), np.zeros((len(proposals), 2), np.float32), None
+        )
 
 
 CELLS = [

@@ -12,7 +12,7 @@ import pytest
 from counterpoise.core.errors import DataError
 from counterpoise.core.records import Records
 from counterpoise.scorers.answers import open_answers
-from counterpoise.scorers.gold import Asked, choose_rows_to_ask, read_gold
+from counterpoise.scorers.gold import RowsToAsk, choose_rows_to_ask, read_gold
 from tests.made_up import make_records, write_sentences
 
 TEXTS, LABELS = write_sentences(12, 88, 3)
@@ -34,7 +34,7 @@ def test_half_is_random_and_half_spread_over_the_range() -> None:
     assert len(choose_rows_to_ask(RECORDS.take(np.arange(7)), 40, "seed 0").rows) == 7
 
 
-def write_questions(path: Path, records: Records, asked: Asked) -> None:
+def write_questions(path: Path, records: Records, asked: RowsToAsk) -> None:
     answers = open_answers(path, ["food"])
     answers.add(records, asked)
     answers.save()

@@ -14,7 +14,7 @@ from counterpoise.core.plans import Cell, Kind, Plan, PlanItem, Proposal
 from counterpoise.filters.copies import make_known_texts
 from counterpoise.filters.text import make_text_filter
 from counterpoise.runs.judging import judge
-from counterpoise.runs.ledger import NOT_NEEDED, Judged, Ledger
+from counterpoise.runs.ledger import NOT_NEEDED, JudgedProposals, Ledger
 from counterpoise.scorers.base import ClassifierScorer
 from counterpoise.tasks.text.parts import RunContext
 from counterpoise_retrievers.faiss_index import FaissIndex
@@ -63,11 +63,13 @@ def propose(text: str, place: int = 0, label: str = "bad", *, failure: str = "",
     return Proposal(f"{item.id}-{place:05d}", item, text, label, failure=failure)
 
 
-def judge_all(*proposals: Proposal, context: RunContext = CONTEXT, ledger: Ledger | None = None) -> Judged:
+def judge_all(
+    *proposals: Proposal, context: RunContext = CONTEXT, ledger: Ledger | None = None
+) -> JudgedProposals:
     return judge(proposals, context, ledger or Ledger())
 
 
-def list_reasons(judged: Judged) -> list[str]:
+def list_reasons(judged: JudgedProposals) -> list[str]:
     return [verdict.reason for verdict in judged.verdicts]
 
 

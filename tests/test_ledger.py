@@ -8,7 +8,7 @@ import pytest
 from counterpoise.actions.base import Costs
 from counterpoise.core.plans import Action, Cell, Kind, Plan, PlanItem, Proposal, Verdict
 from counterpoise.core.records import ConceptColumns, State
-from counterpoise.runs.ledger import NOT_NEEDED, Judged, Ledger, add_accepted, leave_out_surplus
+from counterpoise.runs.ledger import NOT_NEEDED, JudgedProposals, Ledger, add_accepted, leave_out_surplus
 from tests.made_up import make_records
 from tests.test_endings import settle
 
@@ -16,7 +16,7 @@ BAD, GOOD, FOOD = Cell("bad"), Cell("good"), Cell("bad", concept="food")
 WRITE = (Action.MINORITY, BAD)
 
 
-def judge_as(said: dict[PlanItem, list[str]], concepts: ConceptColumns | None = None) -> Judged:
+def judge_as(said: dict[PlanItem, list[str]], concepts: ConceptColumns | None = None) -> JudgedProposals:
     """Proposals of items, ten tokens each, with the reasons given; `!` before one says that the request failed."""
     proposals, verdicts = [], []
     for item, reasons in said.items():
@@ -28,7 +28,7 @@ def judge_as(said: dict[PlanItem, list[str]], concepts: ConceptColumns | None = 
             proposals.append(one)
             verdicts.append(Verdict(one.id, reason == "kept", reason.lstrip("!")))
     vectors = np.arange(2 * len(proposals), dtype=np.float32).reshape(-1, 2)
-    return Judged(tuple(proposals), tuple(verdicts), vectors, concepts)
+    return JudgedProposals(tuple(proposals), tuple(verdicts), vectors, concepts)
 
 
 def test_each_item_of_a_round_is_charged_for_its_own_proposals() -> None:
@@ -65,7 +65,7 @@ def test_a_row_of_the_pool_is_offered_once_whether_it_was_kept_or_not() -> None:
     verdicts = (Verdict("a0", True, "kept"), Verdict("a1", False, "copy_of_data"))
     ledger = Ledger()
     assert ledger.list_offered() == frozenset()
-    ledger.settle(Plan(1, (item,)), Judged(proposals, verdicts, np.zeros((2, 2), np.float32), None))
+    ledger.settle(Plan(1, (item,)), JudgedProposals(proposals, verdicts, np.zeros((2, 2), np.float32), None))
     settle(ledger, BAD, 1, {})  # a written text has no row that it was adopted from
     assert ledger.list_offered() == {"pool7", "pool9"}
 

@@ -16,8 +16,8 @@ from counterpoise.llm import (
     ChatClient,
     ChatRequest,
     Message,
-    Outcome,
     ReplyStore,
+    RequestOutcome,
     TokenBudget,
     answer_most,
     name_failure,
@@ -70,7 +70,7 @@ async def test_a_fifth_of_all_replies_is_a_fault_and_every_request_still_ends(
         LocalServer(seed=seed, **settings) as server,
         ReplyStore(tmp_path / "replies.sqlite") as store,
     ):
-        outcomes: list[Outcome] = []
+        outcomes: list[RequestOutcome] = []
         async with ChatClient(
             [OpenAIEngine(one.url, timeout_seconds=4.0) for one in (server, leaving)],
             store,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from counterpoise.actions.relabel.estimates import Estimates, estimate
-from counterpoise.actions.relabel.judge_audits import Planted
+from counterpoise.actions.relabel.judge_audits import PlantedPassage
 from counterpoise.actions.relabel.verdicts import Grade, Judgement
 from counterpoise.balance.rates import Rate
 from counterpoise.data.instances import Passage
@@ -17,11 +17,11 @@ YES, NO = Judgement(Grade.RELEVANT), Judgement(Grade.NOT_RELEVANT)
 SURE, NEVER = Judgement(Grade.BETTER_OR_EQUAL), Judgement(Grade.NOT_RELEVANT)
 
 
-def make_known(n_found: int, n: int, kind: str) -> list[Planted]:
-    return [Planted(True, kind, YES if place < n_found else NO, SURE) for place in range(n)]
+def make_known(n_found: int, n: int, kind: str) -> list[PlantedPassage]:
+    return [PlantedPassage(True, kind, YES if place < n_found else NO, SURE) for place in range(n)]
 
 
-def make_estimates(known: list[Planted], n_relabelled: int = 40, n_judged: int = 1000) -> Estimates:
+def make_estimates(known: list[PlantedPassage], n_relabelled: int = 40, n_judged: int = 1000) -> Estimates:
     return estimate(
         known,
         n_judged=n_judged,
@@ -43,7 +43,7 @@ def test_a_small_number_of_false_negatives_is_a_draw_of_its_own() -> None:
 
 
 def test_recall_is_surer_where_gold_speaks_of_everything() -> None:
-    others = [Planted(False, "gold", NO, NEVER)] * 960
+    others = [PlantedPassage(False, "gold", NO, NEVER)] * 960
     found = make_estimates(make_known(40, 50, "gold") + others, n_relabelled=40, n_judged=1010)
     assert found.recall.value == 0.8
     assert (

@@ -25,7 +25,7 @@ import yaml
 
 from counterpoise.core.errors import QuarantinedError
 from counterpoise.core.events import Event, listening
-from counterpoise.llm import ChatClient, ChatRequest, Message, Outcome, ReplyStore, Sampling
+from counterpoise.llm import ChatClient, ChatRequest, Message, ReplyStore, RequestOutcome, Sampling
 from counterpoise.llm.config import LlmConfig
 from counterpoise.llm.connect import make_engines
 from counterpoise.llm.dialect import Dialect
@@ -122,7 +122,7 @@ def find_engine_core(api_server: int) -> psutil.Process:
     return core
 
 
-async def collect(chat: ChatClient, requests: list[ChatRequest]) -> list[Outcome]:
+async def collect(chat: ChatClient, requests: list[ChatRequest]) -> list[RequestOutcome]:
     return [outcome async for outcome in chat.generate_many(requests)]
 
 

@@ -77,7 +77,7 @@ class CorrectedCount:
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class KnownAnswers:
     """Known answers to one concept's question, for records drawn at random within each label.
 
     Args:
@@ -180,7 +180,7 @@ def correct_by_prediction(judged: Floats, answered: Floats, truth: Integers) -> 
     )
 
 
-def correct_cells(records: Records, answers: Mapping[str, Answers]) -> dict[Cell, CorrectedCount]:
+def correct_cells(records: Records, answers: Mapping[str, KnownAnswers]) -> dict[Cell, CorrectedCount]:
     """Corrected counts of the concept cells, each label on its own.
 
     Args:
@@ -213,7 +213,7 @@ def correct_cells(records: Records, answers: Mapping[str, Answers]) -> dict[Cell
             if share is None:
                 counts[cell] = CorrectedCount(cell, raw, float(raw), 0.0, float(n), "raw", 0)
                 continue
-            # Answers that are known bound the count, whatever the estimate says.
+            # KnownAnswers that are known bound the count, whatever the estimate says.
             mine = np.isin(known.rows, members)
             least, most = float(known.truth[mine].sum()), float(n - (1 - known.truth[mine]).sum())
             value, low, high = (
@@ -223,7 +223,9 @@ def correct_cells(records: Records, answers: Mapping[str, Answers]) -> dict[Cell
     return counts
 
 
-def _correct_rows(members: Integers, judged: Floats, known: Answers, method: str) -> CorrectedShare | None:
+def _correct_rows(
+    members: Integers, judged: Floats, known: KnownAnswers, method: str
+) -> CorrectedShare | None:
     inside = np.isin(known.rows, members)
     if inside.sum() < 2:
         return None

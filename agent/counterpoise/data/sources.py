@@ -1,6 +1,6 @@
 """Where a table comes from: files, folders, the hub, pinned assets, or memory.
 
-Files are read by `datasets_files`; folders, hub ids and objects here. A split follows a colon:
+Files are read by `files`; folders, hub ids and objects here. A split follows a colon:
 `folder:train`, `owner/name:validation`.
 """
 

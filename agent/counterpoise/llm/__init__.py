@@ -5,7 +5,7 @@ from __future__ import annotations
 from counterpoise.llm.batches import answer_most, name_failure
 from counterpoise.llm.budget import BudgetSpent, Spend, ThoughtsUnpaid, TokenBudget
 from counterpoise.llm.chat import ChatRequest, Completion, Engine, Message, Sampling, Usage
-from counterpoise.llm.client import ChatClient, Outcome
+from counterpoise.llm.client import ChatClient, RequestOutcome
 from counterpoise.llm.engines.scripted import ScriptedChatClient
 from counterpoise.llm.models import Models
 from counterpoise.llm.reply_store import ReplyStore
@@ -19,8 +19,8 @@ __all__ = [
     "Engine",
     "Message",
     "Models",
-    "Outcome",
     "ReplyStore",
+    "RequestOutcome",
     "RetryPolicy",
     "Sampling",
     "ScriptedChatClient",

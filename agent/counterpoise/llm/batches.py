@@ -12,14 +12,14 @@ from contextlib import aclosing
 from counterpoise.core.errors import EngineDiedError, QuarantinedError, ReplyError, ServerError
 from counterpoise.llm.budget import BudgetSpent, Spend
 from counterpoise.llm.chat import ChatRequest
-from counterpoise.llm.client import ChatClient, Outcome
+from counterpoise.llm.client import ChatClient, RequestOutcome
 
 FEWEST_FAILURES = 4
 
 
 async def answer_most(
     chat: ChatClient, requests: Sequence[ChatRequest], *, must_answer: bool = False
-) -> AsyncIterator[Outcome]:
+) -> AsyncIterator[RequestOutcome]:
     """Outcomes as they arrive, in any order, those that failed among them.
 
     Args:
@@ -41,7 +41,9 @@ async def answer_most(
     order = sort_by_prefix(requests)
     async with aclosing(chat.generate_many(requests[place] for place in order)) as outcomes:
         async for answered in outcomes:
-            outcome = Outcome(order[answered.index], answered.request, answered.completions, answered.error)
+            outcome = RequestOutcome(
+                order[answered.index], answered.request, answered.completions, answered.error
+            )
             if isinstance(outcome.error, EngineDiedError) and not outcome.error.retryable:
                 raise outcome.error
             if isinstance(outcome.error, ServerError) and outcome.error.is_unreached:

@@ -29,7 +29,7 @@ CANCEL_AGAIN_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RequestOutcome:
     """How one request of `ChatClient.generate_many` ended.
 
     Args:
@@ -187,19 +187,19 @@ class ChatClient:
         found = self._accounts.find(keys)
         return await self._answer(request, keys, found, may_lengthen=not as_it_is)
 
-    async def generate_many(self, requests: Iterable[ChatRequest]) -> AsyncGenerator[Outcome, None]:
+    async def generate_many(self, requests: Iterable[ChatRequest]) -> AsyncGenerator[RequestOutcome, None]:
         """Outcomes as they arrive, in any order, with as many requests under way as there are permits.
 
         Requests are drawn from the iterable as places become free, and looked up in the store in batches. A
-        request that fails ends as an `Outcome` with its error; the others go on. `StorageError` ends
+        request that fails ends as an `RequestOutcome` with its error; the others go on. `StorageError` ends
         everything.
         """
         numbered = enumerate(requests)
-        running: set[asyncio.Task[Outcome]] = set()
-        finished: deque[asyncio.Task[Outcome]] = deque()
+        running: set[asyncio.Task[RequestOutcome]] = set()
+        finished: deque[asyncio.Task[RequestOutcome]] = deque()
         is_finished = asyncio.Event()
 
-        def note_end(task: asyncio.Task[Outcome]) -> None:
+        def note_end(task: asyncio.Task[RequestOutcome]) -> None:
             running.discard(task)
             finished.append(task)
             is_finished.set()
@@ -215,7 +215,7 @@ class ChatClient:
                     chunk = list(islice(numbered, max(size - n_busy, size // 4, 1)))
                     is_drawn = not chunk
                     for item in self._replay_or_start(chunk):
-                        if isinstance(item, Outcome):
+                        if isinstance(item, RequestOutcome):
                             yield item
                         else:
                             running.add(item)
@@ -235,7 +235,7 @@ class ChatClient:
 
     def _replay_or_start(
         self, chunk: list[tuple[int, ChatRequest]]
-    ) -> Iterator[Outcome | asyncio.Task[Outcome]]:
+    ) -> Iterator[RequestOutcome | asyncio.Task[RequestOutcome]]:
         """Outcomes of the requests whose replies are stored; tasks for the others."""
         adapted = [self.manner.adapt(request) for _, request in chunk]
         keys = [make_keys(self.name, request) for request in adapted]
@@ -245,10 +245,10 @@ class ChatClient:
                 try:
                     completions = self._accounts.replay(request, group, found)
                 except BudgetSpent as spent:
-                    yield Outcome(index, given, error=spent)
+                    yield RequestOutcome(index, given, error=spent)
                     continue
                 if not any(one.problem or is_unfinished(one, request) for one in completions):
-                    yield Outcome(index, given, completions)
+                    yield RequestOutcome(index, given, completions)
                     continue
             own = {key: found[key] for key in group if key in found}
             yield asyncio.create_task(self._conclude(index, given, request, group, own))
@@ -260,11 +260,11 @@ class ChatClient:
         request: ChatRequest,
         keys: list[bytes],
         found: dict[bytes, bytes],
-    ) -> Outcome:
+    ) -> RequestOutcome:
         try:
-            return Outcome(index, given, await self._answer(request, keys, found))
+            return RequestOutcome(index, given, await self._answer(request, keys, found))
         except (BudgetSpent, ServerError, ReplyError) as error:
-            return Outcome(index, given, error=error)
+            return RequestOutcome(index, given, error=error)
 
     async def _answer(
         self,
@@ -293,7 +293,7 @@ class ChatClient:
         return (await self._asker.gather(request, keys, found))[0]
 
 
-async def _end_all(tasks: set[asyncio.Task[Outcome]]) -> None:
+async def _end_all(tasks: set[asyncio.Task[RequestOutcome]]) -> None:
     """Cancel tasks until they have ended: one that turns a cancellation into another attempt is cancelled again."""
     left = set(tasks)
     while left:

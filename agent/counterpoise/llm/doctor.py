@@ -96,7 +96,7 @@ class Diagnosis:
 
 
 @dataclass(frozen=True, slots=True)
-class Patient:
+class Target:
     """A server to be examined.
 
     Args:
@@ -112,20 +112,20 @@ class Patient:
     server: Server | None = None
 
 
-def make_patients(config: LlmConfig, *, cache_dir: Path | None, log_dir: Path | None = None) -> list[Patient]:
+def make_patients(config: LlmConfig, *, cache_dir: Path | None, log_dir: Path | None = None) -> list[Target]:
     """The servers of a job, as `make_engines` gives them."""
     engines, slots = make_engines(config, cache_dir=cache_dir, log_dir=log_dir)
     api_key = read_api_key(config.api_key_env)
     return [_make_patient(engine, config.concurrency or slots, api_key) for engine in engines]
 
 
-def _make_patient(engine: Engine, slots: int, api_key: str) -> Patient:
+def _make_patient(engine: Engine, slots: int, api_key: str) -> Target:
     if isinstance(engine, ManagedEngine):
-        return Patient(engine, slots, engine.find_address, engine.server)
-    return Patient(engine, slots, lambda: (str(getattr(engine, "url", "")), api_key))
+        return Target(engine, slots, engine.find_address, engine.server)
+    return Target(engine, slots, lambda: (str(getattr(engine, "url", "")), api_key))
 
 
-async def examine(patient: Patient) -> Diagnosis:
+async def examine(patient: Target) -> Diagnosis:
     """Ask a server everything.
 
     Args:
@@ -337,7 +337,7 @@ async def _measure_speed(models: Models, slots: int) -> tuple[float, float]:
 
 
 async def _find_seed(
-    patient: Patient, capabilities: Capabilities, base: _Base, notes: dict[str, str]
+    patient: Target, capabilities: Capabilities, base: _Base, notes: dict[str, str]
 ) -> bool | None:
     """Whether `seed` is taken; the last question, because it may be the server's last too."""
     if patient.server is None:

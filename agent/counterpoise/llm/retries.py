@@ -41,7 +41,7 @@ class RetryPolicy:
             raise ValueError(f"attempts={self.attempts}: they count from 1")
 
 
-class Endurance:
+class AttemptLimits:
     """How much a request bears: so many attempts, and so many seconds without any server to take it.
 
     An attempt counts when it was sent. Where a server is away, for a restart say, every request would otherwise
@@ -89,7 +89,7 @@ def make_retrying(policy: RetryPolicy, sleep: Callable[[float], Awaitable[None]]
 
     return AsyncRetrying(
         retry=retry_if_exception(_is_retryable),
-        stop=Endurance(policy),
+        stop=AttemptLimits(policy),
         wait=choose_wait,
         sleep=sleep,
         reraise=True,

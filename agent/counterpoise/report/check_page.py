@@ -67,7 +67,7 @@ def write_headline(report: Mapping[str, Any]) -> str:
 
 
 def list_key_figures(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The figures under the headline, as `report_view.list_key_figures` gives them."""
+    """The figures under the headline, as `view.list_key_figures` gives them."""
     counts = _count_severities(report)
     duplicates = report["duplicates"]
     smallest = min(report["labels"], key=lambda label: (label["count"], label["label"]), default=None)

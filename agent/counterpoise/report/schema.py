@@ -210,7 +210,7 @@ class PurposeSpend:
 
 
 @dataclass(frozen=True, slots=True)
-class Spend:
+class SpendSection:
     """Tokens of the whole run; `limit` is None where the job sets none."""
 
     used: float
@@ -329,7 +329,7 @@ class Report:
     verdicts: Verdicts
     filters: Filters
     scorers: list[ScorerAudit]
-    spend: Spend
+    spend: SpendSection
     validation: Validation
     ways: dict[str, StudentWays]
     held_out: HeldOut

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from counterpoise.report.pages import format_decimal, format_name, format_signed
 from counterpoise.report.schema import Interval, Recommendation
-from counterpoise.students.held_out import Estimate, HeldOutScore
+from counterpoise.students.held_out import HeldOutScore, MeanInterval
 from counterpoise.students.treatments import MIXTURES, OWN_WAYS
 
 METRIC_NAMES = {"macro_f1": "macro-F1", "auroc": "AUROC"}
@@ -30,7 +30,7 @@ _ACTIONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Added:
+class AddedRecords:
     """Accepted records by kind, and what they cost.
 
     Args:
@@ -121,7 +121,7 @@ def _choose_arm(
     return Choice(arm, student, way, simple, rows[arm])
 
 
-def describe_action(choice: Choice, metric: str, added: Added) -> str:
+def describe_action(choice: Choice, metric: str, added: AddedRecords) -> str:
     """One sentence: what to train on what, and one number with its interval."""
     name, student = METRIC_NAMES[metric], _STUDENT_NAMES.get(choice.student, choice.student)
     plain = choice.way.removesuffix("_prior")
@@ -138,7 +138,7 @@ def describe_action(choice: Choice, metric: str, added: Added) -> str:
     return f"{what}: {name} {_write(choice.row.values[metric])} on the sealed rows{idle}."
 
 
-def write_headline(choice: Choice, metric: str, table: Sequence[HeldOutScore], added: Added) -> str:
+def write_headline(choice: Choice, metric: str, table: Sequence[HeldOutScore], added: AddedRecords) -> str:
     """One honest sentence on what adding records was worth, and which of them helped.
 
     Gains count from the best way that costs no token, and only where the interval of the paired difference excludes
@@ -187,7 +187,7 @@ def describe_recommendation(choice: Choice, code: str) -> Recommendation:
     )
 
 
-def _say_nothing_added(added: Added, simple: str) -> str:
+def _say_nothing_added(added: AddedRecords, simple: str) -> str:
     best = "the best way that costs no token"
     use = f"{simple} is {best}" if simple == _NOTHING else f"use {simple}, {best}"
     if not added.tokens:
@@ -197,7 +197,9 @@ def _say_nothing_added(added: Added, simple: str) -> str:
     return f"{spent}: {why}; {use}" if added.reason else f"{spent}: {use}"
 
 
-def _say_gain(choice: Choice, name: str, found: Mapping[tuple[str, str], Estimate], added: Added) -> str:
+def _say_gain(
+    choice: Choice, name: str, found: Mapping[tuple[str, str], MeanInterval], added: AddedRecords
+) -> str:
     beyond = f"raised {name} beyond the best way that costs no token"
     students = {student: value for (arm, student), value in found.items() if arm == "counterpoise"}
     others = {student: value for student, value in students.items() if student != choice.student}
@@ -224,11 +226,11 @@ def _say_gain(choice: Choice, name: str, found: Mapping[tuple[str, str], Estimat
     return f"{added} {'each' if helped else 'together'} {beyond}{whom}"
 
 
-def _write(value: Estimate, *, signed: bool = False) -> str:
+def _write(value: MeanInterval, *, signed: bool = False) -> str:
     write = format_signed if signed else format_decimal
     return f"{write(value.mean)} ({write(value.low)} to {write(value.high)})"
 
 
-def make_interval(value: Estimate) -> Interval:
+def make_interval(value: MeanInterval) -> Interval:
     """An estimate as the report has it."""
     return Interval(value.mean, value.low, value.high)

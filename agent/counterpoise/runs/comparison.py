@@ -10,7 +10,7 @@ import numpy as np
 from counterpoise.core.events import tell_progress
 from counterpoise.report.schema import ArmKind, HeldOutRow, ValidationRow
 from counterpoise.runs.advice import make_interval
-from counterpoise.runs.outcome import Outcome
+from counterpoise.runs.outcome import RunOutcome
 from counterpoise.students.held_out import HeldOutScore, score_held_out
 from counterpoise.students.rows import view_rows
 from counterpoise.students.training import TRAINED
@@ -51,7 +51,7 @@ class Comparison:
 def compare_ways(
     metric: str,
     context: RunContext,
-    outcome: Outcome,
+    outcome: RunOutcome,
     scores: Sequence[ArmScore],
     n_added: int,
 ) -> Comparison:
@@ -89,7 +89,7 @@ def compare_ways(
 
 def measure_held_out(
     context: RunContext,
-    outcome: Outcome,
+    outcome: RunOutcome,
     baseline: Mapping[str, Mapping[str, str]],
     compared: Comparison,
 ) -> list[HeldOutScore]:

@@ -17,12 +17,12 @@ from counterpoise.filters.edit_filter import mark_injected
 from counterpoise.filters.labels import check_labels
 from counterpoise.filters.writers import check_writers
 from counterpoise.filters.written import SUPPORT
-from counterpoise.runs.ledger import Judged, Ledger, leave_out_surplus
+from counterpoise.runs.ledger import JudgedProposals, Ledger, leave_out_surplus
 from counterpoise.tasks.text.parts import RunContext
 from counterpoise_retrievers.encoder_protocol import Encoder
 
 
-def judge(proposals: Sequence[Proposal], context: RunContext, ledger: Ledger) -> Judged:
+def judge(proposals: Sequence[Proposal], context: RunContext, ledger: Ledger) -> JudgedProposals:
     """Pass proposals through all filters.
 
     The first filter that says no gives the reason; the scores of all that were asked stay. Copies are looked for
@@ -35,7 +35,7 @@ def judge(proposals: Sequence[Proposal], context: RunContext, ledger: Ledger) ->
     """
     encoder = context.inputs.encoder
     if not proposals:
-        return Judged((), (), np.empty((0, encoder.dimension), np.float32), None)
+        return JudgedProposals((), (), np.empty((0, encoder.dimension), np.float32), None)
     on_text = [
         Verdict(proposal.id, False, proposal.failure) if proposal.failure else verdict
         for proposal, verdict in zip(proposals, context.text_filter.verdicts(proposals), strict=True)
@@ -48,7 +48,7 @@ def judge(proposals: Sequence[Proposal], context: RunContext, ledger: Ledger) ->
     verdicts = leave_out_surplus(proposals, verdicts)
     if concepts is not None:
         concepts = mark_injected(proposals, verdicts, concepts)
-    return Judged(tuple(proposals), tuple(verdicts), vectors, concepts)
+    return JudgedProposals(tuple(proposals), tuple(verdicts), vectors, concepts)
 
 
 def _encode(proposals: Sequence[Proposal], verdicts: Sequence[Verdict], encoder: Encoder) -> Vectors:

@@ -12,7 +12,7 @@ import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
 
-from counterpoise.actions.relabel.label_judges import Judge, LLMJudge
+from counterpoise.actions.relabel.label_judges import LabelJudge, LLMJudge
 from counterpoise.actions.relabel.label_patches import make_patch
 from counterpoise.actions.relabel.label_promises import LabelSettings
 from counterpoise.actions.relabel.label_queue import LabelledRows
@@ -72,7 +72,7 @@ def find_label_errors(
     confidence: float = DEFAULT_CONFIDENCE,
     may_drop: bool = True,
     model: Any = "",
-    judge: Judge | None = None,
+    judge: LabelJudge | None = None,
     descriptions: dict[str, str] | None = None,
     tokens: int = DEFAULT_TOKENS,
     encoder: str = "",

@@ -31,7 +31,7 @@ from counterpoise.llm import ReplyStore, TokenBudget
 from counterpoise.llm.capabilities import learn_manner
 from counterpoise.llm.config import read_llm
 from counterpoise.llm.connect import open_models
-from counterpoise.scorers.answers import Answers, open_answers
+from counterpoise.scorers.answers import AnswerSheet, open_answers
 from counterpoise.scorers.concepts.discovery import (
     ask_for_concepts,
     find_clusters_of_clauses,
@@ -41,7 +41,7 @@ from counterpoise.scorers.concepts.discovery import (
 from counterpoise.scorers.concepts.labeller import ConceptLabeller, fit_concepts
 from counterpoise.scorers.concepts.passages import make_passages, split_passages
 from counterpoise.scorers.concepts.views import make_anchors, make_views
-from counterpoise.scorers.gold import LABEL, Asked, Gold, choose_rows_to_ask, read_answer, read_gold
+from counterpoise.scorers.gold import LABEL, Gold, RowsToAsk, choose_rows_to_ask, read_answer, read_gold
 from counterpoise.tasks.text.job import job_from
 from counterpoise_retrievers.encoders import CachedEncoder, Encoder
 
@@ -112,7 +112,7 @@ def list_questions(texts: Texts) -> dict[str, str]:
     return {name: f"Does it mention {name} ({meaning})? yes/no" for name, meaning in texts.concepts.items()}
 
 
-def choose_rows(texts: Texts, n: int, seed: int, known: Integers | None = None) -> Asked:
+def choose_rows(texts: Texts, n: int, seed: int, known: Integers | None = None) -> RowsToAsk:
     """Rows to ask about: half at random, half spread over the range of each concept's similarity.
 
     Args:
@@ -131,10 +131,10 @@ def choose_rows(texts: Texts, n: int, seed: int, known: Integers | None = None) 
         anchors = [make_anchors(name, meaning, texts.encoder) for name, meaning in texts.concepts.items()]
         scores = np.column_stack([make_views(passages, anchor).similarity for anchor in anchors])
     asked = choose_rows_to_ask(few, n, key, scores)
-    return Asked(kept[asked.rows], asked.is_audit)
+    return RowsToAsk(kept[asked.rows], asked.is_audit)
 
 
-def prepare_answers(texts: Texts, path: Path, n: int, seed: int, *, goes_on: bool) -> tuple[Answers, int]:
+def prepare_answers(texts: Texts, path: Path, n: int, seed: int, *, goes_on: bool) -> tuple[AnswerSheet, int]:
     """The file of answers with rows to be asked about, and how many of them are new; written already.
 
     Args:
@@ -157,7 +157,9 @@ def prepare_answers(texts: Texts, path: Path, n: int, seed: int, *, goes_on: boo
     return answers, len(answers.rows) - before
 
 
-def ask_here(texts: Texts, answers: Answers, ask: Callable[[str], str], show: Callable[[str], None]) -> None:
+def ask_here(
+    texts: Texts, answers: AnswerSheet, ask: Callable[[str], str], show: Callable[[str], None]
+) -> None:
     """Ask on the terminal what is open, and save each answer; an empty one leaves the question open."""
 
     def check(question: str, value: str) -> bool:

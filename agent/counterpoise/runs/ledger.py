@@ -20,7 +20,7 @@ NOT_NEEDED = "not_needed"
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedProposals:
     """Proposals of settled rounds with their verdicts and vectors, in the order of their ids."""
 
     proposals: tuple[Proposal, ...]
@@ -42,12 +42,12 @@ class Judged:
 class Ledger:
     """What a run has so far: settled rounds only. The only thing in a run that changes."""
 
-    rounds: list[tuple[Plan, Judged]] = field(default_factory=list)
+    rounds: list[tuple[Plan, JudgedProposals]] = field(default_factory=list)
     costs: dict[tuple[Action, Cell], Costs] = field(default_factory=dict)
     tries: dict[tuple[Action, Cell], list[tuple[int, int]]] = field(default_factory=dict)
     """Texts tried and kept by each settled round that tried."""
 
-    def settle(self, plan: Plan, judged: Judged) -> None:
+    def settle(self, plan: Plan, judged: JudgedProposals) -> None:
         """Add a round and what its items cost."""
         self.rounds.append((plan, judged))
         for item in plan.items:

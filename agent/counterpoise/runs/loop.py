@@ -25,7 +25,7 @@ from counterpoise.report.schema import count_cell, count_within, describe_item
 from counterpoise.runs.directory import RunDirectory
 from counterpoise.runs.endings import BALANCED, NOTHING_PAYS, Progress, Stop, describe_ending
 from counterpoise.runs.ledger import Ledger, add_accepted
-from counterpoise.runs.outcome import Outcome, write_outcome
+from counterpoise.runs.outcome import RunOutcome, write_outcome
 from counterpoise.runs.planner import UNPAID
 from counterpoise.runs.report_data import make_report
 from counterpoise.runs.rounds import carry_out, list_deficits, list_short, plan_round
@@ -49,12 +49,12 @@ OLD_ROUNDS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class FinishedRun:
     """A run that has ended: its directory, its report and what it made."""
 
     directory: Path
     report: dict[str, Any]
-    outcome: Outcome
+    outcome: RunOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Repair:
     stop: Stop
 
 
-async def run_job(job: Job) -> Finished:
+async def run_job(job: Job) -> FinishedRun:
     """Run a job from the first row to the report.
 
     Args:
@@ -128,7 +128,7 @@ async def run_job(job: Job) -> Finished:
                 },
             )
         )
-        return Finished(directory.path, report, outcome)
+        return FinishedRun(directory.path, report, outcome)
 
 
 def keep_old_rounds(job: Job, inputs: Inputs, directory: RunDirectory) -> Job:

@@ -18,7 +18,7 @@ from counterpoise.data.rejected import RejectedProposal, write_rejected
 from counterpoise.data.result_rows import Part
 from counterpoise.data.sources import name_source
 from counterpoise.data.writing import content_hash, load_result, write_result
-from counterpoise.runs.ledger import Judged, Ledger
+from counterpoise.runs.ledger import JudgedProposals, Ledger
 from counterpoise.scorers.base import SimilarityScorer
 from counterpoise.students.rows import Rows, make_rows
 from counterpoise.students.weights import weigh_rows
@@ -28,7 +28,7 @@ from counterpoise.tasks.text.parts import RunContext
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RunOutcome:
     """What was written, and training rows for the arms that use added ones.
 
     Args:
@@ -49,7 +49,7 @@ class Outcome:
     parents: NDArray[np.float64]
 
 
-def write_outcome(dataset: Path, rejected: Path, job: Job, context: RunContext, ledger: Ledger) -> Outcome:
+def write_outcome(dataset: Path, rejected: Path, job: Job, context: RunContext, ledger: Ledger) -> RunOutcome:
     """Write `dataset/` and `rejected/`, and gather the rows for the held-out table.
 
     Args:
@@ -97,7 +97,7 @@ def write_outcome(dataset: Path, rejected: Path, job: Job, context: RunContext, 
         rejected, (RejectedProposal(proposal, verdict) for proposal, verdict in ledger.list_rejected())
     )
     train_groups = inputs.train.records.groups
-    return Outcome(
+    return RunOutcome(
         content_hash=content_hash(load_result(dataset)),
         ours=ours,
         unverified=unverified,
@@ -169,7 +169,7 @@ def _restore(table: Dataset, encoded: EncodedRecords) -> Part:
 
 
 def _gather(
-    inputs: Inputs, ledger: Ledger, pick: Callable[[Judged], list[int]]
+    inputs: Inputs, ledger: Ledger, pick: Callable[[JudgedProposals], list[int]]
 ) -> tuple[Rows, NDArray[np.float64]]:
     """Original rows and the picked proposals for the students, and which folds these come from."""
     train = inputs.train
@@ -207,14 +207,14 @@ def _gather(
     return rows, parents
 
 
-def _list_adopted(judged: Judged) -> list[int]:
+def _list_adopted(judged: JudgedProposals) -> list[int]:
     return [place for place in judged.kept if judged.proposals[place].kind is Kind.ADOPTED]
 
 
-def _list_kept_written(judged: Judged) -> list[int]:
+def _list_kept_written(judged: JudgedProposals) -> list[int]:
     return [place for place in judged.kept if judged.proposals[place].kind is not Kind.ADOPTED]
 
 
-def _list_written(judged: Judged) -> list[int]:
+def _list_written(judged: JudgedProposals) -> list[int]:
     """Proposals that are a text at all: those without any vector were empty, refusals or echoes."""
     return [int(place) for place in np.flatnonzero(np.abs(judged.vectors).sum(axis=1) > 0)]

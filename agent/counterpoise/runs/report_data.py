@@ -21,7 +21,7 @@ from counterpoise.report.schema import (
     Validation,
 )
 from counterpoise.runs.advice import (
-    Added,
+    AddedRecords,
     Choice,
     choose,
     describe_action,
@@ -31,7 +31,7 @@ from counterpoise.runs.advice import (
 from counterpoise.runs.comparison import compare_ways, describe_arm, describe_score, measure_held_out
 from counterpoise.runs.filter_report import describe_filters, note_languages
 from counterpoise.runs.ledger import Ledger, add_accepted
-from counterpoise.runs.outcome import Outcome
+from counterpoise.runs.outcome import RunOutcome
 from counterpoise.runs.report_sections import (
     describe_balance,
     describe_rounds,
@@ -54,7 +54,7 @@ def make_report(
     ledger: Ledger,
     trust: LabelTrust,
     simple: tuple[list[ArmScore], dict[str, str]],
-    outcome: Outcome,
+    outcome: RunOutcome,
     budget: TokenBudget,
     ending: Ending,
 ) -> Report:
@@ -160,12 +160,12 @@ def _note_pool(n_pool: int) -> list[str]:
     ]
 
 
-def count_added(ledger: Ledger, budget: TokenBudget) -> Added:
+def count_added(ledger: Ledger, budget: TokenBudget) -> AddedRecords:
     """The accepted records by kind, why others were refused, and what the run has used."""
     accepted, rejected = ledger.list_accepted(), ledger.list_rejected()
     n_adopted = sum(proposal.kind is Kind.ADOPTED for proposal, _ in accepted)
     reasons = Counter(verdict.reason for _, verdict in rejected)
-    return Added(
+    return AddedRecords(
         adopted=n_adopted,
         written=len(accepted) - n_adopted,
         proposed=len(accepted) + len(rejected),
@@ -183,7 +183,7 @@ def _describe_labels(job: Job, context: RunContext) -> dict[Any, str]:
     return {values[row]: context.inputs.label_texts[label] for label, row in sorted(first.items())}
 
 
-def _describe_settings(job: Job, outcome: Outcome) -> dict[str, Any]:
+def _describe_settings(job: Job, outcome: RunOutcome) -> dict[str, Any]:
     """What decided the result; no folders, so that equal runs have equal reports."""
     return {
         "label": job.label,

@@ -23,7 +23,7 @@ from counterpoise.report.schema import (
     RejectedExample,
     Round,
     RoundItem,
-    Spend,
+    SpendSection,
     Verdicts,
     count_within,
 )
@@ -135,11 +135,11 @@ def _show(context: RunContext, proposal: Proposal, verdict: Verdict) -> dict[str
     }
 
 
-def describe_spend(budget: TokenBudget, ledger: Ledger) -> Spend:
+def describe_spend(budget: TokenBudget, ledger: Ledger) -> SpendSection:
     """What the tokens of the run went into."""
     written = [proposal for proposal, _ in ledger.list_accepted() if proposal.tokens]
     generated = budget.by_purpose.get("generate")
-    return Spend(
+    return SpendSection(
         used=budget.used,
         paid=budget.paid,
         limit=budget.limit,

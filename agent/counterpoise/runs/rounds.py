@@ -13,7 +13,7 @@ from counterpoise.core.plans import Action, Deficit, Plan, PlanItem, Proposal
 from counterpoise.llm import ChatClient
 from counterpoise.llm.models import Models
 from counterpoise.runs.judging import judge
-from counterpoise.runs.ledger import Judged, Ledger, add_accepted
+from counterpoise.runs.ledger import JudgedProposals, Ledger, add_accepted
 from counterpoise.runs.offers import list_adoptable, make_offers
 from counterpoise.runs.planner import make_plan
 from counterpoise.tasks.text.parts import RunContext
@@ -69,7 +69,7 @@ async def carry_out(
     context: RunContext,
     ledger: Ledger,
     models: Models,
-) -> Judged:
+) -> JudgedProposals:
     """Do what a plan says and judge every proposal, in the order of their ids."""
     proposals: list[Proposal] = []
     taken = ledger.list_offered()

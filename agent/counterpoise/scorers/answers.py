@@ -18,13 +18,13 @@ import numpy as np
 from counterpoise.core.errors import DataError
 from counterpoise.core.files import write_whole, writing
 from counterpoise.core.records import Integers, Records
-from counterpoise.scorers.gold import ASK, AUDIT, ID, TEXT, TRAINING, Asked, read_answer_lines
+from counterpoise.scorers.gold import ASK, AUDIT, ID, TEXT, TRAINING, RowsToAsk, read_answer_lines
 
 _FORMULAS = ("=", "+", "-", "@", "\t")
 
 
 @dataclass
-class Answers:
+class AnswerSheet:
     """A file of answers in memory; a row is a mapping of column -> cell.
 
     Args:
@@ -54,7 +54,7 @@ class Answers:
             dtype=np.int64,
         )
 
-    def add(self, records: Records, asked: Asked) -> None:
+    def add(self, records: Records, asked: RowsToAsk) -> None:
         """Add rows to be answered."""
         for place, is_audit in zip(asked.rows, asked.is_audit, strict=True):
             row = dict.fromkeys(self.columns, "")
@@ -112,7 +112,7 @@ class Answers:
                 self.save()
 
 
-def open_answers(path: Path, questions: Sequence[str]) -> Answers:
+def open_answers(path: Path, questions: Sequence[str]) -> AnswerSheet:
     """Read a file of answers, or begin one.
 
     Args:
@@ -125,7 +125,7 @@ def open_answers(path: Path, questions: Sequence[str]) -> Answers:
     """
     columns = [ID, ASK, TEXT]
     if not path.exists():
-        return Answers(path, [*columns, *questions], [])
+        return AnswerSheet(path, [*columns, *questions], [])
     found, rows, delimiter, encoding = read_answer_lines(path)
     if not set(columns) <= set(found):
         hint = "name another file with --answers"
@@ -133,7 +133,9 @@ def open_answers(path: Path, questions: Sequence[str]) -> Answers:
             f"is no file of answers (a CSV with columns {', '.join(columns)})", where=str(path), hint=hint
         )
     new = [question for question in questions if question not in found]
-    return Answers(path, [*found, *new], [row | dict.fromkeys(new, "") for row in rows], delimiter, encoding)
+    return AnswerSheet(
+        path, [*found, *new], [row | dict.fromkeys(new, "") for row in rows], delimiter, encoding
+    )
 
 
 def _shield(text: str) -> str:

@@ -52,14 +52,14 @@ class Gold:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RowsToAsk:
     """Rows to ask about, in the order in which they are shown (by id, so that the order tells nothing)."""
 
     rows: Integers
     is_audit: NDArray[np.bool_]
 
 
-def choose_rows_to_ask(records: Records, n: int, key: str, scores: Floats | None = None) -> Asked:
+def choose_rows_to_ask(records: Records, n: int, key: str, scores: Floats | None = None) -> RowsToAsk:
     """Choose rows to ask the user about.
 
     Args:
@@ -83,7 +83,7 @@ def choose_rows_to_ask(records: Records, n: int, key: str, scores: Floats | None
     rows = np.concatenate([audit_rows, training_rows])
     is_audit = np.arange(len(rows)) < len(audit_rows)
     order = np.argsort(records.ids[rows].astype(str), kind="stable")
-    return Asked(rows[order], is_audit[order])
+    return RowsToAsk(rows[order], is_audit[order])
 
 
 def spread_rows(ids: Objects, scores: Floats, left: Integers, n: int, key: str) -> Integers:

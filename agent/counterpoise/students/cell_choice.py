@@ -27,7 +27,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
 from counterpoise.core.records import Floats, Integers
-from counterpoise.students.cell_marks import Marks, find_cells, weigh_cells
+from counterpoise.students.cell_marks import CellMarks, find_cells, weigh_cells
 from counterpoise.students.cell_treatments import list_cell_ways, predict_by_cells
 from counterpoise.students.rows import Rows
 
@@ -56,7 +56,7 @@ class CellChoice:
     losses: Mapping[str, float]
 
 
-def count_rarest(labels: Integers, marks: Marks, n_labels: int) -> int:
+def count_rarest(labels: Integers, marks: CellMarks, n_labels: int) -> int:
     """Rows of the thinnest cell of any mark, 0 where a label has none of it; all rows where there are no marks."""
     counts = [
         np.bincount(cells[cells >= 0], minlength=2 * n_labels)
@@ -85,7 +85,7 @@ def measure_losses(scores: Floats, labels: Integers, weights: Floats) -> Floats:
 
 
 def score_cell_ways(
-    student: str, train: Rows, marks: Marks, folds: Integers, n_labels: int, ways: tuple[str, ...]
+    student: str, train: Rows, marks: CellMarks, folds: Integers, n_labels: int, ways: tuple[str, ...]
 ) -> dict[str, Floats]:
     """Cross-validated log-scores of ways, (n, k) each.
 
@@ -107,7 +107,9 @@ def score_cell_ways(
     return tables
 
 
-def choose_cell_way(student: str, train: Rows, marks: Marks, folds: Integers, n_labels: int) -> CellChoice:
+def choose_cell_way(
+    student: str, train: Rows, marks: CellMarks, folds: Integers, n_labels: int
+) -> CellChoice:
     """Choose for one student; see the head of the module.
 
     Args:
@@ -154,7 +156,7 @@ def is_surely_less(losses: Floats, others: Floats, weights: Floats, sure_from: f
 
 
 def score_unlabelled(
-    train: Rows, marks: Marks, folds: Integers, unlabelled: Rows, n_labels: int
+    train: Rows, marks: CellMarks, folds: Integers, unlabelled: Rows, n_labels: int
 ) -> tuple[CellChoice, Floats, Floats]:
     """Label unlabelled rows in the chosen way, on vectors.
 

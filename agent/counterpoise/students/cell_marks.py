@@ -22,7 +22,7 @@ _RAKING_SWEEPS = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
+class CellMarks:
     """Concepts and attribute values of n rows.
 
     Args:
@@ -39,12 +39,12 @@ class Marks:
         """Number of rows."""
         return len(self.states)
 
-    def take(self, picked: NDArray[np.int64] | NDArray[np.bool_]) -> Marks:
+    def take(self, picked: NDArray[np.int64] | NDArray[np.bool_]) -> CellMarks:
         """The rows at `picked`."""
-        return Marks(self.names, self.states[picked], self.levels[picked])
+        return CellMarks(self.names, self.states[picked], self.levels[picked])
 
 
-def make_marks(records: Records) -> Marks:
+def make_marks(records: Records) -> CellMarks:
     """The concepts of records and the values of their attributes (the fifty commonest of each)."""
     names: list[str] = []
     states: list[NDArray[np.int8]] = []
@@ -63,7 +63,7 @@ def make_marks(records: Records) -> Marks:
             states.append(np.where(values == "", -1, has).astype(np.int8))
             levels.append(np.where(values == "", 0.5, has))
     n = len(records)
-    return Marks(
+    return CellMarks(
         tuple(names),
         np.stack(states, axis=1) if states else np.empty((n, 0), np.int8),
         np.stack(levels, axis=1) if levels else np.empty((n, 0)),
@@ -75,7 +75,7 @@ def find_cells(labels: Integers, states: NDArray[np.int8], n_labels: int) -> Int
     return np.where(states < 0, -1, states.astype(np.int64) * n_labels + labels)
 
 
-def weigh_cells(labels: Integers, marks: Marks, n_labels: int) -> Floats:
+def weigh_cells(labels: Integers, marks: CellMarks, n_labels: int) -> Floats:
     """(n,) the mean over the marks of weights that give every cell the same total; mean 1.
 
     A row of which a mark is unknown has the mean weight for it.
@@ -98,7 +98,7 @@ def weigh_records(records: Records) -> Floats | None:
     return weigh_cells(records.labels, marks, len(records.label_names)) if marks.names else None
 
 
-def rake_cells(labels: Integers, marks: Marks, n_labels: int) -> Floats:
+def rake_cells(labels: Integers, marks: CellMarks, n_labels: int) -> Floats:
     """(n,) weights under which the cells of every mark are even at once, as far as the largest weight allows.
 
     Margins are met in turn; weights stay within a tenth and ten times the mean. An empty cell stays empty.
@@ -120,7 +120,7 @@ def rake_cells(labels: Integers, marks: Marks, n_labels: int) -> Floats:
     return np.asarray(weights / weights.mean())
 
 
-def repeat_cells(labels: Integers, marks: Marks, n_labels: int) -> Integers:
+def repeat_cells(labels: Integers, marks: CellMarks, n_labels: int) -> Integers:
     """Rows, those of thin cells repeated until they are as many as the fullest label's with the mark."""
     repeats = np.ones(len(labels), dtype=np.int64)
     for states in marks.states.T:
@@ -132,7 +132,7 @@ def repeat_cells(labels: Integers, marks: Marks, n_labels: int) -> Integers:
     return np.repeat(np.arange(len(labels)), repeats)
 
 
-def shrink_cells(labels: Integers, marks: Marks, n_labels: int, order: Integers) -> Integers:
+def shrink_cells(labels: Integers, marks: CellMarks, n_labels: int, order: Integers) -> Integers:
     """Rows in the given order as far as no label has more rows with a mark than another label that has any."""
     most = []
     for states in marks.states.T:

@@ -31,7 +31,7 @@ from scipy.sparse import csr_matrix, hstack
 from scipy.special import log_softmax
 
 from counterpoise.core.records import Floats, Integers
-from counterpoise.students.cell_marks import Marks, rake_cells, repeat_cells, shrink_cells, weigh_cells
+from counterpoise.students.cell_marks import CellMarks, rake_cells, repeat_cells, shrink_cells, weigh_cells
 from counterpoise.students.linear import PROBABILITY_FLOOR, Features, fit_log_probabilities, make_features
 from counterpoise.students.rows import Rows
 from counterpoise.students.treatments import list_students
@@ -44,12 +44,12 @@ back, short enough that the text still counts. Chosen on draws from training tex
 
 
 @dataclass(frozen=True, slots=True)
-class _Task:
+class _CellFit:
     """One way on one student."""
 
     train: Features
     labels: Integers
-    marks: Marks
+    marks: CellMarks
     test: Features
     train_zero_shot: Floats
     test_zero_shot: Floats
@@ -58,7 +58,7 @@ class _Task:
 
 
 def predict_by_cells(
-    ways: Sequence[str], student: str, train: Rows, marks: Marks, test: Rows, n_labels: int, seed: int = 0
+    ways: Sequence[str], student: str, train: Rows, marks: CellMarks, test: Rows, n_labels: int, seed: int = 0
 ) -> dict[str, Floats]:
     """Train `student` in ways that look at cells, and score `test`, whose labels and marks are not read.
 
@@ -75,7 +75,7 @@ def predict_by_cells(
         For each way (n, k) log-scores; the largest of a row is the prediction.
     """
     features, tests = make_features(student, train, test)
-    task = _Task(features, train.labels, marks, tests, train.zero_shot, test.zero_shot, n_labels, seed)
+    task = _CellFit(features, train.labels, marks, tests, train.zero_shot, test.zero_shot, n_labels, seed)
     found: dict[str, Floats] = {}
 
     def get(way: str) -> Floats:
@@ -93,37 +93,37 @@ def list_cell_ways(student: str, *, has_zero_shot: bool) -> tuple[str, ...]:
     return tuple(way for way in CELL_WAYS if allowed or "zero_shot" not in way)
 
 
-def _fit(task: _Task, weights: Floats | None = None, rows: Integers | None = None) -> Floats:
+def _fit(task: _CellFit, weights: Floats | None = None, rows: Integers | None = None) -> Floats:
     picked = np.arange(len(task.labels)) if rows is None else rows
     given = np.ones(len(picked)) if weights is None else weights[picked]
     return fit_log_probabilities(task.train[picked], task.labels[picked], given, task.test, task.n_labels)
 
 
-def _weigh(task: _Task) -> Floats:
+def _weigh(task: _CellFit) -> Floats:
     return _fit(task, weigh_cells(task.labels, task.marks, task.n_labels))
 
 
-def _rake(task: _Task) -> Floats:
+def _rake(task: _CellFit) -> Floats:
     return _fit(task, rake_cells(task.labels, task.marks, task.n_labels))
 
 
-def _repeat(task: _Task) -> Floats:
+def _repeat(task: _CellFit) -> Floats:
     return _fit(task, rows=repeat_cells(task.labels, task.marks, task.n_labels))
 
 
-def _shrink(task: _Task, draw: int = 0) -> Floats:
+def _shrink(task: _CellFit, draw: int = 0) -> Floats:
     order = np.random.default_rng([task.seed, draw]).permutation(len(task.labels))
     rows = shrink_cells(task.labels, task.marks, task.n_labels, order)
     prior = log_prior(task.labels[rows], np.ones(len(rows)), task.n_labels)
     return _normalise(_fit(task, rows=rows) - prior)
 
 
-def _bag(task: _Task) -> Floats:
+def _bag(task: _CellFit) -> Floats:
     bags = [np.exp(_shrink(task, draw)) for draw in range(N_BAGS)]
     return np.asarray(np.log(np.maximum(np.mean(bags, axis=0), PROBABILITY_FLOOR)))
 
 
-def _close_back_door(task: _Task) -> Floats:
+def _close_back_door(task: _CellFit) -> Floats:
     """Marks as columns that the weighted regression may use, and their middle for every row that is scored."""
     columns = MARK_SCALE * (task.marks.levels - 0.5)
     beside = np.zeros((task.test.shape[0], columns.shape[1]))
@@ -140,7 +140,7 @@ def _join(features: Features, columns: Floats) -> Features:
     return np.hstack([features, beside])
 
 
-def _score_by_similarity(task: _Task) -> Floats:
+def _score_by_similarity(task: _CellFit) -> Floats:
     """Log-probabilities of the descriptions, less their mean over the labels' means under cell weights."""
     if not len(task.train_zero_shot) or not len(task.test_zero_shot):
         raise ValueError("this way needs similarities to label descriptions")
@@ -173,7 +173,7 @@ def mix(tables: Sequence[Floats]) -> Floats:
     return np.asarray(np.mean(parts, axis=0))
 
 
-_FITS: dict[str, Callable[[_Task], Floats]] = {
+_FITS: dict[str, Callable[[_CellFit], Floats]] = {
     "nothing": _fit,
     "group_weights": _weigh,
     "cell_oversampling": _repeat,

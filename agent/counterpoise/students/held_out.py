@@ -34,7 +34,7 @@ _N_RESAMPLES = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class MeanInterval:
     """A mean and its 95% interval."""
 
     mean: float
@@ -48,8 +48,8 @@ class HeldOutScore:
 
     arm: str
     student: str
-    values: Mapping[str, Estimate]
-    differences: Mapping[str, Estimate]
+    values: Mapping[str, MeanInterval]
+    differences: Mapping[str, MeanInterval]
 
 
 def score_held_out(
@@ -183,6 +183,6 @@ def _average_drawn(seeds: Integers, scores: Floats) -> Floats:
     return np.asarray(np.take_along_axis(scores.T, seeds, axis=1).mean(axis=1))
 
 
-def _estimate(mean: float, draws: Floats) -> Estimate:
+def _estimate(mean: float, draws: Floats) -> MeanInterval:
     low, high = np.quantile(draws, [0.025, 0.975])
-    return Estimate(mean, float(low), float(high))
+    return MeanInterval(mean, float(low), float(high))

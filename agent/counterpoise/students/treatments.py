@@ -63,7 +63,7 @@ def list_students(arm: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class _Task:
+class _Fit:
     """One student on one training side: features of both sides, and what an arm may draw from."""
 
     train: Features
@@ -106,7 +106,7 @@ def predict_arms(
     Raises:
         ValueError: an arm that needs zero-shot scores without them.
     """
-    tasks: dict[bool, _Task] = {}
+    tasks: dict[bool, _Fit] = {}
     found: dict[str, Floats] = {}
 
     def score(arm: str) -> Floats:
@@ -126,9 +126,9 @@ def predict_arms(
     return {arm: look_up(arm) for arm in arms}
 
 
-def _make_task(student: str, train: Rows, test: Rows, n_labels: int, seed: int) -> _Task:
+def _make_task(student: str, train: Rows, test: Rows, n_labels: int, seed: int) -> _Fit:
     features, test_features = make_features(student, train, test)
-    return _Task(
+    return _Fit(
         train=features,
         labels=train.labels,
         weights=train.weights,
@@ -141,22 +141,22 @@ def _make_task(student: str, train: Rows, test: Rows, n_labels: int, seed: int) 
     )
 
 
-def _fit(task: _Task, weights: Floats, rows: Integers | None = None) -> Floats:
+def _fit(task: _Fit, weights: Floats, rows: Integers | None = None) -> Floats:
     if rows is None:
         return fit_log_probabilities(task.train, task.labels, weights, task.test, task.n_labels)
     picked = task.train[rows]
     return fit_log_probabilities(picked, task.labels[rows], weights[rows], task.test, task.n_labels)
 
 
-def _do_nothing(task: _Task) -> Floats:
+def _do_nothing(task: _Fit) -> Floats:
     return task.plain
 
 
-def _weigh_classes(task: _Task) -> Floats:
+def _weigh_classes(task: _Fit) -> Floats:
     return _fit(task, balance_weights(task.labels, task.n_labels))
 
 
-def _draw(task: _Task, per_label: Callable[[Integers], int], *, draw: int = 0) -> Integers:
+def _draw(task: _Fit, per_label: Callable[[Integers], int], *, draw: int = 0) -> Integers:
     """Positions with so many rows a label: without repeating where there are enough, else repeating."""
     counts = np.bincount(task.labels, minlength=task.n_labels)
     want = per_label(counts[counts > 0])
@@ -170,7 +170,7 @@ def _draw(task: _Task, per_label: Callable[[Integers], int], *, draw: int = 0) -
     return np.concatenate(picked)
 
 
-def _oversample(task: _Task) -> Floats:
+def _oversample(task: _Fit) -> Floats:
     rows = _draw(task, lambda counts: int(counts.max()))
     if len(rows) > _MOST_REPEATED:
         # Many labels beside a large one would repeat their few rows over and over: a weight is the same sum of losses.
@@ -178,17 +178,17 @@ def _oversample(task: _Task) -> Floats:
     return _fit(task, np.ones(len(task.labels)), rows)
 
 
-def _downsample(task: _Task) -> Floats:
+def _downsample(task: _Fit) -> Floats:
     rows = _draw(task, lambda counts: int(counts.min()))
     return _fit(task, np.ones(len(task.labels)), rows)
 
 
-def _adjust_logits(task: _Task) -> Floats:
+def _adjust_logits(task: _Fit) -> Floats:
     """Menon et al. (2021), Long-tail learning via logit adjustment: post hoc, with tau = 1."""
     return task.plain - log_prior(task.labels, np.ones(len(task.labels)), task.n_labels)
 
 
-def _bag(task: _Task) -> Floats:
+def _bag(task: _Fit) -> Floats:
     """Wallace et al. (2011), Class imbalance, redux: the mean of models on balanced subsamples."""
     ones = np.ones(len(task.labels))
     bags = [
@@ -198,7 +198,7 @@ def _bag(task: _Task) -> Floats:
     return np.asarray(np.log(np.maximum(np.mean(bags, axis=0), PROBABILITY_FLOOR)))
 
 
-def _score_by_similarity(task: _Task) -> Floats:
+def _score_by_similarity(task: _Fit) -> Floats:
     """Log-probabilities of the label descriptions, centred so that a text half way between two labels scores 0.
 
     The centre is the mean over labels of the mean over the label's own training rows: descriptions differ in how
@@ -213,18 +213,18 @@ def _score_by_similarity(task: _Task) -> Floats:
     return np.asarray(np.log(np.maximum(task.zero_shot, PROBABILITY_FLOOR)) - centre)
 
 
-def _add_prior(score: Callable[[_Task], Floats]) -> Callable[[_Task], Floats]:
+def _add_prior(score: Callable[[_Fit], Floats]) -> Callable[[_Fit], Floats]:
     """The log-scores of an arm with those of the label descriptions added: a prior that costs no token."""
     return lambda task: score(task) + _score_by_similarity(task)
 
 
-def _use_added_rows(task: _Task) -> Floats:
+def _use_added_rows(task: _Fit) -> Floats:
     """The written data set as it is, rows weighted as its `weight` column says, logits adjusted."""
     weights = task.weights
     return _fit(task, weights) - log_prior(task.labels, weights, task.n_labels)
 
 
-ARMS: dict[str, Callable[[_Task], Floats]] = {
+ARMS: dict[str, Callable[[_Fit], Floats]] = {
     "nothing": _do_nothing,
     "class_weights": _weigh_classes,
     "oversampling": _oversample,

@@ -17,9 +17,9 @@ from counterpoise.actions.relabel.cascade import Decision, Outcome, is_ambiguous
 from counterpoise.actions.relabel.cases import Case
 from counterpoise.actions.relabel.decisions import JudgedCases
 from counterpoise.actions.relabel.estimates import Estimates, estimate
-from counterpoise.actions.relabel.judge_audits import PairAudit, Planted, audit_judge
+from counterpoise.actions.relabel.judge_audits import PairAudit, PlantedPassage, audit_judge
 from counterpoise.actions.relabel.preparation import CascadeSettings, PreparedCases, is_random
-from counterpoise.actions.relabel.result import Meter, RelabelledInstances
+from counterpoise.actions.relabel.result import RelabelledInstances, SourceMeter
 from counterpoise.actions.relabel.verdicts import NO_ANSWER, Grade
 from counterpoise.balance.rates import count_rate
 
@@ -39,7 +39,7 @@ class Findings:
     prepared: PreparedCases
     audit: PairAudit
     judged: JudgedCases
-    meters: Mapping[str, Meter]
+    meters: Mapping[str, SourceMeter]
     sampled_share: float
 
 
@@ -129,10 +129,10 @@ def _withhold(
     ), dropped
 
 
-def _list_gold(found: Findings) -> list[Planted]:
+def _list_gold(found: Findings) -> list[PlantedPassage]:
     """Candidates that gold speaks of, with what the judges said of them."""
     return [
-        Planted(answers[text], "gold", one.first, one.second, case.query)
+        PlantedPassage(answers[text], "gold", one.first, one.second, case.query)
         for case, one in _list_judged(found)
         if one.first is not None
         and (answers := found.prepared.gold.answers.get(case.number, {}))
@@ -150,7 +150,7 @@ def _list_judged(found: Findings) -> Iterator[tuple[Case, Decision]]:
                 yield found.prepared.cases[number], one
 
 
-def _estimate(found: Findings, known: Sequence[Planted], *, counts_worse: bool) -> Estimates:
+def _estimate(found: Findings, known: Sequence[PlantedPassage], *, counts_worse: bool) -> Estimates:
     judged = list(_list_judged(found))
     answered = [(case, one) for case, one in judged if one.first and one.first.grade is not Grade.ABSTAIN]
     sampled = [

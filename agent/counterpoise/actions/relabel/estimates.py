@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from counterpoise.actions.relabel.judge_audits import Planted
+from counterpoise.actions.relabel.judge_audits import PlantedPassage
 from counterpoise.actions.relabel.verdicts import Grade
 from counterpoise.balance.rates import Rate, count_rate
 
@@ -143,7 +143,7 @@ class Estimates:
 
 
 def estimate(
-    known: Sequence[Planted],
+    known: Sequence[PlantedPassage],
     *,
     n_judged: int,
     n_relabelled: int,
@@ -164,7 +164,7 @@ def estimate(
         counts_worse: whether what is relevant but worse was relabelled, too.
     """
 
-    def count(some: Iterable[Planted]) -> Rate:
+    def count(some: Iterable[PlantedPassage]) -> Rate:
         return count_rate((one.query, one.is_relabelled(counts_worse=counts_worse)) for one in some)
 
     gold = [one for one in known if one.kind == "gold"]
@@ -289,7 +289,11 @@ def _draw_failures(hits: _Draws, rates: _Draws, measured: Rate) -> _Draws:
 
 
 def _estimate_first_recall(
-    relevant: Sequence[Planted], gold: Sequence[Planted], confirmed: Rate, n_unflagged: int, missed: Rate
+    relevant: Sequence[PlantedPassage],
+    gold: Sequence[PlantedPassage],
+    confirmed: Rate,
+    n_unflagged: int,
+    missed: Rate,
 ) -> Estimate:
     """Confirmed over confirmed and missed; corrected for errors in both where gold tells them.
 
@@ -321,7 +325,7 @@ def _estimate_first_recall(
     return found_share if is_corrected else replace(found_share, high=1.0)
 
 
-def _count_confirmed(known: Sequence[Planted]) -> Rate:
+def _count_confirmed(known: Sequence[PlantedPassage]) -> Rate:
     """Those that the second judge calls better or equal, of those it was asked about."""
     return count_rate(
         (one.query, one.second.grade is Grade.BETTER_OR_EQUAL) for one in known if one.second is not None

@@ -38,7 +38,7 @@ _SCORES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Planted:
+class PlantedPassage:
     """A passage whose answer is known, and what the judges said of it.
 
     Args:
@@ -193,7 +193,7 @@ class PairAudit:
         is_cut: the budget ended first.
     """
 
-    planted: Sequence[Planted] = ()
+    planted: Sequence[PlantedPassage] = ()
     audits: Sequence[JudgeAudit] = ()
     is_cut: bool = False
 
@@ -248,17 +248,17 @@ def join_plants(
     plants: Sequence[Plant],
     first: Mapping[tuple[int, str], Judgement],
     second: Mapping[tuple[int, str], Judgement],
-) -> list[Planted]:
+) -> list[PlantedPassage]:
     """The planted passages that the first judge answered on, with both answers."""
     return [
-        Planted(is_relevant, kind, first[number, text], second.get((number, text)), plant.query)
+        PlantedPassage(is_relevant, kind, first[number, text], second.get((number, text)), plant.query)
         for number, plant in enumerate(plants)
         for text, (is_relevant, kind) in plant.known.items()
         if (number, text) in first
     ]
 
 
-def audit_judge(stage: Stage, model: str, known: Sequence[Planted]) -> JudgeAudit:
+def audit_judge(stage: Stage, model: str, known: Sequence[PlantedPassage]) -> JudgeAudit:
     """Measure one judge on passages whose answer is known."""
     answered = [
         (one, judgement)

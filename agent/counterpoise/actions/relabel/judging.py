@@ -18,7 +18,7 @@ from counterpoise.actions.relabel.preparation import (
     is_random,
     make_first_questions,
 )
-from counterpoise.actions.relabel.result import Meter, PositiveCheck
+from counterpoise.actions.relabel.result import PositiveCheck, SourceMeter
 from counterpoise.actions.relabel.verdicts import NO_ANSWER, Grade, Judgement
 from counterpoise.core.events import Event, tell_event
 from counterpoise.data.instances import Passage
@@ -41,7 +41,7 @@ class Cascade:
     first: Judge
     second: Judge
     settings: CascadeSettings
-    meters: Mapping[str, Meter]
+    meters: Mapping[str, SourceMeter]
     sampled_share: float
 
     @property
@@ -75,9 +75,9 @@ def open_cascade(
     settings: CascadeSettings,
 ) -> Cascade:
     """A cascade whose meters know how much each source has, and nothing else yet."""
-    meters: dict[str, Meter] = {}
+    meters: dict[str, SourceMeter] = {}
     for case in prepared.cases:
-        meter = meters.setdefault(case.source, Meter(case.source))
+        meter = meters.setdefault(case.source, SourceMeter(case.source))
         meter.n_queries += 1
         meter.n_instances += len(case.rows)
     share = choose_sampled_share(settings, prepared.cases)

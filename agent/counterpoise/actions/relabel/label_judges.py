@@ -23,7 +23,7 @@ class Reference:
     label: int
 
 
-class Judge(Protocol):
+class LabelJudge(Protocol):
     """Anything that gives probabilities of the labels for a text beside references."""
 
     @property

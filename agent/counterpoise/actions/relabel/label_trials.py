@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from counterpoise.actions.relabel.label_judges import Judge, Reference
+from counterpoise.actions.relabel.label_judges import LabelJudge, Reference
 from counterpoise.actions.relabel.label_queue import LabelledRows, LabelQueue
 from counterpoise.actions.relabel.suspects import UNKNOWN, Suspects, rank
 from counterpoise.core.records import Floats, Integers
@@ -63,7 +63,9 @@ class JudgeTrial:
         }
 
 
-async def try_judge(judge: Judge, rows: LabelledRows, suspects: Suspects, queue: LabelQueue) -> JudgeTrial:
+async def try_judge(
+    judge: LabelJudge, rows: LabelledRows, suspects: Suspects, queue: LabelQueue
+) -> JudgeTrial:
     """Ask a judge about the known rows of the queue, and where its answers help there about the others."""
     known = np.flatnonzero(queue.mask & rows.is_known)
     trial = JudgeTrial(judge.name, len(known), suspects, np.zeros(len(rows.labels), dtype=np.bool_))
@@ -135,7 +137,7 @@ def combine(rows: LabelledRows, suspects: Suspects, answers: Floats, asked: Inte
     return combined
 
 
-async def _ask(judge: Judge, rows: LabelledRows, queue: LabelQueue, asked: Integers) -> Floats:
+async def _ask(judge: LabelJudge, rows: LabelledRows, queue: LabelQueue, asked: Integers) -> Floats:
     """Probabilities; NaN where there is no answer, or one that the other order of the options contradicts."""
     texts, right = rows.records.texts, np.where(rows.is_known, rows.gold, rows.labels)
     shown = [

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from counterpoise.actions.relabel.label_judges import Judge
+from counterpoise.actions.relabel.label_judges import LabelJudge
 from counterpoise.actions.relabel.label_promises import (
     LabelPromises,
     LabelSettings,
@@ -69,7 +69,7 @@ async def decide_labels(
     rows: LabelledRows,
     *,
     settings: LabelSettings | None = None,
-    judge: Judge | None = None,
+    judge: LabelJudge | None = None,
     suspects: Suspects | None = None,
 ) -> Decisions:
     """Find wrong labels and decide what becomes of them.

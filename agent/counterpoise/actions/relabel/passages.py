@@ -32,7 +32,7 @@ from counterpoise.actions.relabel.preparation import (
     count_audited,
     prepare_cases,
 )
-from counterpoise.actions.relabel.result import Meter, RelabelledInstances
+from counterpoise.actions.relabel.result import RelabelledInstances, SourceMeter
 from counterpoise.core.events import Event, tell_event
 from counterpoise.core.splits import keyed_rank
 from counterpoise.data.instances import Instance, Passage
@@ -155,7 +155,7 @@ async def work_off(cascade: Cascade, waiting: Waiting, *, is_cut: bool = False) 
     return join_judged([*parts, decide_cases(cascade, unreached)])
 
 
-def _worth(meter: Meter) -> float:
+def _worth(meter: SourceMeter) -> float:
     """Changes a token so far, a source without any tried before one that gave none."""
     return (meter.n_changes + 1) / (meter.tokens + 1)
 

@@ -23,7 +23,7 @@ from counterpoise.data.instances import Instance, Passage
 
 
 @dataclass
-class Meter:
+class SourceMeter:
     """What one source of instances has cost and given so far.
 
     Args:
@@ -140,7 +140,7 @@ class RelabelledInstances:
     decisions: Mapping[int, Sequence[Decision]]
     positives: Sequence[PositiveCheck]
     audits: Sequence[JudgeAudit]
-    meters: Sequence[Meter]
+    meters: Sequence[SourceMeter]
     ambiguous: frozenset[int]
     estimates: Estimates | None
     is_cut: bool

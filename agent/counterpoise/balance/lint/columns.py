@@ -90,7 +90,7 @@ class TextColumn:
 
 
 @dataclass(frozen=True, slots=True)
-class Coded:
+class CodedColumn:
     """A column as whole numbers: (n,) codes, negative where unknown, and the values they stand for."""
 
     codes: Codes
@@ -114,8 +114,8 @@ class Columns:
     """
 
     texts: TextColumn
-    labels: Coded
-    attributes: dict[str, Coded] = field(default_factory=dict)
+    labels: CodedColumn
+    attributes: dict[str, CodedColumn] = field(default_factory=dict)
     n_values: dict[str, int] = field(default_factory=dict)
     concepts: ConceptColumns | None = None
     spelled: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -212,7 +212,7 @@ def convert_records(records: Records) -> Columns:
     """
     if not len(records):
         raise DataError("there are no rows")
-    labels = Coded(records.labels.astype(np.int32), records.label_names)
+    labels = CodedColumn(records.labels.astype(np.int32), records.label_names)
     _check_labels(labels, "label", {})
     attributes, n_values, spelled = {}, {}, {"label": _count_values(labels)}
     for name, column in records.attributes.items():
@@ -231,7 +231,7 @@ def convert_texts(records: Records) -> TextColumn:
 
 def encode_labels(
     column: pa.ChunkedArray, task: TextClassification, label_names: tuple[str, ...]
-) -> tuple[Coded, dict[str, int], dict[str, int]]:
+) -> tuple[CodedColumn, dict[str, int], dict[str, int]]:
     """A label column as codes; labels that occur, in the order of their names, or of numbers.
 
     Args:
@@ -247,7 +247,7 @@ def encode_labels(
     """
     if label_names:
         codes = np.maximum(pc.fill_null(column, UNLABELLED).to_numpy().astype(np.int32), UNLABELLED)
-        said = Coded(codes, tuple(label_names))
+        said = CodedColumn(codes, tuple(label_names))
     else:
         said = encode_column(column, missing=None)
     counts = _count_values(said)
@@ -262,17 +262,17 @@ def encode_labels(
         names = tuple(name for name in label_names if name in counts)
     place = {name: position for position, name in enumerate(names)}
     lookup = [place[united[text]] if text in united else UNLABELLED for text in said.values]
-    labels = Coded(np.asarray([*lookup, UNLABELLED], dtype=np.int32)[said.codes], names)
+    labels = CodedColumn(np.asarray([*lookup, UNLABELLED], dtype=np.int32)[said.codes], names)
     _check_labels(labels, task.label, missing)
     return labels, counts, missing
 
 
-def _count_values(coded: Coded) -> dict[str, int]:
+def _count_values(coded: CodedColumn) -> dict[str, int]:
     counts = np.bincount(coded.codes[coded.codes >= 0], minlength=len(coded.values))
     return {text: int(rows) for text, rows in zip(coded.values, counts, strict=True)}
 
 
-def _unite_numbers(coded: Coded) -> tuple[Coded, dict[str, int]]:
+def _unite_numbers(coded: CodedColumn) -> tuple[CodedColumn, dict[str, int]]:
     """An attribute in which 1, 1.0 and "1" are one value, and the rows of each value as it is spelled."""
     counts = _count_values(coded)
     names = sorted({number_key(text) for text in coded.values})
@@ -280,10 +280,10 @@ def _unite_numbers(coded: Coded) -> tuple[Coded, dict[str, int]]:
         return coded, counts
     place = {name: position for position, name in enumerate(names)}
     lookup = [place[number_key(text)] for text in coded.values]
-    return Coded(np.asarray([*lookup, -1], dtype=np.int32)[coded.codes], tuple(names)), counts
+    return CodedColumn(np.asarray([*lookup, -1], dtype=np.int32)[coded.codes], tuple(names)), counts
 
 
-def encode_column(column: pa.ChunkedArray, missing: str | None) -> Coded:
+def encode_column(column: pa.ChunkedArray, missing: str | None) -> CodedColumn:
     """Any column of plain values as codes, values as text in sorted order.
 
     Args:
@@ -296,7 +296,7 @@ def encode_column(column: pa.ChunkedArray, missing: str | None) -> Coded:
         column = column.dictionary_encode()
     column = column.unify_dictionaries()
     if not column.num_chunks:
-        return Coded(np.empty(0, dtype=np.int32), ())
+        return CodedColumn(np.empty(0, dtype=np.int32), ())
     found = [_spell(value, column.type.value_type) for value in column.chunk(0).dictionary.to_pylist()]
     names = sorted({value for value in found if value})
     if missing is not None and ("" in found or column.null_count):
@@ -308,7 +308,7 @@ def encode_column(column: pa.ChunkedArray, missing: str | None) -> Coded:
         lookup[pc.fill_null(chunk.indices.cast(pa.int32()), len(found)).to_numpy(zero_copy_only=False)]
         for chunk in column.chunks
     ]
-    return Coded(np.concatenate(codes), tuple(names))
+    return CodedColumn(np.concatenate(codes), tuple(names))
 
 
 def _spell(value: Any, kind: pa.DataType) -> str:
@@ -317,7 +317,7 @@ def _spell(value: Any, kind: pa.DataType) -> str:
     return spell_value(value)
 
 
-def limit_values(coded: Coded, most: int = MOST_VALUES) -> Coded:
+def limit_values(coded: CodedColumn, most: int = MOST_VALUES) -> CodedColumn:
     """At most `most` values: numbers fall into ten bins of equal size, of names the frequent ones stay."""
     if len(coded.values) <= most:
         return coded
@@ -329,10 +329,10 @@ def limit_values(coded: Coded, most: int = MOST_VALUES) -> Coded:
     kept = sorted(coded.values[position] for position in by_count[: most - 1])
     place = {value: position for position, value in enumerate(kept)}
     lookup = np.asarray([place.get(value, len(kept)) for value in coded.values], dtype=np.int32)
-    return Coded(lookup[coded.codes], (*kept, OTHER))
+    return CodedColumn(lookup[coded.codes], (*kept, OTHER))
 
 
-def bin_lengths(lengths: Codes) -> Coded:
+def bin_lengths(lengths: Codes) -> CodedColumn:
     """Lengths in at most ten bins of about equal size, named by their range."""
     edges = np.unique(np.quantile(lengths, np.arange(1, _N_BINS) / _N_BINS, method="higher")).astype(np.int64)
     codes = np.searchsorted(edges, lengths, side="left").astype(np.int32)
@@ -342,7 +342,7 @@ def bin_lengths(lengths: Codes) -> Coded:
         inside = lengths[codes == code]
         low, high = int(inside.min()), int(inside.max())
         values.append(str(low) if low == high else f"{low} to {high}")
-    return Coded(np.searchsorted(used, codes).astype(np.int32), tuple(values))
+    return CodedColumn(np.searchsorted(used, codes).astype(np.int32), tuple(values))
 
 
 def read_facts(texts: TextColumn) -> TextFacts:
@@ -373,7 +373,7 @@ def _widen(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column.cast(pa.large_string()) if pa.types.is_string(column.type) else column
 
 
-def _check_labels(labels: Coded, name: str, missing: Mapping[str, int]) -> None:
+def _check_labels(labels: CodedColumn, name: str, missing: Mapping[str, int]) -> None:
     used = np.unique(labels.codes[labels.codes >= 0])
     n_labelled = int((labels.codes >= 0).sum())
     if len(used) < 2:
@@ -402,7 +402,7 @@ def _parse_numbers(values: tuple[str, ...]) -> NDArray[np.float64] | None:
         return None
 
 
-def _bin_numbers(coded: Coded, numbers: NDArray[np.float64], counts: NDArray[Any]) -> Coded:
+def _bin_numbers(coded: CodedColumn, numbers: NDArray[np.float64], counts: NDArray[Any]) -> CodedColumn:
     """Ten bins of about equal size over the distinct numbers, so that no row is looked at."""
     is_number = ~np.isnan(numbers)
     order = np.flatnonzero(is_number)[np.argsort(numbers[is_number], kind="stable")]
@@ -417,4 +417,4 @@ def _bin_numbers(coded: Coded, numbers: NDArray[np.float64], counts: NDArray[Any
     if not is_number.all():
         lookup[~is_number] = len(values)
         values.append(MISSING)
-    return Coded(lookup[coded.codes], tuple(values))
+    return CodedColumn(lookup[coded.codes], tuple(values))

@@ -36,7 +36,7 @@ from counterpoise.balance.counts import MOST_VALUES, ONE_VALUE, count_labels, cr
 from counterpoise.balance.intervals import wilson_interval
 from counterpoise.balance.lint.columns import (
     MISSING,
-    Coded,
+    CodedColumn,
     Columns,
     TextColumn,
     TextFacts,
@@ -108,7 +108,7 @@ class _Column:
 
     name: str
     kind: Literal["attribute", "concept", "length"]
-    coded: Coded
+    coded: CodedColumn
     n_values: int
     n_missing: int
 
@@ -281,7 +281,7 @@ def _choose_units(columns: Columns, facts: TextFacts, groups: Integers) -> _Unit
     return _Units(rows, columns.labels.codes[rows].astype(np.int64), folds)
 
 
-def _count_all_labels(labels: Coded) -> tuple[LabelCount, ...]:
+def _count_all_labels(labels: CodedColumn) -> tuple[LabelCount, ...]:
     counts = count_labels(labels.codes, len(labels.values))
     n = int(counts.sum())
     low, high = wilson_interval(counts, np.full(len(counts), n))
@@ -299,7 +299,9 @@ def _iterate_columns(columns: Columns, facts: TextFacts) -> Iterator[_Column]:
         for position, name in enumerate(columns.concepts.names):
             states = columns.concepts.states[:, position]
             codes = np.where(states == State.UNKNOWN, -1, states == State.PRESENT).astype(np.int32)
-            yield _Column(name, "concept", Coded(codes, ("absent", "present")), 2, int((codes < 0).sum()))
+            yield _Column(
+                name, "concept", CodedColumn(codes, ("absent", "present")), 2, int((codes < 0).sum())
+            )
     for name, lengths in (("characters", facts.characters), ("words", facts.words)):
         yield _Column(name, "length", bin_lengths(lengths), int(lengths.max()), 0)
 

@@ -14,7 +14,7 @@ from counterpoise.core.errors import DataError
 from counterpoise.core.files import write_whole, writing
 
 if TYPE_CHECKING:
-    from counterpoise.data.patches.apply import Applied
+    from counterpoise.data.patches.apply import AppliedPatch
     from counterpoise.data.patches.values import Patch
 
 PatchArgument = Annotated[
@@ -149,7 +149,7 @@ def undo(
     _print_applied(context.obj, "undone", done)
 
 
-def _print_applied(session: Session, name: str, done: Applied) -> None:
+def _print_applied(session: Session, name: str, done: AppliedPatch) -> None:
     if session.as_json:
         session.write_event(
             name,

@@ -27,7 +27,7 @@ from counterpoise_retrievers.scraps import scrap_folder
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
+class AppliedPatch:
     """What `apply` or `undo` did.
 
     Args:
@@ -46,7 +46,7 @@ class Applied:
     is_exact: bool = False
 
 
-def apply_patch(patch: Patch, source: Path, output: Path, *, overwrite: bool = False) -> Applied:
+def apply_patch(patch: Patch, source: Path, output: Path, *, overwrite: bool = False) -> AppliedPatch:
     """Write a copy of a data file with the changes of a patch.
 
     Args:
@@ -70,7 +70,7 @@ def apply_patch(patch: Patch, source: Path, output: Path, *, overwrite: bool = F
     return apply_changes(patch, source, output, receipt)
 
 
-def apply_changes(patch: Patch, source: Path, output: Path, receipt: Path | None) -> Applied:
+def apply_changes(patch: Patch, source: Path, output: Path, receipt: Path | None) -> AppliedPatch:
     """Write the output, and where one is named the receipt, from rows that are found by id."""
     ids, labels = read_ids(source, patch.task)
     changes = {change.id: change for change in patch.list_changing()}
@@ -118,7 +118,7 @@ def apply_changes(patch: Patch, source: Path, output: Path, receipt: Path | None
             new.replace(receipt)
         made.replace(output)
     counts = Counter(change.outcome for change in rows.values())
-    return Applied(
+    return AppliedPatch(
         output,
         receipt,
         n_relabelled=counts[LabelOutcome.RELABEL],

@@ -18,7 +18,7 @@ from counterpoise.core.errors import DataError
 from counterpoise.core.schema import TextClassification
 from counterpoise.data.outputs import check_outputs
 from counterpoise.data.packed_files import BLOCK_BYTES
-from counterpoise.data.patches.apply import Applied, apply_changes, check_format
+from counterpoise.data.patches.apply import AppliedPatch, apply_changes, check_format
 from counterpoise.data.patches.receipts import hash_file, name_receipt, read_receipt
 from counterpoise.data.patches.splices import Splice, map_file, write_spliced
 from counterpoise.data.patches.values import LabelChange, LabelOutcome, Patch
@@ -27,7 +27,7 @@ from counterpoise_retrievers.scraps import scrap_folder
 
 def undo_patch(
     applied: Path, output: Path, receipt: Path | None = None, *, overwrite: bool = False
-) -> Applied:
+) -> AppliedPatch:
     """Write the file as it was before a patch was applied.
 
     Args:
@@ -70,11 +70,11 @@ def undo_patch(
             if hash_file(made) != told["original_sha256"]:
                 raise damaged
             made.replace(output)
-            return Applied(output, None, counts["relabel"], counts["drop"], 0, is_exact=True)
+            return AppliedPatch(output, None, counts["relabel"], counts["drop"], 0, is_exact=True)
     return _undo_by_id(applied, output, told)
 
 
-def _undo_by_id(applied: Path, output: Path, told: Mapping[str, Any]) -> Applied:
+def _undo_by_id(applied: Path, output: Path, told: Mapping[str, Any]) -> AppliedPatch:
     """Restore labels in a file that was changed after the patch; rows that were dropped stay away."""
     task = TextClassification(
         tuple(told["text"]),
@@ -96,4 +96,4 @@ def _undo_by_id(applied: Path, output: Path, told: Mapping[str, Any]) -> Applied
     )
     done = apply_changes(reverse, applied, output, None)
     n_dropped = sum(row["outcome"] == "drop" for row in told["rows"])
-    return Applied(output, None, done.n_relabelled, 0, done.n_missing + n_dropped)
+    return AppliedPatch(output, None, done.n_relabelled, 0, done.n_missing + n_dropped)

@@ -3,7 +3,7 @@
 A closed list with definitions is given by the user. Where nobody has answered anything, the nearest clause's similarity
 to the definition is split in two groups by a mixture of two normal distributions: present and absent where the mixture
 is sure, unknown between, and unknown throughout where the texts show no two groups. With answers (`gold.Gold`) the
-scorers of `concept_scorers` are trained on one half and audited on the other, which is drawn at random; the best
+scorers of `rankers` are trained on one half and audited on the other, which is drawn at random; the best
 decides, the cheapest of those that cannot be told from it wins, and a concept whose best scorer is weak stays unknown.
 """
 
@@ -51,7 +51,7 @@ _BLOCK = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class AuditedScorer:
     """One scorer of one concept with its audit.
 
     Args:
@@ -93,8 +93,8 @@ class ConceptScorer:
 
     name: str
     anchors: NDArray[np.float32]
-    chosen: Candidate | None
-    candidates: tuple[Candidate, ...]
+    chosen: AuditedScorer | None
+    candidates: tuple[AuditedScorer, ...]
     mixture: Floats | None
     note: str
 
@@ -213,7 +213,7 @@ def fit_concepts(
     places = np.full(len(texts), -1, dtype=np.int64)
     places[kept] = np.arange(len(kept))
     scorers: list[ConceptScorer | None] = []
-    audited: dict[str, tuple[NDArray[np.float32], list[Candidate]]] = {}
+    audited: dict[str, tuple[NDArray[np.float32], list[AuditedScorer]]] = {}
     for name, definition in concepts.items():
         anchors = make_anchors(name, definition, encoder)
         views = make_views(passages, anchors)
@@ -237,7 +237,7 @@ def fit_concepts(
 
 def fit_candidates(
     views: Views, gold: Gold, llm: Floats | None = None, price: float = 0.0
-) -> list[Candidate]:
+) -> list[AuditedScorer]:
     """Fit every scorer of a concept on the training half of the answers and audit it on the random half.
 
     Args:
@@ -287,11 +287,11 @@ def fit_candidates(
         if spread is not None:
             both = np.concatenate([probabilities, np.column_stack([1.0 - spread, spread])])
             low = measure_auroc(both, np.concatenate([gold.audit_truth, truth]))[1]
-        candidates.append(Candidate(name, stack, result, losses, price * asked if paid else 0.0, low))
+        candidates.append(AuditedScorer(name, stack, result, losses, price * asked if paid else 0.0, low))
     return candidates
 
 
-def is_worth_its_price(concepts: Sequence[Sequence[Candidate]]) -> bool:
+def is_worth_its_price(concepts: Sequence[Sequence[AuditedScorer]]) -> bool:
     """Whether a language model in the stack is better than the stack without it, over the answers to all concepts.
 
     Twenty answers of one concept cannot tell; those of all concepts together often can. Better is a squared error that
@@ -315,7 +315,7 @@ def is_worth_its_price(concepts: Sequence[Sequence[Candidate]]) -> bool:
 def choose_scorer(
     name: str,
     anchors: NDArray[np.float32],
-    candidates: Sequence[Candidate],
+    candidates: Sequence[AuditedScorer],
     *,
     is_paid_worthwhile: bool = False,
 ) -> ConceptScorer:

@@ -29,7 +29,7 @@ _ANSWERS = ("no, it does not", "yes, it does")
 
 
 @dataclass(frozen=True, slots=True)
-class Pilot:
+class ModelPilot:
     """What the pilot found.
 
     Args:
@@ -96,7 +96,7 @@ async def run_pilot(
     gold: Mapping[str, Gold],
     key: str,
     share: float = PILOT_SHARE,
-) -> Pilot:
+) -> ModelPilot:
     """Ask a model about the rows whose answer is known, or about a few others where none is.
 
     Args:
@@ -149,7 +149,7 @@ async def ask_pilot(
     return PilotAnswers(judged, usable, truth, n_asked, price)
 
 
-def judge_pilot(answers: PilotAnswers) -> Pilot:
+def judge_pilot(answers: PilotAnswers) -> ModelPilot:
     """Whether a model that answered so may label the rest, and why."""
     result = None
     if answers.n_usable < _FEWEST_ROWS:
@@ -172,7 +172,7 @@ def judge_pilot(answers: PilotAnswers) -> Pilot:
             else f"The model does not label the concepts: {span}, and 0.4 is the least; a larger model would help."
         )
     passes = result is not None and result.kappa_low >= WEAK_KAPPA
-    return Pilot(passes, result, answers.probabilities, answers.price, note)
+    return ModelPilot(passes, result, answers.probabilities, answers.price, note)
 
 
 def _describe_agreement(orders: Sequence[Floats]) -> str:
@@ -212,7 +212,7 @@ async def ask_model(
     chat: ChatClient,
     records: Records,
     concepts: Mapping[str, str],
-    pilot: Pilot,
+    pilot: ModelPilot,
     most_tokens: float | None,
     key: str,
     always: Mapping[str, Gold] | None = None,

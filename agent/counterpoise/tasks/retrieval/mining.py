@@ -33,7 +33,7 @@ _DEPTH = 100
 
 
 @dataclass(frozen=True)
-class Mined:
+class MiningResult:
     """What mining gave.
 
     Args:
@@ -109,7 +109,7 @@ def mine_hard_negatives(
     cache_dir: Path | None = None,
     listener: Listener | None = None,
     progress: bool | None = None,
-) -> Mined:
+) -> MiningResult:
     """Mine hard negatives for queries; negatives they have are replaced.
 
     Args:
@@ -157,7 +157,7 @@ def mine_hard_negatives(
         raise JobError(str(error), where="mine") from error
     instances = list(task.make_instances(space, found))
     n_short = sum(len(each.negatives) < n_negatives for each in instances)
-    return Mined(instances, len(task.passages), n_short, task.n_left_out, task.n_repeats)
+    return MiningResult(instances, len(task.passages), n_short, task.n_left_out, task.n_repeats)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from counterpoise.balance.corrected_counts import Answers, correct_cells
+from counterpoise.balance.corrected_counts import KnownAnswers, correct_cells
 from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.records import Floats
 from counterpoise.scorers.concepts.labeller import ModelScores, fit_concepts, standardise_model
@@ -40,7 +40,7 @@ def label_inputs(inputs: Inputs, model: ModelScores | None = None) -> Inputs:
 
     labelled = label(train, said)
     answers = {
-        name: Answers(known.audit_rows, known.audit_truth)
+        name: KnownAnswers(known.audit_rows, known.audit_truth)
         for name, known in inputs.gold.items()
         if name in inputs.concepts
     }
