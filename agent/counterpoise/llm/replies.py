@@ -14,7 +14,7 @@ from typing import Any
 from counterpoise.llm.chat import ChatRequest, Completion, Usage
 from counterpoise.llm.letters import choose_letter, read_table
 from counterpoise.llm.reply_shapes import THOUGHT_FIELDS, join_content, list_choices
-from counterpoise.llm.reply_usage import Said, read_usage
+from counterpoise.llm.reply_usage import CompletionParts, read_usage
 from counterpoise.llm.structured import parse_reply
 from counterpoise.llm.thoughts import split_thoughts
 
@@ -42,7 +42,7 @@ def read_completions(reply: Any, request: ChatRequest) -> list[Completion]:
     if not choices:
         raise ValueError("it holds no completion")
     parts = [_read_choice(choice, request) for choice in choices]
-    lengths = [Said(part.text, part.thoughts) for part in parts]
+    lengths = [CompletionParts(part.text, part.thoughts) for part in parts]
     usages, counted = read_usage(reply.get("usage"), request, lengths)
     return [
         _settle(part, usage, thoughts, choice, request)

@@ -18,7 +18,7 @@ MOST_HIDDEN_THOUGHTS = 131_072
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class CompletionParts:
     """What one completion says and what it thinks, beside each other."""
 
     text: str
@@ -30,7 +30,9 @@ class Said:
         return self.thoughts + self.text
 
 
-def read_usage(usage: Any, request: ChatRequest, said: Sequence[Said]) -> tuple[list[Usage], list[int]]:
+def read_usage(
+    usage: Any, request: ChatRequest, said: Sequence[CompletionParts]
+) -> tuple[list[Usage], list[int]]:
     """Tokens of each completion, and those of its thoughts. What cannot be true is estimated instead.
 
     A text has no more tokens than bytes, and a server writes no more than it was allowed to, unless it shows what it
@@ -98,7 +100,7 @@ def split_usage(n_prompt: int, n_completion: int, texts: Sequence[str]) -> list[
     return shares
 
 
-def _count_thoughts(said: Said, usage: Usage, hidden: int | None, n: int) -> int:
+def _count_thoughts(said: CompletionParts, usage: Usage, hidden: int | None, n: int) -> int:
     """Tokens of a completion's thoughts: as counted, else their share of the text, at least one where there are any."""
     if hidden:
         return min(hidden // n or 1, max(1, usage.completion_tokens))
