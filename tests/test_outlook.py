@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import counterpoise
+from counterpoise.core.event_kinds import Encoding, Outlook
 from counterpoise.core.events import Event
 from counterpoise.report.screen import PlainLines, describe_event
 from tests.integration.helpers import make_cache, make_job, make_reviews, write_reviews
@@ -26,14 +27,15 @@ def test_a_preview_says_first_what_is_short_and_what_it_costs(tmp_path: Path) ->
     names = [event.name for event in events]
     assert names[:3] == ["read", "outlook", "encoding"] and names.count("outlook") == 1
     assert names.index("outlook") < names.index("measured")
-    first = dict(events[1].data)
-    assert first["deficits"] == [{"cell": "bad", "have": 12, "want": 60, "need": 48}]
-    assert (first["labels"], first["short_labels"], first["records"]) == (2, 1, 48)
+    first = events[1]
+    assert isinstance(first, Outlook)
+    assert first.deficits == [{"cell": "bad", "have": 12, "want": 60, "need": 48}]
+    assert (first.labels, first.short_labels, first.records) == (2, 1, 48)
     assert [str(one.cell) for one in found.deficits] == ["bad"]
     # (which rows are shown is chosen by vectors later)
-    assert first["tokens"] == pytest.approx(found.estimated_tokens, rel=0.2)
+    assert first.tokens == pytest.approx(found.estimated_tokens, rel=0.2)
     assert "forecasting" in names
-    line = describe_event(events[1])
+    line = describe_event(first)
     assert line.startswith("1 of 2 labels lack 48 records (bad lacks 48); to write all of them costs about ")
     assert line.endswith("tokens at most, within the budget of 1,000,000")
 
@@ -43,9 +45,9 @@ def test_what_takes_long_says_how_long_it_takes(tmp_path: Path) -> None:
     with path.open("w") as file:
         lines = PlainLines(file, lambda: now[0])
         for done in (0, 100, 200, 1000):
-            lines(Event("encoding", {"done": done, "total": 1000}))
+            lines(Encoding(done, 1000))
             now[0] += 11.0
-        lines(Event("encoding", {"done": 10, "total": 90}))
+        lines(Encoding(10, 90))
     assert path.read_text().splitlines() == [
         "encoded 0 of 1,000 texts",
         "encoded 100 of 1,000 texts, about 1:39 left",

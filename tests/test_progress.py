@@ -12,6 +12,7 @@ import pytest
 import counterpoise
 from counterpoise import api
 from counterpoise.core.errors import JobError
+from counterpoise.core.event_kinds import Planned, Read
 from counterpoise.core.events import Event, current_listener, ignore, tell_event
 from counterpoise.core.html_views import make_view
 from counterpoise.core.schema import TextClassification
@@ -20,7 +21,7 @@ from counterpoise.report import progress
 from counterpoise.report.screen import RunState
 from tests.test_relabel_retrieval import relabel
 
-READ = Event("read", {"rows": 40, "labels": {"<b>": 30, "good": 10}, "held_out": 10, "pool": 0})
+READ = Read(rows=40, held_out=10, pool=0, labels={"<b>": 30, "good": 10})
 
 
 class Terminal(io.StringIO):
@@ -72,9 +73,7 @@ def test_a_call_from_python_shows_it(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 def test_the_live_table_of_a_notebook_shows_texts_as_texts() -> None:
     state = RunState()
-    state.apply(
-        Event("planned", {"round": 1, "reason": "<script>", "items": [{"cell": "<b>bad</b>", "count": 5}]})
-    )
+    state.apply(Planned(1, "<script>", [{"cell": "<b>bad</b>", "count": 5}]))
     shown = progress.render_html(state)
     assert shown.startswith("<pre>") and "&lt;b&gt;bad&lt;/b&gt;" in shown and "<script>" not in shown
 

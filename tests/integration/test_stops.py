@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import counterpoise
+from counterpoise.core.event_kinds import TokensUsed
 from counterpoise.core.events import Event
 from counterpoise.llm import TokenBudget
 from tests.integration.helpers import (
@@ -77,7 +78,7 @@ class Stopped(Exception):  # noqa: N818
 
 
 def stop_after_sixteen(event: Event) -> None:
-    if event.name == "progress" and event.data["proposed"] >= 16:
+    if isinstance(event, TokensUsed) and event.proposed >= 16:
         raise Stopped
 
 

@@ -5,25 +5,37 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+from counterpoise.core.plain import to_plain
+
+NAME: Mapping[str, Any] = {"key": "name"}
+"""Metadata of a field whose key in `data` is `name`."""
+
+IF_GIVEN: Mapping[str, Any] = {"if_given": True}
+"""Metadata of a field that `data` lacks where it is None."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that happened.
+    """One thing that happened; `counterpoise.core.event_kinds` holds a class for each.
 
     Args:
-        name: a fixed word: `read`, `measured`, `model`, `audited`, `planned`, `progress`, `judged`, `round`,
-            `finished`; of relabelling `gold_matched`, `judge_audited`, `projected`; `warning`; `starting` and `server`
-            (a server of ours is being started, serves), `examining`, `prefix_cache`; `outlook` (a preview: what is
-            short and what it costs); and how far something is that takes long: `encoding`, `training`, `judging`,
-            `downloading`, `forecasting`.
-        data: plain values (numbers, strings, lists, mappings), ready for JSON.
+        name: a fixed word for its kind, `event` in the lines of `--json`.
     """
 
-    name: str
-    data: Mapping[str, Any] = field(default_factory=dict)
+    name: ClassVar[str]
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The fields as plain values (numbers, strings, lists, mappings), in their order."""
+        given = {one: getattr(self, one.name) for one in fields(self)}
+        return {
+            one.metadata.get("key", one.name): to_plain(value)
+            for one, value in given.items()
+            if value is not None or "if_given" not in one.metadata
+        }
 
 
 Listener = Callable[[Event], None]
@@ -60,18 +72,16 @@ def tell_event(event: Event) -> None:
     _LISTENER.get()(event)
 
 
-def tell_progress(event: str, /, **more: str) -> Callable[[int, int], None]:
+def tell_progress(make: Callable[[int, int], Event]) -> Callable[[int, int], None]:
     """A function that takes how many are done and how many there are, and tells who listens now, from any thread.
 
+    Args:
+        make: makes the event of both.
+
+    >>> from counterpoise.core.event_kinds import Encoding
     >>> with listening(print):
-    ...     tell_progress("encoding")(3, 4)
-    Event(name='encoding', data={'done': 3, 'total': 4})
+    ...     tell_progress(Encoding)(3, 4)
+    Encoding(done=3, total=4)
     """
     listener = current_listener()
-    return lambda done, total: listener(Event(event, {"done": done, "total": total, **more}))
-
-
-def report_download(name: str) -> Callable[[int, int], None]:
-    """A progress callback that tells who listens now how much of an asset is there, from any thread."""
-    listener = current_listener()
-    return lambda done, total: listener(Event("downloading", {"name": name, "done": done, "total": total}))
+    return lambda done, total: listener(make(done, total))

@@ -7,18 +7,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
 from counterpoise.core.assets import MINILM, MINILM_TOKENIZER, ensure_asset, find_cache_dir
 from counterpoise.core.errors import DataError, JobError, ServerError
-from counterpoise.core.events import (
-    Listener,
-    current_listener,
-    listening,
-    report_download,
-    tell_progress,
-)
+from counterpoise.core.event_kinds import Downloading, Encoding
+from counterpoise.core.events import Listener, current_listener, listening, tell_progress
 from counterpoise.core.redactions import keep_secret, keep_secrets_of
 from counterpoise_retrievers.arrays import Vectors
 from counterpoise_retrievers.encoders import (
@@ -65,8 +61,10 @@ def make_encoder(folder: str, cache_dir: Path, listener: Listener | None = None)
     """
     if not folder:
         with listening(listener or current_listener()):
-            model = ensure_asset(MINILM, cache_dir, report_download(MINILM.name))
-            tokenizer = ensure_asset(MINILM_TOKENIZER, cache_dir, report_download(MINILM_TOKENIZER.name))
+            model = ensure_asset(MINILM, cache_dir, tell_progress(partial(Downloading, MINILM.name)))
+            tokenizer = ensure_asset(
+                MINILM_TOKENIZER, cache_dir, tell_progress(partial(Downloading, MINILM_TOKENIZER.name))
+            )
         return OnnxEncoder(model, tokenizer, name=f"{MINILM.name}@{MINILM.sha256[:12]}")
     model, tokenizer = Path(folder) / "model.onnx", Path(folder) / "tokenizer.json"
     for path in (model, tokenizer):
@@ -123,7 +121,7 @@ def open_encoders(
     cached = CachedEncoder(
         plain,
         folder / "vectors",
-        on_progress=tell_progress("encoding"),
+        on_progress=tell_progress(Encoding),
     )
     return EncoderPair(
         PrefixedEncoder(cached, query_prefix) if query_prefix else cached,

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.errors import ServerError
-from counterpoise.core.events import Event, tell_event
+from counterpoise.core.event_kinds import ModelFound, Warned
+from counterpoise.core.events import tell_event
 from counterpoise.llm.budget import BudgetSpent, ThoughtsUnpaid
 from counterpoise.llm.chat import ChatRequest, Sampling, Thoughts
 from counterpoise.llm.client import ChatClient
@@ -44,12 +45,12 @@ async def learn_capabilities(models: Models, notes: Notes, cache_dir: Path) -> M
     chat = models.chat
     found = settle_capabilities(await find_capabilities(chat), notes, cache_dir)
     apply_capabilities(chat, found)
-    tell_event(Event("model", {"name": found.model, "follows_instructions": found.follows_instructions}))
+    tell_event(ModelFound(found.model, found.follows_instructions))
     line, is_too_much = explain_thoughts(found, chat.budget.limit)
     if is_too_much:
         raise ThoughtsUnpaid(line)
     if line:
-        tell_event(Event("warning", {"message": line, "retryable": False, "purpose": "probe"}))
+        tell_event(Warned(line, retryable=False, purpose="probe"))
     return replace(models, capabilities=found)
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from counterpoise.core.assets import find_cache_dir
 from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.errors import JobError
-from counterpoise.core.events import report_download
+from counterpoise.core.event_kinds import Downloading
+from counterpoise.core.events import tell_progress
 from counterpoise.core.redactions import keep_secret
 from counterpoise.llm.budget import TokenBudget
 from counterpoise.llm.chat import Engine
@@ -87,7 +89,7 @@ def make_engines(
         from counterpoise.llm.engines.managed import ManagedEngine
         from counterpoise.llm.servers.embedded import N_SLOTS, EmbeddedServer
 
-        progress = report_download("smollm2-135m-instruct")
+        progress = tell_progress(partial(Downloading, "smollm2-135m-instruct"))
         server = EmbeddedServer(cache_dir=cache_dir, progress=progress)
         return [ManagedEngine(server)], N_SLOTS
     if config.engine == "vllm":

@@ -26,7 +26,8 @@ from urllib.parse import urlsplit
 
 from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.errors import ServerError
-from counterpoise.core.events import Event, tell_event
+from counterpoise.core.event_kinds import Examining
+from counterpoise.core.events import tell_event
 from counterpoise.core.redactions import keep_secret, keep_secrets_of, redact
 from counterpoise.llm import ChatClient, ChatRequest, Completion, Engine, Message, Sampling
 from counterpoise.llm.capabilities import find_capabilities
@@ -173,7 +174,7 @@ async def examine(patient: Target) -> Diagnosis:
 
 
 def _make_teller(url: str) -> Callable[[str], None]:
-    return lambda what: tell_event(Event("examining", {"url": url, "what": what}))
+    return lambda what: tell_event(Examining(url, what))
 
 
 def _ask(capabilities: Capabilities, text: str, **settings: Any) -> ChatRequest:

@@ -7,7 +7,8 @@ from collections.abc import Awaitable
 from time import monotonic
 
 from counterpoise.core.errors import EngineDiedError, ServerError
-from counterpoise.core.events import Event, tell_event
+from counterpoise.core.event_kinds import Warned
+from counterpoise.core.events import tell_event
 from counterpoise.llm.accounts import Accounts
 from counterpoise.llm.chat import ChatRequest, Completion
 from counterpoise.llm.quarantine import Quarantine
@@ -128,6 +129,4 @@ class Sender:
         if not error.retryable and (purpose == "probe" or str(error) in self._told):
             return  # a probe is there to be refused; what repeats is told once
         self._told.add(str(error))
-        tell_event(
-            Event("warning", {"message": str(error), "retryable": error.retryable, "purpose": purpose})
-        )
+        tell_event(Warned(str(error), error.retryable, purpose))

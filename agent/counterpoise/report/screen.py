@@ -15,6 +15,31 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
+from counterpoise.core.event_kinds import (
+    Audited,
+    Downloading,
+    Encoding,
+    Examining,
+    Forecasting,
+    GoldMatched,
+    JudgeAudited,
+    Judged,
+    Judging,
+    Measured,
+    ModelFound,
+    Outlook,
+    Planned,
+    PrefixCache,
+    Projected,
+    Read,
+    RoundEnded,
+    ServerReady,
+    Starting,
+    Step,
+    TokensUsed,
+    Training,
+    Warned,
+)
 from counterpoise.core.events import Event, Listener, ignore
 from counterpoise.report.pages import clean_numbers, format_count, format_decimal, format_name
 
@@ -24,9 +49,6 @@ if TYPE_CHECKING:
 MOST_CELLS = 10
 PLAIN_SECONDS = 10.0
 """Plain lines about progress come no faster than this."""
-
-OFTEN = ("encoding", "downloading", "judging", "training", "forecasting")
-"""Events that tell how many of so many are done."""
 
 PACE_SECONDS = 120.0
 """Tokens per second are those of the last so many seconds."""
@@ -58,9 +80,9 @@ def make_console(file: IO[str], *, width: int | None = None) -> Console:
     return Console(file=file, markup=False, emoji=False, highlight=False, width=width)
 
 
-def write_json(file: IO[str], event: Event) -> None:
+def write_json(file: IO[str], name: str, data: Mapping[str, Any]) -> None:
     """One event as one line; `event` is its name, the other keys are its data, undefined numbers are null."""
-    line = json.dumps({"event": event.name, **clean_numbers(event.data)}, allow_nan=False, default=str)
+    line = json.dumps({"event": name, **clean_numbers(data)}, allow_nan=False, default=str)
     file.write(line + "\n")
     file.flush()
 
@@ -82,7 +104,7 @@ def open_screen(
 
         def tell(event: Event) -> None:
             with lock:
-                write_json(file, event)
+                write_json(file, event.name, event.data)
 
         yield tell
     elif is_quiet:
@@ -124,30 +146,33 @@ class RunState:
 
     def apply(self, event: Event) -> None:
         """Take one event in; an unknown one changes nothing."""
-        data = event.data
-        if event.name in OFTEN:
-            self._move_bar(_name_bar(data), data["done"], data["total"])
-        elif event.name == "outlook":
-            self.cells = list(data["deficits"])
-        elif event.name == "planned":
-            self.round = data["round"]
-            self.step = data["reason"] or "working"
-            if not self.cells:
-                self.cells = [{"cell": item["cell"], "need": item["count"]} for item in data["items"]]
-        elif event.name == "progress":
-            self.tokens_used, self.tokens_paid = data["tokens_used"], data["tokens_paid"]
-            self.limit = data["limit"]
-            self._measure_pace()
-        elif event.name == "judged":
-            self.accepted += data["accepted"]
-            self.rejected.update(data["rejected"])
-        elif event.name == "round":
-            self.cells, self.accepted = list(data["cells"]), data["accepted_total"]
-        else:
-            steps = {"read": "measuring the simple ways", "measured": "asking the model what it can do"}
-            steps |= {"model": "auditing scorers", "starting": "starting the model server"}
-            steps["server"] = steps["measured"]
-            self.step = steps.get(event.name, self.step)
+        match event:
+            case Encoding() | Downloading() | Judging() | Training() | Forecasting():
+                self._move_bar(_name_bar(event), event.done, event.total)
+            case Outlook():
+                self.cells = list(event.deficits)
+            case Planned():
+                self.round = event.round
+                self.step = event.reason or "working"
+                if not self.cells:
+                    self.cells = [{"cell": item["cell"], "need": item["count"]} for item in event.items]
+            case TokensUsed():
+                self.tokens_used, self.tokens_paid = event.tokens_used, event.tokens_paid
+                self.limit = event.limit
+                self._measure_pace()
+            case Judged():
+                self.accepted += event.accepted
+                self.rejected.update(event.rejected)
+            case RoundEnded():
+                self.cells, self.accepted = list(event.cells), event.accepted_total
+            case Read():
+                self.step = "measuring the simple ways"
+            case Measured() | ServerReady():
+                self.step = "asking the model what it can do"
+            case ModelFound():
+                self.step = "auditing scorers"
+            case Starting():
+                self.step = "starting the model server"
 
     def _move_bar(self, name: str, done: float, total: float) -> None:
         self.bars[name] = (done, total)
@@ -206,7 +231,7 @@ def _show_live(console: Console, minutes: float | None) -> Iterator[Listener]:
             with lock:
                 state.apply(event)
             line = describe_event(event)
-            if line and event.name not in (*OFTEN, "progress", "planned"):
+            if line and not isinstance(event, Step | TokensUsed | Planned):
                 live.console.print(line)
 
         yield listen
@@ -269,71 +294,112 @@ class PlainLines:
         """Write it."""
         with self._lock:
             self._state.apply(event)
-            if event.name == "progress":
-                event = Event("progress", {**event.data, "tokens_per_second": self._state.tokens_per_second})
-            elif event.name in OFTEN:
-                left = self._state.estimate_bar_seconds(_name_bar(event.data))
-                event = Event(event.name, {**event.data, "seconds_left": left})
-            line = describe_event(event)
+            left = self._state.estimate_bar_seconds(_name_bar(event)) if isinstance(event, Step) else None
+            line = describe_event(event, self._state.tokens_per_second, left)
             if line and self._is_due(event):
                 self._file.write(line + "\n")
                 self._file.flush()
 
     def _is_due(self, event: Event) -> bool:
         """Whether an event may be written: of kinds that come often, the last or one after a while."""
-        if event.name not in (*OFTEN, "progress"):
+        if not isinstance(event, Step | TokensUsed):
             return True
-        kind = f"{event.name} {event.data.get('name', '')}"
+        kind, is_last = event.name, False
+        if isinstance(event, Step):
+            kind, is_last = f"{event.name} {_name_bar(event)}", event.done >= event.total
         now = self._state.clock()
-        is_last = event.name != "progress" and event.data["done"] >= event.data["total"]
         if not is_last and now < self._next.get(kind, 0.0):
             return False
         self._next[kind] = now + PLAIN_SECONDS
         return True
 
 
-def describe_event(event: Event) -> str:
-    """One line for people, "" for an event that says nothing to them."""
-    describe = _DESCRIPTIONS.get(event.name)
-    return clean_text(describe(event.data)) if describe else ""
+def describe_event(event: Event, pace: float | None = None, seconds: float | None = None) -> str:
+    """One line for people, "" for an event that says nothing to them.
+
+    Args:
+        event: what happened.
+        pace: tokens a second, None where that cannot be told.
+        seconds: until a step is done, None where that cannot be told.
+    """
+    return clean_text(_describe(event, pace, seconds))
 
 
-def _name_bar(data: Mapping[str, Any]) -> str:
-    """What an event of `OFTEN` counts."""
-    return str(data.get("name", "texts encoded"))
+def _describe(event: Event, pace: float | None, seconds: float | None) -> str:
+    match event:
+        case Encoding() | Downloading() | Judging() | Training() | Forecasting():
+            return _describe_step(event) + _describe_left(seconds)
+        case Read():
+            return _describe_read(event)
+        case Outlook():
+            return _describe_outlook(event)
+        case JudgeAudited():
+            return event.sentence
+        case Projected():
+            return _describe_projected(event)
+        case Measured():
+            return _describe_measured(event)
+        case ModelFound():
+            manner = "follows instructions" if event.follows_instructions else "only continues texts"
+            return f"model {event.model} {manner}"
+        case Audited():
+            return _describe_audited(event)
+        case Planned():
+            return _describe_planned(event)
+        case TokensUsed():
+            return _describe_tokens(event, pace)
+        case Judged():
+            accepted = f"{format_count(event.accepted)} accepted"
+            return f"round {event.round}: {accepted}, rejected {_describe_rejected(event.rejected)}"
+        case RoundEnded():
+            return _describe_round(event)
+        case Examining():
+            return f"asking {event.url or 'the server'} about {event.what}"
+        case PrefixCache():
+            return f"{100 * event.hit_ratio:.0f}% of the prompt tokens came from the server's prefix cache"
+        case Warned():
+            return f"warning: {event.message}"
+        case Starting() | GoldMatched():
+            return event.message
+        case _:
+            return ""
+
+
+def _name_bar(event: Step) -> str:
+    """What a step counts."""
+    return "texts encoded" if isinstance(event, Encoding) else event.what
+
+
+def _describe_step(event: Step) -> str:
+    if isinstance(event, Downloading):
+        return f"downloading {event.what}: {event.done / max(1, event.total):.0%}"
+    verb, noun = _COUNTED[type(event)]
+    return f"{verb} {format_count(event.done)} of {format_count(event.total)} {noun}"
 
 
 def _describe_left(seconds: float | None) -> str:
     return "" if seconds is None else f", about {_format_duration(seconds)} left"
 
 
-def _describe_often(verb: str, noun: str) -> Callable[[Mapping[str, Any]], str]:
-    def describe(data: Mapping[str, Any]) -> str:
-        counted = f"{verb} {format_count(data['done'])} of {format_count(data['total'])} {noun}"
-        return counted + _describe_left(data.get("seconds_left"))
-
-    return describe
-
-
-def _describe_outlook(data: Mapping[str, Any]) -> str:
-    short = data["deficits"]
+def _describe_outlook(event: Outlook) -> str:
+    short = event.deficits
     if not short:
         return "no label and no attribute value lacks records"
     parts = [f"{one['cell']} lacks {format_count(one['need'])}" for one in short[:MOST_CELLS]]
     more = f" and {len(short) - MOST_CELLS} more" if len(short) > MOST_CELLS else ""
     told = (
-        f"{format_count(data['short_labels'])} of {format_count(data['labels'])} labels lack "
-        f"{format_count(data['records'])} records ({', '.join(parts)}{more})"
+        f"{format_count(event.short_labels)} of {format_count(event.labels)} labels lack "
+        f"{format_count(event.records)} records ({', '.join(parts)}{more})"
     )
-    price = f"to write all of them costs about {format_count(data['tokens'])} tokens at most"
-    if data["budget"] is None:
+    price = f"to write all of them costs about {format_count(event.tokens)} tokens at most"
+    if event.budget is None:
         return f"{told}; {price}"
-    reach = "within" if data["tokens"] <= data["budget"] else "more than"
-    return f"{told}; {price}, {reach} the budget of {format_count(data['budget'])}"
+    reach = "within" if event.tokens <= event.budget else "more than"
+    return f"{told}; {price}, {reach} the budget of {format_count(event.budget)}"
 
 
-def _describe_read(data: Mapping[str, Any]) -> str:
-    counts = list(dict(data["labels"]).items())
+def _describe_read(event: Read) -> str:
+    counts = list(dict(event.labels).items())
     n_more = len(counts) - MOST_CELLS
     if n_more > 0:
         counts.sort(key=lambda item: item[1])
@@ -341,58 +407,56 @@ def _describe_read(data: Mapping[str, Any]) -> str:
     if n_more > 0:  # the thinnest and the largest say what is wrong with it
         parts[MOST_CELLS - 1 : -1] = [f"{n_more} more"]
     labels = ", ".join(parts)
-    pool = f", {format_count(data['pool'])} in the pool" if data["pool"] else ""
-    return (
-        f"read {format_count(data['rows'])} rows ({labels}); {format_count(data['held_out'])} held out{pool}"
-    )
+    pool = f", {format_count(event.pool)} in the pool" if event.pool else ""
+    return f"read {format_count(event.rows)} rows ({labels}); {format_count(event.held_out)} held out{pool}"
 
 
-def _describe_measured(data: Mapping[str, Any]) -> str:
+def _describe_measured(event: Measured) -> str:
     parts = []
-    for student, arm in data["best"].items():
-        row = next(row for row in data["rows"] if (row["arm"], row["student"]) == (arm, student))
+    for student, arm in event.best.items():
+        row = next(row for row in event.rows if (row["arm"], row["student"]) == (arm, student))
         scores = f"macro-F1 {format_decimal(row['macro_f1'])}, AUROC {format_decimal(row['auroc'])}"
         parts.append(f"{format_name(arm)} for {student} ({scores})")
     return "best without tokens: " + "; ".join(parts)
 
 
-def _describe_audited(data: Mapping[str, Any]) -> str:
-    parts = (f"{scorer['name']} (AUROC {format_decimal(scorer.get('auc'))})" for scorer in data["scorers"])
+def _describe_audited(event: Audited) -> str:
+    parts = (f"{scorer['name']} (AUROC {format_decimal(scorer.get('auc'))})" for scorer in event.scorers)
     return "audited " + "; ".join(parts)
 
 
-def _describe_planned(data: Mapping[str, Any]) -> str:
+def _describe_planned(event: Planned) -> str:
     parts = (
         f"{format_name(item['action'])} {format_count(item['count'])} for {item['cell']}"
-        for item in data["items"]
+        for item in event.items
     )
-    return f"round {data['round']}: {', '.join(parts) or 'nothing planned'} ({data['reason']})"
+    return f"round {event.round}: {', '.join(parts) or 'nothing planned'} ({event.reason})"
 
 
-def _describe_projected(data: Mapping[str, Any]) -> str:
+def _describe_projected(event: Projected) -> str:
     parts = (
         f"{source['source'] or 'all instances'} {format_count(source['projected_second_judge_tokens'])} tokens"
-        for source in data["sources"]
+        for source in event.sources
         if not source["paused"]
     )
     return f"expected for the second judge: {', '.join(parts) or 'nothing'}"
 
 
-def _describe_progress(data: Mapping[str, Any]) -> str:
-    limit = f" of {format_count(data['limit'])}" if data["limit"] else ""
-    spent = format_count(max(data["tokens_used"], data["tokens_paid"]))
+def _describe_tokens(event: TokensUsed, pace: float | None) -> str:
+    limit = f" of {format_count(event.limit)}" if event.limit else ""
+    spent = format_count(max(event.tokens_used, event.tokens_paid))
     return (
-        f"round {data['round']}: {format_count(data['proposed'])} proposed; {spent}{limit} tokens, "
-        f"{format_count(data.get('tokens_per_second'))} a second"
+        f"round {event.round}: {format_count(event.proposed)} proposed; {spent}{limit} tokens, "
+        f"{format_count(pace)} a second"
     )
 
 
-def _describe_round(data: Mapping[str, Any]) -> str:
-    short = sorted((cell for cell in data["cells"] if cell["need"]), key=lambda cell: -cell["need"])
+def _describe_round(event: RoundEnded) -> str:
+    short = sorted((cell for cell in event.cells if cell["need"]), key=lambda cell: -cell["need"])
     parts = [f"{cell['cell']} lacks {format_count(cell['need'])}" for cell in short[:MOST_CELLS]]
     more = f" and {len(short) - MOST_CELLS} more" if len(short) > MOST_CELLS else ""
     lacking = ", ".join(parts) + more or "no cell is short"
-    return f"round {data['round']}: {format_count(data['accepted_total'])} accepted in all; {lacking}"
+    return f"round {event.round}: {format_count(event.accepted_total)} accepted in all; {lacking}"
 
 
 def _describe_rejected(rejected: Mapping[str, int]) -> str:
@@ -410,37 +474,10 @@ def _format_duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-_DESCRIPTIONS: dict[str, Callable[[Mapping[str, Any]], str]] = {
-    "read": _describe_read,
-    "outlook": _describe_outlook,
-    "encoding": _describe_often("encoded", "texts"),
-    "downloading": lambda data: (
-        f"downloading {data['name']}: {data['done'] / max(1, data['total']):.0%}"
-        f"{_describe_left(data.get('seconds_left'))}"
-    ),
-    "judging": _describe_often("judged", "instances"),
-    "training": _describe_often("trained", "students"),
-    "forecasting": _describe_often("measured", "halves of thin labels for the forecast"),
-    "judge_audited": lambda data: data["sentence"],
-    "projected": _describe_projected,
-    "measured": _describe_measured,
-    "model": lambda data: (
-        f"model {data['name']} "
-        + ("follows instructions" if data["follows_instructions"] else "only continues texts")
-    ),
-    "audited": _describe_audited,
-    "planned": _describe_planned,
-    "progress": _describe_progress,
-    "judged": lambda data: (
-        f"round {data['round']}: {format_count(data['accepted'])} accepted, "
-        f"rejected {_describe_rejected(data['rejected'])}"
-    ),
-    "round": _describe_round,
-    "examining": lambda data: f"asking {data['url'] or 'the server'} about {data['what']}",
-    "prefix_cache": lambda data: (
-        f"{100 * data['hit_ratio']:.0f}% of the prompt tokens came from the server's prefix cache"
-    ),
-    "starting": lambda data: data["message"],
-    "warning": lambda data: f"warning: {data['message']}",
-    "gold_matched": lambda data: data["message"],
+_COUNTED: dict[type[Event], tuple[str, str]] = {
+    Encoding: ("encoded", "texts"),
+    Judging: ("judged", "instances"),
+    Training: ("trained", "students"),
+    Forecasting: ("measured", "halves of thin labels for the forecast"),
 }
+"""What was done to what, of steps that are told as counts."""

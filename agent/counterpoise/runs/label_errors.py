@@ -21,6 +21,7 @@ from counterpoise.actions.relabel.promises import DEFAULT_CONFIDENCE
 from counterpoise.actions.relabel.suspects import UNKNOWN
 from counterpoise.core.assets import find_cache_dir
 from counterpoise.core.errors import DataError, JobError
+from counterpoise.core.event_kinds import Encoding
 from counterpoise.core.events import Listener, tell_progress
 from counterpoise.core.interrupts import run_alone
 from counterpoise.core.label_spellings import Spellings
@@ -173,7 +174,7 @@ def _read_table(data: Any, gold: Any, task: TextClassification, cache: Path) -> 
 
 
 def _encode_rows(table: _Table, encoder: Encoder, cache: Path) -> LabelledRows:
-    plain = CachedEncoder(encoder, cache / "vectors", on_progress=tell_progress("encoding"))
+    plain = CachedEncoder(encoder, cache / "vectors", on_progress=tell_progress(Encoding))
     vectors = plain.encode([str(one) for one in table.records.texts])
     folds = divide(table.records, "label-errors:folds", table.source)
     drawn = np.where(table.is_drawn, table.known, UNKNOWN)

@@ -17,7 +17,8 @@ from rich.table import Table
 
 from counterpoise.core.assets import find_cache_dir
 from counterpoise.core.errors import DataError
-from counterpoise.core.events import Event, Listener, tell_event
+from counterpoise.core.event_kinds import Warned
+from counterpoise.core.events import Listener, tell_event
 from counterpoise.core.files import write_whole, writing
 from counterpoise.core.label_spellings import Spellings
 from counterpoise.core.records import ConceptColumns, Floats, Integers, Records, State
@@ -99,7 +100,7 @@ def read_texts(
     cache_dir = find_cache_dir(None)
     with open_screen():
         for note in notes:
-            tell_event(Event("warning", {"message": note}))
+            tell_event(Warned(note))
         cached = CachedEncoder(make_encoder(encoder, cache_dir), cache_dir / "vectors")
         vectors = cached.encode([str(value) for value in records.texts])
     return Texts(records, vectors, listed, cached)

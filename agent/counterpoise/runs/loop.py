@@ -7,13 +7,23 @@ arrive, so it may be killed at any moment and run again.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from counterpoise.balance.counts import count_cells
 from counterpoise.core.assets import find_cache_dir
-from counterpoise.core.events import Event, tell_event, tell_progress
+from counterpoise.core.event_kinds import (
+    Audited,
+    Finished,
+    Measured,
+    Planned,
+    PrefixCache,
+    RoundEnded,
+    Training,
+)
+from counterpoise.core.events import tell_event, tell_progress
 from counterpoise.core.plain import to_plain
 from counterpoise.core.plans import Plan
 from counterpoise.llm import BudgetSpent, ChatClient, ReplyStore, ThoughtsUnpaid, TokenBudget
@@ -117,15 +127,12 @@ async def run_job(job: Job) -> FinishedRun:
         directory.write("spend", {name: to_plain(spend) for name, spend in budget.by_purpose.items()})
         directory.finish()
         tell_event(
-            Event(
-                "finished",
-                {
-                    "directory": str(directory.path),
-                    "report": str(directory.path / "report.html"),
-                    "accepted": len(ledger.list_accepted()),
-                    "stopped": ending.sentence,
-                    "ending": to_plain(ending),
-                },
+            Finished(
+                directory=str(directory.path),
+                report=str(directory.path / "report.html"),
+                accepted=len(ledger.list_accepted()),
+                stopped=ending.sentence,
+                ending=to_plain(ending),
             )
         )
         return FinishedRun(directory.path, report, outcome)
@@ -163,7 +170,7 @@ async def _repair(job: Job, inputs: Inputs, models: Models, directory: RunDirect
         limit, unpaid = 0, Stop("budget", "the budget does not reach for the first questions")
         if isinstance(spent, ThoughtsUnpaid):
             unpaid = Stop("budget", str(spent))
-    tell_event(Event("audited", {"scorers": list(trust.rows)}))
+    tell_event(Audited(trust.rows))
     directory.write("audits", {row["name"]: row for row in trust.rows})
     progress = Progress()
     for number in count(1):
@@ -178,7 +185,7 @@ async def _repair(job: Job, inputs: Inputs, models: Models, directory: RunDirect
             n_rounds=job.rounds,
             limit=limit,
         )
-        tell_event(Event("planned", describe_plan(plan)))
+        tell_event(Planned(**describe_plan(plan)))
         if not plan.items:
             stop = Stop("budget", plan.reason) if plan.reason.startswith(UNPAID) else NOTHING_PAYS
             return Repair(ledger, context, trust, unpaid or stop)
@@ -197,7 +204,7 @@ async def _repair(job: Job, inputs: Inputs, models: Models, directory: RunDirect
                 for verdict in judged.verdicts
             },
         )
-        tell_event(Event("round", describe_cells(context, ledger, number)))
+        tell_event(describe_round(context, ledger, number))
     raise AssertionError("a count has no end")
 
 
@@ -226,7 +233,7 @@ def _tell_prefix_hits(chat: ChatClient, directory: RunDirectory) -> None:
     ratio = chat.prefix_hit_ratio
     if ratio is not None:
         directory.write("server", {"prefix_hit_ratio": ratio})
-        tell_event(Event("prefix_cache", {"hit_ratio": ratio}))
+        tell_event(PrefixCache(ratio))
 
 
 def measure_simple_ways(inputs: Inputs, metric: str) -> tuple[list[ArmScore], dict[str, str]]:
@@ -235,17 +242,11 @@ def measure_simple_ways(inputs: Inputs, metric: str) -> tuple[list[ArmScore], di
     rows = view_rows(train)
     drawn = draw_rows(train.records.ids, train.records.labels, MOST_VALIDATION_ROWS)
     n_labels, folds = len(train.records.label_names), inputs.folds[drawn]
-    scores = score_arms(rows.take(drawn), folds, n_labels, tell=tell_progress("training", name=TRAINED))
-    best = choose_best(scores, metric)
-    tell_event(
-        Event(
-            "measured",
-            {
-                "rows": [score.as_dict() for score in scores],
-                "best": best,
-            },
-        )
+    scores = score_arms(
+        rows.take(drawn), folds, n_labels, tell=tell_progress(partial(Training, what=TRAINED))
     )
+    best = choose_best(scores, metric)
+    tell_event(Measured([score.as_dict() for score in scores], best))
     return scores, best
 
 
@@ -258,10 +259,10 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
     }
 
 
-def describe_cells(context: RunContext, ledger: Ledger, number: int) -> dict[str, Any]:
-    """The cells that are still short, and all label cells, as plain values."""
+def describe_round(context: RunContext, ledger: Ledger, number: int) -> RoundEnded:
+    """The cells that are still short, and all label cells, after a round."""
     counts = count_cells(add_accepted(context.inputs.train.records, ledger), ["label"])
     short = {deficit.cell: deficit for deficit in list_short(context, ledger)}
     cells = [count_within(cell, have, short) for cell, have in counts.items()]
     cells += [count_cell(deficit) for cell, deficit in short.items() if cell not in counts]
-    return {"round": number, "cells": to_plain(cells), "accepted_total": len(ledger.list_accepted())}
+    return RoundEnded(number, to_plain(cells), len(ledger.list_accepted()))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from counterpoise.actions.minority_text import MinorityText
 from counterpoise.balance.counts import find_deficits
 from counterpoise.balance.deficits import is_short
 from counterpoise.core.encoded_records import EncodedRecords
+from counterpoise.core.event_kinds import Outlook
 from counterpoise.core.plain import to_plain
 from counterpoise.core.plans import Action, Cell, PlanItem
 from counterpoise.core.records import Records
@@ -34,18 +35,14 @@ def look_ahead(
     target: Literal["equal"] | Mapping[str, float],
     label_texts: Sequence[str],
     models: Models,
-) -> dict[str, Any]:
-    """The data of the event `outlook`.
+) -> Outlook:
+    """What is short and what it costs, before anything takes long.
 
     Args:
         records: training rows.
         target: of the job.
         label_texts: one line a label.
         models: the model, as far as it is known; it is asked nothing, requests are estimated.
-
-    Returns:
-        `deficits` (cell, have, want, need; of labels and attribute values), `labels`, `short_labels`, `records` that
-        the labels lack, `tokens` that writing them costs at most, and `budget`.
     """
     found = [one for one in find_deficits(records, target, ["label", "attribute"]) if is_short(one)]
     of_labels = [one for one in found if not one.cell.is_named]
@@ -59,14 +56,14 @@ def look_ahead(
     }
     offers |= {one.cell: replace(offers[one.cell], contrast=contrast) for one in of_labels}
     plan = make_plan(of_labels, offers, {}, round_number=1, n_rounds=1, remaining_tokens=None)
-    return {
-        "deficits": [to_plain(count_cell(one)) for one in found],
-        "labels": len(names),
-        "short_labels": len(of_labels),
-        "records": sum(one.need for one in of_labels),
-        "tokens": sum(item.reserved_tokens for item in plan.items),
-        "budget": models.chat.budget.limit,
-    }
+    return Outlook(
+        deficits=[to_plain(count_cell(one)) for one in found],
+        labels=len(names),
+        short_labels=len(of_labels),
+        records=sum(one.need for one in of_labels),
+        tokens=sum(item.reserved_tokens for item in plan.items),
+        budget=models.chat.budget.limit,
+    )
 
 
 def _price(cell: Cell, records: Records, writer: MinorityText, models: Models) -> Offer:

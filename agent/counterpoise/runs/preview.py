@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
-from counterpoise.core.events import Event, tell_event, tell_progress
+from counterpoise.core.event_kinds import Forecasting
+from counterpoise.core.events import tell_event, tell_progress
 from counterpoise.core.plans import Action
 from counterpoise.core.records import Records
 from counterpoise.llm import ChatClient, ChatRequest, ScriptedChatClient, TokenBudget
@@ -42,7 +44,7 @@ async def make_preview(job: Job) -> dict[str, Any]:
     models = Models(chat, name_unknown(job.llm))
 
     def look(records: Records, label_texts: tuple[str, ...]) -> None:
-        tell_event(Event("outlook", look_ahead(records, job.target, label_texts, models)))
+        tell_event(look_ahead(records, job.target, label_texts, models))
 
     inputs = prepare(job, look)
     scores, best = measure_simple_ways(inputs, job.metric)
@@ -102,7 +104,7 @@ def _make_forecasts(
     rows = view_rows(train)
     counts = foresee_records(context, models, limit)
     n_labels = len(train.records.label_names)
-    tell = tell_progress("forecasting", name="forecast")
+    tell = tell_progress(partial(Forecasting, what="forecast"))
     return forecast_gains(rows, train.records.ids, context.inputs.folds, n_labels, simple, counts, tell)
 
 

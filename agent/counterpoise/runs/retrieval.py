@@ -26,7 +26,8 @@ from counterpoise.balance.retrieval import (
     list_passages,
 )
 from counterpoise.core.assets import find_cache_dir
-from counterpoise.core.events import Event, tell_event, tell_progress
+from counterpoise.core.event_kinds import Encoding, Finished
+from counterpoise.core.events import tell_event, tell_progress
 from counterpoise.data.encoders import make_encoder
 from counterpoise.data.instances import Instance, Passage, find_form, write_instances
 from counterpoise.report.retrieval_page import render_retrieval_report
@@ -59,7 +60,7 @@ async def run_retrieval(job: RetrievalJob) -> dict[str, Any]:
         encoder = CachedEncoder(
             make_encoder(job.encoder, cache_dir),
             cache_dir / "vectors",
-            on_progress=tell_progress("encoding"),
+            on_progress=tell_progress(Encoding),
         )
         sources = [str(one.extra.get(job.source_field, "")) for one in instances]
         before = check_retrieval(instances, sources, corpus, encoder)
@@ -76,14 +77,11 @@ async def run_retrieval(job: RetrievalJob) -> dict[str, Any]:
         write_report(directory.path, report, render_retrieval_report)
         directory.finish()
         tell_event(
-            Event(
-                "finished",
-                {
-                    "directory": str(directory.path),
-                    "report": str(directory.path / "report.html"),
-                    "accepted": done.outcomes[Outcome.RELABEL],
-                    "stopped": report["stopped"],
-                },
+            Finished(
+                directory=str(directory.path),
+                report=str(directory.path / "report.html"),
+                accepted=done.outcomes[Outcome.RELABEL],
+                stopped=report["stopped"],
             )
         )
         return report

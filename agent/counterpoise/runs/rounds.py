@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from counterpoise.actions.adopt import propose_adoptions
 from counterpoise.actions.base import EDIT_ACTIONS
 from counterpoise.balance.deficits import choose_cells, list_short_cells
-from counterpoise.core.events import Event, tell_event
+from counterpoise.core.event_kinds import Judged, TokensUsed
+from counterpoise.core.events import tell_event
 from counterpoise.core.plans import Action, Deficit, Plan, PlanItem, Proposal
 from counterpoise.llm import ChatClient
 from counterpoise.llm.models import Models
@@ -97,9 +98,10 @@ async def carry_out(
     judged = judge(proposals, context, ledger)
     reasons = Counter(verdict.reason for verdict in judged.verdicts if not verdict.kept)
     tell_event(
-        Event(
-            "judged",
-            {"round": plan.round, "accepted": len(judged.kept), "rejected": dict(sorted(reasons.items()))},
+        Judged(
+            round=plan.round,
+            accepted=len(judged.kept),
+            rejected=dict(sorted(reasons.items())),
         )
     )
     return judged
@@ -107,14 +109,11 @@ async def carry_out(
 
 def _report_progress(item: PlanItem, proposals: Sequence[Proposal], chat: ChatClient) -> None:
     tell_event(
-        Event(
-            "progress",
-            {
-                "round": item.round,
-                "proposed": len(proposals),
-                "tokens_used": chat.budget.used,
-                "tokens_paid": chat.budget.paid,
-                "limit": chat.budget.limit,
-            },
+        TokensUsed(
+            round=item.round,
+            proposed=len(proposals),
+            tokens_used=chat.budget.used,
+            tokens_paid=chat.budget.paid,
+            limit=chat.budget.limit,
         )
     )

@@ -19,7 +19,8 @@ from counterpoise.actions.relabel.cases import Case, sort_by_hash
 from counterpoise.actions.relabel.judges import Judge, Question, Stage
 from counterpoise.actions.relabel.verdicts import Grade, Judgement
 from counterpoise.balance.rates import Rate, count_rate
-from counterpoise.core.events import Event, tell_event
+from counterpoise.core.event_kinds import JudgeAudited
+from counterpoise.core.events import tell_event
 from counterpoise.core.splits import keyed_rank
 from counterpoise.data.instances import Passage
 from counterpoise.scorers.audits import WEAK_AUROC, Audit, audit
@@ -208,13 +209,13 @@ async def audit_pair(first: Judge, second: Judge, plants: Sequence[Plant]) -> Pa
     said_first, is_cut = await ask_about_plants(first, plants)
     planted = join_plants(plants, said_first, {})
     audits = [audit_judge("first", first.chat.name, planted)]
-    tell_event(Event("judge_audited", audits[0].as_dict()))
+    tell_event(JudgeAudited(**audits[0].as_dict()))
     if audits[0].is_passed:
         said_second, is_second_cut = await ask_about_plants(second, plants)
         is_cut |= is_second_cut
         planted = join_plants(plants, said_first, said_second)
         audits.append(audit_judge("second", second.chat.name, planted))
-        tell_event(Event("judge_audited", audits[1].as_dict()))
+        tell_event(JudgeAudited(**audits[1].as_dict()))
     return PairAudit(planted, audits, is_cut)
 
 

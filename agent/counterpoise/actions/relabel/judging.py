@@ -20,7 +20,8 @@ from counterpoise.actions.relabel.preparation import (
 )
 from counterpoise.actions.relabel.result import PositiveCheck, SourceMeter
 from counterpoise.actions.relabel.verdicts import NO_ANSWER, Grade, Judgement
-from counterpoise.core.events import Event, tell_event
+from counterpoise.core.event_kinds import Warned
+from counterpoise.core.events import tell_event
 from counterpoise.data.instances import Passage
 
 
@@ -103,9 +104,7 @@ def pause_sources(cascade: Cascade) -> None:
                 f"the first judge flags {share.value:.0%} of the candidates, above the limit of {limit:.0%}: the "
                 "second judge alone would cost little more"
             )
-            tell_event(
-                Event("warning", {"message": f"{meter.source or 'all instances'} paused: {meter.paused}"})
-            )
+            tell_event(Warned(f"{meter.source or 'all instances'} paused: {meter.paused}"))
 
 
 async def grade_cases(cascade: Cascade, cases: Sequence[Case], flags: JudgeAnswers) -> JudgeAnswers:

@@ -33,7 +33,8 @@ from counterpoise.actions.relabel.preparation import (
     prepare_cases,
 )
 from counterpoise.actions.relabel.result import RelabelledInstances, SourceMeter
-from counterpoise.core.events import Event, tell_event
+from counterpoise.core.event_kinds import GoldMatched, Judging, Projected
+from counterpoise.core.events import tell_event
 from counterpoise.core.splits import keyed_rank
 from counterpoise.data.instances import Instance, Passage
 
@@ -89,7 +90,7 @@ async def relabel_prepared(
 ) -> RelabelledInstances:
     """Judge what was prepared, and conclude; arguments and errors as of `relabel_instances`."""
     if prepared.gold.sentence:
-        tell_event(Event("gold_matched", {**prepared.gold.as_dict(), "message": prepared.gold.sentence}))
+        tell_event(GoldMatched(**prepared.gold.as_dict(), message=prepared.gold.sentence))
     cascade = open_cascade(prepared, first, second, settings)
     return conclude(await judge_cases(cascade), settings, tokens=cascade.tokens)
 
@@ -126,7 +127,7 @@ async def judge_pilot(cascade: Cascade, waiting: Waiting) -> Pilot:
         spent = meter.second_tokens / max(len(pilots[source]), 1)
         meter.projected_tokens = round(spent * len(left[source]))
     meters = [meter.as_dict() for meter in cascade.meters.values()]
-    tell_event(Event("projected", {"sources": meters}))
+    tell_event(Projected(meters))
     return Pilot(judged, left)
 
 
@@ -161,6 +162,5 @@ def _worth(meter: SourceMeter) -> float:
 
 
 def _report_progress(cascade: Cascade, n_done: int) -> None:
-    data = {"name": "queries judged", "done": n_done, "total": len(cascade.prepared.cases)}
-    limit = cascade.first.chat.budget.limit
-    tell_event(Event("judging", data | {"tokens": cascade.tokens, "limit": limit}))
+    total, limit = len(cascade.prepared.cases), cascade.first.chat.budget.limit
+    tell_event(Judging("queries judged", n_done, total, cascade.tokens, limit))

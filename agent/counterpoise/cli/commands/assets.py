@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -53,7 +54,8 @@ def pull(
 ) -> None:
     """Pull assets into the cache; those that are there already are checked."""
     from counterpoise.core.assets import ASSETS, ensure_asset
-    from counterpoise.core.events import report_download
+    from counterpoise.core.event_kinds import Downloading
+    from counterpoise.core.events import tell_progress
     from counterpoise.core.strict_yaml import suggest
 
     listed = "there are " + ", ".join(ASSETS)
@@ -67,7 +69,7 @@ def pull(
     session: Session = context.obj
     for name in names or list(ASSETS):
         with session.open_screen():
-            path = ensure_asset(name, progress=report_download(name))
+            path = ensure_asset(name, progress=tell_progress(partial(Downloading, name)))
         if session.as_json:
             session.write_event("asset", name=name, path=str(path), is_present=True)
         else:

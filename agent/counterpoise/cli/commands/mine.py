@@ -65,7 +65,8 @@ def mine(
 
     Vectors are kept: an interrupted run goes on where it was. No language model, no token.
     """
-    from counterpoise.core.events import Event, tell_event
+    from counterpoise.core.event_kinds import Warned
+    from counterpoise.core.events import tell_event
     from counterpoise.data.instances import FORMS, write_instances
     from counterpoise.data.outputs import check_outputs
     from counterpoise.tasks.retrieval.mining import mine_hard_negatives
@@ -79,7 +80,7 @@ def mine(
     form = form or _choose_form(data)
     with session.open_screen() as listener:
         for note in notes:
-            tell_event(Event("warning", {"message": note}))
+            tell_event(Warned(note))
         mined = mine_hard_negatives(
             queries,
             passages,

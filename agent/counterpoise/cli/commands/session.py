@@ -53,7 +53,6 @@ class Session:
 
     def write_event(self, name: str, /, **data: Any) -> None:
         """One line of JSON."""
-        from counterpoise.core.events import Event
         from counterpoise.report.screen import write_json
 
-        write_json(sys.stdout, Event(name, data))
+        write_json(sys.stdout, name, data)

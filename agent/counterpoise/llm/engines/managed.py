@@ -14,7 +14,8 @@ from types import TracebackType
 from typing import Self
 
 from counterpoise.core.errors import EngineDiedError, ServerError, ServiceError, UserError
-from counterpoise.core.events import Event, tell_event
+from counterpoise.core.event_kinds import ServerReady, Warned
+from counterpoise.core.events import tell_event
 from counterpoise.llm.chat import ChatRequest, Completion
 from counterpoise.llm.engines.openai import OpenAIEngine
 from counterpoise.llm.servers.embedded import Server, ask_for_health
@@ -278,7 +279,7 @@ class ManagedEngine:
             await self._engine.close()
         self._engine, self._name, self._api_key = engine, name, api_key
         self.n_starts += 1
-        tell_event(Event("server", {"name": self._name, "n_starts": self.n_starts}))
+        tell_event(ServerReady(self._name, self.n_starts))
 
     async def _start_server(self) -> tuple[str, str]:
         """Start it in a thread; where the wait is cancelled, the start ends too."""
@@ -304,4 +305,4 @@ class ManagedEngine:
             self._is_idle.set()
 
     def _tell(self, message: str) -> None:
-        tell_event(Event("warning", {"message": message, "retryable": True, "purpose": "server"}))
+        tell_event(Warned(message, retryable=True, purpose="server"))

@@ -26,7 +26,8 @@ from types import TracebackType
 from typing import Self
 
 from counterpoise.core.errors import JobError, ServerError, StorageError
-from counterpoise.core.events import Event, tell_event
+from counterpoise.core.event_kinds import Starting
+from counterpoise.core.events import tell_event
 from counterpoise.llm.servers import supervisor
 from counterpoise.llm.servers.embedded import ask_for_completion
 from counterpoise.llm.servers.vllm_log import explain_log
@@ -239,7 +240,7 @@ class VllmServer:
         except OSError as error:
             raise StorageError(f"the log cannot be written ({error})", where=str(self._log)) from error
         message = f"starting vLLM with {self._model}; its log is {self._log}"
-        tell_event(Event("starting", {"message": message}))
+        tell_event(Starting(message))
         line = process.stdout.readline() if process.stdout else ""
         if not line.startswith("started "):
             raise ServerError(f"vLLM was not started ({self.explain_end()})", where=str(self._log))

@@ -17,7 +17,8 @@ from counterpoise.actions.relabel.preparation import CascadeSettings, PreparedCa
 from counterpoise.actions.relabel.result import RelabelledInstances
 from counterpoise.core.assets import find_cache_dir
 from counterpoise.core.errors import DataError
-from counterpoise.core.events import Event, tell_event, tell_progress
+from counterpoise.core.event_kinds import Encoding, Warned
+from counterpoise.core.events import tell_event, tell_progress
 from counterpoise.core.instances import gather_positives
 from counterpoise.data.beir import read_queries
 from counterpoise.data.encoders import make_encoder
@@ -56,7 +57,7 @@ def load_instances(job: RetrievalJob) -> list[Instance]:
     notes: list[str] = []
     instances = list(read_instances(path, form, corpus=corpus, notes=notes))
     for note in notes:
-        tell_event(Event("warning", {"message": note}))
+        tell_event(Warned(note))
     if not instances:
         raise DataError("holds no instances", where=job.data, hint="one JSON object a line")
     if not job.corpus and not any(one.negatives for one in instances):
@@ -228,7 +229,7 @@ def _mine(
     encoder = CachedEncoder(
         make_encoder(job.encoder, cache_dir),
         cache_dir / "vectors",
-        on_progress=tell_progress("encoding"),
+        on_progress=tell_progress(Encoding),
     )
     return mine_candidates(instances, corpus, encoder, job.candidates)
 

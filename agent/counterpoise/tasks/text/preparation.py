@@ -13,7 +13,8 @@ from counterpoise.balance.counts import resolve_target
 from counterpoise.core.assets import find_cache_dir
 from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.errors import DataError, JobError
-from counterpoise.core.events import Event, tell_event, tell_progress
+from counterpoise.core.event_kinds import Encoding, Read
+from counterpoise.core.events import tell_event, tell_progress
 from counterpoise.core.label_spellings import match_label
 from counterpoise.core.records import Integers, Records
 from counterpoise.core.splits import assign_folds
@@ -48,14 +49,11 @@ def prepare(job: Job, after_read: Callable[[Records, tuple[str, ...]], None] | N
     task_labels = parts.train.records.label_names
     counts = np.bincount(parts.train.records.labels, minlength=len(task_labels))
     tell_event(
-        Event(
-            "read",
-            {
-                "rows": len(parts.train.records),
-                "held_out": len(parts.held_out.records),
-                "pool": len(parts.pool.records) if parts.pool else 0,
-                "labels": dict(zip(task_labels, counts.tolist(), strict=True)),
-            },
+        Read(
+            rows=len(parts.train.records),
+            held_out=len(parts.held_out.records),
+            pool=len(parts.pool.records) if parts.pool else 0,
+            labels=dict(zip(task_labels, counts.tolist(), strict=True)),
         )
     )
     folds = divide(
@@ -73,7 +71,7 @@ def prepare(job: Job, after_read: Callable[[Records, tuple[str, ...]], None] | N
     encoder = CachedEncoder(
         plain,
         cache_dir / "vectors",
-        on_progress=tell_progress("encoding"),
+        on_progress=tell_progress(Encoding),
     )
     pool_records = parts.pool.records if parts.pool else parts.train.records.take([])
     train = encode_records(parts.train.records, encoder, label_texts)
