@@ -220,7 +220,7 @@ class Encoding(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Training(Event):
+class StudentsTrained(Event):
     """So many of so many students are trained."""
 
     name: ClassVar[str] = "training"
@@ -261,5 +261,5 @@ class Judging(Event):
     limit: float | None
 
 
-Step = Encoding | Training | Forecasting | Downloading | Judging
+Step = Encoding | StudentsTrained | Forecasting | Downloading | Judging
 """How far something is that takes long."""

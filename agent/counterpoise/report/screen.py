@@ -36,8 +36,8 @@ from counterpoise.core.event_kinds import (
     ServerReady,
     Starting,
     Step,
+    StudentsTrained,
     TokensUsed,
-    Training,
     Warned,
 )
 from counterpoise.core.events import Event, Listener, ignore
@@ -147,7 +147,7 @@ class RunState:
     def apply(self, event: Event) -> None:
         """Take one event in; an unknown one changes nothing."""
         match event:
-            case Encoding() | Downloading() | Judging() | Training() | Forecasting():
+            case Encoding() | Downloading() | Judging() | StudentsTrained() | Forecasting():
                 self._move_bar(_name_bar(event), event.done, event.total)
             case Outlook():
                 self.cells = list(event.deficits)
@@ -327,7 +327,7 @@ def describe_event(event: Event, pace: float | None = None, seconds: float | Non
 
 def _describe(event: Event, pace: float | None, seconds: float | None) -> str:
     match event:
-        case Encoding() | Downloading() | Judging() | Training() | Forecasting():
+        case Encoding() | Downloading() | Judging() | StudentsTrained() | Forecasting():
             return _describe_step(event) + _describe_left(seconds)
         case Read():
             return _describe_read(event)
@@ -477,7 +477,7 @@ def _format_duration(seconds: float) -> str:
 _COUNTED: dict[type[Event], tuple[str, str]] = {
     Encoding: ("encoded", "texts"),
     Judging: ("judged", "instances"),
-    Training: ("trained", "students"),
+    StudentsTrained: ("trained", "students"),
     Forecasting: ("measured", "halves of thin labels for the forecast"),
 }
 """What was done to what, of steps that are told as counts."""

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from counterpoise.core.event_kinds import Training
+from counterpoise.core.event_kinds import StudentsTrained
 from counterpoise.core.events import tell_progress
 from counterpoise.report.schema import ArmKind, HeldOutRow, ValidationRow
 from counterpoise.runs.advice import make_interval
@@ -77,7 +77,7 @@ def compare_ways(
     drawn = np.concatenate([drawn, np.arange(len(records), len(outcome.ours))])
     folds = np.concatenate([context.inputs.folds, np.full(n_added, -1)])[drawn]
     arms = sorted({*own.values(), *mixed.values()})
-    tell = tell_progress(partial(Training, what=TRAINED))
+    tell = tell_progress(partial(StudentsTrained, what=TRAINED))
     scored = score_arms(outcome.ours.take(drawn), folds, n_labels, arms, outcome.parents[drawn], tell)
     of_own = [score for score in scored if own[score.student] == score.arm]
     mixtures = [score for score in scored if mixed[score.student] == score.arm]
@@ -125,7 +125,13 @@ def measure_held_out(
     test = view_rows(held)
     n_labels = len(held.records.label_names)
     return score_held_out(
-        trains, groups, test, n_labels, baseline, ways, tell=tell_progress(partial(Training, what=TRAINED))
+        trains,
+        groups,
+        test,
+        n_labels,
+        baseline,
+        ways,
+        tell=tell_progress(partial(StudentsTrained, what=TRAINED)),
     )
 
 

@@ -21,7 +21,7 @@ from counterpoise.core.event_kinds import (
     Planned,
     PrefixCache,
     RoundEnded,
-    Training,
+    StudentsTrained,
 )
 from counterpoise.core.events import tell_event, tell_progress
 from counterpoise.core.plain import to_plain
@@ -243,7 +243,7 @@ def measure_simple_ways(inputs: Inputs, metric: str) -> tuple[list[ArmScore], di
     drawn = draw_rows(train.records.ids, train.records.labels, MOST_VALIDATION_ROWS)
     n_labels, folds = len(train.records.label_names), inputs.folds[drawn]
     scores = score_arms(
-        rows.take(drawn), folds, n_labels, tell=tell_progress(partial(Training, what=TRAINED))
+        rows.take(drawn), folds, n_labels, tell=tell_progress(partial(StudentsTrained, what=TRAINED))
     )
     best = choose_best(scores, metric)
     tell_event(Measured([score.as_dict() for score in scores], best))
