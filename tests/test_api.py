@@ -75,7 +75,7 @@ def run(place: Place) -> api.Run:
     return finished
 
 
-pytestmark = pytest.mark.assets
+pytestmark = [pytest.mark.assets, pytest.mark.processes]
 
 
 def test_a_run_gives_back_the_users_rows_and_the_added_ones(run: api.Run) -> None:

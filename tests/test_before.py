@@ -16,6 +16,8 @@ from tests.integration.helpers import make_cache, write_reply
 from tests.reference.runs import list_decisions
 from tests.servers import LocalServer
 
+pytestmark = pytest.mark.processes
+
 BEFORE = Path(__file__).with_name("before")
 
 

@@ -21,6 +21,8 @@ from counterpoise.runs.directory import RunDirectory
 from tests.integration.helpers import make_cache
 from tests.servers import WORDS, LocalServer
 
+pytestmark = pytest.mark.processes
+
 Capture = pytest.CaptureFixture[str]
 COLUMNS = ("--text", "text", "--label", "label")
 

@@ -36,6 +36,8 @@ from counterpoise.data.reading import (
 )
 from counterpoise.data.sources import resolve_source
 
+pytestmark = pytest.mark.processes
+
 TASK = TextClassification(text=("review",), label="stars", attributes=("source",))
 Row = dict[str, Any]
 ROWS: list[Row] = [

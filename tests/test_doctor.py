@@ -18,6 +18,8 @@ from counterpoise.runs.directory import RunDirectory
 from tests.server_modes import ModeServer
 from tests.servers import Body, LocalServer, write_soup
 
+pytestmark = pytest.mark.processes
+
 
 class MeasuredServer(LocalServer):
     """A local server that counts the beginnings it has seen before, and refuses some fields."""

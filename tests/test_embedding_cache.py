@@ -16,6 +16,8 @@ from counterpoise_retrievers import embedding_cache
 from counterpoise_retrievers.arrays import Vectors, normalise_rows
 from counterpoise_retrievers.embedding_cache import CachedEncoder
 
+pytestmark = pytest.mark.processes
+
 
 class LetterEncoder:
     """Counts letters; notes what it is asked and may take its time."""

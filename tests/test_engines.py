@@ -17,6 +17,8 @@ from counterpoise.llm.config import LlmConfig
 from counterpoise.llm.connect import open_models
 from tests.servers import Body, LocalServer
 
+pytestmark = pytest.mark.processes
+
 
 class PartialServer(LocalServer):
     """A server that knows only some of the ways to be asked."""

@@ -16,6 +16,8 @@ import pytest
 import counterpoise
 import counterpoise_retrievers
 
+pytestmark = pytest.mark.processes
+
 
 def iterate_modules() -> Iterator[str]:
     for package in (counterpoise, counterpoise_retrievers):

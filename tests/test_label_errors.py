@@ -26,6 +26,8 @@ from counterpoise.runs.label_errors import find_label_errors
 from tests.made_up import make_chat
 from tests.servers import WORDS
 
+pytestmark = pytest.mark.processes
+
 K = 3
 
 

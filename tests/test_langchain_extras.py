@@ -10,7 +10,7 @@ import pytest
 
 from tests.extras_environments import require_environment
 
-pytestmark = pytest.mark.extras
+pytestmark = [pytest.mark.extras, pytest.mark.processes]
 ROOT = Path(__file__).parents[1]
 
 

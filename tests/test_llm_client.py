@@ -32,6 +32,8 @@ from counterpoise.llm.engines.openai import OpenAIEngine
 from counterpoise.llm.retries import RetryPolicy
 from tests.servers import Body, LocalServer, write_soup
 
+pytestmark = pytest.mark.processes
+
 SCHEMA = {
     "type": "object",
     "properties": {"food": {"enum": ["present", "absent"]}, "why": {"type": "string"}},

@@ -20,6 +20,8 @@ from counterpoise.llm.transport import LARGEST_REPLY
 from tests.server_modes import MODES, Mode, ModeServer, shape_field
 from tests.servers import Body, LocalServer
 
+pytestmark = pytest.mark.processes
+
 WRITE = ChatRequest(
     (Message("system", "You write."), Message("user", "Complaints about a restaurant. Records:")),
     sampling=Sampling(0.9, 0.95, 60, ("\n",)),

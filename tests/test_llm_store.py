@@ -17,6 +17,8 @@ from counterpoise.core.errors import StorageError
 from counterpoise.llm import ChatRequest, Completion, Message, ReplyStore, Sampling, Usage
 from counterpoise.llm.reply_store import Payment, make_keys, pack_reply, unpack_reply
 
+pytestmark = pytest.mark.processes
+
 BASE = ChatRequest((Message("user", "Is there food?"),), schema={"type": "object", "properties": {}})
 
 

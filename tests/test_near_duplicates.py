@@ -16,6 +16,8 @@ import pytest
 from counterpoise_retrievers.near_duplicates import choose_width, group_near_duplicates, measure_similarity
 from counterpoise_retrievers.text_sketches import sketch_texts
 
+pytestmark = pytest.mark.slow
+
 
 def shingle(text: str) -> set[object]:
     words = text.casefold().replace(".", "").replace(",", "").split()

@@ -16,6 +16,8 @@ from tests.retrieval_judges import reply_first, reply_second
 from tests.servers import Body, LocalServer
 from tests.test_relabel_retrieval import INSTANCES
 
+pytestmark = pytest.mark.processes
+
 
 class JudgeServer(LocalServer):
     """A judge that is always right, in a form of its own."""

@@ -32,6 +32,8 @@ from tests.retrieval_judges import reply_first, reply_second
 from tests.servers import Body, LocalServer
 from tests.test_relabel_retrieval import INSTANCES, N, make_judges, relabel
 
+pytestmark = pytest.mark.processes
+
 
 def reply(body: Body, index: int) -> str:
     content = body["messages"][1]["content"]

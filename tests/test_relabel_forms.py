@@ -27,6 +27,8 @@ from tests.retrieval_judges import read_prompt, reply_first, reply_second
 from tests.servers import LocalServer
 from tests.test_relabel_retrieval import INSTANCES, N, count_requests, make_gold, make_judges, relabel
 
+pytestmark = pytest.mark.slow
+
 
 def cut_triplets(instances: list[Instance]) -> list[Instance]:
     """A row for each positive and negative, without ids, as sentence-transformers has it."""

@@ -32,6 +32,8 @@ from counterpoise.llm import ScriptedChatClient
 from tests.made_up import write_sentence, write_sentences
 from tests.servers import Body, LocalServer, draw_seed, hash_body
 
+pytestmark = pytest.mark.processes
+
 TEXTS, LABELS = write_sentences(12, 40, 21)
 FREE = CounterpoiseSampler(budget=0)
 SHORT = [f"text {place}" for place in range(10)]

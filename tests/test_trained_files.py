@@ -17,7 +17,7 @@ from tests.servers import LocalServer
 from tests.test_relabel_command import reply
 from tests.test_relabel_retrieval import INSTANCES, N
 
-pytestmark = pytest.mark.extras
+pytestmark = [pytest.mark.extras, pytest.mark.processes]
 
 Row = dict[str, Any]
 

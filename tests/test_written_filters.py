@@ -31,6 +31,8 @@ from counterpoise.llm import ChatRequest, ScriptedChatClient
 from counterpoise.scorers.base import cross_fit
 from tests.made_up import ENCODER, make_proposal, make_records, write_sentences
 
+pytestmark = pytest.mark.slow
+
 WORDS = {
     "en": "the soup was cold and waiter rude so we left early after long evening without bread wine or dessert "
     "nobody came to our table music too loud chairs broken never again says my whole family about this place",
