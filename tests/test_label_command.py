@@ -84,3 +84,13 @@ def test_a_list_of_concepts_is_proposed_and_never_written_over(
     assert "% of the texts" in found and any(word in found for word in ("soup", "fish", "band", "music"))
     assert cli.execute(line) == 2
     assert "found.yaml: is there already" in capsys.readouterr().err
+
+
+def test_a_file_for_labelled_rows_beside_ask_is_refused(
+    reviews: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["label", str(reviews), "--text", "text", "--label", "label", "--ask", "4", "--output", "out.csv"]
+    assert cli.execute(line) == 2
+    said = capsys.readouterr().err
+    assert "--output: found 'out.csv' beside --ask" in said and "--answers" in said
+    assert not Path("answers.csv").exists()

@@ -171,7 +171,7 @@ def fuzz_files(source: Source, folder: Path) -> Iterator[Ended]:
             data.write_text("text,label\n" + "".join(f"text {n} soup,{'gb'[n % 2]}\n" for n in range(12)))
             if source.is_hit(0.1):
                 columns = ("--text", "text", "--label", "label", "--concepts", path)
-                yield call("label", data, *columns, "--ask", 4, "--output", folder / "ask.csv")
+                yield call("label", data, *columns, "--ask", 4, "--answers", folder / "ask.csv")
             else:
                 yield guard(lambda: _read_concepts(path))
 

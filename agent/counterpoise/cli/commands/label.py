@@ -61,6 +61,7 @@ def label(
     session: Session = context.obj
     task = make_task(text, label, (), label_spellings, keep_label)
     if ask:
+        _refuse_unused_output(context, output)
         check_outputs({"--answers": answers}, (data, concepts), may_replace=True)
     else:
         check_outputs({"--output": output}, (data, concepts, answers), may_replace=overwrite)
@@ -98,6 +99,17 @@ def label(
             more = ("--concepts", concepts, "--ask", "40")
             typer.echo(f"to answer some: {_write_command('label', data, text, label, *more)}")
     typer.echo(f"{len(texts.records)} rows: {output}")
+
+
+def _refuse_unused_output(context: typer.Context, output: Path) -> None:
+    """With --ask nothing is labelled, so that a file named for labelled rows is a mistake."""
+    source = context.get_parameter_source("output")
+    if source is not None and source.name == "COMMANDLINE":
+        raise JobError(
+            f"found '{output}' beside --ask, which labels nothing",
+            where="--output",
+            hint="name the file of answers with --answers",
+        )
 
 
 def concepts(
