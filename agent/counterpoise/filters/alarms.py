@@ -2,7 +2,7 @@
 
 Nothing here knows what is measured. A measure is a number a text, the higher the odder. Its bar is a height that few of
 the user's own rows reach (`choose_bars`); how many unseen real rows it would refuse is counted on rows that had no
-part in setting it (`count_alarms`). A handful of rows of a rare label cannot set a bar of their own: they share
+part in setting it (`cross_refuse`). A handful of rows of a rare label cannot set a bar of their own: they share
 the bar of all rows, raised where their own mean and spread say that it would hit them more often.
 """
 

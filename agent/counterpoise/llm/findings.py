@@ -20,7 +20,7 @@ class Notes(Protocol):
     """What a run keeps of itself, such as a run directory."""
 
     def read(self, kind: str) -> dict[str, Any]:
-        """Entries of one kind, empty where nothing was."""
+        """Entries of one kind; none where none were written."""
 
     def write(self, kind: str, entries: Mapping[str, Any]) -> None:
         """Keep entries of one kind."""

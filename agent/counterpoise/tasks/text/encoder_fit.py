@@ -11,17 +11,13 @@ from counterpoise.filters.languages import list_languages, score_languages
 from counterpoise_retrievers.onnx_encoder import OnnxEncoder
 
 _UNFIT_RATIO = 0.45
-
+"""Share of unknown tokens from which an encoder does not know a language at all."""
 
 _MOST_FOREIGN = 0.5
-
+"""Share of texts in another language; of English ones some 2% are misread."""
 
 _TEXTS_LOOKED_AT = 500
-
-
 _FEWEST_TOLD = 20
-
-
 _TRUST_LESS = "trust what rests on it less, or name a multilingual one under `encoder`"
 
 
