@@ -7,15 +7,15 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from counterpoise.core.plans import Action
 from counterpoise.runs.preview import advise_on_records
-from counterpoise.students.forecasts import BASELINE, WORTH, Forecast, compute_factor, forecast_gains
+from counterpoise.students.forecasts import BASELINE, Forecast, compute_factor, forecast_gains
 from counterpoise.students.rows import Rows, make_rows
 from counterpoise.students.treatments import STUDENTS
 from counterpoise.students.validation import ArmScore, score_arms
 from tests.made_up import ENCODER, as_objects
 
 N_FOLDS = 5
+WORTH = {"adopt": 0.5, "write": 0.1}
 
 
 def make_skewed(n_thin: int, n_large: int, seed: int = 0) -> Rows:
@@ -31,17 +31,17 @@ def make_skewed(n_thin: int, n_large: int, seed: int = 0) -> Rows:
     return make_rows(as_objects(texts), ENCODER.encode(texts), np.array(labels))
 
 
-def forecast(rows: Rows, counts: Mapping[Action, Mapping[int, int]]) -> list[Forecast]:
+def forecast(rows: Rows, counts: Mapping[str, Mapping[int, int]]) -> list[Forecast]:
     ids = as_objects([f"id{row}" for row in range(len(rows))])
     folds = np.arange(len(rows)) % N_FOLDS
-    return forecast_gains(rows, ids, folds, 2, score_arms(rows, folds, 2, [BASELINE]), counts)
+    return forecast_gains(rows, ids, folds, 2, score_arms(rows, folds, 2, [BASELINE]), counts, WORTH)
 
 
 def test_more_records_are_worth_more_and_adopted_ones_most() -> None:
     rows = make_skewed(24, 120)
-    few = forecast(rows, {Action.MINORITY: {0: 20}})
-    many = forecast(rows, {Action.MINORITY: {0: 80}})
-    adopted = forecast(rows, {Action.ADOPT: {0: 80}})
+    few = forecast(rows, {"write": {0: 20}})
+    many = forecast(rows, {"write": {0: 80}})
+    adopted = forecast(rows, {"adopt": {0: 80}})
     assert [one.student for one in few] == list(STUDENTS)
     for less, more, most in zip(few, many, adopted, strict=True):
         assert less.auroc <= more.auroc <= most.auroc
@@ -51,24 +51,24 @@ def test_more_records_are_worth_more_and_adopted_ones_most() -> None:
 
 def test_what_is_written_counts_what_was_adopted_before_it() -> None:
     rows = make_skewed(24, 120)
-    both = forecast(rows, {Action.ADOPT: {0: 30}, Action.MINORITY: {0: 60}})
+    both = forecast(rows, {"adopt": {0: 30}, "write": {0: 60}})
     assert [(one.action, one.n_records) for one in both] == [
-        (Action.ADOPT, 30),
-        (Action.ADOPT, 30),
-        (Action.MINORITY, 90),
-        (Action.MINORITY, 90),
+        ("adopt", 30),
+        ("adopt", 30),
+        ("write", 90),
+        ("write", 90),
     ]
     assert both[3].auroc > both[1].auroc
-    alone = forecast(rows, {Action.MINORITY: {0: 60}})
-    more = WORTH[Action.ADOPT] * 30 + WORTH[Action.MINORITY] * 60
-    ratio = compute_factor(24, more) / compute_factor(24, WORTH[Action.MINORITY] * 60)
+    alone = forecast(rows, {"write": {0: 60}})
+    more = WORTH["adopt"] * 30 + WORTH["write"] * 60
+    ratio = compute_factor(24, more) / compute_factor(24, WORTH["write"] * 60)
     assert both[3].auroc == pytest.approx(alone[1].auroc * ratio)
 
 
 def test_the_loss_is_what_half_of_the_thin_rows_cost() -> None:
     """A doubling is worth 0.71 of what the halving cost, by the root law."""
     rows = make_skewed(24, 120)
-    (_, words) = forecast(rows, {Action.ADOPT: {0: round(24 / WORTH[Action.ADOPT])}})
+    (_, words) = forecast(rows, {"adopt": {0: round(24 / WORTH["adopt"])}})
     folds = np.arange(len(rows)) % N_FOLDS
     full = next(score for score in score_arms(rows, folds, 2, [BASELINE]) if score.student == "tfidf_lr")
     # As rough as a forecast is: within the range of halves that chance draws.
@@ -84,8 +84,8 @@ def test_the_loss_is_what_half_of_the_thin_rows_cost() -> None:
 
 
 def test_nothing_is_said_of_labels_that_cannot_be_halved() -> None:
-    assert forecast(make_skewed(3, 60), {Action.MINORITY: {0: 50}}) == []
-    assert forecast(make_skewed(24, 60), {Action.ADOPT: {}, Action.MINORITY: {0: 0}}) == []
+    assert forecast(make_skewed(3, 60), {"write": {0: 50}}) == []
+    assert forecast(make_skewed(24, 60), {"adopt": {}, "write": {0: 0}}) == []
 
 
 def advise(*values: float) -> list[str]:

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from counterpoise.core.plans import Action
 from counterpoise.core.records import Integers, Objects
 from counterpoise.core.splits import sample_by_rank
 from counterpoise.students.metrics import METRICS
@@ -26,9 +25,6 @@ from counterpoise.students.treatments import STUDENTS
 from counterpoise.students.validation import ArmScore, score_arms
 
 BASELINE = "logit_adjustment"
-WORTH = {Action.ADOPT: 0.5, Action.MINORITY: 0.1}
-"""Real rows that one record is worth: what, by `compute_factor`, explains the gap that records closed on cebab."""
-
 N_HALVES = 5
 _FEWEST_ROWS = 4
 
@@ -38,13 +34,13 @@ class Forecast:
     """What an action is expected to add to logit adjustment on even test rows.
 
     Args:
-        action: adopt, or minority text; the latter counts what is adopted before it.
+        action: name of the action; what is carried out before it counts too.
         student: who is trained.
         n_records: that would be added to the thin labels.
         macro_f1, auroc: gains, 0 or more, on scales of 0 to 1.
     """
 
-    action: Action
+    action: str
     student: str
     n_records: int
     macro_f1: float
@@ -57,7 +53,8 @@ def forecast_gains(
     folds: Integers,
     n_labels: int,
     simple: Sequence[ArmScore],
-    counts: Mapping[Action, Mapping[int, int]],
+    counts: Mapping[str, Mapping[int, int]],
+    worth: Mapping[str, float],
     tell: Tell | None = None,
 ) -> list[Forecast]:
     """Forecast what records are worth.
@@ -69,6 +66,7 @@ def forecast_gains(
         n_labels: k.
         simple: what the ways that cost no token have on the same rows and folds, logit adjustment among them.
         counts: action -> label index -> records that it would add, in the order in which they are carried out.
+        worth: action -> how many real rows one of its records is expected to be worth, 0 to 1.
         tell: told how many halves are measured.
 
     Returns:
@@ -87,7 +85,7 @@ def forecast_gains(
         if not sum(mine.values()):
             continue
         for label, count in mine.items():
-            effective[label] += WORTH[action] * count
+            effective[label] += worth[action] * count
             n_records += count
         factor = float(np.mean([compute_factor(int(have[label]), float(effective[label])) for label in thin]))
         forecasts += [
