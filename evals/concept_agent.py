@@ -13,7 +13,7 @@ import numpy as np
 
 from counterpoise.actions.adopt import find_adoptable, list_candidates, propose_adoptions
 from counterpoise.balance.counts import find_deficits
-from counterpoise.core.plans import Action, PlanItem
+from counterpoise.core.plans import PlanItem
 from counterpoise.core.records import ConceptColumns, Floats, Integers, Records, State
 from counterpoise.core.splits import assign_folds, keyed_rank
 from counterpoise.scorers.base import SimilarityScorer
@@ -100,7 +100,7 @@ def adopt(
     for number, deficit in enumerate(find_deficits(own_records, "equal", ["concept"])):
         thin = own.vectors[own.labels == own_records.label_names.index(deficit.cell.label)]
         found = list_candidates(deficit.cell, pool_records, adoptable, frozenset(taken), thin, index)
-        item = PlanItem(Action.ADOPT, deficit.cell, deficit.need, 1, number)
+        item = PlanItem("adopt", deficit.cell, deficit.need, 1, number)
         for proposal in propose_adoptions(item, pool_records, found, f"seed {seed}"):
             taken[proposal.source_id] = proposal.label
     places = {str(identity): place for place, identity in enumerate(pool_records.ids)}
@@ -191,7 +191,7 @@ def load_published(folder: Path, encoder: Encoder) -> dict[str, dict[str, Texts]
     reviews = load_cebab(folder)
     cases = [case for case in reviews.published if case.label == "negative" and case.concept in CONCEPTS]
     wanted, passing = verify(reviews, cases, make_filter_panel(reviews, encoder), encoder)
-    confirmed = passing & (wanted >= np.array([CONFIRMED_FROM[case.kind] for case in cases]))
+    confirmed = passing & (wanted >= np.array([CONFIRMED_FROM[case.nature] for case in cases]))
     masks = {
         "published": np.ones(len(cases), dtype=np.bool_),
         "published_filtered": confirmed,

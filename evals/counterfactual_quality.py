@@ -42,7 +42,7 @@ from counterpoise.actions.counterfactual_edit import CounterfactualEdit
 from counterpoise.actions.edit_sources import EditMaterial, RecordEditor
 from counterpoise.actions.lexicon_edit import Lexicon, learn_lexicon
 from counterpoise.core.encoded_records import EncodedRecords
-from counterpoise.core.plans import Action, Cell, Kind, PlanItem, Proposal
+from counterpoise.core.plans import Cell, PlanItem, Proposal
 from counterpoise.core.records import ConceptColumns, Floats, Records
 from counterpoise.core.splits import keyed_hash, keyed_rank
 from counterpoise.filters.edit_sizes import measure_edit
@@ -66,7 +66,7 @@ from evals.edit_cases import (
 from evals.minority_text import open_encoder
 
 ARMS = ("human", "lexicon", "published", "embedded")
-NAMES = {Kind.CONCEPT_INJECTION: "injection", Kind.COUNTERFACTUAL_EDIT: "edit"}
+NAMES = {"concept_injection": "injection", "counterfactual_edit": "edit"}
 HEADINGS = {
     "negative": "Negative restaurant reviews written by unhappy customers",
     "neutral": "Mixed restaurant reviews",
@@ -198,7 +198,7 @@ def run(settings: Settings) -> Iterator[Result]:
 
 def report_pool(pool: Sequence[tuple[Case, bool]]) -> Iterator[Result]:
     """All arms and corpora together, and their counterfactual edits alone; training edits are no part of it."""
-    for data, kinds in (("all/both", set(NAMES)), ("all/edit", {Kind.COUNTERFACTUAL_EDIT})):
+    for data, kinds in (("all/both", set(NAMES)), ("all/edit", {"counterfactual_edit"})):
         mine = [(case, kept) for case, kept in pool if case.kind in kinds]
         if mine:
             cases = [case for case, _ in mine]
@@ -231,7 +231,7 @@ def _learn(reviews: Reviews) -> Lexicon:
 
 def _list_sources(reviews: Reviews, most: int) -> list[Case]:
     """One unanswered case for each source of a human counterfactual edit."""
-    cases = {case.source: case for case in reviews.cases if case.kind is Kind.COUNTERFACTUAL_EDIT}
+    cases = {case.source: case for case in reviews.cases if case.kind == "counterfactual_edit"}
     texts = sorted(cases)
     picked = [texts[row] for row in keyed_rank(texts, "sources")[:most]]
     return [replace(cases[text], has_label=None, has_concepts=None) for text in picked]
@@ -241,7 +241,7 @@ def edit_by_model(reviews: Reviews, encoder: Encoder, settings: Settings) -> lis
     """Edits and injections by the model of `--engine`, made by the product's generators."""
     n = 2 if settings.quick else _SIZES["embedded"]
     sources = _list_sources(reviews, n)
-    injections = {case.source: case for case in reviews.cases if case.kind is Kind.CONCEPT_INJECTION}
+    injections = {case.source: case for case in reviews.cases if case.kind == "concept_injection"}
     texts = sorted(injections)
     wanted = [injections[texts[row]] for row in keyed_rank(texts, "injected")[:n]]
     with open_engine(settings.engine) as llm:
@@ -279,7 +279,7 @@ def _prepare(
 ) -> tuple[PlanItem, EditMaterial, RecordEditor]:
     """A plan item, its material from training rows, and the generator, as the loop would have them."""
     kind, label, concept = batch[0].kind, batch[0].label, batch[0].concept
-    action = Action(str(kind))
+    action = kind
     item = PlanItem(action, Cell(label, concept), len(batch), 1, 0, len(batch), _EMBEDDED_TOKENS)
     answers = [reviews.labels.index(row.label) for row in reviews.train]
     rows = [
@@ -289,7 +289,7 @@ def _prepare(
     ]
     rows = [rows[place] for place in keyed_rank([reviews.train[row].text for row in rows], "shown")[:60]]
     examples = [reviews.train[row].text for row in rows]
-    if kind is Kind.CONCEPT_INJECTION:
+    if kind == "concept_injection":
         anchor = encoder.encode([CONCEPTS[concept]])[0]
         pairs = make_removal_pairs(examples, anchor, encoder)
         editor: RecordEditor = ConceptInjection(HEADINGS, "eval", CONCEPTS)
@@ -345,7 +345,7 @@ def add_gold(cases: Sequence[Case], gold: Panel) -> list[Case]:
     for row, case in enumerate(cases):
         wanted = label[row, gold.labels.index(case.label)]
         sure = max(label[row]) >= GOLD_SURE_FROM
-        if case.kind is Kind.CONCEPT_INJECTION:
+        if case.kind == "concept_injection":
             has_concepts = bool(concepts[case.concept][row] >= 0.5)
         else:
             has_concepts = all(
@@ -404,8 +404,10 @@ def verify(
     )
     proposals = []
     for place, case in enumerate(cases):
-        item = PlanItem(Action(str(case.kind)), Cell(case.label, case.concept), 1, 1, 0)
-        proposals.append(Proposal(f"{place:06d}", item, case.text, case.label, (str(place),), case.kind))
+        item = PlanItem(case.kind, Cell(case.label, case.concept), 1, 1, 0)
+        proposals.append(
+            Proposal(f"{place:06d}", item, case.text, case.label, (str(place),), case.kind, case.nature)
+        )
     texts = {str(place): case.source for place, case in enumerate(cases)}
     verdicts = check_edits(proposals, texts, evidence, reviews.labels)
     wanted = np.array([label[place, reviews.labels.index(case.label)] for place, case in enumerate(cases)])
@@ -426,7 +428,7 @@ def report(
     if not cases:
         return
     wanted, passing = verify(reviews, cases, panel, encoder)
-    kept = passing & (wanted >= np.array([CONFIRMED_FROM[case.kind] for case in cases]))
+    kept = passing & (wanted >= np.array([CONFIRMED_FROM[case.nature] for case in cases]))
     pool += zip(cases, kept.tolist(), strict=True)
     for kind, name in NAMES.items():
         rows = np.array([place for place, case in enumerate(cases) if case.kind is kind], dtype=np.int64)
@@ -446,7 +448,7 @@ def _describe(
     kept: NDArray[np.bool_],
 ) -> Iterator[Result]:
     kind = cases[0].kind
-    injects = kind is Kind.CONCEPT_INJECTION
+    injects = kind == "concept_injection"
     names = ("label_kept_ratio", "concept_added_ratio") if injects else ("flip_ratio", "concept_kept_ratio")
     sizes = [measure_edit(case.source, case.text) for case in cases]
     columns: dict[str, list[float | None]] = {

@@ -32,7 +32,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counterpoise.actions.lexicon_edit import learn_lexicon
-from counterpoise.core.plans import Kind
 from counterpoise.core.records import Floats, Integers
 from counterpoise.core.splits import keyed_rank
 from counterpoise.filters.edits import CONFIRMED_FROM
@@ -242,7 +241,7 @@ def draw_arms(corpus: Corpus, size: int, seed: int, encoder: Encoder) -> dict[st
     panel = make_filter_panel(reviews, encoder)
     for name, cases in added.items():
         wanted, passing = verify(reviews, cases, panel, encoder)
-        kept = passing & (wanted >= np.array([CONFIRMED_FROM[case.kind] for case in cases]))
+        kept = passing & (wanted >= np.array([CONFIRMED_FROM[case.nature] for case in cases]))
         chance = np.random.default_rng([seed, 23]).permutation(len(cases))[: int(kept.sum())]
         for suffix, rows in (
             ("", np.arange(len(cases))),
@@ -264,7 +263,7 @@ def take_even(pairs: Sequence[Pair], size: int) -> list[Pair]:
 
 def as_case(pair: Pair, edit: str) -> Case:
     """An edit of a pair's original to the other label."""
-    return Case(Kind.COUNTERFACTUAL_EDIT, pair.original, edit, LABELS[1 - pair.label], pair.group)
+    return Case("counterfactual_edit", pair.original, edit, LABELS[1 - pair.label], pair.group)
 
 
 def edit_by_lexicon(own: Sequence[Pair]) -> list[Case]:

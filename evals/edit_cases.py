@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from counterpoise.core.plans import Kind
+from counterpoise.core.plans import Nature
 from counterpoise.core.records import ConceptColumns, State
 from counterpoise.core.splits import keyed_rank
 from counterpoise.scorers.concepts.labeller import ABSENT_UP_TO, PRESENT_FROM, calibrate_similarities
@@ -68,7 +68,7 @@ class Case:
         has_concepts: whether the concepts are as claimed.
     """
 
-    kind: Kind
+    kind: str
     source: str
     text: str
     label: str
@@ -76,6 +76,11 @@ class Case:
     concept: str = ""
     has_label: bool | None = None
     has_concepts: bool | None = None
+
+    @property
+    def nature(self) -> Nature:
+        """What it is for a filter."""
+        return Nature.INSERTED if self.kind == "concept_injection" else Nature.REWRITTEN
 
 
 @dataclass(frozen=True)
@@ -149,7 +154,7 @@ def _list_human_cases(rows: Sequence[Mapping[str, Any]]) -> list[Case]:
         if _has_concept(source, concept) is False and _GOALS.get(row["edit_goal"]):
             cases.append(
                 Case(
-                    Kind.CONCEPT_INJECTION,
+                    "concept_injection",
                     label=before,
                     concept=concept,
                     has_label=after == before,
@@ -162,7 +167,7 @@ def _list_human_cases(rows: Sequence[Mapping[str, Any]]) -> list[Case]:
             kept = all(first == second for first, second in pairs if None not in (first, second))
             cases.append(
                 Case(
-                    Kind.COUNTERFACTUAL_EDIT,
+                    "counterfactual_edit",
                     label=_OPPOSITE[before],
                     has_label=after == _OPPOSITE[before],
                     has_concepts=kept,
@@ -178,7 +183,7 @@ def _load_published(folder: Path, train: Sequence[Mapping[str, Any]]) -> list[Ca
     rows = read_jsonl(find_file(folder, "concept_spurious_zhou2024/chatgpt_cf_cebab.jsonl.gz"))
     return [
         Case(
-            Kind.CONCEPT_INJECTION,
+            "concept_injection",
             row["ori_text"],
             row["cf_text"],
             _STARS[str(int(row["label"]) + 1)],
@@ -223,7 +228,7 @@ def _pair_cases(rows: Sequence[Mapping[str, str]]) -> list[Case]:
             continue
         source = originals[row["pair_id"]]
         true = Case(
-            Kind.COUNTERFACTUAL_EDIT,
+            "counterfactual_edit",
             source["text"],
             row["text"],
             row["label"],

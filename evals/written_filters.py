@@ -26,7 +26,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from counterpoise.balance.intervals import wilson_interval
-from counterpoise.core.plans import Action, Cell, PlanItem, Proposal
+from counterpoise.core.plans import Cell, PlanItem, Proposal
 from counterpoise.filters.copy_limits import list_runs
 from counterpoise.runs.judging import judge
 from counterpoise.runs.ledger import JudgedProposals, Ledger
@@ -237,7 +237,7 @@ def write_all(
     records = context.inputs.train.records
     rare = records.label_names.index(source.rare)
     own = [(str(records.ids[row]), str(records.texts[row])) for row in (records.labels == rare).nonzero()[0]]
-    item = PlanItem(Action.MINORITY, Cell(source.rare), n, 1, 0, n)
+    item = PlanItem("minority_text", Cell(source.rare), n, 1, 0, n)
     written: dict[str, list[Proposal]] = {}
 
     def propose(

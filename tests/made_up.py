@@ -9,7 +9,7 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from counterpoise.core.plans import Action, Cell, Kind, PlanItem, Proposal
+from counterpoise.core.plans import Cell, PlanItem, Proposal
 from counterpoise.core.records import ConceptColumns, Records
 from counterpoise.llm import ChatClient, ScriptedChatClient, TokenBudget
 from counterpoise.llm.engines.scripted import Script
@@ -111,7 +111,7 @@ def join_rows(first: Rows, second: Rows) -> Rows:
 
 def make_item(cell: Cell | str = "bad", count: int = 6, n_requests: int = 1, index: int = 0) -> PlanItem:
     cell = Cell(cell) if isinstance(cell, str) else cell
-    return PlanItem(Action.MINORITY, cell, count, 1, index, n_requests, reserved_tokens=10**6)
+    return PlanItem("minority_text", cell, count, 1, index, n_requests, reserved_tokens=10**6)
 
 
 def make_proposal(
@@ -120,7 +120,7 @@ def make_proposal(
     *,
     cell: Cell | str = "bad",
     parents: tuple[str, ...] = (),
-    kind: Kind = Kind.MINORITY,
+    kind: str = "minority",
 ) -> Proposal:
     item = make_item(cell)
     return Proposal(f"{item.id}-{place:05d}", item, text, item.cell.label, parents, kind)

@@ -15,7 +15,7 @@ from counterpoise.actions.adopt import (
     list_candidates,
     propose_adoptions,
 )
-from counterpoise.core.plans import Action, Cell, Kind, PlanItem
+from counterpoise.core.plans import Cell, PlanItem
 from counterpoise.core.records import UNLABELLED, ConceptColumns, Floats, Integers, Records, State
 from counterpoise.students.calibration import calibrate_labels
 from counterpoise_retrievers.faiss_index import FaissIndex
@@ -130,7 +130,7 @@ def test_of_a_large_pool_only_the_neighbours_are_looked_at() -> None:
 
 
 def adopt(pool: Records, count: int) -> dict[str, str]:
-    item = PlanItem(Action.ADOPT, Cell("bad"), count, 1, 0)
+    item = PlanItem("adopt", Cell("bad"), count, 1, 0)
     proposals = propose_adoptions(item, pool, np.arange(len(pool)), "seed 0")
     assert [proposal.id for proposal in proposals] == [f"r001-p00-{place:05d}" for place in range(count)]
     return {proposal.source_id: proposal.text for proposal in proposals}
@@ -148,11 +148,11 @@ def test_one_more_pool_row_or_another_order_changes_at_most_one_adoption() -> No
 
 
 def test_an_adoption_carries_its_source_and_its_attributes() -> None:
-    item = PlanItem(Action.ADOPT, Cell("bad"), 5, 2, 3)
+    item = PlanItem("adopt", Cell("bad"), 5, 2, 3)
     pool = make_pool(8)
     proposals = propose_adoptions(item, pool, np.array([4, 7]), "seed 0")
     assert {proposal.source_id for proposal in proposals} == {"p4", "p7"}
     for proposal in proposals:
         assert proposal.text == f"pool text {proposal.source_id[1:]}" and proposal.label == "bad"
-        assert proposal.kind is Kind.ADOPTED and proposal.parents == () and proposal.tokens == 0
+        assert proposal.nature.is_real and proposal.parents == () and proposal.tokens == 0
         assert proposal.attributes == {"source": "web" if proposal.source_id == "p7" else "mail"}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from counterpoise.core.plans import Action, Cell, Kind, PlanItem, Proposal
+from counterpoise.core.plans import Cell, Nature, PlanItem, Proposal
 from counterpoise.tasks.text.attribute_filter import CONTRADICTED, AttributeFilter, fit_judge
 from tests.made_up import ENCODER, make_records
 
@@ -45,10 +45,11 @@ def make_inputs(*, is_told: bool = True) -> Any:
     return SimpleNamespace(train=side, folds=np.arange(len(rows)) % 5)
 
 
-def propose(texts: list[str], kind: Kind = Kind.MINORITY) -> list[Proposal]:
-    item = PlanItem(Action.MINORITY, Cell("good", attribute="place", value="clinic"), 6, 1, 0, 1)
+def propose(texts: list[str], nature: Nature = Nature.WRITTEN) -> list[Proposal]:
+    item = PlanItem("minority_text", Cell("good", attribute="place", value="clinic"), 6, 1, 0, 1)
     return [
-        Proposal(f"{item.id}-{place:05d}", item, text, "good", kind=kind) for place, text in enumerate(texts)
+        Proposal(f"{item.id}-{place:05d}", item, text, "good", nature=nature)
+        for place, text in enumerate(texts)
     ]
 
 
@@ -90,9 +91,9 @@ def test_where_the_values_cannot_be_told_nothing_is_refused_and_the_report_says_
 def test_edits_and_texts_for_other_cells_are_not_judged() -> None:
     source = random.Random(9)
     texts = [write(source, "hotel", good=True) for _ in range(4)]
-    assert set(judge(make_inputs(), propose(texts, Kind.COUNTERFACTUAL_EDIT))) == {"kept"}
+    assert set(judge(make_inputs(), propose(texts, Nature.REWRITTEN))) == {"kept"}
     plain = [
-        Proposal(f"p{place}", PlanItem(Action.MINORITY, Cell("good"), 6, 1, 0, 1), text, "good")
+        Proposal(f"p{place}", PlanItem("minority_text", Cell("good"), 6, 1, 0, 1), text, "good")
         for place, text in enumerate(texts)
     ]
     assert set(judge(make_inputs(), plain)) == {"kept"}

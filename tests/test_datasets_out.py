@@ -17,7 +17,7 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
 from counterpoise.core.errors import DataError, RunDirectoryError
-from counterpoise.core.plans import Action, Cell, Kind, PlanItem, Proposal, Verdict
+from counterpoise.core.plans import Cell, Kind, PlanItem, Proposal, Verdict
 from counterpoise.core.records import ConceptColumns, Provenance, State
 from counterpoise.core.schema import TextClassification
 from counterpoise.data import writing as datasets_out
@@ -54,7 +54,7 @@ def make_part(n: int = 6, **columns: Any) -> Part:
     return Part(table, read_records(table, TASK))
 
 
-def add(name: str, kind: Kind = Kind.MINORITY, **fields: Any) -> AddedRecord:
+def add(name: str, kind: str = "minority", **fields: Any) -> AddedRecord:
     provenance = Provenance(
         id=name,
         kind=kind,
@@ -302,7 +302,7 @@ def test_other_files_are_never_replaced(tmp_path):
 
 
 def test_rejected(tmp_path):
-    item = PlanItem(Action.MINORITY, Cell("bad", concept="food"), 3, 1, 0)
+    item = PlanItem("minority_text", Cell("bad", concept="food"), 3, 1, 0)
     proposals = [
         Proposal(
             f"r001-p00-{number}",

@@ -9,7 +9,7 @@ import numpy as np
 
 from counterpoise.actions.edits import EditActions
 from counterpoise.core.capabilities import Capabilities
-from counterpoise.core.plans import Action, Cell, Kind, PlanItem, Proposal, Verdict
+from counterpoise.core.plans import Cell, Nature, PlanItem, Proposal, Verdict
 from counterpoise.core.records import ConceptColumns, State
 from counterpoise.filters.base import KEPT
 from counterpoise.filters.edit_filter import EditFilter, mark_injected
@@ -58,26 +58,26 @@ FILTER = EditFilter(
 
 
 def test_sources_are_of_other_labels_or_lack_the_concept() -> None:
-    def find(action: Action, cell: Cell) -> set[str]:
+    def find(action: str, cell: Cell) -> set[str]:
         return set(EDITS.gather(action, cell, FOLLOWS).sources.records.ids)
 
     records = INPUTS.train.records
     good = {str(identity) for identity in records.ids[records.labels == 1]}
     bad = {str(identity) for identity in records.ids[records.labels == 0]}
     music = Cell("bad", concept="music")
-    assert find(Action.COUNTERFACTUAL_EDIT, CELL) == good == find(Action.COUNTERFACTUAL_EDIT, music)
-    assert find(Action.CONCEPT_INJECTION, music) == bad and not find(Action.CONCEPT_INJECTION, CELL)
+    assert find("counterfactual_edit", CELL) == good == find("counterfactual_edit", music)
+    assert find("concept_injection", music) == bad and not find("concept_injection", CELL)
     # A label by itself has records of its own to continue from.
-    assert not find(Action.COUNTERFACTUAL_EDIT, Cell("bad"))
+    assert not find("counterfactual_edit", Cell("bad"))
 
 
 def test_offers_are_made_where_somebody_can_judge() -> None:
     chat, engine = make_chat(lambda request, index: "")
     offers = EDITS.make_offers(CELL, Models(chat, FOLLOWS), {})
-    assert list(offers) == [Action.COUNTERFACTUAL_EDIT] and offers[Action.COUNTERFACTUAL_EDIT].n_edits == 120
-    left = EDITS.make_offers(CELL, Models(chat, FOLLOWS), {Action.COUNTERFACTUAL_EDIT: 100})
-    assert left[Action.COUNTERFACTUAL_EDIT].n_edits == 20
-    assert not EDITS.make_offers(CELL, Models(chat, FOLLOWS), {Action.COUNTERFACTUAL_EDIT: 120})
+    assert list(offers) == ["counterfactual_edit"] and offers["counterfactual_edit"].n_edits == 120
+    left = EDITS.make_offers(CELL, Models(chat, FOLLOWS), {"counterfactual_edit": 100})
+    assert left["counterfactual_edit"].n_edits == 20
+    assert not EDITS.make_offers(CELL, Models(chat, FOLLOWS), {"counterfactual_edit": 120})
     assert not replace(EDITS, is_trusted=False).make_offers(CELL, Models(chat, FOLLOWS), {})
     assert not EDITS.make_offers(Cell("bad"), Models(chat, FOLLOWS), {}) and not engine.requests
 
@@ -96,13 +96,13 @@ async def test_edits_go_from_source_to_verdict() -> None:
             if f"Record: {text}\n" in request.messages[-1].content
         )
     )
-    item = PlanItem(Action.COUNTERFACTUAL_EDIT, CELL, 12, 1, 0, 12, 10**6)
+    item = PlanItem("counterfactual_edit", CELL, 12, 1, 0, 12, 10**6)
     material = EDITS.gather(item.action, CELL, FOLLOWS)
     editor = EDITS.editors[item.action]
     proposals = [proposal async for proposal in editor.propose(item, material, Models(chat, FOLLOWS))]
     assert all(proposal.attributes == {"source": "web"} for proposal in proposals)
     unchanged = replace(proposals[0], text=str(material.sources.records.texts[0]))
-    fresh = replace(proposals[0], kind=Kind.MINORITY, text="anything")
+    fresh = replace(proposals[0], kind="minority", nature=Nature.WRITTEN, text="anything")
     everything = [*proposals, unchanged, fresh]
     vectors = ENCODER.encode([proposal.text for proposal in everything])
     verdicts = FILTER.verdicts(everything, vectors, None)
@@ -127,14 +127,14 @@ def test_an_edit_is_scored_by_who_never_saw_its_source() -> None:
 
 
 def test_pairs_for_a_model_that_continues_are_made_without_one() -> None:
-    material = EDITS.gather(Action.COUNTERFACTUAL_EDIT, CELL, CONTINUES)
+    material = EDITS.gather("counterfactual_edit", CELL, CONTINUES)
     assert material.pairs and all(before != after for before, after in material.pairs)
-    assert not EDITS.gather(Action.COUNTERFACTUAL_EDIT, CELL, FOLLOWS).pairs
+    assert not EDITS.gather("counterfactual_edit", CELL, FOLLOWS).pairs
 
 
 def test_an_accepted_injection_has_its_concept() -> None:
-    item = PlanItem(Action.CONCEPT_INJECTION, Cell("bad", concept="music"), 1, 1, 0)
-    proposal = Proposal("p", item, "text", "bad", ("row0000",), Kind.CONCEPT_INJECTION)
+    item = PlanItem("concept_injection", Cell("bad", concept="music"), 1, 1, 0)
+    proposal = Proposal("p", item, "text", "bad", ("row0000",), nature=Nature.INSERTED)
     unknown = ConceptColumns(("music",), np.full((2, 1), State.UNKNOWN, np.int8), np.full((2, 1), 0.5))
     verdicts = [Verdict("p", True, KEPT), Verdict("p", False, "label_not_confirmed")]
     marked = mark_injected([proposal, proposal], verdicts, unknown)

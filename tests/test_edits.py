@@ -15,7 +15,7 @@ from counterpoise.actions.lexicon_edit import learn_lexicon
 from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.errors import ServerError
-from counterpoise.core.plans import Action, Cell, Deficit, Kind, Plan, PlanItem, Proposal, Verdict
+from counterpoise.core.plans import Cell, Deficit, Nature, Plan, PlanItem, Proposal, Verdict
 from counterpoise.core.records import ConceptColumns, State
 from counterpoise.filters.base import KEPT
 from counterpoise.filters.concepts import check_concepts
@@ -49,15 +49,15 @@ def show(texts: list[str], labels: list[int] | None = None) -> EncodedRecords:
 MATERIAL = EditMaterial(show(TEXTS[:12]), show(TEXTS[12:16]), pairs=(("a b c", "a b c d"), ("e f", "e f g")))
 
 
-def make_edit_item(action: Action, cell: Cell = CELL, n_requests: int = 4, first_source: int = 0) -> PlanItem:
+def make_edit_item(action: str, cell: Cell = CELL, n_requests: int = 4, first_source: int = 0) -> PlanItem:
     return PlanItem(action, cell, 4, 1, 0, n_requests, 10**6, first_source)
 
 
 async def test_an_injection_names_its_source_first_and_asks_for_the_whole_text() -> None:
     chat, engine = make_chat(lambda request, index: '"The soup was cold and the band loud"')
-    item = make_edit_item(Action.CONCEPT_INJECTION)
+    item = make_edit_item("concept_injection")
     proposals = [proposal async for proposal in INJECTION.propose(item, MATERIAL, Models(chat, FOLLOWS))]
-    assert len(proposals) == 4 and all(proposal.kind is Kind.CONCEPT_INJECTION for proposal in proposals)
+    assert len(proposals) == 4 and all(proposal.kind == "concept_injection" for proposal in proposals)
     texts = dict(zip(MATERIAL.sources.records.ids, MATERIAL.sources.records.texts, strict=True))
     for proposal in proposals:
         # Requests may reach the server in any order.
@@ -75,7 +75,7 @@ async def test_an_injection_names_its_source_first_and_asks_for_the_whole_text()
 
 async def test_a_model_that_only_continues_is_shown_pairs_that_no_model_made() -> None:
     chat, engine = make_chat(lambda request, index: "text")
-    item = make_edit_item(Action.COUNTERFACTUAL_EDIT, n_requests=2)
+    item = make_edit_item("counterfactual_edit", n_requests=2)
     assert [proposal async for proposal in FLIP.propose(item, MATERIAL, Models(chat, CONTINUES))]
     (first, second) = engine.requests
     assert "First: a b c\nSecond: a b c d\n" in first.prompt and first.prompt.endswith("\nSecond:")
@@ -83,7 +83,7 @@ async def test_a_model_that_only_continues_is_shown_pairs_that_no_model_made() -
 
 
 async def test_a_failed_request_for_an_edit_gives_a_record_that_says_why() -> None:
-    item = make_edit_item(Action.CONCEPT_INJECTION)
+    item = make_edit_item("concept_injection")
     failing = INJECTION.make_requests(item, MATERIAL, FOLLOWS)[1]
 
     def reply(request: ChatRequest, index: int) -> str:
@@ -105,9 +105,9 @@ def test_a_source_is_used_twice_at_most_and_later_items_go_on_where_earlier_ones
     assert (
         draw_sources(MATERIAL, 5, "key", first=3) == drawn[3:8] and draw_sources(MATERIAL, 5, "key", 24) == []
     )
-    requests = INJECTION.make_requests(make_edit_item(Action.CONCEPT_INJECTION), MATERIAL, FOLLOWS)
+    requests = INJECTION.make_requests(make_edit_item("concept_injection"), MATERIAL, FOLLOWS)
     later = INJECTION.make_requests(
-        make_edit_item(Action.CONCEPT_INJECTION, first_source=2, n_requests=2), MATERIAL, FOLLOWS
+        make_edit_item("concept_injection", first_source=2, n_requests=2), MATERIAL, FOLLOWS
     )
     assert later == requests[2:]
 
@@ -171,26 +171,28 @@ LONG = " ".join(f"word{place}" for place in range(40))
 
 
 @pytest.mark.parametrize(
-    ("kind", "source", "text", "cosine", "fault"),
+    ("nature", "source", "text", "cosine", "fault"),
     [
-        (Kind.CONCEPT_INJECTION, "a b c d", "a b c d", 0.9, "nothing_changed"),
-        (Kind.CONCEPT_INJECTION, "a b c d", "a b c d " + "x " * 16, 0.9, ""),
-        (Kind.CONCEPT_INJECTION, "a b c d", "a b c d " + "x " * 17, 0.9, "length_changed"),
-        (Kind.CONCEPT_INJECTION, LONG, LONG + " x" * 24, 0.9, ""),
-        (Kind.CONCEPT_INJECTION, LONG, LONG + " x" * 25, 0.9, "length_changed"),
-        (Kind.CONCEPT_INJECTION, "a b c d", "a b c d e", 0.3, "outside_similarity_band"),
-        (Kind.COUNTERFACTUAL_EDIT, "a b c d", "a b", 0.9, "length_changed"),
-        (Kind.COUNTERFACTUAL_EDIT, "a b c d", "a x y z", 0.9, "too_much_changed"),
-        (Kind.COUNTERFACTUAL_EDIT, "a b c d", "a b c x", 0.9, ""),
+        (Nature.INSERTED, "a b c d", "a b c d", 0.9, "nothing_changed"),
+        (Nature.INSERTED, "a b c d", "a b c d " + "x " * 16, 0.9, ""),
+        (Nature.INSERTED, "a b c d", "a b c d " + "x " * 17, 0.9, "length_changed"),
+        (Nature.INSERTED, LONG, LONG + " x" * 24, 0.9, ""),
+        (Nature.INSERTED, LONG, LONG + " x" * 25, 0.9, "length_changed"),
+        (Nature.INSERTED, "a b c d", "a b c d e", 0.3, "outside_similarity_band"),
+        (Nature.REWRITTEN, "a b c d", "a b", 0.9, "length_changed"),
+        (Nature.REWRITTEN, "a b c d", "a x y z", 0.9, "too_much_changed"),
+        (Nature.REWRITTEN, "a b c d", "a b c x", 0.9, ""),
     ],
 )
-def test_an_edit_has_the_size_of_one(kind: Kind, source: str, text: str, cosine: float, fault: str) -> None:
-    assert find_size_fault(kind, measure_edit(source, text), cosine) == fault
+def test_an_edit_has_the_size_of_one(
+    nature: Nature, source: str, text: str, cosine: float, fault: str
+) -> None:
+    assert find_size_fault(nature, measure_edit(source, text), cosine) == fault
 
 
-def make_edit(text: str, place: int = 0, kind: Kind = Kind.CONCEPT_INJECTION, parent: str = "s") -> Proposal:
-    item = replace(make_item(CELL), action=Action(str(kind)))
-    return Proposal(f"{item.id}-{place:05d}", item, text, "bad", (parent,), kind)
+def make_edit(text: str, place: int = 0, nature: Nature = Nature.INSERTED, parent: str = "s") -> Proposal:
+    item = replace(make_item(CELL), action="an_edit")
+    return Proposal(f"{item.id}-{place:05d}", item, text, "bad", (parent,), "an_edit", nature)
 
 
 def make_evidence(
@@ -205,30 +207,32 @@ def make_evidence(
 
 
 @pytest.mark.parametrize(
-    ("kind", "evidence", "reason"),
+    ("nature", "evidence", "reason"),
     [
-        (Kind.CONCEPT_INJECTION, make_evidence(0.99, 0.9), KEPT),
-        (Kind.CONCEPT_INJECTION, make_evidence(0.5, 0.9), "label_not_confirmed"),
-        (Kind.CONCEPT_INJECTION, make_evidence(0.6, 0.9), KEPT),
-        (Kind.COUNTERFACTUAL_EDIT, make_evidence(0.7, 0.0), "label_not_confirmed"),
-        (Kind.CONCEPT_INJECTION, make_evidence(0.99, 0.9, is_trusted=False), "label_not_confirmed"),
-        (Kind.CONCEPT_INJECTION, make_evidence(0.99, 0.0), "concept_missing"),
-        (Kind.COUNTERFACTUAL_EDIT, make_evidence(0.99, 0.0, (State.PRESENT, State.PRESENT)), KEPT),
-        (Kind.COUNTERFACTUAL_EDIT, make_evidence(0.99, 0.0, (State.PRESENT, State.UNKNOWN)), KEPT),
+        (Nature.INSERTED, make_evidence(0.99, 0.9), KEPT),
+        (Nature.INSERTED, make_evidence(0.5, 0.9), "label_not_confirmed"),
+        (Nature.INSERTED, make_evidence(0.6, 0.9), KEPT),
+        (Nature.REWRITTEN, make_evidence(0.7, 0.0), "label_not_confirmed"),
+        (Nature.INSERTED, make_evidence(0.99, 0.9, is_trusted=False), "label_not_confirmed"),
+        (Nature.INSERTED, make_evidence(0.99, 0.0), "concept_missing"),
+        (Nature.REWRITTEN, make_evidence(0.99, 0.0, (State.PRESENT, State.PRESENT)), KEPT),
+        (Nature.REWRITTEN, make_evidence(0.99, 0.0, (State.PRESENT, State.UNKNOWN)), KEPT),
         (
-            Kind.COUNTERFACTUAL_EDIT,
+            Nature.REWRITTEN,
             make_evidence(0.99, 0.0, (State.PRESENT, State.ABSENT)),
             "concept_changed",
         ),
         (
-            Kind.COUNTERFACTUAL_EDIT,
+            Nature.REWRITTEN,
             make_evidence(0.99, 0.0, (State.ABSENT, State.PRESENT)),
             "concept_changed",
         ),
     ],
 )
-def test_label_and_concepts_decide(kind: Kind, evidence: EditEvidence, reason: str) -> None:
-    (verdict,) = check_edits([make_edit("a b c x", kind=kind)], {"s": "a b c d"}, evidence, ("bad", "good"))
+def test_label_and_concepts_decide(nature: Nature, evidence: EditEvidence, reason: str) -> None:
+    (verdict,) = check_edits(
+        [make_edit("a b c x", nature=nature)], {"s": "a b c d"}, evidence, ("bad", "good")
+    )
     assert (verdict.reason, verdict.kept) == (reason, reason == KEPT) and verdict.scores["edit_share"] == 0.25
 
 
@@ -258,20 +262,22 @@ def test_an_edit_may_repeat_its_source_but_no_other_text() -> None:
     parents = {"s": source, "other": "x"}
     first, copy = find_copies([edit, replace(other, text=source)], vectors, known, earlier, parents)
     assert first.kept and copy.reason == "copy_of_data"
-    fresh = replace(edit, kind=Kind.MINORITY)
+    fresh = replace(edit, kind="minority", nature=Nature.WRITTEN)
     assert not find_copies([fresh], vectors[:1], known, earlier, parents)[0].kept
 
 
 def test_the_concept_labeller_does_not_judge_edits() -> None:
     absent = ConceptColumns(("music",), np.full((1, 1), State.ABSENT, np.int8), np.zeros((1, 1)))
     assert check_concepts([make_edit("a")], absent)[0].kept
-    assert not check_concepts([replace(make_edit("a"), kind=Kind.MINORITY)], absent)[0].kept
+    assert not check_concepts([replace(make_edit("a"), kind="minority", nature=Nature.WRITTEN)], absent)[
+        0
+    ].kept
 
 
-OFFER = Offer(600, n_demonstrations=10, edits={Action.CONCEPT_INJECTION: EditOffer(200, 400)})
+OFFER = Offer(600, n_demonstrations=10, edits={"concept_injection": EditOffer(200, 400)})
 
 
-def plan(costs: dict[tuple[Action, Cell], Costs], remaining: int | None = 100_000, need: int = 60) -> Plan:
+def plan(costs: dict[tuple[str, Cell], Costs], remaining: int | None = 100_000, need: int = 60) -> Plan:
     other = Cell("good", concept="music")
     return make_plan(
         [Deficit(CELL, 10, 10 + need), Deficit(other, 10, 30)],
@@ -285,33 +291,33 @@ def plan(costs: dict[tuple[Action, Cell], Costs], remaining: int | None = 100_00
 
 def test_a_kind_of_edit_is_probed_once_and_text_is_written_meanwhile() -> None:
     probe, *written = plan({}).items
-    assert (probe.action, probe.n_requests, probe.count) == (Action.CONCEPT_INJECTION, PROBE_REQUESTS, 0)
-    assert [item.action for item in written] == [Action.MINORITY] * 2
+    assert (probe.action, probe.n_requests, probe.count) == ("concept_injection", PROBE_REQUESTS, 0)
+    assert [item.action for item in written] == ["minority_text"] * 2
     assert [item.index for item in (probe, *written)] == [0, 1, 2]
     # Where a probe would eat the budget there is none; without a limit there is.
-    assert {item.action for item in plan({}, remaining=10_000).items} == {Action.MINORITY}
-    assert plan({}, remaining=None).items[0].action is Action.CONCEPT_INJECTION
+    assert {item.action for item in plan({}, remaining=10_000).items} == {"minority_text"}
+    assert plan({}, remaining=None).items[0].action == "concept_injection"
 
 
 def test_the_probe_decides_whether_records_are_edited() -> None:
-    good = {(Action.CONCEPT_INJECTION, CELL): Costs(24, 12, 4000.0, 24)}
+    good = {("concept_injection", CELL): Costs(24, 12, 4000.0, 24)}
     first, second = plan(good, need=60).items
-    assert first.action is second.action is Action.CONCEPT_INJECTION
+    assert first.action == second.action == "concept_injection"
     assert first.count == 60 and first.n_requests == 120 and first.first_source == 24
     assert second.first_source == 0 and not find_unable(good)
     for poor in (Costs(24, 5, 4000.0, 24), Costs(0, 0, 0.0, 24)):
-        assert find_unable({(Action.CONCEPT_INJECTION, CELL): poor}) == {Action.CONCEPT_INJECTION}
-        made = plan({(Action.CONCEPT_INJECTION, CELL): poor})
-        assert {item.action for item in made.items} == {Action.MINORITY}
+        assert find_unable({("concept_injection", CELL): poor}) == {"concept_injection"}
+        made = plan({("concept_injection", CELL): poor})
+        assert {item.action for item in made.items} == {"minority_text"}
 
 
 def test_what_sources_do_not_reach_for_is_written() -> None:
-    costs = {(Action.CONCEPT_INJECTION, CELL): Costs(98, 49, 4000.0, 98)}
-    few = replace(OFFER, edits={Action.CONCEPT_INJECTION: EditOffer(200, 20)})
+    costs = {("concept_injection", CELL): Costs(98, 49, 4000.0, 98)}
+    few = replace(OFFER, edits={"concept_injection": EditOffer(200, 20)})
     made = make_plan(
         [Deficit(CELL, 10, 70)], {CELL: few}, costs, round_number=1, n_rounds=1, remaining_tokens=None
     )
     assert [(item.action, item.count) for item in made.items] == [
-        (Action.CONCEPT_INJECTION, 10),
-        (Action.MINORITY, 50),
+        ("concept_injection", 10),
+        ("minority_text", 50),
     ]

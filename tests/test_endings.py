@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from counterpoise.actions.base import Offer
 from counterpoise.balance.deficits import is_short
-from counterpoise.core.plans import Action, Cell, Deficit, Plan, PlanItem, Proposal, Verdict
+from counterpoise.core.plans import Cell, Deficit, Plan, PlanItem, Proposal, Verdict
 from counterpoise.llm.chat import COMPLETIONS_PER_REQUEST
 from counterpoise.report.schema import CellCount
 from counterpoise.runs.directory import RunDirectory
@@ -46,7 +46,7 @@ def settle(
     reasons: dict[str, int],
     *,
     tokens: float = 10,
-    action: Action = Action.MINORITY,
+    action: str = "minority_text",
 ) -> None:
     """One more round with a single item."""
     item = PlanItem(action, cell, 6, len(ledger.rounds) + 1, 0, n_requests=4)
@@ -174,13 +174,13 @@ def run(world: World, limit: int | None, *, has_contrast: bool, seed: int = 0) -
     for number in count(1):
         assert number <= most + 1
         short, gone = world.list_short(), ledger.find_exhausted()
-        open_cells = [one for one in short if (Action.MINORITY, one.cell) not in gone]
+        open_cells = [one for one in short if ("minority_text", one.cell) not in gone]
         if not open_cells or progress.is_stalled(short):
             break
         offers = {}
         for cell in CELLS:
             other = Cell("b" if cell.label == "a" else "a", attribute=cell.attribute, value=cell.value)
-            can_contrast = has_contrast and (Action.MINORITY, other) not in gone
+            can_contrast = has_contrast and ("minority_text", other) not in gone
             offers[cell] = Offer(300, n_demonstrations=5, contrast=other if can_contrast else None)
         left = None if limit is None else max(0, int(limit - spent))
         plan = make_plan(

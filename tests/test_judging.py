@@ -10,7 +10,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from counterpoise.actions.minority_text import MinorityText
-from counterpoise.core.plans import Cell, Kind, Plan, PlanItem, Proposal
+from counterpoise.core.plans import Cell, Nature, Plan, PlanItem, Proposal
 from counterpoise.filters.copies import make_known_texts
 from counterpoise.filters.text import make_text_filter
 from counterpoise.runs.judging import judge
@@ -140,6 +140,6 @@ def test_parents_of_a_written_text_are_its_demonstrations() -> None:
     parent = str(CONTEXT.inputs.train.records.ids[0])
     shown = str(CONTEXT.inputs.train.records.texts[0])
     head = " ".join(shown.split()[:9])
-    copied = replace(propose(f"{head} indeed"), parents=(parent,), kind=Kind.MINORITY)
+    copied = replace(propose(f"{head} indeed"), parents=(parent,), kind="minority", nature=Nature.WRITTEN)
     (verdict,) = judge_all(copied).verdicts
     assert verdict.scores["overlap_with_shown"] > 0.5 and not verdict.kept

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from counterpoise.actions.base import Costs
-from counterpoise.core.plans import Action, Cell, Kind, Plan, PlanItem, Proposal, Verdict
+from counterpoise.core.plans import Cell, Kind, Nature, Plan, PlanItem, Proposal, Verdict
 from counterpoise.core.records import ConceptColumns, State
 from counterpoise.runs.ledger import NOT_NEEDED, JudgedProposals, Ledger, add_accepted, leave_out_surplus
 from tests.made_up import make_records
 from tests.test_endings import settle
 
 BAD, GOOD, FOOD = Cell("bad"), Cell("good"), Cell("bad", concept="food")
-WRITE = (Action.MINORITY, BAD)
+WRITE = ("minority_text", BAD)
 
 
 def judge_as(said: dict[PlanItem, list[str]], concepts: ConceptColumns | None = None) -> JudgedProposals:
@@ -32,7 +32,7 @@ def judge_as(said: dict[PlanItem, list[str]], concepts: ConceptColumns | None = 
 
 
 def test_each_item_of_a_round_is_charged_for_its_own_proposals() -> None:
-    first, second = PlanItem(Action.MINORITY, BAD, 6, 1, 0, 2), PlanItem(Action.MINORITY, GOOD, 6, 1, 1, 3)
+    first, second = PlanItem("minority_text", BAD, 6, 1, 0, 2), PlanItem("minority_text", GOOD, 6, 1, 1, 3)
     ledger = Ledger()
     ledger.settle(
         Plan(1, (first, second)),
@@ -40,8 +40,8 @@ def test_each_item_of_a_round_is_charged_for_its_own_proposals() -> None:
     )
     # A request that failed was no try; a text that was one too many was good enough.
     assert ledger.costs[WRITE] == Costs(tried=3, accepted=2, tokens=30, requests=2)
-    assert ledger.costs[Action.MINORITY, GOOD] == Costs(tried=1, accepted=1, tokens=10, requests=3)
-    again = PlanItem(Action.MINORITY, BAD, 6, 2, 0, 4)
+    assert ledger.costs["minority_text", GOOD] == Costs(tried=1, accepted=1, tokens=10, requests=3)
+    again = PlanItem("minority_text", BAD, 6, 2, 0, 4)
     ledger.settle(Plan(2, (again,)), judge_as({again: ["kept"]}))
     assert ledger.costs[WRITE] == Costs(tried=4, accepted=3, tokens=40, requests=6)
     assert ledger.tries[WRITE] == [(3, 2), (1, 1)]
@@ -57,9 +57,9 @@ def test_each_item_of_a_round_is_charged_for_its_own_proposals() -> None:
 
 
 def test_a_row_of_the_pool_is_offered_once_whether_it_was_kept_or_not() -> None:
-    item = PlanItem(Action.ADOPT, BAD, 2, 1, 0)
+    item = PlanItem("adopt", BAD, 2, 1, 0)
     proposals = tuple(
-        Proposal(f"a{place}", item, "", "bad", kind=Kind.ADOPTED, source_id=source)
+        Proposal(f"a{place}", item, "", "bad", kind=Kind.ADOPTED, nature=Nature.REAL, source_id=source)
         for place, source in enumerate(("pool7", "pool9"))
     )
     verdicts = (Verdict("a0", True, "kept"), Verdict("a1", False, "copy_of_data"))
@@ -103,14 +103,14 @@ def test_an_action_is_given_up_below_a_tenth_of_fifty_or_after_a_round_without_t
 
 def test_adopting_ends_where_nothing_was_kept() -> None:
     ledger = Ledger()
-    settle(ledger, BAD, 0, {"copy_of_data": 1}, action=Action.ADOPT)
-    settle(ledger, GOOD, 1, {"copy_of_data": 1}, action=Action.ADOPT)
-    assert ledger.find_exhausted() == {(Action.ADOPT, BAD)}
+    settle(ledger, BAD, 0, {"copy_of_data": 1}, action="adopt")
+    settle(ledger, GOOD, 1, {"copy_of_data": 1}, action="adopt")
+    assert ledger.find_exhausted() == {("adopt", BAD)}
 
 
 def test_an_item_keeps_no_more_than_its_cell_can_take() -> None:
     few, many = (
-        PlanItem(Action.MINORITY, BAD, 3, 1, place, 1, most=most) for place, most in enumerate((2, 0))
+        PlanItem("minority_text", BAD, 3, 1, place, 1, most=most) for place, most in enumerate((2, 0))
     )
     judged = judge_as({few: ["kept", "length", "kept", "kept"], many: ["kept"] * 4})
     checked = leave_out_surplus(judged.proposals, judged.verdicts)
@@ -129,7 +129,7 @@ def test_accepted_records_are_counted_with_their_labels_values_and_concepts() ->
         ["a", "b"], [0, 1], attributes={"source": ["web", ""]}, concepts=mark(State.ABSENT, State.ABSENT)
     )
     assert add_accepted(train, Ledger()) is train
-    item = PlanItem(Action.MINORITY, FOOD, 3, 1, 0, 1)
+    item = PlanItem("minority_text", FOOD, 3, 1, 0, 1)
     judged = judge_as(
         {item: ["kept", "too_short", "kept"]}, mark(State.PRESENT, State.PRESENT, State.UNKNOWN)
     )

@@ -13,7 +13,7 @@ from counterpoise.actions.written_records import mend_text
 from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.errors import ServerError
-from counterpoise.core.plans import Cell, Kind, PlanItem, Proposal
+from counterpoise.core.plans import Cell, PlanItem, Proposal
 from counterpoise.llm import ChatClient, ChatRequest, Completion, ScriptedChatClient, TokenBudget, Usage
 from counterpoise.llm.chat import COMPLETIONS_PER_REQUEST
 from counterpoise.llm.models import Models
@@ -57,7 +57,7 @@ async def test_every_proposal_says_where_it_comes_from() -> None:
         request = requests[place // COMPLETIONS_PER_REQUEST]
         assert [by_id[parent] for parent in proposal.parents] == read_lines(request)
         assert proposal.text == f"text {place % 6} after {by_id[proposal.parents[0]]}"
-        assert (proposal.label, proposal.kind, proposal.model) == ("bad", Kind.MINORITY, "scripted")
+        assert (proposal.label, proposal.kind, proposal.model) == ("bad", "minority", "scripted")
         assert proposal.prompt.startswith("minority_continuation@") and proposal.tokens > 0
         assert proposal.attributes == {"source": "web"}
     assert sum(proposal.tokens for proposal in proposals) == chat.budget.used

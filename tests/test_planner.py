@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from counterpoise.actions.base import Costs, Offer
-from counterpoise.core.plans import Action, Cell, Deficit, Plan
+from counterpoise.core.plans import Cell, Deficit, Plan
 from counterpoise.llm.chat import COMPLETIONS_PER_REQUEST
 from counterpoise.runs.planner import expect_tokens_per_accepted, make_plan
 
@@ -24,10 +24,10 @@ def lack(cell: Cell, need: int) -> Deficit:
 def plan(
     deficits: list[Deficit],
     offers: dict[Cell, Offer] | None = None,
-    costs: dict[tuple[Action, Cell], Costs] | None = None,
+    costs: dict[tuple[str, Cell], Costs] | None = None,
     remaining: int | None = None,
     round_number: int = 1,
-    exhausted: frozenset[tuple[Action, Cell]] = frozenset(),
+    exhausted: frozenset[tuple[str, Cell]] = frozenset(),
 ) -> Plan:
     return make_plan(
         deficits,
@@ -44,31 +44,31 @@ def test_what_the_pool_offers_is_adopted_before_a_token_is_spent() -> None:
     offers = {A: replace(OFFER, n_adoptable=7), B: OFFER}
     made = plan([lack(A, 20), lack(B, 30)], offers)
     (item,) = made.items
-    assert (item.action, item.cell, item.count, item.n_requests) == (Action.ADOPT, A, 7, 0)
+    assert (item.action, item.cell, item.count, item.n_requests) == ("adopt", A, 7, 0)
     assert "pool" in made.reason
     assert plan([lack(A, 5)], offers).items[0].count == 5
     # When the pool of a cell is exhausted, the whole need is written.
-    after = plan([lack(A, 20)], offers, exhausted=frozenset({(Action.ADOPT, A)}))
-    assert [(item.action, item.count) for item in after.items] == [(Action.MINORITY, 20)]
+    after = plan([lack(A, 20)], offers, exhausted=frozenset({("adopt", A)}))
+    assert [(item.action, item.count) for item in after.items] == [("minority_text", 20)]
 
 
 def test_a_cell_gets_the_requests_that_its_need_takes() -> None:
     (item,) = plan([lack(A, 57)]).items
     assert item.n_requests == 10 and item.reserved_tokens == 10 * 600 and item.count == 57
     assert item.n_requests * COMPLETIONS_PER_REQUEST * 0.95 >= 57
-    tried = {(Action.MINORITY, A): Costs(tried=98, accepted=49, tokens=9800.0, requests=20)}
+    tried = {("minority_text", A): Costs(tried=98, accepted=49, tokens=9800.0, requests=20)}
     (slower,) = plan([lack(A, 57)], costs=tried).items
     assert slower.n_requests == 19  # half is kept: 57 / 0.5 / 6
 
 
 def test_cells_come_by_need_for_each_expected_token() -> None:
-    def order(costs: dict[tuple[Action, Cell], Costs]) -> list[str]:
+    def order(costs: dict[tuple[str, Cell], Costs]) -> list[str]:
         return [item.cell.label for item in plan([lack(A, 20), lack(B, 40), lack(C, 40)], costs=costs).items]
 
     assert order({}) == ["b", "c", "a"]
     spent = Costs(tried=98, accepted=9, tokens=9800.0, requests=20)  # a tenth kept at 100 tokens each
-    assert expect_tokens_per_accepted(B, {B: OFFER}, {(Action.MINORITY, B): spent}) == pytest.approx(1000)
-    assert order({(Action.MINORITY, B): spent}) == ["c", "a", "b"]
+    assert expect_tokens_per_accepted(B, {B: OFFER}, {("minority_text", B): spent}) == pytest.approx(1000)
+    assert order({("minority_text", B): spent}) == ["c", "a", "b"]
     # Another order of the deficits is the same plan.
     assert plan([lack(A, 20), lack(B, 40)]) == plan([lack(B, 40), lack(A, 20)])
 
@@ -95,10 +95,10 @@ def test_named_cells_are_written_for_beside_labels_by_need() -> None:
     # Half of what does not reach is for the label, the rest for what was named, twice as much for food as for noise.
     assert [(item.cell, item.n_requests) for item in made.items] == [(FOOD, 2), (NOISE, 1), (A, 3)]
     # Once it is known, what a token brings counts: here as much for each, and food is of the label, too.
-    tried = {(Action.MINORITY, cell): Costs(60, 60, 6000.0, 10) for cell in (A, FOOD)}
+    tried = {("minority_text", cell): Costs(60, 60, 6000.0, 10) for cell in (A, FOOD)}
     made = plan([lack(A, 60), lack(FOOD, 60)], NAMED, tried, remaining=9 * 600, round_number=4)
     assert [(item.cell, item.n_requests) for item in made.items] == [(FOOD, 6), (A, 3)]
-    tried[Action.MINORITY, FOOD] = Costs(60, 3, 6000.0, 10)
+    tried["minority_text", FOOD] = Costs(60, 3, 6000.0, 10)
     made = plan([lack(A, 60), lack(FOOD, 60)], NAMED, tried, remaining=9 * 600, round_number=4)
     assert [(item.cell, item.n_requests) for item in made.items] == [(FOOD, 1), (A, 8)]
     # Labels that lack little beside fifty named cells keep half of a round while nothing is known of these.
@@ -119,8 +119,8 @@ def test_a_record_for_a_named_cell_is_one_of_its_label() -> None:
     offers = {A: replace(OFFER, n_adoptable=30), FOOD: replace(OFFER, n_adoptable=12)}
     made = plan([lack(A, 50), lack(FOOD, 10)], offers)
     assert [(item.action, item.cell, item.count) for item in made.items] == [
-        (Action.ADOPT, FOOD, 10),
-        (Action.ADOPT, A, 20),
+        ("adopt", FOOD, 10),
+        ("adopt", A, 20),
     ]
 
 
@@ -132,21 +132,21 @@ def test_where_few_requests_are_paid_the_label_comes_first(left: int, cells: lis
 
 def test_contrast_follows_what_is_kept_and_no_item_keeps_more_than_its_cell_can_take() -> None:
     offers = {A: replace(OFFER, contrast=MOST), MOST: OFFER}
-    tried = {(Action.MINORITY, A): Costs(tried=98, accepted=19, tokens=9800.0, requests=20)}
+    tried = {("minority_text", A): Costs(tried=98, accepted=19, tokens=9800.0, requests=20)}
     thin, most = plan([lack(A, 57)], offers, tried).items
     # A fifth is kept: many more requests for the cell, but hardly more contrast records than before.
     assert (thin.n_requests, most.n_requests) == (72, 6)
     assert (thin.most, most.most) == (86 + 4, 28 + 2)
     # A handful of records has no contrast until a request of it is owed.
     assert [item.cell for item in plan([lack(A, 3)], offers).items] == [A]
-    owing = {(Action.MINORITY, A): Costs(tried=18, accepted=18, tokens=1800.0, requests=3)}
+    owing = {("minority_text", A): Costs(tried=18, accepted=18, tokens=1800.0, requests=3)}
     assert [(item.cell, item.count) for item in plan([lack(A, 3)], offers, owing).items] == [
         (A, 4),
         (MOST, 2),
     ]
-    paid = owing | {(Action.MINORITY, MOST): Costs(tried=6, accepted=6, tokens=600.0, requests=1)}
+    paid = owing | {("minority_text", MOST): Costs(tried=6, accepted=6, tokens=600.0, requests=1)}
     assert [item.cell for item in plan([lack(A, 3)], offers, paid).items] == [A]
-    overpaid = owing | {(Action.MINORITY, MOST): Costs(tried=90, accepted=60, tokens=9000.0, requests=15)}
+    overpaid = owing | {("minority_text", MOST): Costs(tried=90, accepted=60, tokens=9000.0, requests=15)}
     assert [item.cell for item in plan([lack(A, 3)], offers, overpaid).items] == [A]
 
 
@@ -211,7 +211,7 @@ def test_the_slice_pays_for_the_contrast_too() -> None:
 def test_an_exhausted_cell_and_one_without_demonstrations_are_left_alone() -> None:
     deficits = [lack(A, 20), lack(B, 20), lack(C, 20)]
     offers = {A: OFFER, B: replace(OFFER, n_demonstrations=0), C: OFFER}
-    made = plan(deficits, offers, exhausted=frozenset({(Action.MINORITY, A)}))
+    made = plan(deficits, offers, exhausted=frozenset({("minority_text", A)}))
     assert [item.cell for item in made.items] == [C]
 
 
@@ -235,7 +235,7 @@ def test_an_empty_plan_says_why(need: int, remaining: int | None, reason: str) -
 
 def test_a_budget_too_small_for_a_request_and_its_contrast_says_what_both_may_take() -> None:
     offers = {A: replace(OFFER, contrast=MOST), B: replace(OFFER, request_tokens=9_000), MOST: OFFER}
-    owing = {(Action.MINORITY, A): Costs(tried=18, accepted=18, tokens=1800.0, requests=3)}
+    owing = {("minority_text", A): Costs(tried=18, accepted=18, tokens=1800.0, requests=3)}
     made = plan([lack(A, 20), lack(B, 20)], offers, owing, remaining=1_100, round_number=4)
     assert made.items == ()
     assert made.reason.endswith(": 1,100 tokens are left, and one with its contrast may take 1,200")
@@ -280,7 +280,7 @@ def test_no_plan_reserves_more_than_is_left(
         for cell, price in prices.items()
     }
     costs = {
-        (Action.MINORITY, cell): Costs(n, n * kept // 100, float(tokens), 1)
+        ("minority_text", cell): Costs(n, n * kept // 100, float(tokens), 1)
         for cell, (n, kept, tokens) in tried.items()
     }
     deficits = [lack(cell, need) for cell, need in needs.items()]
@@ -293,7 +293,7 @@ def test_no_plan_reserves_more_than_is_left(
     assert made.items or made.reason
     for item in made.items:
         assert item.count > 0 and item.reserved_tokens == item.n_requests * prices[item.cell]
-        assert (item.n_requests > 0) == (item.action is Action.MINORITY)
-        if item.action is Action.ADOPT:
+        assert (item.n_requests > 0) == (item.action == "minority_text")
+        if item.action == "adopt":
             assert item.count <= min(adoptable[item.cell], needs[item.cell])
     assert len({item.action for item in made.items}) <= 1

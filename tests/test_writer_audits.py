@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from counterpoise.core.plans import Action, Cell, Kind, PlanItem, Proposal
+from counterpoise.core.plans import Cell, Kind, PlanItem, Proposal
 from counterpoise.core.records import Floats, Integers
 from counterpoise.filters.labels import CONTRADICTED_FROM
 from counterpoise.filters.writers import MISSED, check_writers, choose_limit, measure_against
@@ -20,8 +20,8 @@ def draw(generator: np.random.Generator, labels: Integers) -> Floats:
     return np.column_stack([1 - good, good])
 
 
-def propose(n: int, kind: Kind = Kind.MINORITY) -> list[Proposal]:
-    item = PlanItem(Action.MINORITY, Cell("bad"), n, 1, 0)
+def propose(n: int, kind: str = "minority") -> list[Proposal]:
+    item = PlanItem("minority_text", Cell("bad"), n, 1, 0)
     return [Proposal(f"{row:04d}", item, f"text {row}", "bad", (), kind) for row in range(n)]
 
 

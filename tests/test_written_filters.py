@@ -9,12 +9,13 @@ from dataclasses import replace
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import counterpoise
-from counterpoise.core.plans import Kind
+from counterpoise.core.plans import Kind, Nature
 from counterpoise.filters.alarms import choose_bars, cross_refuse
 from counterpoise.filters.base import KEPT
 from counterpoise.filters.char_model import fit_char_model
@@ -88,8 +89,8 @@ def fit_kind(kind: str) -> WrittenFilters:
     return fit(write_rows(kind, 120))
 
 
-def judge(filters: WrittenFilters, texts: Sequence[str], **changes: str) -> list[str]:
-    proposals = [replace(make_proposal(text, place), **changes) for place, text in enumerate(texts)]  # type: ignore[arg-type]
+def judge(filters: WrittenFilters, texts: Sequence[str], **changes: Any) -> list[str]:
+    proposals = [replace(make_proposal(text, place), **changes) for place, text in enumerate(texts)]
     vectors = ENCODER.encode(texts)
     even = np.full((len(texts), 2), 0.5)
     verdicts = filters.verdicts(proposals, vectors, even, ("bad", "good"), [True] * len(texts), {})
@@ -174,7 +175,7 @@ def test_half_a_sentence_is_refused_and_what_is_adopted_is_not_judged() -> None:
     text = write_rows("en", 1, 5)[0]
     assert judge(fit_kind("en"), [text], finish_reason="length") == ["cut_off"]
     assert judge(fit_kind("en"), [text], finish_reason="cut_back") == [KEPT]
-    assert judge(fit_kind("en"), ["@user @user"], kind=Kind.ADOPTED) == [KEPT]
+    assert judge(fit_kind("en"), ["@user @user"], kind=Kind.ADOPTED, nature=Nature.REAL) == [KEPT]
 
 
 def test_a_label_is_supported_as_well_as_nearly_all_of_its_own_rows_are() -> None:

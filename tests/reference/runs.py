@@ -139,7 +139,7 @@ def preview_demo(folder: Path) -> Decisions:
     preview = counterpoise.preview(job, progress=False)
     return {
         "deficits": [[str(one.cell), one.have, one.want] for one in preview.deficits],
-        "plan": [[item.action.value, str(item.cell), item.count, item.n_requests] for item in preview.plan],
+        "plan": [[item.action, str(item.cell), item.count, item.n_requests] for item in preview.plan],
         "prompts": preview.prompts,
         "tokens": preview.estimated_tokens,
     }

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from counterpoise.core.plans import Cell, Kind, PlanItem, Proposal
+from counterpoise.core.plans import Cell, Kind, Nature, PlanItem, Proposal
 from counterpoise.core.records import Floats, Integers, Records, State
 from counterpoise.core.splits import sample_by_rank
 from counterpoise.students.calibration import calibrate_labels
@@ -150,6 +150,7 @@ def propose_adoptions(item: PlanItem, pool: Records, candidates: Integers, key: 
             text=str(pool.texts[candidates[row]]),
             label=item.cell.label,
             kind=Kind.ADOPTED,
+            nature=Nature.REAL,
             attributes={name: str(column[candidates[row]]) for name, column in pool.attributes.items()},
             source_id=str(pool.ids[candidates[row]]),
         )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from counterpoise.core.plans import Action, Cell
+from counterpoise.core.plans import Cell
 
-EDIT_ACTIONS = (Action.CONCEPT_INJECTION, Action.COUNTERFACTUAL_EDIT)
+EDIT_ACTIONS = ("concept_injection", "counterfactual_edit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Offer:
     n_adoptable: int = 0
     n_demonstrations: int = 0
     contrast: Cell | None = None
-    edits: Mapping[Action, EditOffer] = field(default_factory=dict)
+    edits: Mapping[str, EditOffer] = field(default_factory=dict)
 
 
 def add_margin(request_tokens: int) -> int:

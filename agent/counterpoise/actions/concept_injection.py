@@ -33,7 +33,7 @@ from counterpoise.actions.edit_sources import (
     draw_sources,
 )
 from counterpoise.core.capabilities import Capabilities
-from counterpoise.core.plans import Action, Kind, PlanItem
+from counterpoise.core.plans import Nature, PlanItem
 from counterpoise.llm.prompts import load_prompt
 from counterpoise_retrievers.encoders import Encoder
 
@@ -52,8 +52,8 @@ class ConceptInjection(RecordEditor):
         concepts: concept name -> definition.
     """
 
-    action: ClassVar = Action.CONCEPT_INJECTION
-    kind: ClassVar = Kind.CONCEPT_INJECTION
+    action: ClassVar = "concept_injection"
+    nature: ClassVar = Nature.INSERTED
     prompt: ClassVar = "concept_injection"
 
     concepts: Mapping[str, str]

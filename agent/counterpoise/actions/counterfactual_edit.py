@@ -25,7 +25,7 @@ from counterpoise.actions.edit_sources import (
     draw_sources,
 )
 from counterpoise.core.capabilities import Capabilities
-from counterpoise.core.plans import Action, Kind, PlanItem
+from counterpoise.core.plans import Nature, PlanItem
 from counterpoise.llm.prompts import load_prompt
 
 
@@ -38,8 +38,8 @@ class CounterfactualEdit(RecordEditor):
         key: the run's key; another draws other sources.
     """
 
-    action: ClassVar = Action.COUNTERFACTUAL_EDIT
-    kind: ClassVar = Kind.COUNTERFACTUAL_EDIT
+    action: ClassVar = "counterfactual_edit"
+    nature: ClassVar = Nature.REWRITTEN
     prompt: ClassVar = "counterfactual_edit"
 
     def _compose(self, item: PlanItem, material: EditMaterial, capabilities: Capabilities) -> list[Draft]:

@@ -16,7 +16,7 @@ import numpy as np
 from counterpoise.actions.written_records import mend_text
 from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.encoded_records import EncodedRecords
-from counterpoise.core.plans import Action, Kind, PlanItem, Proposal
+from counterpoise.core.plans import Nature, PlanItem, Proposal
 from counterpoise.core.splits import keyed_rank
 from counterpoise.llm import ChatRequest, answer_most, name_failure
 from counterpoise.llm.models import Models
@@ -70,8 +70,8 @@ class RecordEditor(ABC):
         key: the run's key; another draws other sources.
     """
 
-    action: ClassVar[Action]
-    kind: ClassVar[Kind]
+    action: ClassVar[str]
+    nature: ClassVar[Nature]
     prompt: ClassVar[str]
     """Name of its instruction prompt; `_continuation` behind it names the one for models that only continue texts."""
 
@@ -105,7 +105,8 @@ class RecordEditor(ABC):
                 text="",
                 label=item.cell.label,
                 parents=(str(source.ids[draft.source]), *(str(examples.ids[row]) for row in draft.shown)),
-                kind=self.kind,
+                kind=self.action,
+                nature=self.nature,
                 model=models.capabilities.model,
                 prompt=identity,
                 attributes={name: str(column[draft.source]) for name, column in source.attributes.items()},

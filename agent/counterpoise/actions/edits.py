@@ -19,7 +19,7 @@ from counterpoise.actions.edit_sources import EditMaterial, Pair, RecordEditor, 
 from counterpoise.actions.lexicon_edit import Lexicon, learn_lexicon
 from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.encoded_records import EncodedRecords
-from counterpoise.core.plans import Action, Cell, PlanItem
+from counterpoise.core.plans import Cell, PlanItem
 from counterpoise.core.records import Integers, State
 from counterpoise.core.splits import sample_by_rank
 from counterpoise.llm.models import Models
@@ -50,17 +50,17 @@ class EditActions:
     key: str
     is_trusted: bool
     _lexicon: Lexicon | None = None
-    _pairs: dict[tuple[Action, Cell], tuple[Pair, ...]] = field(default_factory=dict)
+    _pairs: dict[tuple[str, Cell], tuple[Pair, ...]] = field(default_factory=dict)
 
     @property
-    def editors(self) -> dict[Action, RecordEditor]:
+    def editors(self) -> dict[str, RecordEditor]:
         """The generators, in the order in which the planner prefers them."""
         return {
-            Action.CONCEPT_INJECTION: ConceptInjection(self.headings, self.key, self.concepts),
-            Action.COUNTERFACTUAL_EDIT: CounterfactualEdit(self.headings, self.key),
+            "concept_injection": ConceptInjection(self.headings, self.key, self.concepts),
+            "counterfactual_edit": CounterfactualEdit(self.headings, self.key),
         }
 
-    def make_offers(self, cell: Cell, models: Models, drawn: Mapping[Action, int]) -> dict[Action, EditOffer]:
+    def make_offers(self, cell: Cell, models: Models, drawn: Mapping[str, int]) -> dict[str, EditOffer]:
         """What each kind of edit can do for a cell.
 
         Args:
@@ -68,7 +68,7 @@ class EditActions:
             models: the model; it is asked nothing, requests are estimated.
             drawn: sources that were drawn for the cell before.
         """
-        offers: dict[Action, EditOffer] = {}
+        offers: dict[str, EditOffer] = {}
         if not self.is_trusted:
             return offers
         for action, editor in self.editors.items():
@@ -82,7 +82,7 @@ class EditActions:
             offers[action] = EditOffer(add_margin(tokens), left)
         return offers
 
-    def gather(self, action: Action, cell: Cell, capabilities: Capabilities) -> EditMaterial:
+    def gather(self, action: str, cell: Cell, capabilities: Capabilities) -> EditMaterial:
         """Records to edit for a cell, and what is shown beside them."""
         train = self.train
         rows = self._find_sources(action, cell)
@@ -95,11 +95,11 @@ class EditActions:
             pairs = self._pairs[known]
         return EditMaterial(train.take(picked), train.take(find_rows(train.records, cell)), pairs)
 
-    def _find_sources(self, action: Action, cell: Cell) -> Integers:
+    def _find_sources(self, action: str, cell: Cell) -> Integers:
         records = self.train.records
         label = records.label_names.index(cell.label)
         none: Integers = np.empty(0, dtype=np.int64)
-        if action is Action.CONCEPT_INJECTION:
+        if action == "concept_injection":
             if not cell.concept or records.concepts is None:
                 return none
             states = records.concepts.states[:, records.concepts.names.index(cell.concept)]
@@ -113,10 +113,10 @@ class EditActions:
         n_shown = int((records.labels == label).sum())
         return np.flatnonzero(others) if n_shown < _FEWEST_TO_SHOW else none
 
-    def _make_pairs(self, action: Action, cell: Cell, sources: Integers) -> tuple[Pair, ...]:
+    def _make_pairs(self, action: str, cell: Cell, sources: Integers) -> tuple[Pair, ...]:
         """Texts before and after, made without a model."""
         train = self.train.records
-        if action is Action.CONCEPT_INJECTION:
+        if action == "concept_injection":
             rows = self._find_concept(cell.concept)
             anchor = self.encoder.encode([self.concepts[cell.concept]])[0]
             return make_removal_pairs([str(train.texts[row]) for row in rows], anchor, self.encoder)

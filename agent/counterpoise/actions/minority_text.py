@@ -17,7 +17,7 @@ import numpy as np
 from counterpoise.actions.written_records import BULLET, end_text, remove_quotes
 from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.encoded_records import EncodedRecords
-from counterpoise.core.plans import Cell, Kind, PlanItem, Proposal
+from counterpoise.core.plans import Cell, Nature, PlanItem, Proposal
 from counterpoise.core.records import Records
 from counterpoise.core.splits import keyed_rank
 from counterpoise.llm import ChatClient, ChatRequest, answer_most, name_failure
@@ -77,7 +77,8 @@ class MinorityText:
                 text="",
                 label=item.cell.label,
                 parents=tuple(str(demonstrations.records.ids[row]) for row in shown),
-                kind=Kind.MINORITY,
+                kind="minority",
+                nature=Nature.WRITTEN,
                 model=models.capabilities.model,
                 prompt=identity,
                 failure=name_failure(outcome.error),

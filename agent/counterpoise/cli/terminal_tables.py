@@ -92,7 +92,7 @@ def list_preview_tables(preview: Preview) -> Iterator[RenderableType]:
         ("action", "cell", ">records", ">requests", ">tokens, at most"),
         [
             (
-                format_name(str(item.action)),
+                format_name(item.action),
                 str(item.cell),
                 format_count(item.count),
                 format_count(item.n_requests),

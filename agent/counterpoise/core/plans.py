@@ -8,25 +8,38 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
-class Action(enum.StrEnum):
-    """A way to improve a cell."""
-
-    ADOPT = "adopt"
-    RELABEL = "relabel"
-    MINORITY = "minority"
-    CONCEPT_INJECTION = "concept_injection"
-    COUNTERFACTUAL_EDIT = "counterfactual_edit"
-
-
 class Kind(enum.StrEnum):
-    """Where a record of the result comes from (`provenance.kind`)."""
+    """Where a record of the result comes from (`provenance.kind`), if no model has made it.
+
+    What a model has made has the kind that its action gives it.
+    """
 
     ORIGINAL = "original"
     ADOPTED = "adopted"
     RELABELLED = "relabelled"
-    MINORITY = "minority"
-    CONCEPT_INJECTION = "concept_injection"
-    COUNTERFACTUAL_EDIT = "counterfactual_edit"
+
+
+class Nature(enum.Enum):
+    """What a proposal is, whichever action it comes from: all that filters and reports ask."""
+
+    REAL = "real"
+    """A row of the user's pool."""
+    WRITTEN = "written"
+    """A text of its own; its parents were shown."""
+    INSERTED = "inserted"
+    """An edit of its first parent that keeps the label and adds something."""
+    REWRITTEN = "rewritten"
+    """An edit of its first parent that changes the label and keeps the rest."""
+
+    @property
+    def is_edit(self) -> bool:
+        """Whether it was made from one record, the first of its parents."""
+        return self in (Nature.INSERTED, Nature.REWRITTEN)
+
+    @property
+    def is_real(self) -> bool:
+        """Whether nobody has made it for this run."""
+        return self is Nature.REAL
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -83,7 +96,7 @@ class PlanItem:
     """One decision of a plan: do `action` until `count` more records stand in `cell`.
 
     Args:
-        action: what to do.
+        action: registered name of what to do.
         cell: for which cell.
         count: records wanted.
         round: the round it belongs to, from 1.
@@ -94,7 +107,7 @@ class PlanItem:
         most: records of it that are kept at most, so that no cell outgrows its target; 0 without a limit.
     """
 
-    action: Action
+    action: str
     cell: Cell
     count: int
     round: int
@@ -130,6 +143,7 @@ class Proposal:
         label: the label it was made for.
         parents: ids of the records it was made from.
         kind: what it will be called in the provenance if it is kept.
+        nature: what it is, for whoever judges it.
         model: name of the model that wrote it, "" where none did.
         prompt: name and content hash of the prompt, "" where there was none.
         tokens: tokens spent on it (its share of the request).
@@ -146,7 +160,8 @@ class Proposal:
     text: str
     label: str
     parents: tuple[str, ...] = ()
-    kind: Kind = Kind.MINORITY
+    kind: str = "minority"
+    nature: Nature = Nature.WRITTEN
     model: str = ""
     prompt: str = ""
     tokens: float = 0.0

@@ -30,7 +30,7 @@ class Provenance:
     """Where a record of the result comes from; a struct column of the written data set."""
 
     id: str
-    kind: Kind = Kind.ORIGINAL
+    kind: str = Kind.ORIGINAL
     parents: tuple[str, ...] = ()
     round: int = 0
     cell: str = ""

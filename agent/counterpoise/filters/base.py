@@ -14,11 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from counterpoise.core.plans import Kind, Proposal, Verdict
+from counterpoise.core.plans import Proposal, Verdict
 
 KEPT = "kept"
-EDITS = frozenset({Kind.CONCEPT_INJECTION, Kind.COUNTERFACTUAL_EDIT})
-"""Kinds whose first parent is the record they were made from; what they must be is said in `edits`."""
 
 
 def combine_verdicts(*layers: Sequence[Verdict]) -> list[Verdict]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from counterpoise.core.plans import Proposal, Verdict
 from counterpoise.core.records import ConceptColumns, State
-from counterpoise.filters.base import EDITS, make_verdict
+from counterpoise.filters.base import make_verdict
 
 
 def check_concepts(proposals: Sequence[Proposal], concepts: ConceptColumns | None) -> list[Verdict]:
@@ -19,7 +19,7 @@ def check_concepts(proposals: Sequence[Proposal], concepts: ConceptColumns | Non
     verdicts = []
     for place, proposal in enumerate(proposals):
         concept = proposal.item.cell.concept
-        if not concept or concepts is None or proposal.kind in EDITS:
+        if not concept or concepts is None or proposal.nature.is_edit:
             verdicts.append(make_verdict(proposal, ""))
             continue
         column = concepts.names.index(concept)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from counterpoise.core.plans import Kind, Proposal, Verdict
-from counterpoise.filters.base import EDITS, make_verdict
+from counterpoise.core.plans import Proposal, Verdict
+from counterpoise.filters.base import make_verdict
 from counterpoise.filters.copy_limits import CopyLimits, list_runs
 from counterpoise_retrievers.faiss_index import FaissIndex
 
@@ -81,7 +81,7 @@ def find_copies(
             # The source of an adopted row lies in the pool, not in the data; a copy of data teaches nothing.
             scores[place][f"nearest_{reason.removeprefix('copy_of_')}"] = float(nearest[place])
             limit = limits.proposal if reason == "copy_of_proposal" else limits.data
-            if proposal.kind in EDITS and reason == "copy_of_data":
+            if proposal.nature.is_edit and reason == "copy_of_data":
                 limit = NEAR_SOURCE
             if not faults[place] and (nearest[place] >= limit or fold(proposal.text) in texts.folded):
                 faults[place] = reason
@@ -93,10 +93,10 @@ def find_copies(
         folded = fold(proposal.text)
         shown = [
             runs[parent]
-            for parent in (proposal.parents[1:] if proposal.kind in EDITS else proposal.parents)
+            for parent in (proposal.parents[1:] if proposal.nature.is_edit else proposal.parents)
             if parent in runs
         ]
-        if shown and proposal.kind is not Kind.ADOPTED:
+        if shown and not proposal.nature.is_real:
             own = list_runs(proposal.text)
             share = len(own & frozenset().union(*shown)) / len(own)
             scores[place]["overlap_with_shown"] = share

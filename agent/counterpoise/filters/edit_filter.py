@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from counterpoise.core.encoded_records import EncodedRecords, Vectors
-from counterpoise.core.plans import Kind, Proposal, Verdict
+from counterpoise.core.plans import Nature, Proposal, Verdict
 from counterpoise.core.records import ConceptColumns, Floats, Integers, State
-from counterpoise.filters.base import EDITS, KEPT
+from counterpoise.filters.base import KEPT
 from counterpoise.filters.edit_sizes import measure_edit
 from counterpoise.filters.edits import (
     EditEvidence,
@@ -53,7 +53,7 @@ class EditFilter:
         edits = [
             place
             for place, proposal in enumerate(proposals)
-            if proposal.kind in EDITS and not proposal.failure  # without a text there is nothing to judge
+            if proposal.nature.is_edit and not proposal.failure  # without a text there is nothing to judge
         ]
         verdicts = [Verdict(proposal.id, True, KEPT) for proposal in proposals]
         if not edits:
@@ -83,7 +83,7 @@ class EditFilter:
         """(n,) rises of injections towards their concept; 0 for other edits."""
         train, encoder = self.train, self.encoder
         rises = np.zeros(len(edits))
-        places = [place for place, edit in enumerate(edits) if edit.kind is Kind.CONCEPT_INJECTION]
+        places = [place for place, edit in enumerate(edits) if edit.nature is Nature.INSERTED]
         if places:
             inserted = [
                 measure_edit(str(train.records.texts[source_rows[place]]), edits[place].text).inserted or "-"
@@ -105,6 +105,6 @@ def mark_injected(
     """The concepts with those of accepted injections present: their filter saw the change, the labeller the text."""
     states = concepts.states.copy()
     for place, (proposal, verdict) in enumerate(zip(proposals, verdicts, strict=True)):
-        if verdict.kept and proposal.kind is Kind.CONCEPT_INJECTION:
+        if verdict.kept and proposal.nature is Nature.INSERTED:
             states[place, concepts.names.index(proposal.item.cell.concept)] = State.PRESENT
     return replace(concepts, states=states)

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-from counterpoise.core.plans import Kind
+from counterpoise.core.plans import Nature
 
 _FEW_WORDS = 30
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
@@ -32,8 +32,8 @@ class EditBand:
 
 
 BANDS = {
-    Kind.CONCEPT_INJECTION: EditBand(highest_cosine=0.995, lowest_cosine=0.5),
-    Kind.COUNTERFACTUAL_EDIT: EditBand(most_edit_share=0.5, lowest_cosine=0.5),
+    Nature.INSERTED: EditBand(highest_cosine=0.995, lowest_cosine=0.5),
+    Nature.REWRITTEN: EditBand(most_edit_share=0.5, lowest_cosine=0.5),
 }
 
 
@@ -84,9 +84,9 @@ def measure_edit(source: str, edited: str) -> EditSize:
     )
 
 
-def find_size_fault(kind: Kind, size: EditSize, cosine: float) -> str:
+def find_size_fault(nature: Nature, size: EditSize, cosine: float) -> str:
     """The reason why something is not an edit of its source, "" where it is one."""
-    band = BANDS[kind]
+    band = BANDS[nature]
     if size.edit_share == 0:
         return "nothing_changed"
     few = size.n_before < _FEW_WORDS

@@ -24,12 +24,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from counterpoise.core.plans import Kind, Proposal, Verdict
+from counterpoise.core.plans import Nature, Proposal, Verdict
 from counterpoise.core.records import ConceptColumns, Floats, Integers, Records, State
-from counterpoise.filters.base import EDITS, KEPT
+from counterpoise.filters.base import KEPT
 from counterpoise.filters.edit_sizes import find_size_fault, measure_edit
 
-CONFIRMED_FROM = {Kind.CONCEPT_INJECTION: 0.55, Kind.COUNTERFACTUAL_EDIT: 0.75}
+CONFIRMED_FROM = {Nature.INSERTED: 0.55, Nature.REWRITTEN: 0.75}
 """Probability of the wanted label, of equally likely ones, from which a blind scorer confirms an edit. A kept label is
 the usual case and a changed one is not, so the second needs more."""
 
@@ -83,7 +83,7 @@ def check_edits(
     faults: list[str] = []
     scores: list[dict[str, float]] = []
     for row, proposal in enumerate(proposals):
-        if proposal.kind not in EDITS:
+        if not proposal.nature.is_edit:
             faults.append("")
             scores.append({})
             continue
@@ -95,8 +95,8 @@ def check_edits(
             "source_cosine": float(evidence.cosines[row]),
             "label_probability": wanted,
         }
-        fault = find_size_fault(proposal.kind, size, float(evidence.cosines[row]))
-        if not fault and not (evidence.is_trusted and wanted >= CONFIRMED_FROM[proposal.kind]):
+        fault = find_size_fault(proposal.nature, size, float(evidence.cosines[row]))
+        if not fault and not (evidence.is_trusted and wanted >= CONFIRMED_FROM[proposal.nature]):
             fault = "label_not_confirmed"
         if not fault:
             fault = _find_concept_fault(proposal, row, evidence)
@@ -110,7 +110,7 @@ def check_edits(
 
 
 def _find_concept_fault(proposal: Proposal, row: int, evidence: EditEvidence) -> str:
-    if proposal.kind is Kind.CONCEPT_INJECTION:
+    if proposal.nature is Nature.INSERTED:
         return "" if evidence.rises[row] >= ADDED_FROM else "concept_missing"
     concepts, before = evidence.concepts, evidence.source_concepts
     if concepts is None or before is None:
@@ -156,7 +156,7 @@ def cap_literal_mentions(
     batches: dict[str, list[int]] = {}
     for place, (proposal, verdict) in enumerate(zip(proposals, verdicts, strict=True)):
         concept = proposal.item.cell.concept
-        if verdict.kept and proposal.kind is Kind.CONCEPT_INJECTION and concept in rates:
+        if verdict.kept and proposal.nature is Nature.INSERTED and concept in rates:
             batches.setdefault(concept, []).append(place)
     for concept, members in batches.items():
         naming = [place for place in members if names_concept(proposals[place].text, concept)]

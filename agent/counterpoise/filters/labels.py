@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from counterpoise.core.plans import Kind, Proposal, Verdict
+from counterpoise.core.plans import Nature, Proposal, Verdict
 from counterpoise.core.records import Floats
 from counterpoise.filters.base import make_verdict
 
@@ -39,7 +39,7 @@ def check_labels(
     for proposal, row in zip(proposals, probabilities, strict=True):
         wanted = places[proposal.label]
         against = float(np.delete(row, wanted).max() / (np.delete(row, wanted).max() + row[wanted]))
-        judged = is_trusted and not (is_measured and proposal.kind is Kind.MINORITY)
+        judged = is_trusted and not (is_measured and proposal.nature is Nature.WRITTEN)
         fault = "label_contradicted" if judged and against >= CONTRADICTED_FROM else ""
         verdicts.append(make_verdict(proposal, fault, {"label_probability": float(row[wanted])}))
     return verdicts

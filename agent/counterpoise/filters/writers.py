@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from counterpoise.balance.intervals import wilson_interval
-from counterpoise.core.plans import Kind, Proposal, Verdict
+from counterpoise.core.plans import Nature, Proposal, Verdict
 from counterpoise.core.records import Floats, Integers
 from counterpoise.filters.base import KEPT
 from counterpoise.filters.labels import CONTRADICTED_FROM
@@ -43,7 +43,7 @@ def check_writers(
     """Refuse more of the new texts of a label whose writer misses it too often.
 
     Args:
-        proposals: n, in order; only those of the kind `minority` are judged.
+        proposals: n, in order; only written ones are judged.
         passing: (n,) whether the checks of the text alone let it through.
         probabilities: (n, k) of the label scorer.
         out_of_fold: (m, k) of the same kind of scorer for the user's rows, cross-fitted.
@@ -54,7 +54,7 @@ def check_writers(
     against = np.zeros(len(proposals))
     groups: dict[int, list[int]] = {}
     for place, proposal in enumerate(proposals):
-        if proposal.kind is Kind.MINORITY and passing[place]:
+        if proposal.nature is Nature.WRITTEN and passing[place]:
             label = list(label_names).index(proposal.label)
             groups.setdefault(label, []).append(place)
             against[place] = measure_against(probabilities[place : place + 1], label)[0]

@@ -27,7 +27,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from counterpoise.core.plans import Kind, Proposal, Verdict
+from counterpoise.core.plans import Nature, Proposal, Verdict
 from counterpoise.core.records import Floats, Integers, Records
 from counterpoise.core.splits import sample_by_rank
 from counterpoise.filters.alarms import FEWEST_ROWS, Alarm, Bars, choose_bars, cross_refuse
@@ -206,7 +206,7 @@ class WrittenFilters:
         places = [
             place
             for place, proposal in enumerate(proposals)
-            if passing[place] and proposal.kind is not Kind.ADOPTED
+            if passing[place] and not proposal.nature.is_real
         ]
         texts = [proposals[place].text for place in places]
         languages = score_languages(texts)
@@ -221,7 +221,7 @@ class WrittenFilters:
             for name in MEASURES:
                 if not faults[place] and values[name][row] > self.bars[name][label]:
                     faults[place] = name_reason(name)
-            if proposal.kind is Kind.MINORITY:
+            if proposal.nature is Nature.WRITTEN:
                 odds = measure_support(probabilities[place : place + 1], label)[0]
                 scores[place]["label_log_odds"] = float(odds)
                 if not faults[place] and odds < self.support[label]:

@@ -80,7 +80,7 @@ class PlanLine:
 
 def describe_item(item: PlanItem) -> PlanLine:
     """An item of a plan as files and events name it."""
-    return PlanLine(str(item.action), str(item.cell), item.count, item.n_requests)
+    return PlanLine(item.action, str(item.cell), item.count, item.n_requests)
 
 
 @dataclass(frozen=True, slots=True)

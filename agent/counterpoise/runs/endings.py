@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from counterpoise.actions.base import Costs
-from counterpoise.core.plans import Action, Cell, Deficit
+from counterpoise.core.plans import Cell, Deficit
 from counterpoise.report.schema import CellCount, Ending, count_cell
 from counterpoise.runs.ledger import NOT_NEEDED, Ledger
 
@@ -134,7 +134,7 @@ def count_missing(short: Sequence[Deficit]) -> int:
 
 def estimate_tokens(short: Sequence[Deficit], ledger: Ledger) -> float | None:
     """Tokens that filling all cells would take at what a record has cost so far; None where none was kept."""
-    written = [known for (action, _), known in ledger.costs.items() if action is not Action.ADOPT]
+    written = [known for (action, _), known in ledger.costs.items() if action != "adopt"]
     total = Costs(
         sum(known.tried for known in written),
         sum(known.accepted for known in written),

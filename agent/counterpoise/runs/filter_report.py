@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from counterpoise.balance.intervals import wilson_interval
-from counterpoise.core.plans import Kind
 from counterpoise.filters.written import WrittenFilters
 from counterpoise.report.schema import FilterAlarm, Filters
 from counterpoise.runs.ledger import Ledger
@@ -18,7 +17,7 @@ def describe_filters(written: WrittenFilters | None, ledger: Ledger) -> Filters:
         (proposal, verdict)
         for _, judged in ledger.rounds
         for proposal, verdict in zip(judged.proposals, judged.verdicts, strict=True)
-        if proposal.kind is not Kind.ADOPTED and not proposal.failure
+        if not proposal.nature.is_real and not proposal.failure
     ]
     alarms = []
     for alarm in written.alarms if written is not None else ():
@@ -49,9 +48,7 @@ def note_languages(written: WrittenFilters | None, ledger: Ledger) -> list[str]:
             f"Languages of the rows, as py3langid names them: {told}. Written texts may use each at its "
             "share; others are refused."
         )
-    reasons = [
-        verdict.reason for proposal, verdict in ledger.list_rejected() if proposal.kind is not Kind.ADOPTED
-    ]
+    reasons = [verdict.reason for proposal, verdict in ledger.list_rejected() if not proposal.nature.is_real]
     n_foreign = sum(reason in _FOREIGN for reason in reasons)
     n_written = sum(len(judged) for _, judged in ledger.rounds)
     if n_foreign:

@@ -10,7 +10,7 @@ import numpy as np
 
 from counterpoise.actions.base import Costs
 from counterpoise.core.encoded_records import Vectors
-from counterpoise.core.plans import Action, Cell, Plan, Proposal, Verdict
+from counterpoise.core.plans import Cell, Plan, Proposal, Verdict
 from counterpoise.core.records import ConceptColumns, Records
 
 _FEWEST_TRIED = 50
@@ -43,8 +43,8 @@ class Ledger:
     """What a run has so far: settled rounds only. The only thing in a run that changes."""
 
     rounds: list[tuple[Plan, JudgedProposals]] = field(default_factory=list)
-    costs: dict[tuple[Action, Cell], Costs] = field(default_factory=dict)
-    tries: dict[tuple[Action, Cell], list[tuple[int, int]]] = field(default_factory=dict)
+    costs: dict[tuple[str, Cell], Costs] = field(default_factory=dict)
+    tries: dict[tuple[str, Cell], list[tuple[int, int]]] = field(default_factory=dict)
     """Texts tried and kept by each settled round that tried."""
 
     def settle(self, plan: Plan, judged: JudgedProposals) -> None:
@@ -102,12 +102,12 @@ class Ledger:
         ]
         return np.concatenate(parts) if parts else np.empty((0, dimension), np.float32)
 
-    def find_exhausted(self) -> frozenset[tuple[Action, Cell]]:
+    def find_exhausted(self) -> frozenset[tuple[str, Cell]]:
         """Actions that no longer pay in a cell: less than a tenth kept of the last fifty tries, or nothing new."""
         return frozenset(
             (action, cell)
             for (action, cell), tries in self.tries.items()
-            if _is_vain(tries) or (action is Action.ADOPT and not self.costs[action, cell].accepted)
+            if _is_vain(tries) or (action == "adopt" and not self.costs[action, cell].accepted)
         )
 
 

@@ -12,7 +12,7 @@ from counterpoise.actions.base import Offer, add_margin
 from counterpoise.actions.demonstrations import find_rows
 from counterpoise.balance.counts import count_cells
 from counterpoise.balance.deficits import list_short_cells
-from counterpoise.core.plans import Action, Cell, Deficit, PlanItem
+from counterpoise.core.plans import Cell, Deficit, PlanItem
 from counterpoise.core.records import Integers, Records
 from counterpoise.llm.models import Models
 from counterpoise.runs.ledger import Ledger, add_accepted
@@ -38,7 +38,7 @@ def make_offers(
             if replace(other.cell, label="") == replace(deficit.cell, label="")
         )
         contrast = _find_contrast(deficit.cell, counts, context.inputs.train.records) if alone else None
-        if contrast is None or (Action.MINORITY, contrast) in gone:
+        if contrast is None or ("minority_text", contrast) in gone:
             continue
         if contrast not in offers:
             offers[contrast] = _make_offer(context, ledger, contrast, models)
@@ -47,7 +47,7 @@ def make_offers(
     return offers
 
 
-def foresee_records(context: RunContext, models: Models, limit: int | None) -> dict[Action, dict[int, int]]:
+def foresee_records(context: RunContext, models: Models, limit: int | None) -> dict[str, dict[int, int]]:
     """How many records the labels that are short would get, the whole budget spent at once.
 
     Args:
@@ -75,7 +75,7 @@ def foresee_records(context: RunContext, models: Models, limit: int | None) -> d
     names = inputs.train.records.label_names
     return {
         action: {names.index(cell.label): count for cell, count in counts.items()}
-        for action, counts in ((Action.ADOPT, adopted), (Action.MINORITY, written))
+        for action, counts in (("adopt", adopted), ("minority_text", written))
     }
 
 
@@ -83,7 +83,7 @@ def _make_offer(context: RunContext, ledger: Ledger, cell: Cell, models: Models)
     shown = context.choose_demonstrations(cell)
     request_tokens = 0
     if len(shown):
-        probe = PlanItem(Action.MINORITY, cell, 1, 0, 0, n_requests=8)
+        probe = PlanItem("minority_text", cell, 1, 0, 0, n_requests=8)
         requests = context.generator.make_requests(probe, shown, models.capabilities)
         request_tokens = add_margin(max(models.chat.estimate(request) for request in requests))
     taken = ledger.list_offered()

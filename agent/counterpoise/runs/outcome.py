@@ -11,7 +11,7 @@ from datasets import Dataset
 from numpy.typing import NDArray
 
 from counterpoise.core.encoded_records import EncodedRecords
-from counterpoise.core.plans import Kind, Proposal, Verdict
+from counterpoise.core.plans import Proposal, Verdict
 from counterpoise.core.records import ConceptColumns, Provenance, State
 from counterpoise.data.card import AddedRecord, CardFacts, ConceptValue
 from counterpoise.data.rejected import RejectedProposal, write_rejected
@@ -184,9 +184,7 @@ def _gather(
     labels = np.concatenate(
         [train.records.labels, np.array([names[item.label] for item in proposals], dtype=np.int64)]
     )
-    written = np.array(
-        [False] * len(train) + [item.kind is not Kind.ADOPTED for item in proposals], dtype=np.bool_
-    )
+    written = np.array([False] * len(train) + [not item.nature.is_real for item in proposals], dtype=np.bool_)
     original = np.arange(len(labels)) < len(train)
     texts = np.concatenate([train.records.texts, np.array([item.text for item in proposals], dtype=object)])
     folds = {str(identity): int(fold) for identity, fold in zip(train.records.ids, inputs.folds, strict=True)}
@@ -208,11 +206,11 @@ def _gather(
 
 
 def _list_adopted(judged: JudgedProposals) -> list[int]:
-    return [place for place in judged.kept if judged.proposals[place].kind is Kind.ADOPTED]
+    return [place for place in judged.kept if judged.proposals[place].nature.is_real]
 
 
 def _list_kept_written(judged: JudgedProposals) -> list[int]:
-    return [place for place in judged.kept if judged.proposals[place].kind is not Kind.ADOPTED]
+    return [place for place in judged.kept if not judged.proposals[place].nature.is_real]
 
 
 def _list_written(judged: JudgedProposals) -> list[int]:

@@ -19,7 +19,7 @@ from counterpoise.balance.deficits import is_short
 from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.event_kinds import Outlook
 from counterpoise.core.plain import to_plain
-from counterpoise.core.plans import Action, Cell, PlanItem
+from counterpoise.core.plans import Cell, PlanItem
 from counterpoise.core.records import Records
 from counterpoise.core.splits import sample_by_rank
 from counterpoise.llm.models import Models
@@ -73,6 +73,6 @@ def _price(cell: Cell, records: Records, writer: MinorityText, models: Models) -
         return Offer(0, 0, 0)
     shown = records.take(rows[sample_by_rank(records.ids[rows], _MOST_SHOWN, "outlook")])
     alike = np.ones((len(shown), 1), dtype=np.float32)  # which of them are unlike is not known yet
-    item = PlanItem(Action.MINORITY, cell, 1, 0, 0, n_requests=_N_REQUESTS)
+    item = PlanItem("minority_text", cell, 1, 0, 0, n_requests=_N_REQUESTS)
     requests = writer.make_requests(item, EncodedRecords(shown, alike), models.capabilities)
     return Offer(add_margin(max(models.chat.estimate(request) for request in requests)), 0, len(shown))

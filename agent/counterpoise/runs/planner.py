@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 
 from counterpoise.actions.base import EDIT_ACTIONS, Costs, Offer
 from counterpoise.balance.deficits import SMALLEST_USEFUL_COUNT, TOLERATED_RATIO
-from counterpoise.core.plans import Action, Cell, Deficit, Plan, PlanItem
+from counterpoise.core.plans import Cell, Deficit, Plan, PlanItem
 from counterpoise.llm.chat import COMPLETIONS_PER_REQUEST
 from counterpoise.runs.shares import share_families, share_out
 
@@ -43,12 +43,12 @@ ABLE_FROM = 0.25
 def make_plan(
     deficits: Sequence[Deficit],
     offers: Mapping[Cell, Offer],
-    costs: Mapping[tuple[Action, Cell], Costs],
+    costs: Mapping[tuple[str, Cell], Costs],
     *,
     round_number: int,
     n_rounds: int | None,
     remaining_tokens: int | None,
-    exhausted: frozenset[tuple[Action, Cell]] = frozenset(),
+    exhausted: frozenset[tuple[str, Cell]] = frozenset(),
 ) -> Plan:
     """Plan one round.
 
@@ -77,7 +77,7 @@ def make_plan(
         for deficit in deficits
         if deficit.need >= SMALLEST_USEFUL_COUNT and offers[deficit.cell].n_demonstrations
     }
-    writable = [cell for cell in missing if (Action.MINORITY, cell) not in exhausted]
+    writable = [cell for cell in missing if ("minority_text", cell) not in exhausted]
     if not writable:
         return Plan(round_number, (), "no cell can be improved further")
     order = sorted(writable, key=lambda cell: (-_rate(cell, missing, offers, costs), cell))
@@ -95,7 +95,7 @@ def make_plan(
 def _plan_adoptions(
     deficits: Sequence[Deficit],
     offers: Mapping[Cell, Offer],
-    exhausted: frozenset[tuple[Action, Cell]],
+    exhausted: frozenset[tuple[str, Cell]],
     round_number: int,
 ) -> list[PlanItem]:
     """Pool records for every cell; what named cells take is no longer missing in their label."""
@@ -104,8 +104,8 @@ def _plan_adoptions(
     for deficit in sorted(deficits, key=lambda deficit: not deficit.cell.is_named):
         already = 0 if deficit.cell.is_named else taken.get(deficit.cell.label, 0)
         count = min(deficit.need, offers[deficit.cell].n_adoptable) - already
-        if count > 0 and (Action.ADOPT, deficit.cell) not in exhausted:
-            items.append(PlanItem(Action.ADOPT, deficit.cell, count, round_number, len(items)))
+        if count > 0 and ("adopt", deficit.cell) not in exhausted:
+            items.append(PlanItem("adopt", deficit.cell, count, round_number, len(items)))
             taken[deficit.cell.label] = taken.get(deficit.cell.label, 0) + count
     return items
 
@@ -114,8 +114,8 @@ def _fill(
     order: Sequence[Cell],
     missing: Mapping[Cell, int],
     offers: Mapping[Cell, Offer],
-    costs: Mapping[tuple[Action, Cell], Costs],
-    exhausted: frozenset[tuple[Action, Cell]],
+    costs: Mapping[tuple[str, Cell], Costs],
+    exhausted: frozenset[tuple[str, Cell]],
     round_number: int,
     left: float,
 ) -> list[PlanItem]:
@@ -150,12 +150,12 @@ def _fill(
 
 
 def _compare_rates(
-    named: Sequence[Cell], labels: Sequence[Cell], costs: Mapping[tuple[Action, Cell], Costs]
+    named: Sequence[Cell], labels: Sequence[Cell], costs: Mapping[tuple[str, Cell], Costs]
 ) -> float | None:
     """Records that a token brings in named cells for each that it brings in labels; None where nothing was tried."""
     rates = []
     for cells in (named, labels):
-        tried = [costs[Action.MINORITY, cell] for cell in cells if (Action.MINORITY, cell) in costs]
+        tried = [costs["minority_text", cell] for cell in cells if ("minority_text", cell) in costs]
         tokens = sum(known.tokens for known in tried)
         if not tokens:
             return None
@@ -166,15 +166,15 @@ def _compare_rates(
 def _fill_family(
     needs: Mapping[Cell, int],
     offers: Mapping[Cell, Offer],
-    costs: Mapping[tuple[Action, Cell], Costs],
-    exhausted: frozenset[tuple[Action, Cell]],
+    costs: Mapping[tuple[str, Cell], Costs],
+    exhausted: frozenset[tuple[str, Cell]],
     round_number: int,
     left: float,
     items: list[PlanItem],
     shares: Mapping[Cell, float],
 ) -> float:
     """Add the items of some cells, in their order; the tokens that they reserve."""
-    probed: set[Action] = {item.action for item in items if item.action in EDIT_ACTIONS}
+    probed: set[str] = {item.action for item in items if item.action in EDIT_ACTIONS}
     before, saved = left, 0.0  # of the shares so far, for the cells to come
     for cell, missing in needs.items():
         edited, left = _edit(cell, missing, offers, costs, exhausted, round_number, len(items), left, probed)
@@ -209,7 +209,7 @@ def _say_unpaid(
     remaining: float,
     cells: Sequence[Cell],
     offers: Mapping[Cell, Offer],
-    costs: Mapping[tuple[Action, Cell], Costs],
+    costs: Mapping[tuple[str, Cell], Costs],
 ) -> str:
     """Why nothing can be written, with the figure a user would set the budget by."""
     cheapest = min(cells, key=lambda cell: _price_requests(1, cell, offers, costs))
@@ -221,7 +221,7 @@ def _say_unpaid(
 
 
 def _price_requests(
-    n_requests: int, cell: Cell, offers: Mapping[Cell, Offer], costs: Mapping[tuple[Action, Cell], Costs]
+    n_requests: int, cell: Cell, offers: Mapping[Cell, Offer], costs: Mapping[tuple[str, Cell], Costs]
 ) -> int:
     """Tokens that so many requests for a cell may take, with those for its contrast."""
     contrast = offers[cell].contrast
@@ -232,7 +232,7 @@ def _price_requests(
 
 
 def _count_contrast(
-    n_requests: int, cell: Cell, offers: Mapping[Cell, Offer], costs: Mapping[tuple[Action, Cell], Costs]
+    n_requests: int, cell: Cell, offers: Mapping[Cell, Offer], costs: Mapping[tuple[str, Cell], Costs]
 ) -> int:
     """Requests for contrast records beside so many for a cell, at most a third of them.
 
@@ -248,17 +248,17 @@ def _count_contrast(
 
 
 def _owe_contrast(
-    n_requests: int, cell: Cell, contrast: Cell, costs: Mapping[tuple[Action, Cell], Costs]
+    n_requests: int, cell: Cell, contrast: Cell, costs: Mapping[tuple[str, Cell], Costs]
 ) -> float:
     """Contrast records that are due: in all a third as many as are kept for the cell, earlier rounds included."""
-    kept, kept_beside = (costs.get((Action.MINORITY, one), Costs()).accepted for one in (cell, contrast))
+    kept, kept_beside = (costs.get(("minority_text", one), Costs()).accepted for one in (cell, contrast))
     expected = n_requests * COMPLETIONS_PER_REQUEST * _expect_ratio(cell, costs)
     return (kept + expected) * CONTRAST_RATIO - kept_beside
 
 
-def _expect_ratio(cell: Cell, costs: Mapping[tuple[Action, Cell], Costs]) -> float:
+def _expect_ratio(cell: Cell, costs: Mapping[tuple[str, Cell], Costs]) -> float:
     """Share of the texts for a cell that are expected to be kept."""
-    known = costs.get((Action.MINORITY, cell), Costs())
+    known = costs.get(("minority_text", cell), Costs())
     return known.acceptance_ratio if known.tried else FIRST_ACCEPTANCE_RATIO
 
 
@@ -266,7 +266,7 @@ def _want(
     cell: Cell,
     need: float,
     offers: Mapping[Cell, Offer],
-    costs: Mapping[tuple[Action, Cell], Costs],
+    costs: Mapping[tuple[str, Cell], Costs],
 ) -> tuple[float, int, float]:
     """Records to write for a cell, the requests they take, and the share of their texts that is kept."""
     ratio = _expect_ratio(cell, costs)
@@ -279,16 +279,16 @@ def _rate(
     cell: Cell,
     missing: Mapping[Cell, int],
     offers: Mapping[Cell, Offer],
-    costs: Mapping[tuple[Action, Cell], Costs],
+    costs: Mapping[tuple[str, Cell], Costs],
 ) -> float:
     return missing[cell] / expect_tokens_per_accepted(cell, offers, costs)
 
 
 def expect_tokens_per_accepted(
-    cell: Cell, offers: Mapping[Cell, Offer], costs: Mapping[tuple[Action, Cell], Costs]
+    cell: Cell, offers: Mapping[Cell, Offer], costs: Mapping[tuple[str, Cell], Costs]
 ) -> float:
     """Tokens that one more accepted record is expected to cost."""
-    known = costs.get((Action.MINORITY, cell), Costs())
+    known = costs.get(("minority_text", cell), Costs())
     per_proposal = offers[cell].request_tokens / COMPLETIONS_PER_REQUEST
     if known.tried:
         per_proposal = known.tokens / known.tried
@@ -299,7 +299,7 @@ def _write(
     cell: Cell,
     need: int,
     offers: Mapping[Cell, Offer],
-    costs: Mapping[tuple[Action, Cell], Costs],
+    costs: Mapping[tuple[str, Cell], Costs],
     round_number: int,
     index: int,
     left: float,
@@ -317,7 +317,7 @@ def _write(
     wanted = max(1.0, min(wanted, n_requests * COMPLETIONS_PER_REQUEST * ratio))
     items = [
         PlanItem(
-            Action.MINORITY,
+            "minority_text",
             cell,
             round(wanted),
             round_number,
@@ -332,7 +332,7 @@ def _write(
         due = min(_owe_contrast(n_requests, cell, contrast, costs), wanted * CONTRAST_RATIO)
         items.append(
             PlanItem(
-                Action.MINORITY,
+                "minority_text",
                 contrast,
                 max(1, round(due)),
                 round_number,
@@ -345,7 +345,7 @@ def _write(
     return items
 
 
-def find_unable(costs: Mapping[tuple[Action, Cell], Costs]) -> frozenset[Action]:
+def find_unable(costs: Mapping[tuple[str, Cell], Costs]) -> frozenset[str]:
     """The kinds of edit that were tried on this data and of which the filters kept less than a quarter."""
     unable = set()
     for action in EDIT_ACTIONS:
@@ -360,12 +360,12 @@ def _edit(
     cell: Cell,
     need: int,
     offers: Mapping[Cell, Offer],
-    costs: Mapping[tuple[Action, Cell], Costs],
-    exhausted: frozenset[tuple[Action, Cell]],
+    costs: Mapping[tuple[str, Cell], Costs],
+    exhausted: frozenset[tuple[str, Cell]],
     round_number: int,
     index: int,
     left: float,
-    probed: set[Action],
+    probed: set[str],
 ) -> tuple[list[PlanItem], float]:
     """Edits for one cell: of a kind that has proved able as many as are needed, of an untried one a probe.
 

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from counterpoise.core.event_kinds import Forecasting
 from counterpoise.core.events import tell_event, tell_progress
-from counterpoise.core.plans import Action
 from counterpoise.core.records import Records
 from counterpoise.llm import ChatClient, ChatRequest, ScriptedChatClient, TokenBudget
 from counterpoise.llm.connect import name_unknown
@@ -57,7 +56,7 @@ async def make_preview(job: Job) -> dict[str, Any]:
     plan = plan_round(context, ledger, models, round_number=1, n_rounds=job.rounds, limit=job.budget.tokens)
     prompts: list[str] = []
     for item in plan.items:
-        if item.action is Action.MINORITY and len(prompts) < _MOST_PROMPTS:
+        if item.action == "minority_text" and len(prompts) < _MOST_PROMPTS:
             shown = context.choose_demonstrations(item.cell)
             prompts.append(context.generator.make_requests(item, shown, models.capabilities)[0].prompt)
     forecasts = _make_forecasts(context, scores, models, job.budget.tokens)
@@ -67,7 +66,7 @@ async def make_preview(job: Job) -> dict[str, Any]:
     ]
     advice += advise_on_records(scores, best, job.metric)
     advice += _advise_on_cells(job, inputs)
-    n_adopted = sum(item.count for item in plan.items if item.action is Action.ADOPT)
+    n_adopted = sum(item.count for item in plan.items if item.action == "adopt")
     if n_adopted:
         advice.append(f"{n_adopted} records of the pool would be adopted before anything is written.")
     elif not len(inputs.pool):

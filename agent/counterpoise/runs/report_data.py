@@ -8,7 +8,6 @@ from importlib.metadata import version
 from typing import Any
 
 from counterpoise.balance.counts import count_cells
-from counterpoise.core.plans import Kind
 from counterpoise.data.sources import name_source
 from counterpoise.llm import TokenBudget
 from counterpoise.report.schema import (
@@ -163,7 +162,7 @@ def _note_pool(n_pool: int) -> list[str]:
 def count_added(ledger: Ledger, budget: TokenBudget) -> AddedRecords:
     """The accepted records by kind, why others were refused, and what the run has used."""
     accepted, rejected = ledger.list_accepted(), ledger.list_rejected()
-    n_adopted = sum(proposal.kind is Kind.ADOPTED for proposal, _ in accepted)
+    n_adopted = sum(proposal.nature.is_real for proposal, _ in accepted)
     reasons = Counter(verdict.reason for _, verdict in rejected)
     return AddedRecords(
         adopted=n_adopted,

@@ -81,7 +81,7 @@ def describe_rounds(ledger: Ledger) -> list[Round]:
             mine = [place for place, proposal in enumerate(judged.proposals) if proposal.item.id == item.id]
             items.append(
                 RoundItem(
-                    action=str(item.action),
+                    action=item.action,
                     cell=str(item.cell),
                     count=item.count,
                     requests=item.n_requests,

@@ -10,7 +10,7 @@ from counterpoise.actions.base import EDIT_ACTIONS
 from counterpoise.balance.deficits import choose_cells, list_short_cells
 from counterpoise.core.event_kinds import Judged, TokensUsed
 from counterpoise.core.events import tell_event
-from counterpoise.core.plans import Action, Deficit, Plan, PlanItem, Proposal
+from counterpoise.core.plans import Deficit, Plan, PlanItem, Proposal
 from counterpoise.llm import ChatClient
 from counterpoise.llm.models import Models
 from counterpoise.runs.judging import judge
@@ -28,7 +28,7 @@ def list_short(context: RunContext, ledger: Ledger) -> list[Deficit]:
 
 def list_deficits(context: RunContext, ledger: Ledger) -> list[Deficit]:
     """The short cells that a round plans for: those in which writing still pays, the labels and what they lack most."""
-    vain = {cell for action, cell in ledger.find_exhausted() if action is Action.MINORITY}
+    vain = {cell for action, cell in ledger.find_exhausted() if action == "minority_text"}
     return choose_cells(list_short(context, ledger), vain)
 
 
@@ -75,7 +75,7 @@ async def carry_out(
     proposals: list[Proposal] = []
     taken = ledger.list_offered()
     for item in plan.items:
-        if item.action is Action.ADOPT:
+        if item.action == "adopt":
             candidates = list_adoptable(context, item.cell, taken)
             adopted = propose_adoptions(item, context.inputs.pool.records, candidates, context.key)
             taken |= {

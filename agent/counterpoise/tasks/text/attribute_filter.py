@@ -24,7 +24,7 @@ from counterpoise.balance.counts import MOST_VALUES, encode_values
 from counterpoise.core.encoded_records import Vectors
 from counterpoise.core.plans import Proposal, Verdict
 from counterpoise.core.records import Floats, Integers
-from counterpoise.filters.base import EDITS, KEPT
+from counterpoise.filters.base import KEPT
 from counterpoise.filters.writers import LIMITS, choose_limit, measure_against
 from counterpoise.scorers.audits import Audit, audit, describe_audit
 from counterpoise.students.linear import fit_log_probabilities
@@ -116,7 +116,7 @@ class AttributeFilter:
         groups: dict[tuple[str, str], list[int]] = {}
         for place, proposal in enumerate(proposals):
             cell = proposal.item.cell
-            if cell.attribute and passing[place] and proposal.kind not in EDITS and not proposal.source_id:
+            if cell.attribute and passing[place] and not proposal.nature.is_edit and not proposal.source_id:
                 groups.setdefault((cell.attribute, cell.value), []).append(place)
         verdicts = [Verdict(proposal.id, True, KEPT) for proposal in proposals]
         for (attribute, value), places in sorted(groups.items()):
