@@ -33,7 +33,7 @@ _MOST_PROMPTS = 2
 LEAST_ROOM = 0.005
 """Half a point of macro-F1 or AUROC."""
 
-WORTH = {str(Action.ADOPT): 0.5, str(Action.MINORITY): 0.1}
+WORTH = {"adopt": 0.5, "minority_text": 0.1}
 """Real rows that one record is worth: what, by `compute_factor`, explains the gap that records closed on cebab."""
 
 
