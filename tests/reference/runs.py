@@ -34,6 +34,9 @@ from tests.retrieval_judges import reply_first, reply_second
 from tests.servers import Body, LocalServer
 
 Decisions = Mapping[str, Any]
+NAMES_BEFORE = {"minority_text": "minority"}
+"""Names of actions as they were when the hashes were written; a name is no decision."""
+
 TOPICS = ("maple", "granite", "copper", "willow", "harbour", "lantern", "meadow", "falcon")
 
 
@@ -76,7 +79,10 @@ def list_decisions(run: Path) -> Decisions:
         "refused": refused,
         "balance": [[cell["cell"], cell["have"], cell["want"]] for cell in report["balance"]["after"]],
         "plans": [
-            [item[name] for name in ("action", "cell", "count", "requests", "proposed", "accepted")]
+            [
+                NAMES_BEFORE.get(item["action"], item["action"]),
+                *(item[name] for name in ("cell", "count", "requests", "proposed", "accepted")),
+            ]
             for turn in report["rounds"]
             for item in turn["items"]
         ],
@@ -139,7 +145,10 @@ def preview_demo(folder: Path) -> Decisions:
     preview = counterpoise.preview(job, progress=False)
     return {
         "deficits": [[str(one.cell), one.have, one.want] for one in preview.deficits],
-        "plan": [[item.action, str(item.cell), item.count, item.n_requests] for item in preview.plan],
+        "plan": [
+            [NAMES_BEFORE.get(item.action, item.action), str(item.cell), item.count, item.n_requests]
+            for item in preview.plan
+        ],
         "prompts": preview.prompts,
         "tokens": preview.estimated_tokens,
     }
