@@ -26,7 +26,7 @@ from counterpoise.data.instances import (
     read_instances,
     write_instances,
 )
-from counterpoise.tasks.retrieval.job import retrieval_job_from
+from counterpoise.tasks.retrieval.job import RetrievalJob
 from counterpoise.tasks.retrieval.mining import list_queries
 from counterpoise.tasks.retrieval.steps import load_corpus, load_gold, load_instances
 from tests.test_relabel_retrieval import INSTANCES, relabel
@@ -251,7 +251,7 @@ def test_fields_that_look_like_passages_are_named(tmp_path: Path) -> None:
     said: list[str] = []
     refusal = r"holds no negatives, so there is nothing to judge; .*'distractor'"
     with listening(lambda event: said.append(event.data["message"])), pytest.raises(DataError, match=refusal):
-        load_instances(retrieval_job_from(data=str(source)))
+        load_instances(RetrievalJob.make(data=str(source)))
     assert said == notes
 
 
@@ -432,7 +432,7 @@ def test_forms_are_relabelled_and_written_as_they_came(
         for one in relabel(INSTANCES).after
     ]
     source = write_lines(tmp_path / "in.jsonl", [row for one in INSTANCES for row in write(one)])
-    instances = load_instances(retrieval_job_from(data=str(source)))
+    instances = load_instances(RetrievalJob.make(data=str(source)))
     done = relabel(instances)
     form = find_form(source)
     write_instances(tmp_path / "out.jsonl", done.after, form)

@@ -16,7 +16,6 @@ from counterpoise.core.events import Listener
 from counterpoise.core.html_views import MOST_ROWS, make_view
 from counterpoise.core.interrupts import run_alone
 from counterpoise.report.progress import open_progress
-from counterpoise.tasks.job import check_model
 from counterpoise.tasks.text.job import Job, job_from
 
 if TYPE_CHECKING:
@@ -152,8 +151,7 @@ def run(job: Job | RetrievalJob, *, listener: Listener | None = None, progress: 
     from counterpoise.runs.retrieval import run_retrieval
     from counterpoise.tasks.retrieval.job import RetrievalJob
 
-    for llm in (job.llm, job.second_llm if isinstance(job, RetrievalJob) else job.llm):
-        check_model(llm, job.output)
+    job.check_models()
     try:
         with open_progress(listener, progress):
             if isinstance(job, RetrievalJob):
@@ -189,20 +187,9 @@ def resume(directory: str | Path, *, listener: Listener | None = None, progress:
         with contextlib.suppress(RunDirectoryError):
             return Run(folder, read_report(folder)[0])
     from counterpoise.tasks.any_job import load_any_job
-    from counterpoise.tasks.retrieval.job import RetrievalJob
 
     job = load_any_job(path)
-    if isinstance(job, RetrievalJob):
-        return run(
-            job.model_copy(update={"output": str(folder.absolute())}), listener=listener, progress=progress
-        )
-    sources = (job.data, job.held_out, job.pool)
-    if any(isinstance(source, str) and source.startswith("memory:") for source in sources):
-        raise RunDirectoryError(
-            "some of its data was a table in memory",
-            where=str(folder),
-            hint="call rebalance again with the same tables and output; stored replies are used",
-        )
+    job.check_tables(str(folder))
     return run(
         job.model_copy(update={"output": str(folder.absolute())}), listener=listener, progress=progress
     )

@@ -85,9 +85,9 @@ def make_relabel_job(
     Raises:
         JobError: an argument is unknown or wrong.
     """
-    from counterpoise.tasks.retrieval.job import retrieval_job_from
+    from counterpoise.tasks.retrieval.job import RetrievalJob
 
-    return retrieval_job_from(
+    return RetrievalJob.make(
         data=data,
         llm=model,
         strong_llm=strong_model,

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from counterpoise.core.strict_yaml import read_mapping
-from counterpoise.tasks.retrieval.job import RetrievalJob, load_retrieval_job
-from counterpoise.tasks.text.job import Job, load_job
+from counterpoise.tasks.retrieval.job import RetrievalJob
+from counterpoise.tasks.text.job import Job
 
 
 def load_any_job(path: str | Path, **overrides: Any) -> Job | RetrievalJob:
-    """Read a job file of the task that it names; as `counterpoise.tasks.text.job.load_job` does.
+    """Read a job file of the task that it names; see `JobBase.load`.
 
     Raises:
         JobError: a mistake in the file, in one line.
     """
     is_retrieval = read_mapping(Path(path)).get("task") == "retrieval"
-    return load_retrieval_job(path, **overrides) if is_retrieval else load_job(path, **overrides)
+    return RetrievalJob.load(path, **overrides) if is_retrieval else Job.load(path, **overrides)

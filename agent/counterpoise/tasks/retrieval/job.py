@@ -14,17 +14,13 @@ Every key is optional but `data`::
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator
 
 from counterpoise.actions.relabel.cascade import MIN_PRECISION, MOST_RELABELS
-from counterpoise.core.strict_yaml import read_mapping, validate
-from counterpoise.llm.config import Budget, LlmConfig, expand_llm
-from counterpoise.tasks.job import JobBase, as_plain, expand_budget, fill_names, hash_settings
-
-_PATHS = ("data", "corpus", "gold", "output", "cache_dir", "encoder")
-_ELSEWHERE = ("name", "output", "cache_dir")
+from counterpoise.llm.config import LlmConfig, expand_llm
+from counterpoise.tasks.job import JobBase
 
 
 class RetrievalJob(JobBase):
@@ -54,8 +50,11 @@ class RetrievalJob(JobBase):
         task: what kind of data it is.
     """
 
+    SOURCES = ()
+    PATHS = (*JobBase.PATHS, "data", "corpus", "gold")
+    MODELS = ("llm", "strong_llm")
+
     task: Literal["retrieval"] = "retrieval"
-    name: str = ""
     data: str = Field(min_length=1)
     form: Literal["auto", "tevatron", "tevatron_ids", "rlhn", "flag_embedding", "sentence_transformers"] = (
         "auto"
@@ -63,7 +62,6 @@ class RetrievalJob(JobBase):
     corpus: str = ""
     candidates: int = Field(30, ge=1, le=1000)
     gold: str = ""
-    llm: LlmConfig = LlmConfig()
     strong_llm: LlmConfig | None = None
     per_call: int = Field(8, ge=1, le=32)
     max_characters: int = Field(2000, ge=50)
@@ -73,70 +71,18 @@ class RetrievalJob(JobBase):
     most_flagged: float = Field(0.5, ge=0, le=1)
     check_positives: bool = False
     source_field: str = "source"
-    budget: Budget = Budget()
-    encoder: str = ""
-    output: str = ""
-    cache_dir: str = ""
 
-    @field_validator("llm", "strong_llm", mode="before")
+    @field_validator("strong_llm", mode="before")
     @classmethod
-    def _expand_llm(cls, value: object) -> object:
+    def _expand_strong_llm(cls, value: object) -> object:
         return expand_llm(value)
 
-    @field_validator("budget", mode="before")
     @classmethod
-    def _expand_budget(cls, value: object) -> object:
-        return expand_budget(value)
+    def derive_name(cls, data: str) -> str:
+        """`triples` of `folder/triples.jsonl`."""
+        return Path(data).name.split(".")[0] or "triples"
 
     @property
     def second_llm(self) -> LlmConfig:
         """The configuration of the second judge."""
         return self.strong_llm or self.llm
-
-    def fingerprint(self) -> str:
-        """A hash of the settings that decide the result, 16 hex digits; where things lie is left out."""
-        keys = as_plain(self)
-        for name in _ELSEWHERE:
-            del keys[name]
-        for name in ("data", "corpus", "gold", "encoder"):
-            keys[name] = Path(keys[name]).name
-        for name in ("llm", "strong_llm"):
-            llm = getattr(self, name)
-            keys[name] = llm and {"engine": llm.engine, "model": llm.model}
-        keys["budget"] = keys["budget"]["tokens"]
-        return hash_settings(keys)
-
-
-def load_retrieval_job(path: str | Path, **overrides: Any) -> RetrievalJob:
-    """Read a job file that says `task: retrieval`; as `counterpoise.tasks.text.job.load_job` does.
-
-    Raises:
-        JobError: a mistake in the file, in one line.
-    """
-    path = Path(path)
-    keys = _resolve(read_mapping(path), path.absolute().parent) | _resolve(overrides, Path.cwd())
-    return _build(keys, path.absolute().parent, str(path))
-
-
-def retrieval_job_from(**keys: Any) -> RetrievalJob:
-    """A job from Python or the command line; relative paths are relative to the working directory.
-
-    Raises:
-        JobError: a key is unknown, missing or wrong.
-    """
-    return _build(_resolve(keys, Path.cwd()), Path.cwd(), "job")
-
-
-def _build(keys: dict[str, Any], base: Path, where: str) -> RetrievalJob:
-    name = Path(str(keys.get("data", ""))).name.split(".")[0] or "triples"
-    return validate(RetrievalJob, fill_names(keys, base, name), where)
-
-
-def _resolve(keys: dict[str, Any], base: Path) -> dict[str, Any]:
-    """Make the paths among `keys` absolute."""
-    return {
-        name: str(base / Path(value).expanduser())
-        if name in _PATHS and isinstance(value, str | Path) and str(value).strip()
-        else value
-        for name, value in keys.items()
-    }

@@ -16,7 +16,6 @@ file. Errors are one line: `job.yaml: key 'budgett': unknown key; did you mean '
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -34,10 +33,8 @@ from pydantic import (
 
 from counterpoise.core.label_spellings import Spellings, fold_spelling, spell_value
 from counterpoise.core.schema import TextClassification
-from counterpoise.core.strict_yaml import SETTINGS, read_mapping, validate
-from counterpoise.data.sources import normalise_path, resolve_source
-from counterpoise.llm.config import Budget, LlmConfig, expand_llm
-from counterpoise.tasks.job import JobBase, as_plain, expand_budget, fill_names, hash_settings
+from counterpoise.core.strict_yaml import SETTINGS
+from counterpoise.tasks.job import JobBase
 
 
 def _spell_keys(value: object) -> object:
@@ -133,9 +130,11 @@ class Job(JobBase):
 
     model_config = ConfigDict(**SETTINGS, arbitrary_types_allowed=True)
 
+    SOURCES = ("data", "held_out", "pool")
+    PATHS = (*JobBase.PATHS, "gold")
+    KEY_FILES = ("concepts",)
+
     task: Literal["text_classification"] = "text_classification"
-    name: str = ""
-    data: Any
     sample: Sample | None = None
     held_out: Annotated[
         Annotated[float, Tag("<share>")]
@@ -158,13 +157,8 @@ class Job(JobBase):
     concepts: dict[str, str] = Field({})
     target: Literal["equal"] | dict[str, float] = "equal"
     metric: Literal["macro_f1", "auroc"] = "macro_f1"
-    llm: LlmConfig = LlmConfig()
-    budget: Budget = Budget()
     rounds: int | None = Field(None, ge=1, le=100)
     seed: int = 0
-    encoder: str = ""
-    output: str = ""
-    cache_dir: str = ""
 
     @field_validator("data", "held_out", "pool")
     @classmethod
@@ -237,16 +231,6 @@ class Job(JobBase):
             raise ValueError(f"found {value!r:.60}; write equal, or a positive ratio for every label")
         return {spell_value(label): float(ratio) for label, ratio in ratios}
 
-    @field_validator("llm", mode="before")
-    @classmethod
-    def _expand_llm(cls, value: object) -> object:
-        return expand_llm(value)
-
-    @field_validator("budget", mode="before")
-    @classmethod
-    def _expand_budget(cls, value: object) -> object:
-        return expand_budget(value)
-
     @model_validator(mode="after")
     def _check_columns(self) -> Self:
         columns = self.as_task().columns
@@ -268,78 +252,20 @@ class Job(JobBase):
             self.text, self.label, self.attributes, self.trusted, self.keep_labels, self.label_spellings
         )
 
-    def fingerprint(self) -> str:
-        """A hash of the settings that decide the result, 16 hex digits.
-
-        Where things lie and how fast they go is left out: folders, URLs, concurrency, minutes, name. So are
-        the contents of the data: the ids of the records are their hashes.
-        """
-        keys = as_plain(self)
-        for name in ("name", "output", "cache_dir"):
-            del keys[name]
-        for name in ("data", "held_out", "pool", "encoder", "gold"):
-            if isinstance(keys[name], str):
-                keys[name] = re.split(r"[/\\]", keys[name])[-1]
-        keys["llm"] = {"engine": self.llm.engine, "model": self.llm.model}
-        keys["budget"] = keys["budget"]["tokens"]
-        return hash_settings(keys)
-
 
 def load_job(path: str | Path, **overrides: Any) -> Job:
-    """Read a job file.
-
-    Args:
-        path: the YAML file; relative paths in it are relative to it.
-        **overrides: keys that replace the file's (from a command line); their paths are relative to the
-            working directory.
+    """Read a job file of text classification, see `JobBase.load`.
 
     Raises:
         JobError: a mistake in the file, in one line.
     """
-    path = Path(path)
-    keys = _resolve_paths(read_mapping(path), path.absolute().parent)
-    keys |= _resolve_paths(overrides, Path.cwd())
-    return _build(keys, path.absolute().parent, str(path))
+    return Job.load(path, **overrides)
 
 
 def job_from(**keys: Any) -> Job:
-    """A job from Python or the command line; relative paths are relative to the working directory.
+    """A job from Python or the command line, see `JobBase.make`.
 
     Raises:
         JobError: a key is unknown, missing or wrong.
     """
-    return _build(_resolve_paths(keys, Path.cwd()), Path.cwd(), "job")
-
-
-def _build(keys: dict[str, Any], base: Path, where: str) -> Job:
-    data = keys.get("data")
-    stem = re.sub(r":[\w.-]*$", "", data) if isinstance(data, str) and not data.startswith("asset:") else data
-    name = re.split(r"[/\\:]", stem)[-1].split(".")[0] if isinstance(stem, str) else ""
-    return validate(Job, fill_names(keys, base, name or "data"), where)
-
-
-def _resolve_paths(keys: Mapping[str, Any], base: Path) -> dict[str, Any]:
-    """Make the paths among `keys` absolute and read the file that `concepts` may name."""
-    keys = dict(keys)
-    for name in ("data", "held_out", "pool"):
-        if isinstance(keys.get(name), str | Path) and str(keys[name]).strip():
-            keys[name] = resolve_source(str(keys[name]), base)
-    for name in ("output", "cache_dir", "encoder", "gold"):
-        if isinstance(keys.get(name), str | Path) and str(keys[name]):
-            keys[name] = str(normalise_path(base / Path(keys[name]).expanduser()))
-    if isinstance(keys.get("llm"), Mapping):
-        keys["llm"] = _resolve_llm_paths(keys["llm"], base)
-    if isinstance(keys.get("concepts"), str | Path):
-        keys["concepts"] = read_mapping(normalise_path(base / Path(keys["concepts"]).expanduser()))
-    return keys
-
-
-def _resolve_llm_paths(llm: Mapping[str, Any], base: Path) -> dict[str, Any]:
-    """`python` may be a path or a name, `model` a folder or an id on the hub."""
-    resolved = dict(llm)
-    for name in ("python", "model"):
-        path = base / Path(str(llm.get(name) or "")).expanduser()
-        is_path = re.search(r"[/\\]", str(llm.get(name, ""))) if name == "python" else path.is_dir()
-        if llm.get(name) and llm.get("engine") == "vllm" and is_path:
-            resolved[name] = str(normalise_path(path))
-    return resolved
+    return Job.make(**keys)
