@@ -1,10 +1,10 @@
 """Vectors on disk, by the content of their texts: nothing is encoded twice, in this run or the next.
 
-Two files an encoder, both only ever appended to: `NAME.vectors`, rows of float32, and `NAME.keys`, 16 bytes
-a row (blake2b of the encoder's name and the text). Row i belongs to key i, and rows are on the disk before
-their keys are written, so a process that dies leaves at most a tail that does not count; the next writer cuts
-it off. Writers take a lock; readers need none, because what counts never changes. Folder and files are their
-owner's alone: a vector tells much of its text.
+Two files an encoder, both only ever appended to: `NAME.vectors`, rows of float32, and `NAME.keys`, 16 bytes a row
+(blake2b of the encoder's name with its identity, and the text). Row i belongs to key i, and rows are on the disk
+before their keys are written, so a process that dies leaves at most a tail that does not count; the next writer cuts
+it off. Writers take a lock; readers need none, because what counts never changes. Folder and files are their owner's
+alone: a vector tells much of its text.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from counterpoise_retrievers.arrays import Integers, Vectors, check_vectors
-from counterpoise_retrievers.encoder_protocol import Encoder
+from counterpoise_retrievers.encoder_protocol import Encoder, name_vectors
 from counterpoise_retrievers.private_files import make_private_folder, touch_private_file
 
 Keys = NDArray[np.bytes_]
@@ -141,20 +141,23 @@ class CachedEncoder:
         OSError: the folder cannot be written.
     """
 
+    identity = ""
+    """Its name says all: it holds the identity of what it keeps."""
+
     def __init__(
         self, encoder: Encoder, folder: Path, *, on_progress: Callable[[int, int], None] | None = None
     ) -> None:
         self.encoder = encoder
-        self.name = encoder.name
+        self.name = name_vectors(encoder)
         self.dimension = encoder.dimension
         self.max_tokens = encoder.max_tokens
         self._on_progress = on_progress
         self._folder = folder
-        self._salt = f"{encoder.name}\0{encoder.max_tokens}\0".encode()
+        self._salt = f"{self.name}\0{self.max_tokens}\0".encode()
         self._guard = threading.Lock()
         self._checked = False
         make_private_folder(folder)
-        self._store = VectorStore(folder / _name_file(self._salt, encoder), encoder.dimension)
+        self._store = VectorStore(folder / _name_file(self._salt, self.name, self.dimension), self.dimension)
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Encode texts, those that are stored without the encoder.
@@ -213,9 +216,9 @@ class CachedEncoder:
         return blake2b(self._salt + text.encode("utf-8", "surrogatepass"), digest_size=_KEY_BYTES).digest()
 
 
-def _name_file(salt: bytes, encoder: Encoder) -> str:
-    readable = re.sub(r"[^A-Za-z0-9_.-]+", "-", encoder.name).strip("-.")[:60]
-    return f"{readable}-{encoder.dimension}-{blake2b(salt, digest_size=4).hexdigest()}"
+def _name_file(salt: bytes, name: str, dimension: int) -> str:
+    readable = re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.")[:60]
+    return f"{readable}-{dimension}-{blake2b(salt, digest_size=4).hexdigest()}"
 
 
 def _write_tail(file: BinaryIO, length: int, content: bytes) -> None:

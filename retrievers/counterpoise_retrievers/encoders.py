@@ -9,7 +9,7 @@ vectors = encoder.encode(["good food", "slow service"])
 from __future__ import annotations
 
 from counterpoise_retrievers.embedding_cache import CachedEncoder
-from counterpoise_retrievers.encoder_protocol import Encoder
+from counterpoise_retrievers.encoder_protocol import Encoder, TokenCounter, find_identity, name_vectors
 from counterpoise_retrievers.onnx_encoder import OnnxEncoder
 from counterpoise_retrievers.remote_encoders import EndpointEncoder, LangChainEncoder, PrefixedEncoder
 
@@ -20,4 +20,7 @@ __all__ = [
     "LangChainEncoder",
     "OnnxEncoder",
     "PrefixedEncoder",
+    "TokenCounter",
+    "find_identity",
+    "name_vectors",
 ]

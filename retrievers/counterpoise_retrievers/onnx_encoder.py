@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from counterpoise_retrievers.arrays import Integers, Vectors, normalise_rows
+from counterpoise_retrievers.encoder_protocol import mend_text
 
 _TEXTS_A_BLOCK = 1024
 """Texts that are tokenised at once; bounds the memory that token lists take."""
@@ -46,6 +47,9 @@ class OnnxEncoder:
     Raises:
         ValueError: a file is missing or unreadable, or the model does not take `max_tokens` tokens.
     """
+
+    identity = ""
+    """Its name says all."""
 
     def __init__(
         self, model: Path, tokenizer: Path, *, name: str, max_tokens: int = 256, threads: int | None = None
@@ -101,7 +105,7 @@ class OnnxEncoder:
         """
         n_tokens = n_lost = 0
         for start in range(0, len(texts), _TEXTS_A_BLOCK):
-            block = list(texts[start : start + _TEXTS_A_BLOCK])
+            block = list(map(mend_text, texts[start : start + _TEXTS_A_BLOCK]))
             for text, encoding in zip(
                 block, self._tokenizer.encode_batch(block, add_special_tokens=False), strict=True
             ):
@@ -119,7 +123,7 @@ class OnnxEncoder:
             yield from self._tokenise(texts[start : start + _TEXTS_A_BLOCK])
 
     def _tokenise(self, texts: Sequence[str]) -> list[list[int]]:
-        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        encodings = self._tokenizer.encode_batch_fast(list(map(mend_text, texts)), add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
     def _encode_tokens(self, tokens: list[int]) -> Vectors:

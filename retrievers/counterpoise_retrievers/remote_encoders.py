@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from counterpoise_retrievers.arrays import Vectors, check_vectors, normalise_rows
-from counterpoise_retrievers.encoder_protocol import Encoder
+from counterpoise_retrievers.encoder_protocol import Encoder, find_identity, mend_text
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
@@ -43,6 +43,9 @@ class EndpointEncoder:
         timeout_seconds: for one request.
         max_attempts: times a request is sent where the server fails, refuses connections or is overloaded.
     """
+
+    identity = ""
+    """Its name says all."""
 
     def __init__(
         self,
@@ -86,7 +89,7 @@ class EndpointEncoder:
         """
         if len(texts) == 0:
             return np.empty((0, self.dimension), dtype=np.float32)
-        pieces, owners = _cut(texts, _CHARACTERS_A_TOKEN * self.max_tokens)
+        pieces, owners = _cut([mend_text(text) for text in texts], _CHARACTERS_A_TOKEN * self.max_tokens)
         batches = [
             pieces[start : start + self._batch_size] for start in range(0, len(pieces), self._batch_size)
         ]
@@ -135,6 +138,9 @@ class LangChainEncoder:
             prefixes tell the two apart.
     """
 
+    identity = ""
+    """Its name says all."""
+
     def __init__(
         self, embeddings: Embeddings, name: str, *, max_tokens: int = 512, for_queries: bool = False
     ) -> None:
@@ -152,7 +158,7 @@ class LangChainEncoder:
         """Encode n texts: (n, dimension) float32, rows of length 1; ValueError where they cannot be used."""
         if len(texts) == 0:
             return np.empty((0, self.dimension), dtype=np.float32)
-        given = [text or _EMPTY for text in texts]
+        given = [mend_text(text) or _EMPTY for text in texts]
         rows = (
             [self._embeddings.embed_query(text) for text in given]
             if self._for_queries
@@ -178,6 +184,7 @@ class PrefixedEncoder:
         self.name = f"{encoder.name} {prefix!r}"
         self.max_tokens = encoder.max_tokens
         self.dimension = encoder.dimension
+        self.identity = find_identity(encoder)
         self._encoder = encoder
         self._prefix = prefix
 

@@ -40,12 +40,14 @@ class Registry(Generic[PartT]):
     """The parts of one family, by name.
 
     Args:
-        family: name of the family, in the plural; its key in a job, and the end of its group of entry points.
+        family: name of the family, in the plural; the end of its group of entry points.
         needs: names of the attributes that a part has beside `name`; those of a user's are checked for them.
+        key: of a job that names parts of it; the family's name where it is the same.
     """
 
-    def __init__(self, family: str, needs: Sequence[str] = ()) -> None:
+    def __init__(self, family: str, needs: Sequence[str] = (), key: str = "") -> None:
         self.family = family
+        self.key = key or family
         self._needs = tuple(needs)
         self._parts: dict[str, PartT] = {}
         self._defaults: list[str] = []
@@ -102,7 +104,7 @@ class Registry(Generic[PartT]):
         names = [one if isinstance(one, str) else getattr(one, "name", one) for one in expanded]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
-            raise JobError(f"'{twice}' is named twice", where=f"key '{self.family}'", hint="keep one of them")
+            raise JobError(f"'{twice}' is named twice", where=f"key '{self.key}'", hint="keep one of them")
         return tuple(expanded)
 
     def choose(self, chosen: Iterable[str | PartT]) -> tuple[PartT, ...]:
@@ -121,7 +123,7 @@ class Registry(Generic[PartT]):
 
     def _load(self, name: str) -> PartT:
         installed = {point.name: point for point in entry_points(group=self.group)}
-        where = f"key '{self.family}'"
+        where = f"key '{self.key}'"
         if name not in installed:
             known = [*self._parts, *sorted(installed)]
             near = difflib.get_close_matches(name, known, n=1)
@@ -156,7 +158,7 @@ class Registry(Generic[PartT]):
         if missing:
             raise JobError(
                 f"{origin} has no `{missing[0]}`",
-                where=f"key '{self.family}'",
+                where=f"key '{self.key}'",
                 hint=f"a part of it has {', '.join(f'`{one}`' for one in ('name', *self._needs))} (docs/extending.md)",
             )
         return cast("PartT", part)

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
+from weakref import finalize
 
-from counterpoise.core.assets import MINILM, MINILM_TOKENIZER, ensure_asset, find_cache_dir
+from counterpoise.core.assets import find_cache_dir
 from counterpoise.core.errors import DataError, JobError, ServerError
-from counterpoise.core.event_kinds import Downloading, Encoding
+from counterpoise.core.event_kinds import Encoding
 from counterpoise.core.events import Listener, current_listener, listening, tell_progress
 from counterpoise.core.redactions import keep_secret, keep_secrets_of
+from counterpoise.data.encoder_choice import EncoderChoice, is_folder, open_registered, resolve_encoder
 from counterpoise_retrievers.arrays import Vectors
 from counterpoise_retrievers.encoders import (
     CachedEncoder,
@@ -23,6 +26,7 @@ from counterpoise_retrievers.encoders import (
     EndpointEncoder,
     OnnxEncoder,
     PrefixedEncoder,
+    find_identity,
 )
 
 
@@ -47,38 +51,59 @@ class EncoderPair:
         return _encode(self.passages, texts)
 
 
-def make_encoder(folder: str, cache_dir: Path, listener: Listener | None = None) -> OnnxEncoder:
-    """The pinned encoder, or the one in a folder of the user's.
+def make_encoder(chosen: str, cache_dir: Path, listener: Listener | None = None) -> Encoder:
+    """The encoder of a name or a folder.
 
     Args:
-        folder: of the user's; "" for the pinned one.
+        chosen: a folder of the user's, or a registered name (see `encoder_choice`); "" for the pinned one.
         cache_dir: where the pinned weights are kept.
         listener: told of downloads; None for whoever listens.
 
     Raises:
-        JobError: the folder has no model.onnx or tokenizer.json.
+        JobError: the folder has no model.onnx or tokenizer.json, or nothing has the name.
         AssetError: the pinned weights cannot be had.
     """
-    if not folder:
+    folder = resolve_encoder(chosen, Path.cwd())
+    if not isinstance(folder, str) or not is_folder(folder):
         with listening(listener or current_listener()):
-            model = ensure_asset(MINILM, cache_dir, tell_progress(partial(Downloading, MINILM.name)))
-            tokenizer = ensure_asset(
-                MINILM_TOKENIZER, cache_dir, tell_progress(partial(Downloading, MINILM_TOKENIZER.name))
-            )
-        return OnnxEncoder(model, tokenizer, name=f"{MINILM.name}@{MINILM.sha256[:12]}")
+            return open_registered(str(folder), cache_dir)
     model, tokenizer = Path(folder) / "model.onnx", Path(folder) / "tokenizer.json"
     for path in (model, tokenizer):
         if not path.is_file():
             raise JobError(
-                f"no {path.name} in it", where=f"encoder: {folder}", hint="name a folder that has both"
+                f"no {path.name} in it", where=f"encoder: {chosen}", hint="name a folder that has both"
             )
     return OnnxEncoder(
         model, tokenizer, name=f"{Path(folder).name}@{sha256(model.read_bytes()).hexdigest()[:12]}"
     )
 
 
+def open_cached(chosen: EncoderChoice, cache_dir: Path) -> CachedEncoder:
+    """The encoder somebody chose, its vectors kept.
+
+    Vectors of an encoder that states what they go by (`identity`) are kept below `cache_dir` for all later runs; those
+    of one that does not, for as long as the encoder is used: nobody could tell when they are those of an older version.
+
+    Args:
+        chosen: a folder, a registered name, or the encoder.
+        cache_dir: where vectors and weights are kept.
+
+    Raises:
+        JobError: as `make_encoder`.
+        AssetError: the pinned weights cannot be had.
+    """
+    encoder = make_encoder(chosen, cache_dir) if isinstance(chosen, str) else chosen
+    tell = tell_progress(Encoding)
+    if find_identity(encoder) is not None:
+        return CachedEncoder(encoder, cache_dir / "vectors", on_progress=tell)
+    folder = Path(mkdtemp(prefix="counterpoise-vectors-"))
+    cached = CachedEncoder(encoder, folder, on_progress=tell)
+    finalize(cached, rmtree, folder, ignore_errors=True)
+    return cached
+
+
 def open_encoders(
-    encoder: str | Encoder = "",
+    encoder: EncoderChoice = "",
     *,
     model: str = "",
     query_prefix: str = "",
@@ -89,8 +114,8 @@ def open_encoders(
     """Open the encoder somebody named.
 
     Args:
-        encoder: "" or "minilm" for the pinned one, a folder with `model.onnx` and `tokenizer.json`, the URL of a server
-            with `/v1/embeddings`, or any object with the protocol of `Encoder`.
+        encoder: a registered name ("" or "minilm" for the pinned one), a folder with `model.onnx` and `tokenizer.json`,
+            the URL of a server with `/v1/embeddings`, or any object with the protocol of `Encoder`.
         model: the model's name, for a URL.
         query_prefix: put in front of queries.
         passage_prefix: put in front of passages.
@@ -102,9 +127,8 @@ def open_encoders(
         AssetError: the pinned weights cannot be had.
     """
     folder = find_cache_dir(cache_dir)
-    if not isinstance(encoder, str):
-        plain: Encoder = encoder
-    elif encoder.startswith(("http://", "https://")):
+    chosen: EncoderChoice = encoder
+    if isinstance(encoder, str) and encoder.startswith(("http://", "https://")):
         if not model:
             raise JobError(
                 "a server needs the name of its model", where=f"encoder: {encoder}", hint="name it"
@@ -115,14 +139,8 @@ def open_encoders(
             )
         keep_secret(os.environ.get(api_key_env, ""))
         keep_secrets_of(encoder)
-        plain = EndpointEncoder(encoder, model, os.environ.get(api_key_env, "") if api_key_env else "")
-    else:
-        plain = make_encoder("" if encoder == "minilm" else encoder, folder)
-    cached = CachedEncoder(
-        plain,
-        folder / "vectors",
-        on_progress=tell_progress(Encoding),
-    )
+        chosen = EndpointEncoder(encoder, model, os.environ.get(api_key_env, "") if api_key_env else "")
+    cached = open_cached(chosen, folder)
     return EncoderPair(
         PrefixedEncoder(cached, query_prefix) if query_prefix else cached,
         PrefixedEncoder(cached, passage_prefix) if passage_prefix else cached,

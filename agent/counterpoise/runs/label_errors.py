@@ -21,13 +21,12 @@ from counterpoise.actions.relabel.promises import DEFAULT_CONFIDENCE
 from counterpoise.actions.relabel.suspects import UNKNOWN
 from counterpoise.core.assets import find_cache_dir
 from counterpoise.core.errors import DataError, JobError
-from counterpoise.core.event_kinds import Encoding
-from counterpoise.core.events import Listener, tell_progress
+from counterpoise.core.events import Listener
 from counterpoise.core.interrupts import run_alone
 from counterpoise.core.label_spellings import Spellings
 from counterpoise.core.records import Integers, Records
 from counterpoise.core.schema import TextClassification
-from counterpoise.data.encoders import make_encoder
+from counterpoise.data.encoders import open_cached
 from counterpoise.data.patches.values import Patch
 from counterpoise.data.reading import load_table, read_marks, read_records
 from counterpoise.data.sources import name_source
@@ -38,7 +37,7 @@ from counterpoise.llm.connect import open_models
 from counterpoise.report.progress import open_progress
 from counterpoise.tasks.text.preparation import divide
 from counterpoise.tasks.text.reading import group_records
-from counterpoise_retrievers.encoders import CachedEncoder, Encoder
+from counterpoise_retrievers.encoders import Encoder
 
 DEFAULT_TOKENS = 2_000_000
 
@@ -125,7 +124,7 @@ def find_label_errors(
     table = _read_table(data, gold, task, cache)
     settings = LabelSettings(min_precision, confidence, may_drop)
     with open_progress(listener, progress):
-        rows = _encode_rows(table, make_encoder(encoder, cache), cache)
+        rows = _encode_rows(table, open_cached(encoder, cache))
 
         async def ask() -> Decisions:
             answers = tuple((descriptions or {}).get(name, name) for name in rows.records.label_names)
@@ -173,9 +172,8 @@ def _read_table(data: Any, gold: Any, task: TextClassification, cache: Path) -> 
     return _Table(records.take(order), known[order], is_drawn[order], source, notes)
 
 
-def _encode_rows(table: _Table, encoder: Encoder, cache: Path) -> LabelledRows:
-    plain = CachedEncoder(encoder, cache / "vectors", on_progress=tell_progress(Encoding))
-    vectors = plain.encode([str(one) for one in table.records.texts])
+def _encode_rows(table: _Table, encoder: Encoder) -> LabelledRows:
+    vectors = encoder.encode([str(one) for one in table.records.texts])
     folds = divide(table.records, "label-errors:folds", table.source)
     drawn = np.where(table.is_drawn, table.known, UNKNOWN)
     return LabelledRows(table.records, vectors, folds, drawn, repeats=table.known)

@@ -25,7 +25,7 @@ from counterpoise.core.records import ConceptColumns, Floats, Integers, Records,
 from counterpoise.core.schema import TextClassification
 from counterpoise.core.splits import sample_by_rank
 from counterpoise.core.strict_yaml import read_mapping
-from counterpoise.data.encoders import make_encoder
+from counterpoise.data.encoders import open_cached
 from counterpoise.data.reading import read_records
 from counterpoise.data.sources import load_table, name_source
 from counterpoise.llm import ReplyStore, TokenBudget
@@ -44,7 +44,7 @@ from counterpoise.scorers.concepts.passages import make_passages, split_passages
 from counterpoise.scorers.concepts.views import make_anchors, make_views
 from counterpoise.scorers.gold import LABEL, Gold, RowsToAsk, choose_rows_to_ask, read_answer, read_gold
 from counterpoise.tasks.text.job import job_from
-from counterpoise_retrievers.encoders import CachedEncoder, Encoder
+from counterpoise_retrievers.encoders import Encoder
 
 OpenScreen = Callable[[], AbstractContextManager[Listener]]
 _MOST_ASKED_FROM = 5_000  # rows whose similarity is worth computing to choose forty
@@ -101,7 +101,7 @@ def read_texts(
     with open_screen():
         for note in notes:
             tell_event(Warned(note))
-        cached = CachedEncoder(make_encoder(encoder, cache_dir), cache_dir / "vectors")
+        cached = open_cached(encoder, cache_dir)
         vectors = cached.encode([str(value) for value in records.texts])
     return Texts(records, vectors, listed, cached)
 

@@ -42,6 +42,7 @@ from counterpoise.students.metrics import METRICS
 from counterpoise.students.recipe_code import write_code
 from counterpoise.students.treatments import STUDENTS
 from counterpoise.students.validation import MOST_TRAINING_ROWS, MOST_VALIDATION_ROWS, ArmScore, choose_best
+from counterpoise.tasks.job import as_plain
 from counterpoise.tasks.text.job import Job
 from counterpoise.tasks.text.label_trust import LabelTrust
 from counterpoise.tasks.text.parts import RunContext
@@ -120,7 +121,7 @@ def _write_code(job: Job, context: RunContext, choice: Choice) -> str:
         text=job.text,
         label=job.label,
         descriptions=_describe_labels(job, context),
-        encoder=re.split(r"[/\\]", job.encoder)[-1],
+        encoder=re.split(r"[/\\]", as_plain(job.encoder))[-1],
     )
 
 

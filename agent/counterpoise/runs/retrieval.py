@@ -26,9 +26,9 @@ from counterpoise.balance.retrieval import (
     list_passages,
 )
 from counterpoise.core.assets import find_cache_dir
-from counterpoise.core.event_kinds import Encoding, Finished
-from counterpoise.core.events import tell_event, tell_progress
-from counterpoise.data.encoders import make_encoder
+from counterpoise.core.event_kinds import Finished
+from counterpoise.core.events import tell_event
+from counterpoise.data.encoders import open_cached
 from counterpoise.data.instances import Instance, Passage, find_form, write_instances
 from counterpoise.report.retrieval_page import render_retrieval_report
 from counterpoise.report.run_page import write_report
@@ -50,18 +50,12 @@ async def run_retrieval(job: RetrievalJob) -> dict[str, Any]:
         UserError: a mistake in the job or the data.
         ServiceError: a server, a download or a disk failed; run it again to go on.
     """
-    from counterpoise_retrievers.encoders import CachedEncoder
-
     with RunDirectory(Path(job.output)) as directory:
         instances = load_instances(job)
         corpus = load_corpus(job.corpus) if job.corpus else []
         directory.begin(job.dump(), f"{job.fingerprint()}-{_fingerprint(instances, corpus)}")
         cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
-        encoder = CachedEncoder(
-            make_encoder(job.encoder, cache_dir),
-            cache_dir / "vectors",
-            on_progress=tell_progress(Encoding),
-        )
+        encoder = open_cached(job.encoder, cache_dir)
         sources = [str(one.extra.get(job.source_field, "")) for one in instances]
         before = check_retrieval(instances, sources, corpus, encoder)
         done = await relabel_job(job, instances)

@@ -18,6 +18,7 @@ from pydantic import BaseModel, field_validator
 
 from counterpoise.core.errors import RunDirectoryError
 from counterpoise.core.strict_yaml import SETTINGS, read_mapping, validate
+from counterpoise.data.encoder_choice import check_encoder_choice, resolve_encoder
 from counterpoise.data.sources import normalise_path, resolve_source
 from counterpoise.llm.config import IN_MEMORY, Budget, LlmConfig, ModelObject, expand_llm
 
@@ -31,7 +32,8 @@ class JobBase(BaseModel):
         data: where the data lies.
         llm: the model; `embedded` or a URL for short.
         budget: what may be spent; a number of tokens for short.
-        encoder: folder with `model.onnx` and `tokenizer.json` instead of the pinned encoder.
+        encoder: instead of the pinned one: a folder with `model.onnx` and `tokenizer.json`, the name of an encoder that
+            is installed, or in Python the encoder.
         output: the run directory.
         cache_dir: where replies and vectors are kept; by default the user's cache folder.
     """
@@ -40,7 +42,7 @@ class JobBase(BaseModel):
 
     SOURCES: ClassVar[tuple[str, ...]] = ("data",)
     """Keys that name a table: a file, a folder, a hub id, in Python the table itself."""
-    PATHS: ClassVar[tuple[str, ...]] = ("encoder", "output", "cache_dir")
+    PATHS: ClassVar[tuple[str, ...]] = ("output", "cache_dir")
     """Keys that name a file or a folder."""
     KEY_FILES: ClassVar[tuple[str, ...]] = ()
     """Keys whose value is a mapping, or names a YAML file that holds it."""
@@ -54,7 +56,7 @@ class JobBase(BaseModel):
     data: Any
     llm: LlmConfig = LlmConfig()
     budget: Budget = Budget()
-    encoder: str = ""
+    encoder: Any = ""
     output: str = ""
     cache_dir: str = ""
 
@@ -67,6 +69,11 @@ class JobBase(BaseModel):
     @classmethod
     def _expand_budget(cls, value: object) -> object:
         return {"tokens": value} if isinstance(value, str | int | float) else value
+
+    @field_validator("encoder")
+    @classmethod
+    def _check_encoder(cls, value: object) -> object:
+        return check_encoder_choice(value)
 
     @classmethod
     def load(cls, path: str | Path, **overrides: Any) -> Self:
@@ -118,6 +125,8 @@ class JobBase(BaseModel):
                 resolved[name] = resolve_source(str(value), base)
             elif name in cls.PATHS and is_text:
                 resolved[name] = _resolve_path(value, base)
+            elif name == "encoder":
+                resolved[name] = resolve_encoder(value, base)
             elif name in cls.KEY_FILES and isinstance(value, str | Path):
                 resolved[name] = read_mapping(Path(_resolve_path(value, base)))
             elif name in cls.MODELS and isinstance(value, Mapping):
@@ -137,7 +146,7 @@ class JobBase(BaseModel):
         keys = as_plain(self)
         for name in ("name", "output", "cache_dir"):
             del keys[name]
-        for name in (*self.SOURCES, *self.PATHS):
+        for name in (*self.SOURCES, *self.PATHS, "encoder"):
             if isinstance(keys.get(name), str):
                 keys[name] = re.split(r"[/\\]", keys[name])[-1]
         for name in self.MODELS:
@@ -184,6 +193,8 @@ def as_plain(value: Any) -> Any:
     """Values that YAML and JSON know."""
     if isinstance(value, ModelObject):
         return f"{IN_MEMORY}{value.model}"
+    if hasattr(value, "encode") and isinstance(getattr(value, "name", None), str):
+        return f"{IN_MEMORY}{value.name}"
     if isinstance(value, BaseModel):
         return {name: as_plain(getattr(value, name)) for name in type(value).model_fields}
     if isinstance(value, str | int | float | None):

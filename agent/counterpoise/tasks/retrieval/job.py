@@ -43,7 +43,7 @@ class RetrievalJob(JobBase):
         check_positives: judge the known positives too, and report it.
         source_field: field of an instance that names its source.
         budget: what may be spent; a number of tokens for short.
-        encoder: folder with `model.onnx` and `tokenizer.json` instead of the pinned encoder.
+        encoder: instead of the pinned one, see `JobBase`.
         output: the run directory.
         name: of the run; by default that of the data.
         cache_dir: where replies and vectors are kept.

@@ -17,11 +17,11 @@ from counterpoise.actions.relabel.preparation import CascadeSettings, PreparedCa
 from counterpoise.actions.relabel.result import RelabelledInstances
 from counterpoise.core.assets import find_cache_dir
 from counterpoise.core.errors import DataError
-from counterpoise.core.event_kinds import Encoding, Warned
-from counterpoise.core.events import tell_event, tell_progress
+from counterpoise.core.event_kinds import Warned
+from counterpoise.core.events import tell_event
 from counterpoise.core.instances import gather_positives
 from counterpoise.data.beir import read_queries
-from counterpoise.data.encoders import make_encoder
+from counterpoise.data.encoders import open_cached
 from counterpoise.data.instances import (
     Instance,
     Passage,
@@ -224,13 +224,7 @@ def _mine(
     corpus: Sequence[Passage],
     cache_dir: Path,
 ) -> Mapping[int, Sequence[Passage]]:
-    from counterpoise_retrievers.encoders import CachedEncoder
-
-    encoder = CachedEncoder(
-        make_encoder(job.encoder, cache_dir),
-        cache_dir / "vectors",
-        on_progress=tell_progress(Encoding),
-    )
+    encoder = open_cached(job.encoder, cache_dir)
     return mine_candidates(instances, corpus, encoder, job.candidates)
 
 

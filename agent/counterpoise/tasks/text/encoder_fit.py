@@ -8,7 +8,7 @@ import numpy as np
 
 from counterpoise.core.records import Records
 from counterpoise.filters.languages import list_languages, score_languages
-from counterpoise_retrievers.onnx_encoder import OnnxEncoder
+from counterpoise_retrievers.encoders import Encoder, TokenCounter
 
 _UNFIT_RATIO = 0.45
 """Share of unknown tokens from which an encoder does not know a language at all."""
@@ -21,16 +21,18 @@ _FEWEST_TOLD = 20
 _TRUST_LESS = "trust what rests on it less, or name a multilingual one under `encoder`"
 
 
-def note_fit(encoder: OnnxEncoder, records: Records, *, is_english: bool) -> list[str]:
+def note_fit(encoder: Encoder, records: Records, known: Sequence[str] = ()) -> list[str]:
     """Sentences on texts that do not fit the encoder: too long, or in a language it does not know.
 
     Args:
         encoder: of their vectors.
         records: the training rows.
-        is_english: the encoder knows English alone; other languages in the same letters have no unknown tokens.
+        known: languages that the encoder knows, where it says so. Others in the same letters have no unknown tokens.
     """
     texts = [str(text) for text in records.texts]
-    notes = []
+    notes: list[str] = []
+    if not isinstance(encoder, TokenCounter):
+        return notes
     if n_long := encoder.count_long(texts):
         notes.append(
             f"{n_long} of {len(texts)} texts are longer than the encoder's window of {encoder.max_tokens} tokens: "
@@ -42,7 +44,7 @@ def note_fit(encoder: OnnxEncoder, records: Records, *, is_english: bool) -> lis
             f"the encoder {encoder.name} does not fit the language of these texts ({ratio:.0%} of the tokens are "
             f"unknown to it): {_TRUST_LESS}"
         )
-    elif is_english and (foreign := _count_foreign(texts[:_TEXTS_LOOKED_AT])) > _MOST_FOREIGN:
+    elif tuple(known) == ("en",) and (foreign := _count_foreign(texts[:_TEXTS_LOOKED_AT])) > _MOST_FOREIGN:
         notes.append(
             f"the encoder {encoder.name} knows English, and {foreign:.0%} of these texts look like another language: "
             f"{_TRUST_LESS}"

@@ -125,7 +125,7 @@ class Job(JobBase):
         seed: another seed gives other held-out rows, folds and demonstrations.
         rounds: turns of the loop, at most; None for as many as pay.
         cache_dir: where replies and vectors are kept; by default the user's cache folder.
-        encoder: folder with `model.onnx` and `tokenizer.json` instead of the pinned encoder.
+        encoder: instead of the pinned one, see `JobBase`.
     """
 
     model_config = ConfigDict(**SETTINGS, arbitrary_types_allowed=True)

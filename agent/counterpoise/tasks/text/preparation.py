@@ -13,12 +13,13 @@ from counterpoise.balance.counts import resolve_target
 from counterpoise.core.assets import find_cache_dir
 from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.errors import DataError, JobError
-from counterpoise.core.event_kinds import Encoding, Read
-from counterpoise.core.events import tell_event, tell_progress
+from counterpoise.core.event_kinds import Read
+from counterpoise.core.events import tell_event
 from counterpoise.core.label_spellings import match_label
 from counterpoise.core.records import Integers, Records
 from counterpoise.core.splits import assign_folds
-from counterpoise.data.encoders import make_encoder
+from counterpoise.data.encoder_choice import list_known_languages
+from counterpoise.data.encoders import open_cached
 from counterpoise.data.reading import read_marks
 from counterpoise.data.result_rows import Part
 from counterpoise.data.sources import name_source
@@ -29,7 +30,7 @@ from counterpoise.tasks.text.encoder_fit import note_fit
 from counterpoise.tasks.text.inputs import Inputs, Tables
 from counterpoise.tasks.text.job import Job
 from counterpoise.tasks.text.reading import read_parts
-from counterpoise_retrievers.encoders import CachedEncoder, Encoder
+from counterpoise_retrievers.encoders import Encoder
 
 N_FOLDS = 5
 
@@ -67,12 +68,7 @@ def prepare(job: Job, after_read: Callable[[Records, tuple[str, ...]], None] | N
     if after_read is not None:
         after_read(parts.train.records, label_texts)
     cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
-    plain = make_encoder(job.encoder, cache_dir)
-    encoder = CachedEncoder(
-        plain,
-        cache_dir / "vectors",
-        on_progress=tell_progress(Encoding),
-    )
+    encoder = open_cached(job.encoder, cache_dir)
     pool_records = parts.pool.records if parts.pool else parts.train.records.take([])
     train = encode_records(parts.train.records, encoder, label_texts)
     held_out = encode_records(parts.held_out.records, encoder, label_texts)
@@ -80,7 +76,7 @@ def prepare(job: Job, after_read: Callable[[Records, tuple[str, ...]], None] | N
     gold: dict[str, Gold] = {}
     if job.gold:
         gold = read_gold(Path(job.gold), train.records, (*job.concepts, LABEL), f"{job.key}:gold")
-    notes = [*parts.notes, *note_fit(plain, train.records, is_english=not job.encoder)]
+    notes = [*parts.notes, *note_fit(encoder.encoder, train.records, list_known_languages(job.encoder))]
     inputs = Inputs(
         tables=Tables(parts.train.table, parts.held_out.table),
         train=train,

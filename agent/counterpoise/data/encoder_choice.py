@@ -1,0 +1,161 @@
+"""Encoders by name: the family `encoders`, and what a job's key `encoder` may be.
+
+It may be, in this order: a path (it has a `/` or a backslash in it), the name of an encoder that ships (`minilm`), a
+folder beside the job file, the name of one that is installed (an entry point of `counterpoise.encoders`), or in Python
+the object itself. `""` is the one that ships.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast, runtime_checkable
+
+from counterpoise.core.assets import MINILM, MINILM_TOKENIZER, ensure_asset
+from counterpoise.core.errors import JobError, RunDirectoryError
+from counterpoise.core.event_kinds import Downloading
+from counterpoise.core.events import tell_progress
+from counterpoise.core.registry import NamedPart, Registry
+from counterpoise.data.sources import normalise_path
+
+if TYPE_CHECKING:
+    from counterpoise_retrievers.encoders import Encoder, OnnxEncoder
+
+IN_MEMORY = "memory:"
+_NEEDED = ("name", "dimension", "max_tokens", "encode")
+
+EncoderChoice: TypeAlias = "str | Encoder"
+"""A folder, a registered name, `""` for the default one, or the encoder."""
+
+
+@runtime_checkable
+class EncoderOpener(Protocol):
+    """A part that has to fetch or load something before it can encode.
+
+    Attributes:
+        name: what a job calls it.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    def open(self, cache_dir: Path) -> Encoder:
+        """The encoder; what it needs is kept below `cache_dir`."""
+        ...
+
+
+class MiniLm:
+    """The encoder that ships: pinned weights, fetched once."""
+
+    name = "minilm"
+    languages = ("en",)
+    """What it knows; an encoder that says nothing is taken to fit any language."""
+
+    def open(self, cache_dir: Path) -> OnnxEncoder:
+        """Fetch the weights where they are not there yet.
+
+        Raises:
+            AssetError: they cannot be had.
+        """
+        from counterpoise_retrievers.encoders import OnnxEncoder
+
+        model, tokenizer = (
+            ensure_asset(asset, cache_dir, tell_progress(partial(Downloading, asset.name)))
+            for asset in (MINILM, MINILM_TOKENIZER)
+        )
+        return OnnxEncoder(model, tokenizer, name=f"{MINILM.name}@{MINILM.sha256[:12]}")
+
+
+ENCODERS: Registry[NamedPart] = Registry("encoders", key="encoder")
+"""Each is an `Encoder`, or an `EncoderOpener`."""
+
+DEFAULT_ENCODER = ENCODERS.register(MiniLm()).name
+
+
+def resolve_encoder(chosen: object, base: Path) -> object:
+    """A choice as a job keeps it: `""` for the default one, an absolute folder, an installed name, or an object.
+
+    Args:
+        chosen: as the user gave it.
+        base: the folder that relative paths start from.
+    """
+    if isinstance(chosen, Path):
+        return str(normalise_path(base / chosen.expanduser()))
+    if not isinstance(chosen, str) or chosen.startswith(IN_MEMORY):
+        return chosen
+    if chosen in ("", DEFAULT_ENCODER):
+        return ""
+    path = base / Path(chosen).expanduser()
+    is_path = re.search(r"[/\\]", chosen) or (chosen not in ENCODERS.names and path.is_dir())
+    return str(normalise_path(path)) if is_path else chosen
+
+
+def check_encoder_choice(chosen: object) -> EncoderChoice:
+    """A choice that `resolve_encoder` has made ready, where it can be opened as far as one can tell without opening it.
+
+    Raises:
+        ValueError: a name that nothing has, or an object that is no encoder; says what would be right.
+    """
+    if not isinstance(chosen, str):
+        return check_encoder(chosen, "the object")
+    if chosen and not chosen.startswith(IN_MEMORY) and not is_folder(chosen):
+        try:
+            ENCODERS.find(chosen)
+        except JobError as error:
+            raise ValueError(f"{error.message}; {error.hint}") from error
+    return chosen
+
+
+def check_encoder(found: object, origin: str) -> Encoder:
+    """What has all that an encoder has.
+
+    Raises:
+        ValueError: it lacks something.
+    """
+    missing = next((name for name in _NEEDED if not hasattr(found, name)), None)
+    if missing is not None:
+        raise ValueError(
+            f"{origin} ({type(found).__name__}) has no `{missing}`; an encoder has "
+            + ", ".join(f"`{name}`" for name in _NEEDED)
+        )
+    return cast("Encoder", found)
+
+
+def is_folder(chosen: str) -> bool:
+    """Whether a choice that is ready names a folder."""
+    return re.search(r"[/\\]", chosen) is not None
+
+
+def open_registered(name: str, cache_dir: Path) -> Encoder:
+    """The encoder of a name; `""` for the default one.
+
+    Args:
+        name: as `ENCODERS` has it.
+        cache_dir: where what it needs is kept.
+
+    Raises:
+        JobError: nothing has the name, or what has it is no encoder.
+        RunDirectoryError: it was an object in Python.
+    """
+    if name.startswith(IN_MEMORY):
+        raise RunDirectoryError(
+            f"the encoder of this run was an object in Python ({name.removeprefix(IN_MEMORY)})",
+            hint="call it from Python again with that encoder and the same output",
+        )
+    part = ENCODERS.find(name or DEFAULT_ENCODER)
+    found = part.open(cache_dir) if isinstance(part, EncoderOpener) else part
+    try:
+        return check_encoder(found, f"the encoder '{name}'")
+    except ValueError as error:
+        raise JobError(str(error), where="key 'encoder'") from error
+
+
+def list_known_languages(chosen: EncoderChoice) -> Sequence[str]:
+    """The languages that an encoder says it knows, as two letters each; none where it says nothing."""
+    if isinstance(chosen, str):
+        if is_folder(chosen) or chosen.startswith(IN_MEMORY):
+            return ()
+        return tuple(getattr(ENCODERS.find(chosen or DEFAULT_ENCODER), "languages", ()))
+    return tuple(getattr(chosen, "languages", ()))
