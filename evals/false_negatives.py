@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from counterpoise import relabel_negatives
 from counterpoise.actions.relabel.cascade import Decision, Outcome
 from counterpoise.actions.relabel.passages import relabel_instances
 from counterpoise.actions.relabel.preparation import CascadeSettings
@@ -39,7 +40,6 @@ from counterpoise.core.events import ignore
 from counterpoise.core.splits import keyed_hash, keyed_rank
 from counterpoise.data.encoders import make_encoder
 from counterpoise.data.instances import Collection, Instance, Passage, read_beir
-from counterpoise.runs.retrieval_api import relabel_negatives
 from counterpoise_retrievers.encoders import CachedEncoder
 from counterpoise_retrievers.hard_negatives import mine_hard_negatives
 from evals.common import Floats, MissingDataError, Result, Settings, find_file, open_engine, read_jsonl

@@ -62,7 +62,7 @@ def test_a_call_from_python_shows_it(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         given.append(current_listener())
         raise InterruptedError
 
-    monkeypatch.setattr("counterpoise.runs.loop.run_job", run_job)
+    monkeypatch.setattr("counterpoise.runs.run.run_job", run_job)
     table = {"text": ["a", "b"], "label": ["x", "y"]}
     keys: dict[str, Any] = {"text": "text", "label": "label", "output": str(tmp_path / "run")}
     for shown in (None, False, True):

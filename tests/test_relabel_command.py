@@ -24,9 +24,9 @@ from counterpoise.cli.commands.relabel import relabel as command
 from counterpoise.core.assets import ensure_asset, find_cache_dir
 from counterpoise.core.errors import JobError
 from counterpoise.data.instances import Passage, format_instance, read_instances
-from counterpoise.report.retrieval_page import render_retrieval_report
+from counterpoise.report.retrieval_page import RETRIEVAL_PAGE
 from counterpoise.runs.retrieval import make_retrieval_report
-from counterpoise.tasks.any_job import load_any_job
+from counterpoise.tasks.registry import load_job
 from counterpoise.tasks.retrieval.job import RetrievalJob
 from tests.retrieval_judges import reply_first, reply_second
 from tests.servers import Body, LocalServer
@@ -219,12 +219,12 @@ def test_a_job_of_task_retrieval_runs_with_a_report_and_resumes(
 def test_a_job_file_of_another_task_is_an_ordinary_job(tmp_path: Path) -> None:
     path = tmp_path / "job.yaml"
     path.write_text("data: a.csv\ntext: review\nlabel: stars\n", encoding="utf-8")
-    assert load_any_job(path).task == "text_classification"
+    assert load_job(path).task == "text_classification"
     path.write_text("task: retrieval\ndata: a.jsonl\nlabel: stars\n", encoding="utf-8")
     with pytest.raises(JobError, match="key 'label': unknown key"):
-        load_any_job(path)
+        load_job(path)
     path.write_text("task: retrieval\ndata: a.jsonl\nbudget: 5M\n", encoding="utf-8")
-    job = load_any_job(path)
+    job = load_job(path)
     assert (
         isinstance(job, RetrievalJob)
         and job.budget.tokens == 5_000_000
@@ -252,7 +252,7 @@ def test_text_of_the_data_cannot_become_part_of_the_page() -> None:
         "examples": [example],
         "settings": {},
     }
-    page = render_retrieval_report(report)
+    page = RETRIEVAL_PAGE.render(report)
     assert "<script>" not in page and "<img" not in page and "&lt;img src=x&gt;" in page
 
 
@@ -263,7 +263,7 @@ def test_the_report_of_a_judge_that_failed_shows_the_repeats_that_were_dropped()
     nothing = RetrievalBalance({}, (), (), 0)
     report = make_retrieval_report(RetrievalJob(data="triples.jsonl"), done, nothing, nothing)
     assert report["stopped"] == "a judge failed its audit." and report["summary"]["outcomes"]["drop"] == 1
-    page = render_retrieval_report(report)
+    page = RETRIEVAL_PAGE.render(report)
     assert "are dropped, else nothing was changed." in page
     assert "repeats a known positive" in page and "min_precision" in page
 

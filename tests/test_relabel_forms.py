@@ -18,7 +18,7 @@ from counterpoise.balance.retrieval import RetrievalBalance
 from counterpoise.cli import app as cli
 from counterpoise.core.errors import DataError
 from counterpoise.data.instances import Instance, Passage, format_instance, hash_text
-from counterpoise.report.retrieval_page import render_retrieval_report
+from counterpoise.report.retrieval_page import RETRIEVAL_PAGE
 from counterpoise.runs.retrieval import make_retrieval_report
 from counterpoise.tasks.retrieval.job import RetrievalJob
 from evals.relabel_coverage import FORMS as SIMULATED_FORMS
@@ -193,7 +193,7 @@ def test_screen_json_and_page_call_the_bound_a_bound(
     assert summary["estimates"]["recall"]["is_upper_bound"] and "an upper bound" in summary["notes"][0]
     nothing = RetrievalBalance({}, (), (), 0)
     report = make_retrieval_report(RetrievalJob(data="triples.jsonl"), relabel(), nothing, nothing)
-    page = render_retrieval_report(report)
+    page = RETRIEVAL_PAGE.render(report)
     assert "at most 1.00" in page and "an upper bound" in page
 
 

@@ -16,8 +16,9 @@ import pytest
 from counterpoise.core.plain import to_plain
 from counterpoise.report import charts, pages
 from counterpoise.report.check_page import render_check_page
-from counterpoise.report.run_page import render_report, write_report
+from counterpoise.report.run_page import write_report
 from counterpoise.report.schema import Parent, RejectedExample, Report
+from counterpoise.report.text_page import TEXT_PAGE
 from counterpoise.report.view import judge_difference, list_cells, list_reasons
 from tests.check_sample import sample_check
 from tests.report_sample import INJECTION, empty_report, make_hostile, sample_report, wide_report
@@ -63,7 +64,7 @@ class Reader(HTMLParser):
     "report", [sample_report(), wide_report(), empty_report()], ids=["usual", "wide", "empty"]
 )
 def test_page_is_well_formed_loads_nothing_and_its_contents_lead_somewhere(report: Any) -> None:
-    page = render_report(report)
+    page = TEXT_PAGE.render(report)
     reader = Reader(page)
     links = {value for name, value in reader.attributes if name == "href"}
     anchors = {f"#{value}" for name, value in reader.attributes if name == "id"}
@@ -75,7 +76,7 @@ def test_page_is_well_formed_loads_nothing_and_its_contents_lead_somewhere(repor
 @pytest.mark.parametrize(
     "page",
     [
-        render_report(make_hostile(sample_report())),
+        TEXT_PAGE.render(make_hostile(sample_report())),
         render_check_page(make_hostile(sample_check()), title=INJECTION),
     ],
     ids=["report", "check"],
@@ -91,7 +92,7 @@ def test_markup_in_the_data_stays_text_everywhere(page: str) -> None:
 
 def test_page_shows_what_the_report_says() -> None:
     report = sample_report()
-    text = Reader(render_report(report)).visible_text
+    text = Reader(TEXT_PAGE.render(report)).visible_text
     assert report["held_out"] is not None
     for row in report["held_out"]["rows"]:
         assert f"{row['macro_f1']['mean']:.3f}" in text
@@ -115,7 +116,7 @@ def test_difference_is_coloured_only_where_its_interval_excludes_zero() -> None:
 
 
 def test_missing_and_infinite_figures_become_dashes() -> None:
-    page = render_report(empty_report())
+    page = TEXT_PAGE.render(empty_report())
     text = Reader(page).visible_text
     assert (
         re.search(r"\b(nan|inf|none)\b", re.sub(r"<style>.*?</style>|\bnone\b", "", page, flags=re.S)) is None
@@ -128,36 +129,36 @@ def test_missing_and_infinite_figures_become_dashes() -> None:
     assert report["held_out"] is not None
     for row in report["held_out"]["rows"]:
         row["macro_f1_difference"] = None
-    assert "Macro-F1" in Reader(render_report(report)).visible_text
+    assert "Macro-F1" in Reader(TEXT_PAGE.render(report)).visible_text
 
 
 def test_written_files_are_canonical_whole_and_the_same_from_either_side(tmp_path: Path) -> None:
-    write_report(tmp_path, sample_report())
+    write_report(tmp_path, sample_report(), TEXT_PAGE)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.json"]
     text = (tmp_path / "report.json").read_text(encoding="utf-8")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert json.dumps(json.loads(text), sort_keys=True, indent=2, ensure_ascii=False) + "\n" == text
-    assert render_report(json.loads(text)) == page
+    assert TEXT_PAGE.render(json.loads(text)) == page
     shuffled = _reverse_keys(sample_report())
-    write_report(tmp_path, shuffled)
+    write_report(tmp_path, shuffled, TEXT_PAGE)
     assert (tmp_path / "report.json").read_text(encoding="utf-8") == text
     assert (tmp_path / "report.html").read_text(encoding="utf-8") == page
 
 
 def test_infinite_figures_are_null_in_the_json(tmp_path: Path) -> None:
-    write_report(tmp_path, empty_report())
+    write_report(tmp_path, empty_report(), TEXT_PAGE)
     written = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     assert written["spend"]["tokens_per_accepted"] is None
     assert written["balance"]["score_before"] is None
 
 
 def test_failed_write_leaves_the_older_report_and_no_rubbish(tmp_path: Path) -> None:
-    write_report(tmp_path, sample_report())
+    write_report(tmp_path, sample_report(), TEXT_PAGE)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     (tmp_path / "report.html").unlink()
     (tmp_path / "report.html").mkdir()
     with pytest.raises(OSError):
-        write_report(tmp_path, sample_report())
+        write_report(tmp_path, sample_report(), TEXT_PAGE)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(before)
     assert (tmp_path / "report.json").read_bytes() == before["report.json"]
 
@@ -165,7 +166,7 @@ def test_failed_write_leaves_the_older_report_and_no_rubbish(tmp_path: Path) -> 
 def test_a_lone_surrogate_is_written_out(tmp_path: Path) -> None:
     broken: dict[str, Any] = copy.deepcopy(dict(sample_report()))
     broken["headline"] = "half a sign: \ud800"
-    write_report(tmp_path, broken)
+    write_report(tmp_path, broken, TEXT_PAGE)
     assert "half a sign: \\ud800" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 

@@ -14,7 +14,7 @@ from counterpoise.cli import app as cli
 from counterpoise.data.instances import format_instance
 from counterpoise.llm import ChatClient, ScriptedChatClient
 from counterpoise.runs.retrieval_preview import make_retrieval_preview
-from counterpoise.tasks.any_job import load_any_job
+from counterpoise.tasks.registry import load_job
 from counterpoise.tasks.retrieval.job import RetrievalJob
 from tests.retrieval_judges import reply_first, reply_second
 from tests.test_relabel_forms import FORMS
@@ -64,7 +64,7 @@ def test_job_command_and_python_show_it_and_spend_nothing(
     assert cli.execute(["relabel", str(data), "--model", "http://127.0.0.1:9/v1", "--dry-run"]) == 0
     shown = capsys.readouterr().out
     assert "Before a token is spent" in shown and "requests at once" in shown
-    asked = load_any_job(job)
+    asked = load_job(job)
     assert isinstance(asked, RetrievalJob) and counterpoise.preview(asked).as_dict() == {
         name: value for name, value in said.items() if name != "event"
     }

@@ -9,13 +9,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from counterpoise.api import Preview, Run, check_balance, preview, rebalance, resume, run
+    from counterpoise.api import (
+        Run,
+        check_balance,
+        preview,
+        rebalance,
+        relabel_negatives,
+        resume,
+        run,
+    )
     from counterpoise.core.errors import CounterpoiseError, ServiceError, UserError
+    from counterpoise.report.preview import Preview
     from counterpoise.runs.label_errors import LabelErrors, find_label_errors
-    from counterpoise.runs.retrieval_api import relabel_negatives
     from counterpoise.sampler import CounterpoiseSampler
+    from counterpoise.tasks.registry import load_job
     from counterpoise.tasks.retrieval.mining import mine_hard_negatives
-    from counterpoise.tasks.text.job import Job, load_job
+    from counterpoise.tasks.text.job import Job
 
 __version__ = "0.1.0"
 
@@ -41,13 +50,22 @@ __all__ = [
 
 _HOMES = {
     **dict.fromkeys(
-        ("Preview", "Run", "check_balance", "preview", "rebalance", "resume", "run"),
+        (
+            "Run",
+            "check_balance",
+            "preview",
+            "rebalance",
+            "relabel_negatives",
+            "resume",
+            "run",
+        ),
         "counterpoise.api",
     ),
     **dict.fromkeys(("CounterpoiseError", "ServiceError", "UserError"), "counterpoise.core.errors"),
-    **dict.fromkeys(("Job", "load_job"), "counterpoise.tasks.text.job"),
+    "Job": "counterpoise.tasks.text.job",
+    "Preview": "counterpoise.report.preview",
+    "load_job": "counterpoise.tasks.registry",
     "CounterpoiseSampler": "counterpoise.sampler",
-    "relabel_negatives": "counterpoise.runs.retrieval_api",
     "mine_hard_negatives": "counterpoise.tasks.retrieval.mining",
     **dict.fromkeys(("LabelErrors", "find_label_errors"), "counterpoise.runs.label_errors"),
 }

@@ -6,25 +6,27 @@ import contextlib
 import errno
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from counterpoise.core.errors import RunDirectoryError, StorageError
+from counterpoise.core.errors import JobError, RunDirectoryError, StorageError
 from counterpoise.core.events import Listener
-from counterpoise.core.html_views import MOST_ROWS, make_view
+from counterpoise.core.html_views import make_view
 from counterpoise.core.interrupts import run_alone
+from counterpoise.report.preview import Preview, TaskPreview
 from counterpoise.report.progress import open_progress
+from counterpoise.tasks.job import JobBase
 from counterpoise.tasks.text.job import Job, job_from
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
+    from counterpoise.actions.relabel.result import RelabelledInstances
     from counterpoise.balance.lint.report import BalanceReport
+    from counterpoise.core.instances import Instance
     from counterpoise.core.label_spellings import Spellings
-    from counterpoise.core.plans import Deficit, PlanItem
-    from counterpoise.runs.retrieval_preview import RetrievalPreview
     from counterpoise.tasks.retrieval.job import RetrievalJob
 
 
@@ -83,59 +85,16 @@ class Run:
         return f"<Run {self.directory}: {self.stopped}>"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: what came of it, and the cells before and after."""
+        """What a notebook shows: what came of it, and what was counted before and after."""
+        from counterpoise.tasks.registry import find_task
+
         data = self.report_data
         lines = [data.get("headline", ""), f"The run ended: {self.stopped}", f"Report: {self.report()}"]
         heading = f"Run {data.get('title') or self.directory.name}"
-        if data.get("task") == "retrieval":
-            return make_view(heading, lines)
-        after = {row["cell"]: row for row in self.after}
-        rows = [
-            (row["cell"], row["have"], after.get(row["cell"], row)["have"], row["want"])
-            for row in self.before
-        ]
-        return make_view(heading, lines, ("cell", "before", "after", "wanted"), rows)
+        return make_view(heading, lines, *find_task(data).tabulate(data))
 
 
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """What a run would do, before a token is spent.
-
-    Args:
-        arms: what the ways that cost no token give on inner validation.
-        best: student -> the best of them.
-        deficits: cells that lack records.
-        plan: the first round.
-        prompts: at most two, as they would be sent.
-        forecasts: what the records of a whole run are expected to add to logit adjustment (see `forecasts`).
-        estimated_tokens: upper estimate of the first round.
-        notes: what is odd about the data.
-        advice: what to do first.
-    """
-
-    arms: list[dict[str, Any]]
-    best: dict[str, str]
-    deficits: list[Deficit]
-    plan: list[PlanItem]
-    prompts: list[str]
-    forecasts: list[dict[str, Any]]
-    estimated_tokens: int
-    notes: list[str]
-    advice: list[str]
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows: advice, what is short, and the simple ways."""
-        lines = [
-            *self.advice,
-            f"The first round takes at most {self.estimated_tokens:,} tokens.",
-            *self.notes,
-        ]
-        rows = [(row["student"], row["arm"], row["macro_f1"], row["auroc"]) for row in self.arms]
-        lines += [f"{short.cell} has {short.have:,} of {short.want:,}" for short in self.deficits[:MOST_ROWS]]
-        return make_view("Preview", lines, ("student", "without a token", "macro-F1", "AUROC"), rows)
-
-
-def run(job: Job | RetrievalJob, *, listener: Listener | None = None, progress: bool | None = None) -> Run:
+def run(job: JobBase, *, listener: Listener | None = None, progress: bool | None = None) -> Run:
     """Run a job.
 
     Args:
@@ -147,15 +106,11 @@ def run(job: Job | RetrievalJob, *, listener: Listener | None = None, progress: 
         UserError: a mistake in the job or the data.
         ServiceError: a server, a download or a disk failed; run the job again to go on.
     """
-    from counterpoise.runs.loop import run_job
-    from counterpoise.runs.retrieval import run_retrieval
-    from counterpoise.tasks.retrieval.job import RetrievalJob
+    from counterpoise.runs.run import run_job
 
     job.check_models()
     try:
         with open_progress(listener, progress):
-            if isinstance(job, RetrievalJob):
-                return Run(Path(job.output), run_alone(lambda: run_retrieval(job)))
             finished = run_alone(lambda: run_job(job))
     except OSError as error:
         # Vectors, temporary files and the report may each be what fills a disk; users are told alike.
@@ -186,9 +141,9 @@ def resume(directory: str | Path, *, listener: Listener | None = None, progress:
     if (folder / "FINISHED").is_file():
         with contextlib.suppress(RunDirectoryError):
             return Run(folder, read_report(folder)[0])
-    from counterpoise.tasks.any_job import load_any_job
+    from counterpoise.tasks.registry import load_job
 
-    job = load_any_job(path)
+    job = load_job(path)
     job.check_tables(str(folder))
     return run(
         job.model_copy(update={"output": str(folder.absolute())}), listener=listener, progress=progress
@@ -205,15 +160,13 @@ def read_report(directory: Path) -> tuple[dict[str, Any], str]:
 
     from jinja2 import TemplateError
 
-    from counterpoise.report.retrieval_page import render_retrieval_report
-    from counterpoise.report.run_page import render_report
+    from counterpoise.tasks.registry import find_task
 
     source = directory / "report.json"
     resume_it = f"counterpoise resume {shlex.quote(str(directory))}"
     try:
         found = json.loads(source.read_text(encoding="utf-8"))
-        is_retrieval = found.get("task") == "retrieval"
-        return found, render_retrieval_report(found) if is_retrieval else render_report(found)
+        return found, find_task(found, str(source)).page.render(found)
     except FileNotFoundError as error:
         hint = f"finish the run with: {resume_it}"
         raise RunDirectoryError("holds no report.json yet", where=str(directory), hint=hint) from error
@@ -226,14 +179,13 @@ def read_report(directory: Path) -> tuple[dict[str, Any], str]:
 def preview(job: Job, *, listener: Listener | None = None, progress: bool | None = None) -> Preview: ...
 @overload
 def preview(
-    job: RetrievalJob, *, listener: Listener | None = None, progress: bool | None = None
-) -> RetrievalPreview: ...
-def preview(
-    job: Job | RetrievalJob, *, listener: Listener | None = None, progress: bool | None = None
-) -> Preview | RetrievalPreview:
+    job: JobBase, *, listener: Listener | None = None, progress: bool | None = None
+) -> TaskPreview: ...
+def preview(job: Any, *, listener: Listener | None = None, progress: bool | None = None) -> Any:
     """What a run would do first; spends nothing and writes nothing but caches.
 
-    Of a job over retrieval instances it is what would be asked, with requests, tokens and time.
+    Of a job over retrieval instances it is what would be asked, with requests, tokens and time; of one over a table its
+    labels and cells.
 
     Args:
         job: what to do.
@@ -243,15 +195,10 @@ def preview(
     Raises:
         UserError: a mistake in the job or the data.
     """
-    from counterpoise.runs.preview import make_preview
-    from counterpoise.runs.retrieval_preview import preview_relabelling
-    from counterpoise.tasks.retrieval.job import RetrievalJob
+    from counterpoise.runs.run import preview_job
 
-    if isinstance(job, RetrievalJob):
-        with open_progress(listener, progress):
-            return preview_relabelling(job)
     with open_progress(listener, progress):
-        return Preview(**run_alone(lambda: make_preview(job)))
+        return run_alone(lambda: preview_job(job))
 
 
 def rebalance(
@@ -334,3 +281,81 @@ def check_balance(
     test = None if held_out is None else load_table(held_out, task=task, notes=notes)
     report = lint_table(load_table(data, task=task, notes=notes), task, test, fail_on=fail_on)
     return replace(report, notes=(*report.notes, *notes))
+
+
+def relabel_negatives(
+    data: str | Path | Sequence[Instance],
+    *,
+    model: Any = "embedded",
+    strong_model: Any = None,
+    corpus: str | Path = "",
+    budget: str | int = "2M",
+    listener: Listener | None = None,
+    progress: bool | None = None,
+    **keys: Any,
+) -> RelabelledInstances:
+    """Find training negatives that answer their query, with a cascade of two audited judges.
+
+    Nothing is written. Replies are kept, so a call that was stopped goes on where it was.
+
+    Args:
+        data: a file of instances (Tevatron, RLHN or sentence-transformers form), or instances.
+        model: the cheap judge: `embedded`, a URL, the keys of `llm` in a job, a chat model of LangChain, or any object
+            with `generate(request)`.
+        strong_model: the strong judge; the same as `model` where not given.
+        corpus: passages or a BEIR folder, where further candidates are mined.
+        budget: tokens, as a number or `2M`, `500k`.
+        listener: told of every step, instead of progress being shown.
+        progress: whether it is shown; None where somebody looks: on a terminal and in a notebook.
+        **keys: any other key of a `RetrievalJob`: gold, min_precision, check_positives, most_relabels, ...
+
+    Returns:
+        Instances before and after, decisions with reasons, audits, estimates, one sentence.
+
+    Raises:
+        UserError: a mistake in the arguments or the data.
+        ServiceError: a server, a download or a disk failed; call again to go on.
+
+    Example:
+        >>> import counterpoise
+        >>> done = counterpoise.relabel_negatives("triples.jsonl", model="http://localhost:8000/v1")  # doctest: +SKIP
+        >>> print(done.sentence)  # doctest: +SKIP
+    """
+    from counterpoise.tasks.retrieval.steps import relabel_job
+
+    given = None if isinstance(data, str | Path) else list(data)
+    if given == []:
+        raise JobError("no instances", where="data", hint="give a file or at least one instance")
+    source = str(data) if isinstance(data, str | Path) else "memory"
+    job = make_relabel_job(
+        source, model=model, strong_model=strong_model, corpus=corpus, budget=budget, **keys
+    )
+    with open_progress(listener, progress):
+        done: RelabelledInstances = run_alone(lambda: relabel_job(job, given))
+    return done
+
+
+def make_relabel_job(
+    data: str,
+    *,
+    model: Any = "embedded",
+    strong_model: Any = None,
+    corpus: str | Path = "",
+    budget: str | int = "2M",
+    **keys: Any,
+) -> RetrievalJob:
+    """The job of these arguments, which are those of `relabel_negatives`; `counterpoise.preview` tells its price.
+
+    Raises:
+        JobError: an argument is unknown or wrong.
+    """
+    from counterpoise.tasks.retrieval.job import RetrievalJob
+
+    return RetrievalJob.make(
+        data=data,
+        llm=model,
+        strong_llm=strong_model,
+        corpus=str(corpus),
+        budget=budget,
+        **{name: value for name, value in keys.items() if value != ""},
+    )

@@ -13,7 +13,7 @@ from counterpoise.core.schema import TextClassification
 from counterpoise.data.patches.values import LabelChange, LabelOutcome, Neighbour, Patch
 from counterpoise.report.check_page import render_check_page
 from counterpoise.report.patch_page import render_patch_page
-from counterpoise.report.run_page import render_report
+from counterpoise.report.text_page import TEXT_PAGE
 from tests.browser.chromium import find_chromium, open_page
 from tests.check_sample import sample_check
 from tests.report_sample import INJECTION, empty_report, make_hostile, sample_report, wide_report
@@ -42,10 +42,10 @@ def sample_patch(text: str = "Shares fell after the vote. ") -> Patch:
 
 
 PAGES: dict[str, Callable[[], str]] = {
-    "usual": lambda: render_report(sample_report()),
-    "wide": lambda: render_report(wide_report()),
-    "empty": lambda: render_report(empty_report()),
-    "hostile": lambda: render_report(make_hostile(sample_report())),
+    "usual": lambda: TEXT_PAGE.render(sample_report()),
+    "wide": lambda: TEXT_PAGE.render(wide_report()),
+    "empty": lambda: TEXT_PAGE.render(empty_report()),
+    "hostile": lambda: TEXT_PAGE.render(make_hostile(sample_report())),
     "check": lambda: render_check_page(sample_check(), title="reviews.csv"),
     "patch": lambda: render_patch_page(sample_patch()),
     "empty patch": lambda: render_patch_page(Patch(TextClassification(("text",), "label"), "a.csv", 9, ())),
@@ -129,7 +129,7 @@ def write_long_report() -> str:
     for side in ("before", "after"):
         for cell in report["balance"][side]:
             cell["have"], cell["want"] = (1_234_567 * (cell[name] or 0) for name in ("have", "want"))
-    return render_report(report)
+    return TEXT_PAGE.render(report)
 
 
 @pytest.mark.parametrize("width", [420, 800, 801, 1200])
@@ -154,7 +154,7 @@ async def test_no_text_lies_over_another_and_no_name_is_broken(width: int, tmp_p
 async def test_headline_and_held_out_table_can_be_seen(width: int, tmp_path: Path) -> None:
     report = sample_report()
     path = tmp_path / "report.html"
-    path.write_text(render_report(report), encoding="utf-8")
+    path.write_text(TEXT_PAGE.render(report), encoding="utf-8")
     async with open_page() as page:
         await page.visit(path.as_uri(), width=width, height=900)
         assert await page.evaluate("document.querySelector('h1').innerText") == report["headline"]
@@ -188,7 +188,7 @@ async def test_complaints_are_noticed(tmp_path: Path) -> None:
 
 
 async def test_script_that_slips_into_a_page_is_stopped_and_noticed(tmp_path: Path) -> None:
-    page_text = render_report(sample_report()).replace("<footer>", f"<footer>{INJECTION}")
+    page_text = TEXT_PAGE.render(sample_report()).replace("<footer>", f"<footer>{INJECTION}")
     (tmp_path / "page.html").write_text(page_text, encoding="utf-8")
     async with open_page() as page:
         await page.visit((tmp_path / "page.html").as_uri(), width=800, height=600)

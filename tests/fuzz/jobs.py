@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from counterpoise.tasks.any_job import load_any_job
+from counterpoise.tasks.registry import load_job
 from counterpoise.tasks.retrieval.steps import load_instances
 from counterpoise.tasks.text.job import Job
 from counterpoise.tasks.text.reading import read_parts
@@ -92,11 +92,11 @@ def fuzz_jobs(source: Source, folder: Path) -> Iterator[Ended]:
     put(source, path, break_bytes(source, content) if source.is_hit(0.4) else content)
 
     def read() -> None:
-        job = load_any_job(path)
+        job = load_job(path)
         job.fingerprint()
         resolved = folder / "resolved.yaml"
         resolved.write_text(job.dump(), encoding="utf-8")
-        again = load_any_job(resolved)
+        again = load_job(resolved)
         if isinstance(job, Job) and isinstance(again, Job):
             assert again.fingerprint() == job.fingerprint(), "a job that was written is another one"
             read_parts(job)

@@ -16,8 +16,7 @@ from counterpoise.core.errors import JobError
 
 if TYPE_CHECKING:
     from counterpoise.core.schema import TextClassification
-    from counterpoise.tasks.retrieval.job import RetrievalJob
-    from counterpoise.tasks.text.job import Job
+    from counterpoise.tasks.job import JobBase
 
 OTHER_FOLDER = "name a file in a folder that can be"
 """What to do where a file cannot be written."""
@@ -93,9 +92,9 @@ class JobOptions:
     output: Annotated[str, typer.Option(metavar="DIR", help="The run directory.")] = ""
 
 
-def read_job(options: JobOptions) -> Job | RetrievalJob:
+def read_job(options: JobOptions) -> JobBase:
     """The job of a command line; what is given here overrides the keys of the job file."""
-    from counterpoise.tasks.any_job import load_any_job
+    from counterpoise.tasks.registry import load_job
     from counterpoise.tasks.text.job import job_from
 
     given = {
@@ -116,7 +115,7 @@ def read_job(options: JobOptions) -> Job | RetrievalJob:
     }
     keys = {name: value for name, value in given.items() if value not in ("", [], None)}
     if Path(options.source).suffix.lower() in (".yaml", ".yml"):
-        job: Job | RetrievalJob = load_any_job(options.source, **keys)
+        job: JobBase = load_job(options.source, **keys)
     else:
         for option in ("text", "label"):
             if option not in keys:
@@ -141,7 +140,7 @@ def _check_model(model: str) -> str:
     return model
 
 
-def _limit(job: Job | RetrievalJob, budget: str, minutes: float | None) -> Job | RetrievalJob:
+def _limit(job: JobBase, budget: str, minutes: float | None) -> JobBase:
     """The job with the limits of the command line; a limit that is not given stays that of the job file."""
     from counterpoise.core.strict_yaml import validate
     from counterpoise.llm.config import Budget

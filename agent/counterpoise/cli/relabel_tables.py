@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from counterpoise.actions.relabel.result import RelabelledInstances
-    from counterpoise.runs.retrieval_preview import RetrievalPreview
 
 
 def list_relabel_tables(done: RelabelledInstances) -> list[Table]:
@@ -22,16 +21,6 @@ def list_relabel_tables(done: RelabelledInstances) -> list[Table]:
     if done.estimates is not None:
         tables.append(_make_estimate_table(done))
     return tables
-
-
-def list_preview_tables(preview: RetrievalPreview) -> list[Table]:
-    """What a relabelling would ask, part by part."""
-    from rich.table import Table
-
-    table = Table("part", "requests", "tokens, about", "tokens, at most", title="Before a token is spent")
-    for one in (*preview.parts, preview.least, preview.most):
-        table.add_row(one.part, f"{one.requests:,}", f"{one.tokens:,}", f"{one.most_tokens:,}")
-    return [table]
 
 
 def _make_audit_table(done: RelabelledInstances) -> Table:

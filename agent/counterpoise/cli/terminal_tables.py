@@ -6,8 +6,8 @@ and say how much was cut.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Literal
 
 from rich.table import Table
 from rich.text import Text
@@ -15,15 +15,14 @@ from rich.text import Text
 from counterpoise.balance.lint.report import BalanceReport, ColumnBalance, Finding, GroupRow, Severity
 from counterpoise.core.assets import AssetStatus
 from counterpoise.report.check_page import write_headline
-from counterpoise.report.pages import cut_text, format_count, format_decimal, format_name, format_percent
+from counterpoise.report.pages import cut_text, format_count, format_decimal, format_percent
+from counterpoise.report.preview import MOST_SHOWN, Marked
 from counterpoise.report.screen import clean_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from counterpoise.api import Preview
-
-MOST_ROWS = 10
+    from counterpoise.report.preview import TaskPreview
 
 _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.INFORMATION: "dim"}
 _NAMES = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFORMATION: "note"}
@@ -70,59 +69,16 @@ def write_check_headline(report: BalanceReport) -> Text:
     return Text(clean_text(write_headline(report.to_dict())), style="bold red" if report.failures else "bold")
 
 
-def list_preview_tables(preview: Preview) -> Iterator[RenderableType]:
+def list_preview_tables(preview: TaskPreview) -> Iterator[RenderableType]:
     """A preview as people read it on a screen."""
-    yield _make_table(
-        "Ways that cost no token, on inner validation",
-        ("student", "arm", ">macro-F1", ">AUROC", ""),
-        [_describe_arm(row, preview.best) for row in preview.arms],
-        most=None,
-    )
-    short = sorted(preview.deficits, key=lambda deficit: (-deficit.need, deficit.cell))
-    yield _make_table(
-        "Cells that are short",
-        ("cell", ">has", ">wanted", ">lacks"),
-        [
-            (str(one.cell), format_count(one.have), format_count(one.want), format_count(one.need))
-            for one in short
-        ],
-    )
-    yield _make_table(
-        "Plan of the first round",
-        ("action", "cell", ">records", ">requests", ">tokens, at most"),
-        [
-            (
-                format_name(item.action),
-                str(item.cell),
-                format_count(item.count),
-                format_count(item.n_requests),
-                format_count(item.reserved_tokens),
-            )
-            for item in preview.plan
-        ],
-    )
-    if preview.forecasts:
-        yield _make_table(
-            "Forecast of a whole run, in points beyond logit adjustment",
-            ("action", "student", ">records", ">macro-F1", ">AUROC"),
-            [
-                (
-                    format_name(one["action"]),
-                    one["student"],
-                    format_count(one["records"]),
-                    f"+{100 * one['macro_f1']:.1f}",
-                    f"+{100 * one['auroc']:.1f}",
-                )
-                for one in preview.forecasts
-            ],
-        )
-    for number, prompt in enumerate(preview.prompts, 1):
-        yield Text(f"\nPrompt {number}", style="bold")
-        # Line by line: a prompt is read for its layout, which a single line would lose.
-        yield Text("\n".join(clean_text(line) for line in prompt.splitlines()))
-    yield Text(f"\nEstimated tokens: {format_count(preview.estimated_tokens)}", style="bold")
-    for sentence in (*preview.notes, *preview.advice):
-        yield Text(clean_text(sentence))
+    for part in preview.show():
+        if isinstance(part, str):
+            # Line by line: a prompt is read for its layout, which a single line would lose.
+            lines = "\n".join(clean_text(line) for line in part.splitlines())
+            yield Text(lines, style="bold" if isinstance(part, Marked) else "")
+        else:
+            rows = [[_mark_cell(cell) for cell in row] for row in part.rows]
+            yield _make_table(part.title, part.columns, rows, part.most)
 
 
 def make_asset_table(statuses: Sequence[AssetStatus]) -> Table:
@@ -148,7 +104,7 @@ def _make_table(
     title: str,
     columns: Sequence[str],
     rows: Sequence[Sequence[str | Text]],
-    most: int | None = MOST_ROWS,
+    most: int | None = MOST_SHOWN,
 ) -> Table:
     """A table of at most `most` rows; cells are plain text, whatever they hold; `>` sets a column right."""
     table = Table(title=f"\n{title}", title_justify="left", title_style="bold", box=None)
@@ -198,15 +154,8 @@ def _describe_finding(finding: Finding, failing: set[str], known: frozenset[str]
     return severity, finding.message, state
 
 
-def _describe_arm(row: Mapping[str, Any], best: Mapping[str, str]) -> tuple[str | Text, ...]:
-    is_best = best.get(row["student"]) == row["arm"]
-    return (
-        str(row["student"]),
-        format_name(row["arm"]),
-        format_decimal(row["macro_f1"]),
-        format_decimal(row["auroc"]),
-        Text("best", style="bold green") if is_best else "",
-    )
+def _mark_cell(cell: str) -> str | Text:
+    return Text(clean_text(cell), style="bold green") if isinstance(cell, Marked) else cell
 
 
 def _format_shares(low: float, high: float) -> str:

@@ -55,13 +55,12 @@ MANY_CELLS = 40
 
 
 def build_view(report: Plain) -> dict[str, Any]:
-    """Everything the template `report.html.j2` asks for.
+    """Everything the template `report.html.j2` asks for beside the report.
 
     Args:
         report: with finite numbers or None only, see `pages.clean_numbers`.
     """
     return {
-        "report": report,
         "figures": list_key_figures(report),
         "cells": list_cells(report["balance"]),
         "students": list_students(report["held_out"], report["validation"]),
@@ -70,7 +69,6 @@ def build_view(report: Plain) -> dict[str, Any]:
         "scorers": list_scorers(report["scorers"]),
         "purposes": list_purposes(report["spend"]),
         "labels": _draw_counts(report["data"]["labels"].items(), tone="plain"),
-        "settings": flatten_settings(report["settings"]),
     }
 
 
@@ -82,12 +80,12 @@ def list_key_figures(report: Plain) -> list[dict[str, Any]]:
     short_after = sum(1 for cell in balance["after"] if cell["need"])
     scores = [balance["score_before"], balance["score_after"]]
     figures = [
-        _make_figure(
+        make_figure(
             "Records added",
             pages.format_count(verdicts["accepted"]),
             f"of {pages.format_count(proposed)} proposed",
         ),
-        _make_figure(
+        make_figure(
             "Cells short",
             f"{pages.format_count(short_before)} → {pages.format_count(short_after)}",
             *(
@@ -101,7 +99,7 @@ def list_key_figures(report: Plain) -> list[dict[str, Any]]:
     notes = [f"of {pages.format_count(spend['limit'])}" if spend["limit"] is not None else "no limit"]
     if spend["tokens_per_accepted"] is not None:
         notes.append(f"{pages.format_count(spend['tokens_per_accepted'])} a record")
-    figures.append(_make_figure("Tokens used", pages.format_count(spend["used"]), *notes))
+    figures.append(make_figure("Tokens used", pages.format_count(spend["used"]), *notes))
     return figures
 
 
@@ -279,7 +277,7 @@ def judge_difference(difference: Plain | None) -> str:
     return "bad" if high is not None and high < 0 else "plain"
 
 
-def _make_figure(label: str, value: str, *notes: str) -> dict[str, Any]:
+def make_figure(label: str, value: str, *notes: str) -> dict[str, Any]:
     """A key figure of one part."""
     return {"label": label, "parts": [{"value": value, "tone": "plain", "notes": list(notes)}]}
 

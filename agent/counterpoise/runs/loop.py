@@ -1,4 +1,4 @@
-"""The loop: read, audit, measure, then plan, act, judge and count again, as long as that pays and can be paid.
+"""The loop of a run on texts: read, audit, measure, then plan, act, judge and count again, while that pays.
 
 A run is a function of its job, its data and the stored replies. Nothing in it depends on the order in which replies
 arrive, so it may be killed at any moment and run again.
@@ -9,14 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 from counterpoise.balance.counts import count_cells
-from counterpoise.core.assets import find_cache_dir
 from counterpoise.core.event_kinds import (
     Audited,
-    Finished,
     Measured,
     Planned,
     PrefixCache,
@@ -26,17 +23,18 @@ from counterpoise.core.event_kinds import (
 from counterpoise.core.events import tell_event, tell_progress
 from counterpoise.core.plain import to_plain
 from counterpoise.core.plans import Plan
-from counterpoise.llm import BudgetSpent, ChatClient, ReplyStore, ThoughtsUnpaid, TokenBudget
+from counterpoise.llm import BudgetSpent, ChatClient, ThoughtsUnpaid
 from counterpoise.llm.capabilities import learn_capabilities
 from counterpoise.llm.connect import open_models
 from counterpoise.llm.models import Models
-from counterpoise.report.run_page import write_report
+from counterpoise.report.preview import Preview
 from counterpoise.report.schema import count_cell, count_within, describe_item
 from counterpoise.runs.directory import RunDirectory
 from counterpoise.runs.endings import BALANCED, NOTHING_PAYS, Progress, Stop, describe_ending
 from counterpoise.runs.ledger import Ledger, add_accepted
-from counterpoise.runs.outcome import RunOutcome, write_outcome
+from counterpoise.runs.outcome import write_outcome
 from counterpoise.runs.planner import UNPAID
+from counterpoise.runs.procedures import PreparedRun, RunResources, RunResult
 from counterpoise.runs.report_data import make_report
 from counterpoise.runs.rounds import carry_out, list_deficits, list_short, plan_round
 from counterpoise.students.rows import view_rows
@@ -59,15 +57,6 @@ OLD_ROUNDS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class FinishedRun:
-    """A run that has ended: its directory, its report and what it made."""
-
-    directory: Path
-    report: dict[str, Any]
-    outcome: RunOutcome
-
-
-@dataclass(frozen=True, slots=True)
 class Repair:
     """What the rounds of a run came to.
 
@@ -84,58 +73,48 @@ class Repair:
     stop: Stop
 
 
-async def run_job(job: Job) -> FinishedRun:
-    """Run a job from the first row to the report.
+@dataclass(frozen=True, slots=True)
+class TextRun:
+    """What a run on texts does, see `procedures.Procedure`."""
 
-    Args:
-        job: what to do.
+    name: str = "text_classification"
 
-    Raises:
-        UserError: a mistake in the job or the data; nothing was written over.
-        ServiceError: a server, a download or a disk failed; the run can be resumed.
-    """
-    with RunDirectory(Path(job.output)) as directory:
+    def prepare(self, job: Job, directory: RunDirectory) -> PreparedRun:
+        """Read, divide, encode and label the rows."""
         inputs = prepare(job)
-        job = keep_old_rounds(job, inputs, directory)
-        directory.begin(job.dump(), f"{job.fingerprint()}-{inputs.fingerprint}")
+        return PreparedRun(keep_old_rounds(job, inputs, directory), inputs, inputs.fingerprint)
+
+    async def carry_out(self, prepared: PreparedRun, resources: RunResources) -> RunResult:
+        """Measure the simple ways, fill cells round by round, write the data set, and measure again."""
+        job, inputs, directory = prepared.job, prepared.inputs, resources.directory
         directory.write("run", {"rounds": job.rounds})
         simple = measure_simple_ways(inputs, job.metric)
-        cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
-        budget = TokenBudget(job.budget.tokens)
-        with ReplyStore(cache_dir / "replies.sqlite") as store:
-            async with open_models(
-                job.llm,
-                store=store,
-                budget=budget,
-                cache_dir=cache_dir,
-                log_dir=directory.path,
-                run_id=directory.id,
-            ) as models:
-                if job.budget.minutes is not None:
-                    budget.end_after(60 * job.budget.minutes)
-                repair = await _repair(job, inputs, models, directory)
-                directory.write_replies(models.chat.take_used())
-                _tell_prefix_hits(models.chat, directory)
+        async with open_models(
+            job.llm,
+            store=resources.store,
+            budget=resources.budget,
+            cache_dir=resources.cache_dir,
+            log_dir=directory.path,
+            run_id=directory.id,
+        ) as models:
+            if job.budget.minutes is not None:
+                resources.budget.end_after(60 * job.budget.minutes)
+            repair = await _repair(job, inputs, models, resources)
+            directory.write_replies(models.chat.take_used())
+            _tell_prefix_hits(models.chat, directory)
         ledger, context, trust = repair.ledger, repair.context, repair.trust
         outcome = write_outcome(directory.path / "dataset", directory.path / "rejected", job, context, ledger)
         if context.attribute_filter is not None:
             trust = replace(trust, rows=(*trust.rows, *context.attribute_filter.list_audits()))
         ending = describe_ending(repair.stop, list_short(context, ledger), ledger, job.budget.tokens)
-        made = make_report(job, context, ledger, trust, simple, outcome, budget, ending)
-        report = to_plain(made)
-        write_report(directory.path, report)
-        directory.write("spend", {name: to_plain(spend) for name, spend in budget.by_purpose.items()})
-        directory.finish()
-        tell_event(
-            Finished(
-                directory=str(directory.path),
-                report=str(directory.path / "report.html"),
-                accepted=len(ledger.list_accepted()),
-                stopped=ending.sentence,
-                ending=to_plain(ending),
-            )
-        )
-        return FinishedRun(directory.path, report, outcome)
+        report = make_report(job, context, ledger, trust, simple, outcome, resources.budget, ending)
+        return RunResult(to_plain(report), len(ledger.list_accepted()), to_plain(ending))
+
+    async def preview(self, job: Job) -> Preview:
+        """Deficits, the first plan and its price."""
+        from counterpoise.runs.preview import make_preview
+
+        return Preview(**await make_preview(job))
 
 
 def keep_old_rounds(job: Job, inputs: Inputs, directory: RunDirectory) -> Job:
@@ -147,16 +126,15 @@ def keep_old_rounds(job: Job, inputs: Inputs, directory: RunDirectory) -> Job:
     return limited if known["fingerprint"] == f"{limited.fingerprint()}-{inputs.fingerprint}" else job
 
 
-async def _repair(job: Job, inputs: Inputs, models: Models, directory: RunDirectory) -> Repair:
+async def _repair(job: Job, inputs: Inputs, models: Models, resources: RunResources) -> Repair:
     """The rounds: the part of a run that spends tokens."""
     ledger = Ledger()
     trust = audit_free_scorers(inputs)
     context = open_context(job, inputs, trust)
-    chat = models.chat
+    chat, directory = models.chat, resources.directory
     limit, unpaid = job.budget.tokens, None
     try:
-        cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
-        models = await learn_capabilities(models, directory, cache_dir)
+        models = await learn_capabilities(models, directory, resources.cache_dir)
         trust = await audit_model(trust, inputs, chat, job.key)
         labelled, line = await label_with_model(inputs, chat, job.key)
         if line is not None:

@@ -1,15 +1,14 @@
-"""A run over retrieval instances: check, relabel, check again, and a run directory with a report.
+"""A run over retrieval instances: count, relabel, count again.
 
-The directory holds `job.yaml`, `dataset/instances.jsonl` (the repaired file, in the form of the given one),
-`decisions.jsonl`, `report.json`, `report.html`, and `FINISHED`, written last. Stopped, it is started again: stored
-replies are used, and the same questions lead to the same decisions.
+Beside what every run writes, its directory holds `dataset/instances.jsonl` (the repaired file, in the form of the given
+one) and `decisions.jsonl`. Stopped, it is started again: stored replies are used, and the same questions lead to the
+same decisions.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from hashlib import blake2b
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,17 +24,15 @@ from counterpoise.balance.retrieval import (
     find_topics,
     list_passages,
 )
-from counterpoise.core.assets import find_cache_dir
-from counterpoise.core.event_kinds import Finished
-from counterpoise.core.events import tell_event
 from counterpoise.data.encoders import open_cached
 from counterpoise.data.instances import Instance, Passage, find_form, write_instances
-from counterpoise.report.retrieval_page import render_retrieval_report
-from counterpoise.report.run_page import write_report
 from counterpoise.runs.directory import RunDirectory
+from counterpoise.runs.procedures import PreparedRun, RunResources, RunResult
+from counterpoise.runs.retrieval_preview import RetrievalPreview, preview_relabelling
 from counterpoise.tasks.job import as_plain
+from counterpoise.tasks.retrieval.inputs import prepare_retrieval
 from counterpoise.tasks.retrieval.job import RetrievalJob
-from counterpoise.tasks.retrieval.steps import load_corpus, load_instances, relabel_job
+from counterpoise.tasks.retrieval.steps import judge_instances
 
 if TYPE_CHECKING:
     from counterpoise_retrievers.encoders import Encoder
@@ -43,42 +40,38 @@ if TYPE_CHECKING:
 N_EXAMPLES = 12
 
 
-async def run_retrieval(job: RetrievalJob) -> dict[str, Any]:
-    """Run a job over retrieval instances; gives its report.
+@dataclass(frozen=True, slots=True)
+class RetrievalRun:
+    """What a run over retrieval instances does, see `procedures.Procedure`."""
 
-    Raises:
-        UserError: a mistake in the job or the data.
-        ServiceError: a server, a download or a disk failed; run it again to go on.
-    """
-    with RunDirectory(Path(job.output)) as directory:
-        instances = load_instances(job)
-        corpus = load_corpus(job.corpus) if job.corpus else []
-        directory.begin(job.dump(), f"{job.fingerprint()}-{_fingerprint(instances, corpus)}")
-        cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
-        encoder = open_cached(job.encoder, cache_dir)
-        sources = [str(one.extra.get(job.source_field, "")) for one in instances]
-        before = check_retrieval(instances, sources, corpus, encoder)
-        done = await relabel_job(job, instances)
-        kept = [source for place, source in enumerate(sources) if place not in done.ambiguous]
-        after = check_retrieval(done.after, kept, corpus, encoder)
+    name: str = "retrieval"
+
+    def prepare(self, job: RetrievalJob, directory: RunDirectory) -> PreparedRun:
+        """Read instances and corpus."""
+        inputs = prepare_retrieval(job)
+        return PreparedRun(job, inputs, inputs.fingerprint)
+
+    async def carry_out(self, prepared: PreparedRun, resources: RunResources) -> RunResult:
+        """Count, relabel, count again, and write the repaired file and the decisions."""
+        job, inputs, folder = prepared.job, prepared.inputs, resources.directory.path
+        encoder = open_cached(job.encoder, resources.cache_dir)
+        before = check_retrieval(inputs.instances, inputs.sources, inputs.corpus, encoder)
+        done = await judge_instances(
+            job, inputs.instances, resources.store, resources.budget, resources.cache_dir
+        )
+        kept = [source for place, source in enumerate(inputs.sources) if place not in done.ambiguous]
+        after = check_retrieval(done.after, kept, inputs.corpus, encoder)
         form = find_form(Path(job.data)) if job.form == "auto" else job.form
         rows = make_training_rows(done, form)
+        (folder / "dataset").mkdir(exist_ok=True)
+        write_instances(folder / "dataset" / "instances.jsonl", rows.instances, form)
+        done.write_decisions(folder / "decisions.jsonl")
         report = make_retrieval_report(job, done, before, after, rows)
-        folder = directory.path / "dataset"
-        folder.mkdir(exist_ok=True)
-        write_instances(folder / "instances.jsonl", rows.instances, form)
-        done.write_decisions(directory.path / "decisions.jsonl")
-        write_report(directory.path, report, render_retrieval_report)
-        directory.finish()
-        tell_event(
-            Finished(
-                directory=str(directory.path),
-                report=str(directory.path / "report.html"),
-                accepted=done.outcomes[Outcome.RELABEL],
-                stopped=report["stopped"],
-            )
-        )
-        return report
+        return RunResult(report, done.outcomes[Outcome.RELABEL])
+
+    async def preview(self, job: RetrievalJob) -> RetrievalPreview:
+        """Requests, tokens and time."""
+        return preview_relabelling(job)
 
 
 def check_retrieval(
@@ -142,17 +135,3 @@ def list_examples(done: RelabelledInstances) -> list[dict[str, str]]:
         for one in decided
         if one.outcome in (Outcome.RELABEL, Outcome.DROP)
     ][:N_EXAMPLES]
-
-
-def _fingerprint(instances: Sequence[Instance], corpus: Sequence[Passage]) -> str:
-    """A hash of the data, 16 hex digits."""
-    digest = blake2b(digest_size=8)
-    for one in instances:
-        passages = [(passage.id, passage.full_text) for passage in (*one.positives, *one.negatives)]
-        line = json.dumps(
-            [one.query_id, one.query, len(one.positives), passages, dict(one.extra)], default=str
-        )
-        digest.update(line.encode())
-    for passage in corpus:
-        digest.update(json.dumps([passage.id, passage.full_text]).encode())
-    return digest.hexdigest()

@@ -8,7 +8,7 @@ from which a source is paused.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ from counterpoise.actions.relabel.preparation import (
 from counterpoise.core.splits import keyed_hash
 from counterpoise.llm import ChatClient, ChatRequest, ScriptedChatClient
 from counterpoise.llm.budget import estimate_prompt, estimate_tokens
+from counterpoise.report.preview import ScreenTable
 from counterpoise.tasks.retrieval.job import RetrievalJob
 from counterpoise.tasks.retrieval.steps import load_instances, make_judge, make_settings, prepare_job
 
@@ -148,6 +149,23 @@ class RetrievalPreview:
             "seconds_at_one_second_a_request": {"least": seconds[0], "most": seconds[1]},
             "advice": self.advice,
         }
+
+    def show(self) -> Iterator[ScreenTable | str]:
+        """The same for people."""
+        yield (
+            f"{self.candidates:,} candidates of {self.queries:,} queries in {self.rows:,} rows; {self.repeats:,} more "
+            f"repeat a known positive and are dropped without a judge; {self.audited:,} queries are audited."
+        )
+        yield ScreenTable(
+            "Before a token is spent",
+            ("part", ">requests", ">tokens, about", ">tokens, at most"),
+            [
+                (one.part, f"{one.requests:,}", f"{one.tokens:,}", f"{one.most_tokens:,}")
+                for one in (*self.parts, self.least, self.most)
+            ],
+            most=None,
+        )
+        yield from self.advice
 
 
 def preview_relabelling(job: RetrievalJob) -> RetrievalPreview:

@@ -149,7 +149,7 @@ def _read_config(
 ) -> tuple[LlmConfig, Path | None]:
     from counterpoise.core.strict_yaml import validate
     from counterpoise.llm.config import LlmConfig
-    from counterpoise.tasks.text.job import load_job
+    from counterpoise.tasks.registry import load_job
 
     if bool(job) == bool(models):
         hint = "give a job file, or --model with the URL of a server"

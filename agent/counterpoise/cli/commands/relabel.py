@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from counterpoise.cli.commands.runs import show_preview
 from counterpoise.cli.commands.session import Session
 from counterpoise.cli.options import OverwriteOption
 from counterpoise.core.errors import JobError
@@ -14,7 +15,6 @@ from counterpoise.core.errors import JobError
 if TYPE_CHECKING:
     from counterpoise.actions.relabel.result import RelabelledInstances
     from counterpoise.actions.relabel.training_rows import TrainingRows
-    from counterpoise.runs.retrieval_preview import RetrievalPreview
 
 MODEL_HELP = "The cheap judge, which reads everything."
 STRONG_HELP = "The strong judge, which reads what the cheap one flags."
@@ -60,9 +60,9 @@ def relabel(
     Writes the repaired file in the same form, and every decision with its reason beside it. Stopped, it goes on where
     it was when it is called again.
     """
+    from counterpoise import api
     from counterpoise.data.outputs import check_outputs
-    from counterpoise.runs.retrieval_api import list_outputs, make_relabel_job, relabel_negatives, write_rows
-    from counterpoise.runs.retrieval_preview import preview_relabelling
+    from counterpoise.tasks.retrieval.outputs import list_outputs, write_rows
 
     session: Session = context.obj
     keys: dict[str, Any] = {
@@ -85,35 +85,17 @@ def relabel(
             "--strong-model", strong_model, strong_model_name, strong_api_key_env
         )
     if dry_run:
-        with session.open_screen():
-            found = preview_relabelling(make_relabel_job(data, **keys))
-        show_retrieval_preview(session, found)
+        with session.open_screen() as listener:
+            found = api.preview(api.make_relabel_job(data, **keys), listener=listener)
+        show_preview(session, found)
         return
     target = Path(output) if output else _name_output(Path(data))
     # Told before tokens are spent, not when the result is to be written.
     check_outputs(list_outputs(target), (data, corpus, gold), may_replace=overwrite)
     with session.open_screen() as listener:
-        done = relabel_negatives(data, listener=listener, **keys)
+        done = api.relabel_negatives(data, listener=listener, **keys)
     written, rows = write_rows(done, Path(data), target, form, overwrite=overwrite)
     _show(session, done, rows, {name: str(path) for name, path in written.items()})
-
-
-def show_retrieval_preview(session: Session, found: RetrievalPreview) -> None:
-    """Print what a relabelling would ask and cost."""
-    if session.as_json:
-        session.write_event("preview", **found.as_dict())
-        return
-    from counterpoise.cli.relabel_tables import list_preview_tables
-
-    console = session.make_console()
-    console.print(
-        f"{found.candidates:,} candidates of {found.queries:,} queries in {found.rows:,} rows; {found.repeats:,} more "
-        f"repeat a known positive and are dropped without a judge; {found.audited:,} queries are audited."
-    )
-    for table in list_preview_tables(found):
-        console.print(table)
-    for line in found.advice:
-        console.print(line)
 
 
 def _describe_model(option: str, model: str, name: str, key_variable: str) -> str | dict[str, str]:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from counterpoise.cli.commands.relabel import show_retrieval_preview
 from counterpoise.cli.commands.session import Session
 from counterpoise.cli.options import OTHER_FOLDER, JobOptions, read_job
 from counterpoise.core.errors import RunDirectoryError
@@ -18,8 +17,8 @@ from counterpoise.core.files import write_whole, writing
 
 if TYPE_CHECKING:
     from counterpoise.api import Run
-    from counterpoise.tasks.retrieval.job import RetrievalJob
-    from counterpoise.tasks.text.job import Job
+    from counterpoise.report.preview import TaskPreview
+    from counterpoise.tasks.job import JobBase
 
 DirectoryArgument = Annotated[Path, typer.Argument(metavar="DIR", help="A run directory.")]
 
@@ -52,7 +51,7 @@ def _find_default(option: Field[Any]) -> Any:
 
 
 @take_job
-def run(session: Session, job: Job | RetrievalJob) -> None:
+def run(session: Session, job: JobBase) -> None:
     """Rebalance a data set: measure, adopt or write what is missing, verify, report.
 
     A job file has the same keys as the options, and more; options override it.
@@ -66,35 +65,19 @@ def run(session: Session, job: Job | RetrievalJob) -> None:
 
 
 @take_job
-def preview(session: Session, job: Job | RetrievalJob) -> None:
+def preview(session: Session, job: JobBase) -> None:
     """Show the plan, the prompts, the cost, and what the simple ways would give. No token is spent."""
     from counterpoise import api
-    from counterpoise.tasks.retrieval.job import RetrievalJob
 
     with session.open_screen() as listener:
-        if isinstance(job, RetrievalJob):
-            priced = api.preview(job, listener=listener)
-        else:
-            found = api.preview(job, listener=listener)
-    if isinstance(job, RetrievalJob):
-        show_retrieval_preview(session, priced)
-        return
-    if session.as_json:
-        from counterpoise.core.plain import to_plain
-        from counterpoise.report.schema import count_cell, describe_item
+        found = api.preview(job, listener=listener)
+    show_preview(session, found)
 
-        session.write_event(
-            "preview",
-            arms=found.arms,
-            best=found.best,
-            deficits=[to_plain(count_cell(one)) for one in found.deficits],
-            plan=[{**to_plain(describe_item(item)), "tokens": item.reserved_tokens} for item in found.plan],
-            prompts=found.prompts,
-            forecasts=found.forecasts,
-            estimated_tokens=found.estimated_tokens,
-            notes=found.notes,
-            advice=found.advice,
-        )
+
+def show_preview(session: Session, found: TaskPreview) -> None:
+    """Print what a run would do."""
+    if session.as_json:
+        session.write_event("preview", **found.as_dict())
         return
     from counterpoise.cli.terminal_tables import list_preview_tables
 

@@ -168,13 +168,35 @@ async def relabel_job(
     """
     instances = load_instances(job) if instances is None else instances
     cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
+    with ReplyStore(cache_dir / "replies.sqlite") as store:
+        return await judge_instances(job, instances, store, TokenBudget(job.budget.tokens), cache_dir)
+
+
+async def judge_instances(
+    job: RetrievalJob,
+    instances: Sequence[Instance],
+    store: ReplyStore,
+    budget: TokenBudget,
+    cache_dir: Path,
+) -> RelabelledInstances:
+    """Run the cascade of a job over its instances.
+
+    Args:
+        job: what to do.
+        instances: what is judged.
+        store: of replies.
+        budget: what both judges may spend.
+        cache_dir: where vectors and what is known of models are kept.
+
+    Raises:
+        UserError: a mistake in the job or the data.
+        ServiceError: a server, a download or a disk failed; again with the same job goes on.
+    """
     settings = make_settings(job)
     # Gold that will not do is told before a model is asked for.
     prepared = prepare_job(job, instances, settings)
-    budget = TokenBudget(job.budget.tokens)
-    with ReplyStore(cache_dir / "replies.sqlite") as store:
-        async with _open_judges(job, store, budget, cache_dir) as (first, second):
-            return await relabel_prepared(prepared, first, second, settings=settings)
+    async with _open_judges(job, store, budget, cache_dir) as (first, second):
+        return await relabel_prepared(prepared, first, second, settings=settings)
 
 
 def prepare_job(job: RetrievalJob, instances: Sequence[Instance], settings: CascadeSettings) -> PreparedCases:
@@ -189,7 +211,9 @@ def prepare_job(job: RetrievalJob, instances: Sequence[Instance], settings: Casc
     return prepare_cases(
         instances,
         settings,
-        mined=_mine(job, instances, corpus, cache_dir) if corpus else {},
+        mined=mine_candidates(instances, corpus, open_cached(job.encoder, cache_dir), job.candidates)
+        if corpus
+        else {},
         gold=gold,
         gold_source=find_gold_source(job, corpus) if gold else None,
     )
@@ -216,16 +240,6 @@ def find_gold_source(job: RetrievalJob, corpus: Sequence[Passage]) -> GoldSource
     return GoldSource(
         job.gold, queries, {passage.id: (passage.full_text, passage.text) for passage in corpus}
     )
-
-
-def _mine(
-    job: RetrievalJob,
-    instances: Sequence[Instance],
-    corpus: Sequence[Passage],
-    cache_dir: Path,
-) -> Mapping[int, Sequence[Passage]]:
-    encoder = open_cached(job.encoder, cache_dir)
-    return mine_candidates(instances, corpus, encoder, job.candidates)
 
 
 @asynccontextmanager

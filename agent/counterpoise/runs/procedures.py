@@ -1,0 +1,95 @@
+"""What a run of each task does, by the name of the task.
+
+A procedure prepares the data of a job, spends the tokens and makes the report. What all runs share (the directory, the
+reply store, the budget, the files of the report) is done once, in `runs.run`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from counterpoise.core.registry import Registry
+from counterpoise.llm import ReplyStore, TokenBudget
+from counterpoise.report.preview import TaskPreview
+from counterpoise.runs.directory import RunDirectory
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedRun:
+    """A job with the data that it works on.
+
+    Args:
+        job: as it is run.
+        inputs: what the task's preparation gives.
+        fingerprint: hash of the data.
+    """
+
+    job: Any
+    inputs: Any
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunResources:
+    """What a run may use while it spends tokens.
+
+    Args:
+        directory: the run directory, begun.
+        cache_dir: where replies and vectors are kept.
+        store: of replies, open.
+        budget: of the job.
+    """
+
+    directory: RunDirectory
+    cache_dir: Path
+    store: ReplyStore
+    budget: TokenBudget
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What came of a run; its data set lies in the directory already.
+
+    Args:
+        report: as plain values; the task's page takes them.
+        n_accepted: records that were accepted, or passages that were relabelled.
+        ending: why the run ended and what would go on, as plain values, where the task tells it.
+    """
+
+    report: dict[str, Any]
+    n_accepted: int
+    ending: dict[str, Any] | None = None
+
+
+class Procedure(Protocol):
+    """What a run of one task does."""
+
+    @property
+    def name(self) -> str:
+        """Of the task."""
+        ...
+
+    def prepare(self, job: Any, directory: RunDirectory) -> PreparedRun:
+        """Read the data of a job and make it ready.
+
+        Args:
+            job: of the task.
+            directory: locked, not begun yet; it may hold the same run of an earlier version.
+
+        Raises:
+            UserError: a mistake in the job or the data.
+        """
+        ...
+
+    async def carry_out(self, prepared: PreparedRun, resources: RunResources) -> RunResult:
+        """Spend the tokens, write the data set into the directory, and make the report."""
+        ...
+
+    async def preview(self, job: Any) -> TaskPreview:
+        """What a run would do first; asks no model and writes nothing but caches."""
+        ...
+
+
+PROCEDURES: Registry[Procedure] = Registry("procedures", needs=("prepare", "carry_out", "preview"))
