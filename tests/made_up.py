@@ -9,9 +9,11 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
+from counterpoise.actions.base import Offer
 from counterpoise.core.plans import Cell, PlanItem, Proposal
 from counterpoise.core.records import ConceptColumns, Records
 from counterpoise.llm import ChatClient, ScriptedChatClient, TokenBudget
+from counterpoise.llm.chat import COMPLETIONS_PER_REQUEST
 from counterpoise.llm.engines.scripted import Script
 from counterpoise.llm.retries import RetryPolicy
 from counterpoise.students.rows import Rows, make_rows
@@ -130,3 +132,23 @@ def make_chat(script: Script, limit: int | None = None) -> tuple[ChatClient, Scr
     """A client of a scripted model that gives up at the first failure, and the model."""
     engine = ScriptedChatClient(script)
     return ChatClient(engine, budget=TokenBudget(limit), retries=RetryPolicy(attempts=1)), engine
+
+
+def make_offers(
+    request_tokens: int = 600, *, free: int = 0, contrast: Cell | None = None, **edits: tuple[int, int]
+) -> dict[str, Offer]:
+    """What the default actions offer for a cell.
+
+    Args:
+        request_tokens: of one request for several texts; nothing is written for 0.
+        free: rows of a pool that can be adopted.
+        contrast: which cell the writer's contrast records are for.
+        **edits: name of an editing action -> tokens of one request, and edits that the sources are good for.
+    """
+    offers = {"adopt": Offer(most=free)} if free else {}
+    offers |= {name: Offer(tokens, most=most, is_probed=True) for name, (tokens, most) in edits.items()}
+    if request_tokens:
+        offers["minority_text"] = Offer(
+            request_tokens, COMPLETIONS_PER_REQUEST, is_marked=True, contrast=contrast
+        )
+    return offers

@@ -140,7 +140,7 @@ def test_a_pool_row_that_was_refused_is_not_proposed_again(place: Place) -> None
     refused = rejected[rejected["action"] == "adopt"]["source_id"]
     assert len(refused) == refused.nunique() > 0
     actions = [item["action"] for one in found.report_data["rounds"] for item in one["items"]]
-    assert "minority" in actions, "what the pool cannot give is written"
+    assert "minority_text" in actions, "what the pool cannot give is written"
 
 
 def test_without_a_token_records_of_the_pool_are_adopted(place: Place) -> None:

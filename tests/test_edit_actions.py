@@ -7,7 +7,10 @@ from functools import partial
 
 import numpy as np
 
-from counterpoise.actions.edits import EditActions
+from counterpoise.actions.base import ActionData, Costs, Offer
+from counterpoise.actions.concept_injection import InjectConcept
+from counterpoise.actions.counterfactual_edit import EditCounterfactually
+from counterpoise.actions.edits import EditAction
 from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.plans import Cell, Nature, PlanItem, Proposal, Verdict
 from counterpoise.core.records import ConceptColumns, State
@@ -40,14 +43,15 @@ def make_sourced_inputs() -> Inputs:
 
 
 INPUTS = make_sourced_inputs()
-EDITS = EditActions(
+DATA = ActionData(
     INPUTS.train,
     INPUTS.encoder,
-    INPUTS.concepts,
     {"bad": "unhappy guests", "good": "happy guests"},
     "seed 0",
+    INPUTS.concepts,
     is_trusted=True,
 )
+INJECT, FLIP = InjectConcept(), EditCounterfactually()
 FILTER = EditFilter(
     INPUTS.train,
     INPUTS.encoder,
@@ -58,28 +62,31 @@ FILTER = EditFilter(
 
 
 def test_sources_are_of_other_labels_or_lack_the_concept() -> None:
-    def find(action: str, cell: Cell) -> set[str]:
-        return set(EDITS.gather(action, cell, FOLLOWS).sources.records.ids)
+    def find(action: EditAction, cell: Cell) -> set[str]:
+        return set(action.gather(cell, DATA, FOLLOWS).sources.records.ids)
 
     records = INPUTS.train.records
     good = {str(identity) for identity in records.ids[records.labels == 1]}
     bad = {str(identity) for identity in records.ids[records.labels == 0]}
     music = Cell("bad", concept="music")
-    assert find("counterfactual_edit", CELL) == good == find("counterfactual_edit", music)
-    assert find("concept_injection", music) == bad and not find("concept_injection", CELL)
+    assert find(FLIP, CELL) == good == find(FLIP, music)
+    assert find(INJECT, music) == bad and not find(INJECT, CELL)
     # A label by itself has records of its own to continue from.
-    assert not find("counterfactual_edit", Cell("bad"))
+    assert not find(FLIP, Cell("bad"))
 
 
 def test_offers_are_made_where_somebody_can_judge() -> None:
     chat, engine = make_chat(lambda request, index: "")
-    offers = EDITS.make_offers(CELL, Models(chat, FOLLOWS), {})
-    assert list(offers) == ["counterfactual_edit"] and offers["counterfactual_edit"].n_edits == 120
-    left = EDITS.make_offers(CELL, Models(chat, FOLLOWS), {"counterfactual_edit": 100})
-    assert left["counterfactual_edit"].n_edits == 20
-    assert not EDITS.make_offers(CELL, Models(chat, FOLLOWS), {"counterfactual_edit": 120})
-    assert not replace(EDITS, is_trusted=False).make_offers(CELL, Models(chat, FOLLOWS), {})
-    assert not EDITS.make_offers(Cell("bad"), Models(chat, FOLLOWS), {}) and not engine.requests
+    models = Models(chat, FOLLOWS)
+
+    def offer(cell: Cell, drawn: int = 0, data: ActionData = DATA) -> Offer | None:
+        costs = {(FLIP.name, cell): Costs(requests=drawn)}
+        return FLIP.offer(cell, replace(data, costs=costs), models)
+
+    made, left = offer(CELL), offer(CELL, drawn=100)
+    assert made and left and (made.most, left.most, made.is_probed) == (120, 20, True)
+    assert not offer(CELL, drawn=120) and not offer(CELL, data=replace(DATA, is_trusted=False))
+    assert not INJECT.offer(CELL, DATA, models) and not offer(Cell("bad")) and not engine.requests
 
 
 async def test_edits_go_from_source_to_verdict() -> None:
@@ -97,9 +104,8 @@ async def test_edits_go_from_source_to_verdict() -> None:
         )
     )
     item = PlanItem("counterfactual_edit", CELL, 12, 1, 0, 12, 10**6)
-    material = EDITS.gather(item.action, CELL, FOLLOWS)
-    editor = EDITS.editors[item.action]
-    proposals = [proposal async for proposal in editor.propose(item, material, Models(chat, FOLLOWS))]
+    material = FLIP.gather(CELL, DATA, FOLLOWS)
+    proposals = [proposal async for proposal in FLIP.act(item, DATA, Models(chat, FOLLOWS))]
     assert all(proposal.attributes == {"source": "web"} for proposal in proposals)
     unchanged = replace(proposals[0], text=str(material.sources.records.texts[0]))
     fresh = replace(proposals[0], kind="minority", nature=Nature.WRITTEN, text="anything")
@@ -127,9 +133,9 @@ def test_an_edit_is_scored_by_who_never_saw_its_source() -> None:
 
 
 def test_pairs_for_a_model_that_continues_are_made_without_one() -> None:
-    material = EDITS.gather("counterfactual_edit", CELL, CONTINUES)
+    material = FLIP.gather(CELL, DATA, CONTINUES)
     assert material.pairs and all(before != after for before, after in material.pairs)
-    assert not EDITS.gather("counterfactual_edit", CELL, FOLLOWS).pairs
+    assert not FLIP.gather(CELL, DATA, FOLLOWS).pairs
 
 
 def test_an_accepted_injection_has_its_concept() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from counterpoise.actions.base import Costs, EditOffer, Offer
+from counterpoise.actions.base import Costs
 from counterpoise.actions.concept_injection import ConceptInjection, make_removal_pairs
 from counterpoise.actions.counterfactual_edit import CounterfactualEdit
 from counterpoise.actions.edit_sources import EditMaterial, clean_reply, draw_sources
@@ -30,8 +30,9 @@ from counterpoise.filters.edits import (
 )
 from counterpoise.llm import ChatRequest
 from counterpoise.llm.models import Models
-from counterpoise.runs.planner import PROBE_REQUESTS, find_unable, make_plan
-from tests.made_up import ENCODER, make_chat, make_item, make_records, write_sentences
+from counterpoise.runs.market import find_unable
+from counterpoise.runs.planner import PROBE_REQUESTS, make_plan
+from tests.made_up import ENCODER, make_chat, make_item, make_offers, make_records, write_sentences
 
 FOLLOWS = Capabilities("scripted", follows_instructions=True)
 CONTINUES = Capabilities("scripted")
@@ -274,7 +275,7 @@ def test_the_concept_labeller_does_not_judge_edits() -> None:
     ].kept
 
 
-OFFER = Offer(600, n_demonstrations=10, edits={"concept_injection": EditOffer(200, 400)})
+OFFER = make_offers(600, concept_injection=(200, 400))
 
 
 def plan(costs: dict[tuple[str, Cell], Costs], remaining: int | None = 100_000, need: int = 60) -> Plan:
@@ -304,16 +305,18 @@ def test_the_probe_decides_whether_records_are_edited() -> None:
     first, second = plan(good, need=60).items
     assert first.action == second.action == "concept_injection"
     assert first.count == 60 and first.n_requests == 120 and first.first_source == 24
-    assert second.first_source == 0 and not find_unable(good)
+    assert second.first_source == 0 and not find_unable(good, ["concept_injection"])
     for poor in (Costs(24, 5, 4000.0, 24), Costs(0, 0, 0.0, 24)):
-        assert find_unable({("concept_injection", CELL): poor}) == {"concept_injection"}
+        assert find_unable({("concept_injection", CELL): poor}, ["concept_injection"]) == {
+            "concept_injection"
+        }
         made = plan({("concept_injection", CELL): poor})
         assert {item.action for item in made.items} == {"minority_text"}
 
 
 def test_what_sources_do_not_reach_for_is_written() -> None:
     costs = {("concept_injection", CELL): Costs(98, 49, 4000.0, 98)}
-    few = replace(OFFER, edits={"concept_injection": EditOffer(200, 20)})
+    few = make_offers(600, concept_injection=(200, 20))
     made = make_plan(
         [Deficit(CELL, 10, 70)], {CELL: few}, costs, round_number=1, n_rounds=1, remaining_tokens=None
     )

@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from counterpoise.actions.base import Offer
 from counterpoise.balance.deficits import is_short
 from counterpoise.core.plans import Cell, Deficit, Plan, PlanItem, Proposal, Verdict
 from counterpoise.llm.chat import COMPLETIONS_PER_REQUEST
@@ -34,6 +33,7 @@ from counterpoise.runs.ledger import JudgedProposals, Ledger, leave_out_surplus
 from counterpoise.runs.loop import OLD_ROUNDS, keep_old_rounds
 from counterpoise.runs.planner import make_plan
 from counterpoise.tasks.text.job import job_from
+from tests.made_up import make_offers
 
 BAD, FOOD = Cell("bad"), Cell("bad", concept="food")
 SHORT = [Deficit(BAD, 20, 66), Deficit(FOOD, 2, 14)]
@@ -49,7 +49,7 @@ def settle(
     action: str = "minority_text",
 ) -> None:
     """One more round with a single item."""
-    item = PlanItem(action, cell, 6, len(ledger.rounds) + 1, 0, n_requests=4)
+    item = PlanItem(action, cell, 6, len(ledger.rounds) + 1, 0, n_requests=0 if action == "adopt" else 4)
     said = ["kept"] * n_kept + [reason for reason, n in reasons.items() for _ in range(n)]
     proposals = tuple(
         Proposal(f"{item.id}-{place}", item, "text", cell.label, tokens=tokens) for place in range(len(said))
@@ -181,7 +181,7 @@ def run(world: World, limit: int | None, *, has_contrast: bool, seed: int = 0) -
         for cell in CELLS:
             other = Cell("b" if cell.label == "a" else "a", attribute=cell.attribute, value=cell.value)
             can_contrast = has_contrast and ("minority_text", other) not in gone
-            offers[cell] = Offer(300, n_demonstrations=5, contrast=other if can_contrast else None)
+            offers[cell] = make_offers(300, contrast=other if can_contrast else None)
         left = None if limit is None else max(0, int(limit - spent))
         plan = make_plan(
             open_cells,

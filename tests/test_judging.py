@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from counterpoise.actions.minority_text import MinorityText
+from counterpoise.actions.base import ActionData
 from counterpoise.core.plans import Cell, Nature, Plan, PlanItem, Proposal
 from counterpoise.filters.copies import make_known_texts
 from counterpoise.filters.text import make_text_filter
@@ -17,7 +17,6 @@ from counterpoise.runs.judging import judge
 from counterpoise.runs.ledger import NOT_NEEDED, JudgedProposals, Ledger
 from counterpoise.scorers.base import ClassifierScorer
 from counterpoise.tasks.text.parts import RunContext
-from counterpoise_retrievers.faiss_index import FaissIndex
 from tests.made_up import ENCODER, make_item
 from tests.test_trust import make_inputs
 
@@ -41,9 +40,8 @@ def make_context() -> RunContext:
         scorer=ClassifierScorer(ENCODER, train.vectors, train.records.labels, 2),
         is_trusted=True,
         out_of_fold=np.full((len(train), 2), 0.5),
-        adoptable=None,
-        pool_index=FaissIndex(ENCODER.dimension),
-        generator=MinorityText({}, "seed 0", {}),
+        actions=(),
+        data=ActionData(train, ENCODER, {}, "seed 0"),
         text_filter=make_text_filter(train.records.texts, ["a guest who disliked it"]),
         known={
             "copy_of_data": make_known_texts(map(str, train.records.texts), train.vectors),

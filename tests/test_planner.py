@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
 
 import pytest
 from hypothesis import example, given, settings
@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from counterpoise.actions.base import Costs, Offer
 from counterpoise.core.plans import Cell, Deficit, Plan
 from counterpoise.llm.chat import COMPLETIONS_PER_REQUEST
-from counterpoise.runs.planner import expect_tokens_per_accepted, make_plan
+from counterpoise.runs.market import Market
+from counterpoise.runs.planner import make_plan
+from tests.made_up import make_offers
 
 A, B, C, MOST = Cell("a"), Cell("b"), Cell("c"), Cell("most")
-OFFER = Offer(request_tokens=600, n_demonstrations=10)
+OFFER = make_offers(600)
 
 
 def lack(cell: Cell, need: int) -> Deficit:
@@ -23,7 +25,7 @@ def lack(cell: Cell, need: int) -> Deficit:
 
 def plan(
     deficits: list[Deficit],
-    offers: dict[Cell, Offer] | None = None,
+    offers: Mapping[Cell, Mapping[str, Offer]] | None = None,
     costs: dict[tuple[str, Cell], Costs] | None = None,
     remaining: int | None = None,
     round_number: int = 1,
@@ -41,7 +43,7 @@ def plan(
 
 
 def test_what_the_pool_offers_is_adopted_before_a_token_is_spent() -> None:
-    offers = {A: replace(OFFER, n_adoptable=7), B: OFFER}
+    offers = {A: make_offers(free=7), B: OFFER}
     made = plan([lack(A, 20), lack(B, 30)], offers)
     (item,) = made.items
     assert (item.action, item.cell, item.count, item.n_requests) == ("adopt", A, 7, 0)
@@ -67,7 +69,9 @@ def test_cells_come_by_need_for_each_expected_token() -> None:
 
     assert order({}) == ["b", "c", "a"]
     spent = Costs(tried=98, accepted=9, tokens=9800.0, requests=20)  # a tenth kept at 100 tokens each
-    assert expect_tokens_per_accepted(B, {B: OFFER}, {("minority_text", B): spent}) == pytest.approx(1000)
+    assert Market({B: OFFER}, {("minority_text", B): spent}).expect_tokens_per_accepted(B) == pytest.approx(
+        1000
+    )
     assert order({("minority_text", B): spent}) == ["c", "a", "b"]
     # Another order of the deficits is the same plan.
     assert plan([lack(A, 20), lack(B, 40)]) == plan([lack(B, 40), lack(A, 20)])
@@ -78,7 +82,7 @@ def test_a_budget_that_does_not_reach_for_all_labels_is_shared_out_by_need() -> 
     made = plan([lack(A, 34), lack(B, 68), lack(C, 34)], remaining=12 * 600, round_number=4)
     assert [(item.cell, item.n_requests) for item in made.items] == [(B, 6), (A, 3), (C, 3)]
     # What a cell does not want of its share goes to the others; B is dear, so it wants more than its need says.
-    offers = {A: OFFER, B: replace(OFFER, request_tokens=6000), MOST: OFFER}
+    offers = {A: OFFER, B: make_offers(6000), MOST: OFFER}
     made = plan([lack(A, 34), lack(B, 34)], offers, remaining=24_000, round_number=4)
     assert [(item.cell, item.n_requests) for item in made.items] == [(A, 6), (B, 3)]
     # Of a share that pays for no whole request the rest goes to the next cell, and nothing is left lying.
@@ -116,7 +120,7 @@ def test_a_record_for_a_named_cell_is_one_of_its_label() -> None:
     assert [(item.cell, item.count) for item in made.items] == [(FOOD, 40), (OLD, 20), (A, 40)]
     assert [item.cell for item in plan([lack(A, 40), lack(FOOD, 40)], NAMED).items] == [FOOD]
     # Of the pool, too.
-    offers = {A: replace(OFFER, n_adoptable=30), FOOD: replace(OFFER, n_adoptable=12)}
+    offers = {A: make_offers(free=30), FOOD: make_offers(free=12)}
     made = plan([lack(A, 50), lack(FOOD, 10)], offers)
     assert [(item.action, item.cell, item.count) for item in made.items] == [
         ("adopt", FOOD, 10),
@@ -131,7 +135,7 @@ def test_where_few_requests_are_paid_the_label_comes_first(left: int, cells: lis
 
 
 def test_contrast_follows_what_is_kept_and_no_item_keeps_more_than_its_cell_can_take() -> None:
-    offers = {A: replace(OFFER, contrast=MOST), MOST: OFFER}
+    offers = {A: make_offers(contrast=MOST), MOST: OFFER}
     tried = {("minority_text", A): Costs(tried=98, accepted=19, tokens=9800.0, requests=20)}
     thin, most = plan([lack(A, 57)], offers, tried).items
     # A fifth is kept: many more requests for the cell, but hardly more contrast records than before.
@@ -159,14 +163,14 @@ def test_of_many_labels_as_many_get_a_request_as_can_be_paid() -> None:
 
 
 def test_contrast_records_are_planned_beside_their_cell() -> None:
-    thin, most = plan([lack(A, 60)], {A: replace(OFFER, contrast=MOST), MOST: OFFER}).items
+    thin, most = plan([lack(A, 60)], {A: make_offers(contrast=MOST), MOST: OFFER}).items
     # The contrast records raise the largest label, so the cell needs as many again: 90 against 30.
     assert (thin.cell, thin.count, most.cell, most.count) == (A, 90, MOST, 30)
     assert thin.count - most.count == 60 and most.n_requests == thin.n_requests // 3
     assert (thin.index, most.index) == (0, 1) and thin.id != most.id
     both = plan(
         [lack(A, 30), lack(B, 60)],
-        {A: replace(OFFER, contrast=MOST), B: replace(OFFER, contrast=MOST), MOST: OFFER},
+        {A: make_offers(contrast=MOST), B: make_offers(contrast=MOST), MOST: OFFER},
     ).items
     assert [item.cell for item in both] == [B, MOST, A, MOST]
     assert [item.index for item in both] == [0, 1, 2, 3]
@@ -196,13 +200,13 @@ def test_without_a_limit_of_rounds_the_first_are_cut_alike_and_later_ones_take_t
 
 
 def test_a_round_whose_share_pays_for_nothing_takes_all_that_is_left() -> None:
-    price = OFFER.request_tokens
+    price = OFFER["minority_text"].request_tokens
     assert [item.n_requests for item in plan([lack(A, 20)], remaining=2 * price, round_number=1).items] == [2]
     assert plan([lack(A, 20)], remaining=price - 1, round_number=1).items == ()
 
 
 def test_the_slice_pays_for_the_contrast_too() -> None:
-    offers = {A: Offer(100, n_demonstrations=5, contrast=MOST), MOST: Offer(5_000, n_demonstrations=5)}
+    offers = {A: make_offers(100, contrast=MOST), MOST: make_offers(5_000)}
     items = plan([lack(A, 1000)], offers, remaining=30_000, round_number=4).items
     assert [item.cell for item in items] == [A, MOST]
     assert 25_000 < sum(item.reserved_tokens for item in items) <= 30_000
@@ -210,7 +214,7 @@ def test_the_slice_pays_for_the_contrast_too() -> None:
 
 def test_an_exhausted_cell_and_one_without_demonstrations_are_left_alone() -> None:
     deficits = [lack(A, 20), lack(B, 20), lack(C, 20)]
-    offers = {A: OFFER, B: replace(OFFER, n_demonstrations=0), C: OFFER}
+    offers = {A: OFFER, B: make_offers(0), C: OFFER}
     made = plan(deficits, offers, exhausted=frozenset({("minority_text", A)}))
     assert [item.cell for item in made.items] == [C]
 
@@ -234,7 +238,7 @@ def test_an_empty_plan_says_why(need: int, remaining: int | None, reason: str) -
 
 
 def test_a_budget_too_small_for_a_request_and_its_contrast_says_what_both_may_take() -> None:
-    offers = {A: replace(OFFER, contrast=MOST), B: replace(OFFER, request_tokens=9_000), MOST: OFFER}
+    offers = {A: make_offers(contrast=MOST), B: make_offers(9_000), MOST: OFFER}
     owing = {("minority_text", A): Costs(tried=18, accepted=18, tokens=1800.0, requests=3)}
     made = plan([lack(A, 20), lack(B, 20)], offers, owing, remaining=1_100, round_number=4)
     assert made.items == ()
@@ -276,7 +280,7 @@ def test_no_plan_reserves_more_than_is_left(
     needs, prices, adoptable, contrasted, tried, remaining, round_number
 ) -> None:
     offers = {
-        cell: Offer(price, adoptable.get(cell, 0), 5, MOST if cell in contrasted else None)
+        cell: make_offers(price, free=adoptable.get(cell, 0), contrast=MOST if cell in contrasted else None)
         for cell, price in prices.items()
     }
     costs = {

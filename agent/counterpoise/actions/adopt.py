@@ -17,14 +17,20 @@ from its scores; the report says how many rows were adopted so that a few can be
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from counterpoise.actions.base import ActionData, Offer
+from counterpoise.actions.demonstrations import find_rows
+from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.plans import Cell, Kind, Nature, PlanItem, Proposal
 from counterpoise.core.records import Floats, Integers, Records, State
 from counterpoise.core.splits import sample_by_rank
+from counterpoise.llm.models import Models
 from counterpoise.students.calibration import calibrate_labels
 from counterpoise_retrievers.faiss_index import FaissIndex
 
@@ -32,6 +38,45 @@ SURE_FROM = 0.8
 _N_NEIGHBOURS = 200
 _EM_STEPS = 500
 _EM_TOLERANCE = 1e-7
+_WORTH = 0.5
+"""Explains, by `forecasts.compute_factor`, the gap that adopted rows closed on cebab."""
+
+
+class Adopt:
+    """Takes sure rows of the pool in."""
+
+    name: ClassVar = "adopt"
+    effect: ClassVar = "adopted from the pool"
+
+    def offer(self, cell: Cell, data: ActionData, models: Models) -> Offer | None:
+        """As many records as there are sure rows for the cell."""
+        n_sure = len(self._list_sure(cell, data))
+        return Offer(most=n_sure, worth=_WORTH) if n_sure else None
+
+    async def act(self, item: PlanItem, data: ActionData, models: Models) -> AsyncIterator[Proposal]:
+        """Rows of the pool, drawn by hash."""
+        if data.pool is not None:
+            for proposal in propose_adoptions(
+                item, data.pool.records, self._list_sure(item.cell, data), data.key
+            ):
+                yield proposal
+
+    def _list_sure(self, cell: Cell, data: ActionData) -> Integers:
+        """Rows of the pool that may be adopted for a cell."""
+        pool, scores = data.pool, data.pool_scores
+        if pool is None or scores is None or not data.is_trusted:
+            return np.empty(0, dtype=np.int64)
+        labels = data.train.records.labels
+        adoptable = data.recall(self.name, lambda: find_adoptable(scores.own, labels, scores.pool))
+        index = data.recall((self.name, "index"), lambda: _index(pool))
+        thin = data.train.vectors[find_rows(data.train.records, cell)]
+        return list_candidates(cell, pool.records, adoptable, data.taken, thin, index)
+
+
+def _index(pool: EncodedRecords) -> FaissIndex:
+    index = FaissIndex(pool.vectors.shape[1])
+    index.add(pool.vectors)
+    return index
 
 
 @dataclass(frozen=True, slots=True)

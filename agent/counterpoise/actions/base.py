@@ -1,13 +1,28 @@
-"""What can be done for a cell and at what price, and what was done: all that the planner knows of an action."""
+"""The contract of an action: what may be done about a cell that lacks records, what it would cost, and doing it.
+
+An action is registered by its name (`counterpoise.actions.ACTIONS`); a job lists those it wants. The planner, the loop
+and the reports know offers only, so a new one is one file and one registration.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar, cast
 
-from counterpoise.core.plans import Cell
+from counterpoise.actions.demonstrations import choose_demonstrations
+from counterpoise.core.encoded_records import EncodedRecords
+from counterpoise.core.plans import Cell, PlanItem, Proposal
+from counterpoise.core.records import Floats
+from counterpoise.llm import ChatRequest
+from counterpoise.llm.models import Models
+from counterpoise_retrievers.encoder_protocol import Encoder
 
-EDIT_ACTIONS = ("concept_injection", "counterfactual_edit")
+FIRST_ACCEPTANCE_RATIO = 0.95
+"""Share of its proposals that is expected to be kept before an action was tried."""
+
+_N_PRICED = 8
+ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,37 +54,142 @@ class Costs:
 
 
 @dataclass(frozen=True, slots=True)
-class EditOffer:
-    """What one kind of edit can do for a cell.
+class Offer:
+    """What an action can do for a cell and at what price: all that a planner may know of it.
 
     Args:
-        request_tokens: upper estimate of one request, in tokens.
-        n_edits: requests that the sources are still good for.
+        request_tokens: upper estimate of one request, in tokens; 0 where it asks no model.
+        per_request: proposals that come of one request.
+        most: proposals that it can make at most, None without a limit.
+        is_probed: whether it does its work in some data only, so that a first few requests have to show it.
+        is_marked: whether its records share a mark that a student could take for a sign of their label; then others
+            are written for another label beside them.
+        contrast: the cell of the largest label beside this one, which those others are for; set by who plans.
+        worth: real rows that one of its records is expected to be worth, before anything was measured.
     """
 
-    request_tokens: int
-    n_edits: int
+    request_tokens: int = 0
+    per_request: int = 1
+    most: int | None = None
+    is_probed: bool = False
+    is_marked: bool = False
+    contrast: Cell | None = None
+    worth: float = 0.0
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it costs no token."""
+        return not self.request_tokens
+
+    @property
+    def requests_left(self) -> float:
+        """Requests that can still be of use."""
+        return float("inf") if self.most is None else -(-self.most // self.per_request)
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
-    """What the planner is told of one cell's prospects.
+class PoolScores:
+    """What the label scorer says, its prior taken out.
 
     Args:
-        request_tokens: upper estimate of one generation request for the cell, in tokens.
-        n_adoptable: pool records that the audited scorer is sure of.
-        n_demonstrations: real records that can be shown; without any nothing can be written.
-        contrast: the cell of the largest label beside it, which contrast records are written for.
-        edits: what each kind of edit can do.
+        own: (n, k) probabilities of the training rows, cross-fitted.
+        pool: (m, k) of the pool's.
     """
 
-    request_tokens: int
-    n_adoptable: int = 0
-    n_demonstrations: int = 0
-    contrast: Cell | None = None
-    edits: Mapping[str, EditOffer] = field(default_factory=dict)
+    own: Floats
+    pool: Floats
 
 
-def add_margin(request_tokens: int) -> int:
-    """Demonstrations differ in length from request to request; a margin keeps the plan inside the budget."""
-    return request_tokens + request_tokens // 4
+@dataclass(frozen=True, slots=True)
+class ActionData:
+    """What an action may know of a run. Held-out rows are not among it.
+
+    Args:
+        train: the training rows, with vectors.
+        encoder: of the vectors.
+        headings: label name -> one line that says what such records are.
+        key: of the run; another draws other rows.
+        concepts: name -> definition.
+        pool: unlabelled rows, None where there are none.
+        pool_scores: what the label scorer says of them, None where there are none.
+        is_trusted: whether the label scorer passed its audit; if not nobody can say whether a label was met.
+        taken: ids of pool rows that were proposed before.
+        costs: what each action has cost in each cell, settled rounds only.
+    """
+
+    train: EncodedRecords
+    encoder: Encoder
+    headings: Mapping[str, str]
+    key: str
+    concepts: Mapping[str, str] = field(default_factory=dict)
+    pool: EncodedRecords | None = None
+    pool_scores: PoolScores | None = None
+    is_trusted: bool = False
+    taken: frozenset[str] = frozenset()
+    costs: Mapping[tuple[str, Cell], Costs] = field(default_factory=dict)
+    _known: dict[Hashable, Any] = field(default_factory=dict, compare=False)
+
+    def choose_demonstrations(self, cell: Cell) -> EncodedRecords:
+        """Real rows to show for a cell."""
+        return choose_demonstrations(self.train, cell, self.key, self.encoder, self.concepts)
+
+    def count_requests(self, action: str, cell: Cell) -> int:
+        """Requests that an action has sent for a cell."""
+        known = self.costs.get((action, cell))
+        return known.requests if known else 0
+
+    def recall(self, key: Hashable, make: Callable[[], ResultT]) -> ResultT:
+        """What `make` gives, computed once a run; it must follow from the rows and `key` alone."""
+        if key not in self._known:
+            self._known[key] = make()
+        return cast("ResultT", self._known[key])
+
+
+class Action(Protocol):
+    """What may be done about a cell that lacks records.
+
+    An action may also have `list_requests(item, data, models)`, which gives the requests of an item as they would be
+    sent: a preview shows the first of them.
+
+    Attributes:
+        name: what a job calls it.
+        effect: what becomes of records by it, as in "12 records would be *adopted from the pool*".
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def effect(self) -> str: ...  # noqa: D102
+
+    def offer(self, cell: Cell, data: ActionData, models: Models) -> Offer | None:
+        """What it can do for a cell; None where that is nothing. Asks no model."""
+        ...
+
+    def act(self, item: PlanItem, data: ActionData, models: Models) -> AsyncIterator[Proposal]:
+        """Proposals for an item of a plan, each as soon as there is one.
+
+        Their ids are made of the item's and a number, never of the order in which replies arrive. No more is spent than
+        the item has reserved. A request that failed gives a proposal whose `failure` says why.
+        """
+        ...
+
+
+def list_requests(action: Action, item: PlanItem, data: ActionData, models: Models) -> Sequence[ChatRequest]:
+    """The requests of an item as an action would send them; none where it cannot show them."""
+    shown = getattr(action, "list_requests", None)
+    return shown(item, data, models) if shown else ()
+
+
+def price_requests(requests: Sequence[ChatRequest], models: Models) -> int:
+    """Tokens that a request like these may take.
+
+    Demonstrations differ in length from request to request; a margin keeps the plan inside the budget.
+    """
+    largest = max(models.chat.estimate(request) for request in requests)
+    return largest + largest // 4
+
+
+def make_probe(action: str, cell: Cell) -> PlanItem:
+    """An item that is never carried out: its requests are priced."""
+    return PlanItem(action, cell, 1, 0, 0, n_requests=_N_PRICED)

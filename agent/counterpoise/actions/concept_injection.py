@@ -19,6 +19,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from counterpoise.actions.base import ActionData
 from counterpoise.actions.edit_sources import (
     N_EXAMPLES,
     N_PAIRS,
@@ -32,14 +33,47 @@ from counterpoise.actions.edit_sources import (
     draw_shown,
     draw_sources,
 )
+from counterpoise.actions.edits import MOST_SOURCES, NO_ROWS, EditAction
 from counterpoise.core.capabilities import Capabilities
-from counterpoise.core.plans import Nature, PlanItem
+from counterpoise.core.plans import Cell, Nature, PlanItem
+from counterpoise.core.records import Integers, State
+from counterpoise.core.splits import sample_by_rank
 from counterpoise.llm.prompts import load_prompt
 from counterpoise_retrievers.encoders import Encoder
 
 PLACES = ("at the beginning", "in the middle", "at the end")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 _FEWEST_WORDS = 3
+
+
+class InjectConcept(EditAction):
+    """Works the concept of a cell into records of its label that lack it."""
+
+    name: ClassVar = "concept_injection"
+
+    def open_editor(self, data: ActionData) -> RecordEditor:
+        """Who writes the requests."""
+        return ConceptInjection(data.headings, data.key, data.concepts)
+
+    def find_sources(self, cell: Cell, data: ActionData) -> Integers:
+        """Rows of the label that lack the concept; none for a cell without one."""
+        records = data.train.records
+        if not cell.concept or records.concepts is None:
+            return NO_ROWS
+        states = records.concepts.states[:, records.concepts.names.index(cell.concept)]
+        is_label = records.labels == records.label_names.index(cell.label)
+        return np.flatnonzero(is_label & (states == State.ABSENT))
+
+    def make_pairs(self, cell: Cell, sources: Integers, data: ActionData) -> tuple[Pair, ...]:
+        """Records that have the concept, whatever their label, without and with their sentence on it."""
+        records = data.train.records
+        if records.concepts is None:
+            return ()
+        states = records.concepts.states[:, records.concepts.names.index(cell.concept)]
+        rows = np.flatnonzero(states == State.PRESENT)
+        rows = rows[sample_by_rank(records.ids[rows], MOST_SOURCES, f"{data.key}:pairs")]
+        anchor = data.encoder.encode([data.concepts[cell.concept]])[0]
+        return make_removal_pairs([str(records.texts[row]) for row in rows], anchor, data.encoder)
 
 
 @dataclass(frozen=True, slots=True)

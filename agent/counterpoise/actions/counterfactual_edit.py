@@ -12,11 +12,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
+from counterpoise.actions.base import ActionData
 from counterpoise.actions.edit_sources import (
     N_EXAMPLES,
     N_PAIRS,
     Draft,
     EditMaterial,
+    Pair,
     RecordEditor,
     allow_tokens,
     can_instruct,
@@ -24,9 +28,52 @@ from counterpoise.actions.edit_sources import (
     draw_shown,
     draw_sources,
 )
+from counterpoise.actions.edits import NO_ROWS, EditAction
+from counterpoise.actions.lexicon_edit import learn_lexicon
 from counterpoise.core.capabilities import Capabilities
-from counterpoise.core.plans import Nature, PlanItem
+from counterpoise.core.plans import Cell, Nature, PlanItem
+from counterpoise.core.records import Integers, State
 from counterpoise.llm.prompts import load_prompt
+
+_N_PAIRS = 30
+_FEWEST_TO_SHOW = 3  # a label with fewer rows has nothing to continue from, so others are edited for it
+
+
+class EditCounterfactually(EditAction):
+    """Gives records of other labels, with the concept or the attribute value of a cell, its label."""
+
+    name: ClassVar = "counterfactual_edit"
+
+    def open_editor(self, data: ActionData) -> RecordEditor:
+        """Who writes the requests."""
+        return CounterfactualEdit(data.headings, data.key)
+
+    def find_sources(self, cell: Cell, data: ActionData) -> Integers:
+        """Rows of other labels that have what the cell names; for a label alone only where it has next to no rows."""
+        records = data.train.records
+        is_label = records.labels == records.label_names.index(cell.label)
+        if cell.concept and records.concepts is not None:
+            states = records.concepts.states[:, records.concepts.names.index(cell.concept)]
+            return np.flatnonzero(~is_label & (states == State.PRESENT))
+        if cell.attribute:
+            return np.flatnonzero(~is_label & (records.attributes[cell.attribute] == cell.value))
+        return np.flatnonzero(~is_label) if is_label.sum() < _FEWEST_TO_SHOW else NO_ROWS
+
+    def make_pairs(self, cell: Cell, sources: Integers, data: ActionData) -> tuple[Pair, ...]:
+        """Sources and what the lexicon makes of them."""
+        train = data.train.records
+        texts = [str(text) for text in train.texts]
+        lexicon = data.recall(
+            (self.name, "lexicon"), lambda: learn_lexicon(texts, train.labels, len(train.label_names))
+        )
+        target = train.label_names.index(cell.label)
+        pairs = []
+        for row in sources[: 4 * _N_PAIRS]:
+            before = str(train.texts[row])
+            after = lexicon.edit(before, target)
+            if after and after != before:
+                pairs.append((before, after))
+        return tuple(pairs[:_N_PAIRS])
 
 
 @dataclass(frozen=True, slots=True)

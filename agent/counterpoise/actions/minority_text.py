@@ -11,13 +11,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
+from counterpoise.actions.base import ActionData, Offer, make_probe, price_requests
 from counterpoise.actions.written_records import BULLET, end_text, remove_quotes
 from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.encoded_records import EncodedRecords
-from counterpoise.core.plans import Cell, Nature, PlanItem, Proposal
+from counterpoise.core.plans import Cell, PlanItem, Proposal
 from counterpoise.core.records import Records
 from counterpoise.core.splits import keyed_rank
 from counterpoise.llm import ChatClient, ChatRequest, answer_most, name_failure
@@ -33,6 +35,36 @@ _LONGEST_TOKENS = 400
 _FEW_DEMONSTRATIONS = 8
 _MOST_ROOM = 3  # times the tokens, for a text that was cut
 MOST_REQUESTS = 100_000  # of one item; keeps the draws of two rounds apart
+KIND = "minority"
+_WORTH = 0.1
+"""Explains, by `forecasts.compute_factor`, the gap that texts of the embedded model closed on cebab."""
+
+
+class WriteMinorityText:
+    """Writes texts for a cell that has rows to show, or whose label has."""
+
+    name: ClassVar = "minority_text"
+    effect: ClassVar = "written"
+
+    def offer(self, cell: Cell, data: ActionData, models: Models) -> Offer | None:
+        """As many texts as are wanted, each request for several."""
+        if not len(data.choose_demonstrations(cell)):
+            return None
+        requests = self.list_requests(make_probe(self.name, cell), data, models)
+        return Offer(price_requests(requests, models), COMPLETIONS_PER_REQUEST, is_marked=True, worth=_WORTH)
+
+    def act(self, item: PlanItem, data: ActionData, models: Models) -> AsyncIterator[Proposal]:
+        """Texts as their replies arrive."""
+        return _open_writer(data).propose(item, data.choose_demonstrations(item.cell), models)
+
+    def list_requests(self, item: PlanItem, data: ActionData, models: Models) -> list[ChatRequest]:
+        """The requests of an item."""
+        shown = data.choose_demonstrations(item.cell)
+        return _open_writer(data).make_requests(item, shown, models.capabilities)
+
+
+def _open_writer(data: ActionData) -> MinorityText:
+    return MinorityText(data.headings, data.key, data.concepts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +77,9 @@ class MinorityText:
         concepts: concept name -> definition, for cells that have one.
     """
 
-    headings: dict[str, str]
+    headings: Mapping[str, str]
     key: str
-    concepts: dict[str, str]
+    concepts: Mapping[str, str]
 
     async def propose(
         self, item: PlanItem, demonstrations: EncodedRecords, models: Models
@@ -77,8 +109,7 @@ class MinorityText:
                 text="",
                 label=item.cell.label,
                 parents=tuple(str(demonstrations.records.ids[row]) for row in shown),
-                kind="minority",
-                nature=Nature.WRITTEN,
+                kind=KIND,
                 model=models.capabilities.model,
                 prompt=identity,
                 failure=name_failure(outcome.error),

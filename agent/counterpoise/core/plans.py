@@ -125,11 +125,19 @@ class PlanItem:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one round will do, in the order in which the budget is reserved."""
+    """What one round will do, in the order in which the budget is reserved.
+
+    Args:
+        round: its number, from 1.
+        items: what is done.
+        reason: why it is planned like this, or why nothing is.
+        fillers: for each cell that was looked at the actions that could fill it at a price.
+    """
 
     round: int
     items: tuple[PlanItem, ...]
     reason: str = ""
+    fillers: Mapping[Cell, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,7 +134,7 @@ def count_missing(short: Sequence[Deficit]) -> int:
 
 def estimate_tokens(short: Sequence[Deficit], ledger: Ledger) -> float | None:
     """Tokens that filling all cells would take at what a record has cost so far; None where none was kept."""
-    written = [known for (action, _), known in ledger.costs.items() if action != "adopt"]
+    written = [known for known in ledger.costs.values() if known.requests]
     total = Costs(
         sum(known.tried for known in written),
         sum(known.accepted for known in written),

@@ -46,10 +46,13 @@ class Ledger:
     costs: dict[tuple[str, Cell], Costs] = field(default_factory=dict)
     tries: dict[tuple[str, Cell], list[tuple[int, int]]] = field(default_factory=dict)
     """Texts tried and kept by each settled round that tried."""
+    fillers: dict[Cell, tuple[str, ...]] = field(default_factory=dict)
+    """The actions that could fill a cell when it was last planned for."""
 
     def settle(self, plan: Plan, judged: JudgedProposals) -> None:
         """Add a round and what its items cost."""
         self.rounds.append((plan, judged))
+        self.fillers |= plan.fillers
         for item in plan.items:
             mine = [
                 place
@@ -107,7 +110,16 @@ class Ledger:
         return frozenset(
             (action, cell)
             for (action, cell), tries in self.tries.items()
-            if _is_vain(tries) or (action == "adopt" and not self.costs[action, cell].accepted)
+            if _is_vain(tries) or not (self.costs[action, cell].requests or self.costs[action, cell].accepted)
+        )
+
+    def find_vain(self) -> frozenset[Cell]:
+        """Cells that nothing pays in any more which could fill them at a price."""
+        gone = self.find_exhausted()
+        return frozenset(
+            cell
+            for cell, names in self.fillers.items()
+            if names and all((name, cell) in gone for name in names)
         )
 
 

@@ -1,23 +1,21 @@
-"""What short cells have to offer a plan: what can be adopted, shown, edited, and at what price."""
+"""What actions have to offer for the cells that are short, and for the cells that contrast with them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-import numpy as np
-
-from counterpoise.actions.adopt import list_candidates
-from counterpoise.actions.base import Offer, add_margin
-from counterpoise.actions.demonstrations import find_rows
+from counterpoise.actions.base import Action, ActionData, Offer
 from counterpoise.balance.counts import count_cells
 from counterpoise.balance.deficits import list_short_cells
-from counterpoise.core.plans import Cell, Deficit, PlanItem
-from counterpoise.core.records import Integers, Records
+from counterpoise.core.plans import Cell, Deficit
+from counterpoise.core.records import Records
 from counterpoise.llm.models import Models
 from counterpoise.runs.ledger import Ledger, add_accepted
 from counterpoise.runs.planner import make_plan
 from counterpoise.tasks.text.parts import RunContext
+
+CellOffers = dict[str, Offer]
 
 
 def make_offers(
@@ -25,29 +23,56 @@ def make_offers(
     context: RunContext,
     ledger: Ledger,
     models: Models,
-) -> dict[Cell, Offer]:
+) -> dict[Cell, CellOffers]:
     """What each short cell, and the contrast cell of a label that is short alone, has to offer."""
-    counts, gone = count_cells(add_accepted(context.inputs.train.records, ledger)), ledger.find_exhausted()
-    offers: dict[Cell, Offer] = {}
+    train, gone = context.inputs.train.records, ledger.find_exhausted()
+    counts, data = count_cells(add_accepted(train, ledger)), view_data(context, ledger)
+    offers: dict[Cell, CellOffers] = {}
     for deficit in deficits:
-        offers[deficit.cell] = _make_offer(context, ledger, deficit.cell, models)
+        mine = offers[deficit.cell] = ask_actions(context.actions, deficit.cell, data, models)
         # Several thin labels are each other's contrast; a single one needs records of another label beside it.
         alone = all(
             other.cell.label == deficit.cell.label
             for other in deficits
             if replace(other.cell, label="") == replace(deficit.cell, label="")
         )
-        contrast = _find_contrast(deficit.cell, counts, context.inputs.train.records) if alone else None
-        if contrast is None or ("minority_text", contrast) in gone:
+        contrast = _find_contrast(deficit.cell, counts, train) if alone else None
+        marked = [name for name, offer in mine.items() if offer.is_marked]
+        if contrast is None or all((name, contrast) in gone for name in marked):
             continue
         if contrast not in offers:
-            offers[contrast] = _make_offer(context, ledger, contrast, models)
-        if offers[contrast].n_demonstrations:
-            offers[deficit.cell] = replace(offers[deficit.cell], contrast=contrast)
+            offers[contrast] = ask_actions(context.actions, contrast, data, models)
+        for name in marked:
+            if name in offers[contrast] and (name, contrast) not in gone:
+                mine[name] = replace(mine[name], contrast=contrast)
     return offers
 
 
-def foresee_records(context: RunContext, models: Models, limit: int | None) -> dict[str, dict[int, int]]:
+def view_data(context: RunContext, ledger: Ledger) -> ActionData:
+    """What actions may know, with what the settled rounds have proposed and cost."""
+    return replace(context.data, taken=ledger.list_offered(), costs=ledger.costs)
+
+
+def ask_actions(actions: Iterable[Action], cell: Cell, data: ActionData, models: Models) -> CellOffers:
+    """Name of an action -> its offer for a cell, in the order of the actions."""
+    offers = {action.name: action.offer(cell, data, models) for action in actions}
+    return {name: offer for name, offer in offers.items() if offer is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What an action would bring, the whole budget spent at once.
+
+    Args:
+        counts: label index -> records.
+        worth: real rows that one of them is expected to be worth.
+    """
+
+    counts: Mapping[int, int]
+    worth: float
+
+
+def foresee_records(context: RunContext, models: Models, limit: int | None) -> dict[str, Foreseen]:
     """How many records the labels that are short would get, the whole budget spent at once.
 
     Args:
@@ -56,52 +81,41 @@ def foresee_records(context: RunContext, models: Models, limit: int | None) -> d
         limit: tokens of the budget, None without.
 
     Returns:
-        Action -> label index -> records, for adopting and for minority text.
+        Name of an action -> what it would bring, those that cost no token first.
     """
     ledger = Ledger()
     inputs = context.inputs
     deficits = list_short_cells(inputs.train.records, inputs.corrected, context.target, ["label"])
     offers = make_offers(deficits, context, ledger, models)
-    adopted = {deficit.cell: min(deficit.need, offers[deficit.cell].n_adoptable) for deficit in deficits}
+    free = {deficit.cell: _give_free(deficit.need, offers[deficit.cell]) for deficit in deficits}
     plan = make_plan(
-        [replace(deficit, have=deficit.have + adopted[deficit.cell]) for deficit in deficits],
-        {cell: replace(offer, n_adoptable=0) for cell, offer in offers.items()},
+        [replace(one, have=one.have + sum(free[one.cell].values())) for one in deficits],
+        {cell: {name: one for name, one in mine.items() if not one.is_free} for cell, mine in offers.items()},
         {},
         round_number=1,
         n_rounds=1,
         remaining_tokens=limit,
     )
-    written = {item.cell: item.count for item in plan.items if item.cell in adopted}
     names = inputs.train.records.label_names
-    return {
-        action: {names.index(cell.label): count for cell, count in counts.items()}
-        for action, counts in (("adopt", adopted), ("minority_text", written))
-    }
+    counts: dict[str, dict[int, int]] = {}
+    for cell, given in free.items():
+        for name, count in given.items():
+            counts.setdefault(name, {})[names.index(cell.label)] = count
+    for item in plan.items:
+        if item.cell in free and item.count:
+            counts.setdefault(item.action, {})[names.index(item.cell.label)] = item.count
+    worth = {name: offer.worth for mine in offers.values() for name, offer in mine.items()}
+    return {name: Foreseen(mine, worth[name]) for name, mine in counts.items()}
 
 
-def _make_offer(context: RunContext, ledger: Ledger, cell: Cell, models: Models) -> Offer:
-    shown = context.choose_demonstrations(cell)
-    request_tokens = 0
-    if len(shown):
-        probe = PlanItem("minority_text", cell, 1, 0, 0, n_requests=8)
-        requests = context.generator.make_requests(probe, shown, models.capabilities)
-        request_tokens = add_margin(max(models.chat.estimate(request) for request in requests))
-    taken = ledger.list_offered()
-    edits = {}
-    if context.edits is not None:
-        drawn = {action: costs.requests for (action, other), costs in ledger.costs.items() if other == cell}
-        edits = context.edits.make_offers(cell, models, drawn)
-    return Offer(request_tokens, len(list_adoptable(context, cell, taken)), len(shown), edits=edits)
-
-
-def list_adoptable(context: RunContext, cell: Cell, taken: frozenset[str]) -> Integers:
-    """Rows of the pool that may be adopted for a cell, best first; `taken` are ids that were proposed before."""
-    if context.adoptable is None or not context.is_trusted:
-        return np.empty(0, dtype=np.int64)
-    thin = context.inputs.train.vectors[find_rows(context.inputs.train.records, cell)]
-    return list_candidates(
-        cell, context.inputs.pool.records, context.adoptable, taken, thin, context.pool_index
-    )
+def _give_free(need: int, offers: CellOffers) -> dict[str, int]:
+    """What each action that costs no token would give of so many records."""
+    given: dict[str, int] = {}
+    for name, offer in offers.items():
+        if offer.is_free:
+            left = need - sum(given.values())
+            given[name] = left if offer.most is None else min(left, offer.most)
+    return given
 
 
 def _find_contrast(cell: Cell, counts: Mapping[Cell, int], train: Records) -> Cell | None:

@@ -12,28 +12,28 @@ from typing import Literal
 
 import numpy as np
 
-from counterpoise.actions.base import Offer, add_margin
-from counterpoise.actions.minority_text import MinorityText
+from counterpoise.actions.base import Action, ActionData
 from counterpoise.balance.counts import find_deficits
 from counterpoise.balance.deficits import is_short
-from counterpoise.core.encoded_records import EncodedRecords
+from counterpoise.core.encoded_records import EncodedRecords, Vectors
 from counterpoise.core.event_kinds import Outlook
 from counterpoise.core.plain import to_plain
-from counterpoise.core.plans import Cell, PlanItem
+from counterpoise.core.plans import Cell
 from counterpoise.core.records import Records
 from counterpoise.core.splits import sample_by_rank
 from counterpoise.llm.models import Models
 from counterpoise.report.schema import count_cell
+from counterpoise.runs.offers import ask_actions
 from counterpoise.runs.planner import make_plan
 
 _MOST_SHOWN = 50
-_N_REQUESTS = 2
 
 
 def look_ahead(
     records: Records,
     target: Literal["equal"] | Mapping[str, float],
     label_texts: Sequence[str],
+    actions: Sequence[Action],
     models: Models,
 ) -> Outlook:
     """What is short and what it costs, before anything takes long.
@@ -42,19 +42,25 @@ def look_ahead(
         records: training rows.
         target: of the job.
         label_texts: one line a label.
+        actions: what may be done about a cell.
         models: the model, as far as it is known; it is asked nothing, requests are estimated.
     """
     found = [one for one in find_deficits(records, target, ["label", "attribute"]) if is_short(one)]
     of_labels = [one for one in found if not one.cell.is_named]
     names = records.label_names
-    writer = MinorityText(dict(zip(names, label_texts, strict=True)), "outlook", {})
+    data = _draw(records, dict(zip(names, label_texts, strict=True)))
     largest = Cell(names[int(np.bincount(records.labels, minlength=len(names)).argmax())])
-    # A label that is short alone gets records of the largest one beside its own, as in a run.
-    contrast = largest if len(of_labels) == 1 else None
     offers = {
-        cell: _price(cell, records, writer, models) for cell in (*(one.cell for one in of_labels), largest)
+        cell: ask_actions(actions, cell, data, models) for cell in (*(one.cell for one in of_labels), largest)
     }
-    offers |= {one.cell: replace(offers[one.cell], contrast=contrast) for one in of_labels}
+    if len(of_labels) == 1:
+        # A label that is short alone gets records of the largest one beside its own, as in a run.
+        mine, beside = offers[of_labels[0].cell], offers[largest]
+        mine |= {
+            name: replace(offer, contrast=largest)
+            for name, offer in mine.items()
+            if offer.is_marked and name in beside
+        }
     plan = make_plan(of_labels, offers, {}, round_number=1, n_rounds=1, remaining_tokens=None)
     return Outlook(
         deficits=[to_plain(count_cell(one)) for one in found],
@@ -66,13 +72,23 @@ def look_ahead(
     )
 
 
-def _price(cell: Cell, records: Records, writer: MinorityText, models: Models) -> Offer:
-    """What one request for a label costs at most, and how many rows there are to show."""
-    rows = np.flatnonzero(records.labels == records.label_names.index(cell.label))
-    if not len(rows):
-        return Offer(0, 0, 0)
-    shown = records.take(rows[sample_by_rank(records.ids[rows], _MOST_SHOWN, "outlook")])
-    alike = np.ones((len(shown), 1), dtype=np.float32)  # which of them are unlike is not known yet
-    item = PlanItem("minority_text", cell, 1, 0, 0, n_requests=_N_REQUESTS)
-    requests = writer.make_requests(item, EncodedRecords(shown, alike), models.capabilities)
-    return Offer(add_margin(max(models.chat.estimate(request) for request in requests)), 0, len(shown))
+def _draw(records: Records, headings: Mapping[str, str]) -> ActionData:
+    """Fifty rows of each label, which is enough to price what would be asked."""
+    rows = [np.flatnonzero(records.labels == label) for label in range(len(records.label_names))]
+    drawn = [mine[sample_by_rank(records.ids[mine], _MOST_SHOWN, "outlook")] for mine in rows]
+    shown = records.take(np.concatenate(drawn))
+    return ActionData(
+        EncodedRecords(shown, _Alike().encode(list(shown.texts))), _Alike(), headings, "outlook"
+    )
+
+
+class _Alike:
+    """Stands for the encoder while nothing is encoded: which texts are alike is not known yet."""
+
+    name = ""
+    dimension = 1
+    max_tokens = 1
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """The same vector for all."""
+        return np.ones((len(texts), 1), dtype=np.float32)

@@ -1,48 +1,42 @@
 """The planner: deficits, and what each action has cost so far, become the plan of one round.
 
 A round spends one slice of the budget, then everything is counted again, because filling one cell moves others.
-Adopting comes before writing: a real text costs no token and is truer. What writing costs a record is learned from
-settled rounds only, so the plan does not depend on the order in which replies arrive.
+What costs no token comes before what does: a real text is truer, too. What a record costs is learned from settled
+rounds only, so the plan does not depend on the order in which replies arrive.
 
 A slice is shared out by need between labels and the cells that the user named (a label with a concept or with an
 attribute value): a record is worth most where there are fewest. A record for a named cell is one of its label, too, so
-named cells are planned first and a label is written for what they leave.
+named cells are planned first and a label is filled for what they leave.
 
-Beside the thin cells the plan writes some *contrast* records for the label that has most. A student that sees
+Beside what is written for thin cells stand some *contrast* records for the label that has most. A student that sees
 synthetic texts under one label only learns the marks of the generator as a sign of that label; with contrast it
 cannot. (A trial on eight draws of restaurant reviews pointed this way; no evaluation isolates it yet.)
 
-Where a cell offers records to edit, the first requests of each kind of edit are a probe. If the filters keep a quarter
-of its texts or more, the model can edit this data and cells are filled with edits first, as far as their sources go;
-if not, with minority text.
+Where an action has to be probed its first requests do that. If the filters keep a quarter of its texts or more, cells
+are filled by it first, as far as its sources go; if not, by what needs no probe (`market`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from counterpoise.actions.base import EDIT_ACTIONS, Costs, Offer
+from counterpoise.actions.base import Costs, Offer
 from counterpoise.balance.deficits import SMALLEST_USEFUL_COUNT, TOLERATED_RATIO
 from counterpoise.core.plans import Cell, Deficit, Plan, PlanItem
-from counterpoise.llm.chat import COMPLETIONS_PER_REQUEST
+from counterpoise.runs.market import CONTRAST_RATIO, Market, round_up
 from counterpoise.runs.shares import share_families, share_out
-
-CONTRAST_RATIO = 1 / 3
-"""Contrast records for each record written for a thin cell."""
 
 PLANNED_ROUNDS = 4
 """Without a limit of the user's the budget is cut as if there were so many rounds; each later one may take the rest."""
 
-FIRST_ACCEPTANCE_RATIO = 0.95  # expected before anything was tried
 UNPAID = "the budget does not reach for one more request"
 PROBE_REQUESTS = 24
 MOST_OF_BUDGET = 0.1  # of the round's tokens for one probe
-ABLE_FROM = 0.25
 
 
 def make_plan(
     deficits: Sequence[Deficit],
-    offers: Mapping[Cell, Offer],
+    offers: Mapping[Cell, Mapping[str, Offer]],
     costs: Mapping[tuple[str, Cell], Costs],
     *,
     round_number: int,
@@ -52,13 +46,13 @@ def make_plan(
 ) -> Plan:
     """Plan one round.
 
-    Adopting takes what a cell lacks, as far as the pool offers it. What is then missing is written: the round
+    What costs no token takes what a cell lacks, as far as it goes. What is then missing is written: the round
     may spend twice its even share of the remaining budget, or all of it where that pays for no request; cells
     are served by need per expected token, the largest first (utility: the fall of the deficit).
 
     Args:
         deficits: cells that lack records.
-        offers: what each of these cells, and each contrast cell, has to offer.
+        offers: what actions can do for each of these cells, and for each contrast cell.
         costs: what actions have cost in cells so far, settled rounds only.
         round_number: this round, from 1.
         n_rounds: rounds the job allows, None without a limit.
@@ -68,126 +62,178 @@ def make_plan(
     Returns:
         The plan; empty when nothing is to be done or nothing can be paid.
     """
-    items = _plan_adoptions(deficits, offers, exhausted, round_number)
+    market = Market(offers, costs, exhausted)
+    fillers = {cell: market.list_fillers(cell) for cell in offers}
+    items = _plan_free(deficits, market, round_number)
     if items:
-        # Adopted records move every count: they are settled before a token is spent.
-        return Plan(round_number, tuple(items), "real records of the pool come before written ones")
+        # Real records move every count: they are settled before a token is spent.
+        return Plan(round_number, tuple(items), "real records of the pool come before written ones", fillers)
     missing = {
         deficit.cell: deficit.need
         for deficit in deficits
-        if deficit.need >= SMALLEST_USEFUL_COUNT and offers[deficit.cell].n_demonstrations
+        if deficit.need >= SMALLEST_USEFUL_COUNT and market.find_lead(deficit.cell)
     }
-    writable = [cell for cell in missing if ("minority_text", cell) not in exhausted]
-    if not writable:
-        return Plan(round_number, (), "no cell can be improved further")
-    order = sorted(writable, key=lambda cell: (-_rate(cell, missing, offers, costs), cell))
+    if not missing:
+        return Plan(round_number, (), "no cell can be improved further", fillers)
+    order = sorted(missing, key=lambda cell: (-missing[cell] / market.expect_tokens_per_accepted(cell), cell))
     remaining = float("inf") if remaining_tokens is None else float(remaining_tokens)
     # Where its share pays for no request, what is left is spent now or never.
     for left in (_cut_slice(remaining, round_number, n_rounds), remaining):
-        items = _fill(order, missing, offers, costs, exhausted, round_number, left)
+        items = _Round(market, round_number, left).fill(order, missing)
         if items:
             break
     if not items:
-        return Plan(round_number, (), _say_unpaid(remaining, writable, offers, costs))
-    return Plan(round_number, tuple(items), "cells by what they lack for each expected token")
+        return Plan(round_number, (), _say_unpaid(remaining, order, market), fillers)
+    return Plan(round_number, tuple(items), "cells by what they lack for each expected token", fillers)
 
 
-def _plan_adoptions(
-    deficits: Sequence[Deficit],
-    offers: Mapping[Cell, Offer],
-    exhausted: frozenset[tuple[str, Cell]],
-    round_number: int,
-) -> list[PlanItem]:
-    """Pool records for every cell; what named cells take is no longer missing in their label."""
+def _plan_free(deficits: Sequence[Deficit], market: Market, round_number: int) -> list[PlanItem]:
+    """What costs no token, for every cell; what named cells take is no longer missing in their label."""
     items: list[PlanItem] = []
-    taken: dict[str, int] = {}
+    taken: dict[tuple[str, str], int] = {}
     for deficit in sorted(deficits, key=lambda deficit: not deficit.cell.is_named):
-        already = 0 if deficit.cell.is_named else taken.get(deficit.cell.label, 0)
-        count = min(deficit.need, offers[deficit.cell].n_adoptable) - already
-        if count > 0 and ("adopt", deficit.cell) not in exhausted:
-            items.append(PlanItem("adopt", deficit.cell, count, round_number, len(items)))
-            taken[deficit.cell.label] = taken.get(deficit.cell.label, 0) + count
+        cell, given = deficit.cell, 0
+        for name, offer in market.offers[cell].items():
+            if not offer.is_free or (name, cell) in market.exhausted:
+                continue
+            already = 0 if cell.is_named else taken.get((name, cell.label), 0)
+            reached = deficit.need - given if offer.most is None else min(deficit.need - given, offer.most)
+            given += reached
+            if reached > already:
+                items.append(PlanItem(name, cell, reached - already, round_number, len(items)))
+                taken[name, cell.label] = taken.get((name, cell.label), 0) + reached - already
     return items
 
 
-def _fill(
-    order: Sequence[Cell],
-    missing: Mapping[Cell, int],
-    offers: Mapping[Cell, Offer],
-    costs: Mapping[tuple[str, Cell], Costs],
-    exhausted: frozenset[tuple[str, Cell]],
-    round_number: int,
-    left: float,
-) -> list[PlanItem]:
-    """Items that write, cell by cell in `order`, named cells first, as far as the tokens left go.
+class _Round:
+    """The paid items of one round, and the tokens that are left for more.
 
-    Where they do not reach for all cells, each may take its share and at least one request, so that a budget for a
-    tenth of what is lacking does not go to a single one.
+    Args:
+        market: offers and costs.
+        number: of the round.
+        left: tokens.
     """
-    named = [cell for cell in order if cell.is_named]
-    labels = [cell for cell in order if not cell.is_named]
 
-    def price(cell: Cell, need: float) -> float:
-        return float(_price_requests(_want(cell, need, offers, costs)[1], cell, offers, costs))
+    def __init__(self, market: Market, number: int, left: float) -> None:
+        self.market = market
+        self.number = number
+        self.left = left
+        self.items: list[PlanItem] = []
 
-    items: list[PlanItem] = []
-    of_named = share_families(left, labels, named, missing, price, _compare_rates(named, labels, costs))
-    for cells, limit in ((named, of_named), (labels, left)):
-        needs = {cell: missing[cell] - _count_planned(items, cell) for cell in cells}
-        needs = {cell: need for cell, need in needs.items() if need >= SMALLEST_USEFUL_COUNT}
-        spent = _fill_family(
-            needs,
-            offers,
-            costs,
-            exhausted,
-            round_number,
-            min(limit, left),
-            items,
-            share_out(min(limit, left), needs, price),
-        )
-        left -= spent
-    return items
+    def fill(self, order: Sequence[Cell], missing: Mapping[Cell, int]) -> list[PlanItem]:
+        """Items that write, cell by cell in `order`, named cells first, as far as the tokens left go.
+
+        Where they do not reach for all cells, each may take its share and at least one request, so that a budget for a
+        tenth of what is lacking does not go to a single one.
+        """
+        named = [cell for cell in order if cell.is_named]
+        labels = [cell for cell in order if not cell.is_named]
+        rate = _compare_rates(named, labels, self.market)
+        of_named = share_families(self.left, labels, named, missing, self._price, rate)
+        for cells, limit in ((named, of_named), (labels, self.left)):
+            needs = {cell: missing[cell] - _count_planned(self.items, cell) for cell in cells}
+            needs = {cell: need for cell, need in needs.items() if need >= SMALLEST_USEFUL_COUNT}
+            self._fill_family(needs, min(limit, self.left))
+        return self.items
+
+    def _price(self, cell: Cell, need: float) -> float:
+        return float(self.market.price(self.market.want(cell, need)[1], cell))
+
+    def _fill_family(self, needs: Mapping[Cell, int], limit: float) -> None:
+        """Add the items of some cells, in their order, for at most `limit` tokens."""
+        market, whole, first = self.market, self.left, len(self.items)
+        shares = share_out(limit, needs, self._price)
+        probed = {
+            item.action
+            for item in self.items
+            if market.offers[item.cell][item.action].is_probed or not item.count
+        }
+        saved = 0.0  # of the shares so far, for the cells to come
+        self.left = limit
+        for cell, missing in needs.items():
+            need = missing - self._try_first(cell, missing, probed)
+            if need >= SMALLEST_USEFUL_COUNT and market.find_filler(cell):
+                n_before = len(self.items)
+                self._write(cell, need, min(self.left, max(market.price(1, cell), shares[cell] + saved)))
+                saved += shares[cell] - _sum_reserved(self.items[n_before:])
+        self.left = whole - _sum_reserved(self.items[first:])
+
+    def _add(self, item: PlanItem) -> None:
+        self.items.append(item)
+        self.left -= item.reserved_tokens
+
+    def _try_first(self, cell: Cell, need: int, probed: set[str]) -> int:
+        """Add what comes before a cell's filler; the records that are expected of it.
+
+        Of an action that has proved able as many as are needed, of an untried one a probe. A probe counts for nothing
+        in the plan: what it yields is seen in the next count.
+        """
+        given = 0
+        for action in self.market.list_probed(cell):
+            if action in probed:
+                continue
+            offer, total = self.market.offers[cell][action], self.market.sum_costs(action)
+            if not total.requests:
+                affordable = MOST_OF_BUDGET * self.left / offer.request_tokens
+                n_requests = int(min(PROBE_REQUESTS, offer.requests_left, affordable))
+                if n_requests < PROBE_REQUESTS // 2:
+                    continue
+                probed.add(action)
+                count = 0
+            else:
+                wanted = need - given
+                each = offer.per_request * total.acceptance_ratio
+                affordable = self.left / offer.request_tokens
+                n_requests = int(min(round_up(wanted / each), offer.requests_left, affordable))
+                count = min(wanted, round(n_requests * each))
+                if count < 1:
+                    continue
+            drawn = self.market.costs.get((action, cell), Costs()).requests
+            price = n_requests * offer.request_tokens
+            self._add(PlanItem(action, cell, count, self.number, len(self.items), n_requests, price, drawn))
+            given += count
+        return given
+
+    def _write(self, cell: Cell, need: int, limit: float) -> None:
+        """Add the item of a cell's filler and its contrast item, as far as the tokens go."""
+        market, filler = self.market, self.market.find_filler(cell)
+        offer = market.offers[cell][filler]
+        wanted, n_requests, ratio = market.want(cell, need)
+        while n_requests and (cost := market.price(n_requests, cell)) > limit:
+            n_requests = min(n_requests - 1, int(n_requests * limit / cost))
+        n_contrast = market.count_contrast(n_requests, cell)
+        if not n_requests:
+            return
+        most = _allow(wanted)
+        # Where the tokens do not reach for all that is wanted, the plan says what they reach for, one record at least.
+        wanted = max(1.0, min(wanted, n_requests * offer.per_request * ratio))
+        self._add_filling(filler, cell, round(wanted), n_requests, most)
+        if offer.contrast and n_contrast:
+            # What is written for the cell may be more than it takes, the contrast is not.
+            due = min(market.owe_contrast(n_requests, cell), wanted * CONTRAST_RATIO)
+            self._add_filling(filler, offer.contrast, max(1, round(due)), n_contrast, _allow(due))
+
+    def _add_filling(self, filler: str, cell: Cell, count: int, n_requests: int, most: int) -> None:
+        price = n_requests * self.market.offers[cell][filler].request_tokens
+        drawn = self.market.costs.get((filler, cell), Costs()).requests
+        self._add(PlanItem(filler, cell, count, self.number, len(self.items), n_requests, price, drawn, most))
 
 
-def _compare_rates(
-    named: Sequence[Cell], labels: Sequence[Cell], costs: Mapping[tuple[str, Cell], Costs]
-) -> float | None:
+def _sum_reserved(items: Sequence[PlanItem]) -> int:
+    return sum(item.reserved_tokens for item in items)
+
+
+def _compare_rates(named: Sequence[Cell], labels: Sequence[Cell], market: Market) -> float | None:
     """Records that a token brings in named cells for each that it brings in labels; None where nothing was tried."""
     rates = []
     for cells in (named, labels):
-        tried = [costs["minority_text", cell] for cell in cells if ("minority_text", cell) in costs]
+        keys = [(market.find_lead(cell), cell) for cell in cells]
+        tried = [market.costs[key] for key in keys if key in market.costs]
         tokens = sum(known.tokens for known in tried)
         if not tokens:
             return None
         rates.append((sum(known.accepted for known in tried) + 1) / tokens)
     return rates[0] / rates[1]
-
-
-def _fill_family(
-    needs: Mapping[Cell, int],
-    offers: Mapping[Cell, Offer],
-    costs: Mapping[tuple[str, Cell], Costs],
-    exhausted: frozenset[tuple[str, Cell]],
-    round_number: int,
-    left: float,
-    items: list[PlanItem],
-    shares: Mapping[Cell, float],
-) -> float:
-    """Add the items of some cells, in their order; the tokens that they reserve."""
-    probed: set[str] = {item.action for item in items if item.action in EDIT_ACTIONS}
-    before, saved = left, 0.0  # of the shares so far, for the cells to come
-    for cell, missing in needs.items():
-        edited, left = _edit(cell, missing, offers, costs, exhausted, round_number, len(items), left, probed)
-        items += edited
-        need = missing - sum(item.count for item in edited)
-        if need >= SMALLEST_USEFUL_COUNT:
-            limit = min(left, max(_price_requests(1, cell, offers, costs), shares[cell] + saved))
-            written = _write(cell, need, offers, costs, round_number, len(items), limit)
-            items += written
-            spent = sum(item.reserved_tokens for item in written)
-            left -= spent
-            saved += shares[cell] - spent
-    return before - left
 
 
 def _count_planned(items: Sequence[PlanItem], cell: Cell) -> int:
@@ -205,206 +251,13 @@ def _cut_slice(remaining: float, round_number: int, n_rounds: int | None) -> flo
     return remaining if rounds_left <= 1 else remaining * min(1.0, 2.0 / (rounds_left + 1))
 
 
-def _say_unpaid(
-    remaining: float,
-    cells: Sequence[Cell],
-    offers: Mapping[Cell, Offer],
-    costs: Mapping[tuple[str, Cell], Costs],
-) -> str:
+def _say_unpaid(remaining: float, cells: Sequence[Cell], market: Market) -> str:
     """Why nothing can be written, with the figure a user would set the budget by."""
-    cheapest = min(cells, key=lambda cell: _price_requests(1, cell, offers, costs))
-    what = "one with its contrast" if _count_contrast(1, cheapest, offers, costs) else "one"
-    return (
-        f"{UNPAID}: "
-        f"{remaining:,.0f} tokens are left, and {what} may take {_price_requests(1, cheapest, offers, costs):,}"
-    )
-
-
-def _price_requests(
-    n_requests: int, cell: Cell, offers: Mapping[Cell, Offer], costs: Mapping[tuple[str, Cell], Costs]
-) -> int:
-    """Tokens that so many requests for a cell may take, with those for its contrast."""
-    contrast = offers[cell].contrast
-    price = n_requests * offers[cell].request_tokens
-    return price + _count_contrast(n_requests, cell, offers, costs) * (
-        offers[contrast].request_tokens if contrast else 0
-    )
-
-
-def _count_contrast(
-    n_requests: int, cell: Cell, offers: Mapping[Cell, Offer], costs: Mapping[tuple[str, Cell], Costs]
-) -> int:
-    """Requests for contrast records beside so many for a cell, at most a third of them.
-
-    A cell of which a round writes a handful has none until a whole request is owed: one request for each would be as
-    many contrast records as others.
-    """
-    contrast = offers[cell].contrast
-    if not contrast or not n_requests:
-        return 0
-    owed = _owe_contrast(n_requests, cell, contrast, costs)
-    n_owed = owed / (COMPLETIONS_PER_REQUEST * _expect_ratio(contrast, costs))
-    return max(0, min(int(n_owed), _round_up(n_requests * CONTRAST_RATIO)))
-
-
-def _owe_contrast(
-    n_requests: int, cell: Cell, contrast: Cell, costs: Mapping[tuple[str, Cell], Costs]
-) -> float:
-    """Contrast records that are due: in all a third as many as are kept for the cell, earlier rounds included."""
-    kept, kept_beside = (costs.get(("minority_text", one), Costs()).accepted for one in (cell, contrast))
-    expected = n_requests * COMPLETIONS_PER_REQUEST * _expect_ratio(cell, costs)
-    return (kept + expected) * CONTRAST_RATIO - kept_beside
-
-
-def _expect_ratio(cell: Cell, costs: Mapping[tuple[str, Cell], Costs]) -> float:
-    """Share of the texts for a cell that are expected to be kept."""
-    known = costs.get(("minority_text", cell), Costs())
-    return known.acceptance_ratio if known.tried else FIRST_ACCEPTANCE_RATIO
-
-
-def _want(
-    cell: Cell,
-    need: float,
-    offers: Mapping[Cell, Offer],
-    costs: Mapping[tuple[str, Cell], Costs],
-) -> tuple[float, int, float]:
-    """Records to write for a cell, the requests they take, and the share of their texts that is kept."""
-    ratio = _expect_ratio(cell, costs)
-    # The contrast records raise the label that has most, so the cell needs as many again.
-    wanted = need * (1 + CONTRAST_RATIO / (1 - CONTRAST_RATIO)) if offers[cell].contrast else float(need)
-    return wanted, _round_up(wanted / ratio / COMPLETIONS_PER_REQUEST), ratio
-
-
-def _rate(
-    cell: Cell,
-    missing: Mapping[Cell, int],
-    offers: Mapping[Cell, Offer],
-    costs: Mapping[tuple[str, Cell], Costs],
-) -> float:
-    return missing[cell] / expect_tokens_per_accepted(cell, offers, costs)
-
-
-def expect_tokens_per_accepted(
-    cell: Cell, offers: Mapping[Cell, Offer], costs: Mapping[tuple[str, Cell], Costs]
-) -> float:
-    """Tokens that one more accepted record is expected to cost."""
-    known = costs.get(("minority_text", cell), Costs())
-    per_proposal = offers[cell].request_tokens / COMPLETIONS_PER_REQUEST
-    if known.tried:
-        per_proposal = known.tokens / known.tried
-    return max(1.0, per_proposal / known.acceptance_ratio)
-
-
-def _write(
-    cell: Cell,
-    need: int,
-    offers: Mapping[Cell, Offer],
-    costs: Mapping[tuple[str, Cell], Costs],
-    round_number: int,
-    index: int,
-    left: float,
-) -> list[PlanItem]:
-    """The item for one cell and its contrast item, as far as the tokens left go."""
-    contrast, price = offers[cell].contrast, offers[cell].request_tokens
-    wanted, n_requests, ratio = _want(cell, need, offers, costs)
-    while n_requests and (cost := _price_requests(n_requests, cell, offers, costs)) > left:
-        n_requests = min(n_requests - 1, int(n_requests * left / cost))
-    n_contrast = _count_contrast(n_requests, cell, offers, costs)
-    if not n_requests:
-        return []
-    most = _allow(wanted)
-    # Where the tokens do not reach for all that is wanted, the plan says what they do reach for, one record at least.
-    wanted = max(1.0, min(wanted, n_requests * COMPLETIONS_PER_REQUEST * ratio))
-    items = [
-        PlanItem(
-            "minority_text",
-            cell,
-            round(wanted),
-            round_number,
-            index,
-            n_requests,
-            n_requests * price,
-            most=most,
-        )
-    ]
-    if contrast and n_contrast:
-        # What is written for the cell may be more than it takes, the contrast is not.
-        due = min(_owe_contrast(n_requests, cell, contrast, costs), wanted * CONTRAST_RATIO)
-        items.append(
-            PlanItem(
-                "minority_text",
-                contrast,
-                max(1, round(due)),
-                round_number,
-                index + 1,
-                n_contrast,
-                n_contrast * offers[contrast].request_tokens,
-                most=_allow(due),
-            )
-        )
-    return items
-
-
-def find_unable(costs: Mapping[tuple[str, Cell], Costs]) -> frozenset[str]:
-    """The kinds of edit that were tried on this data and of which the filters kept less than a quarter."""
-    unable = set()
-    for action in EDIT_ACTIONS:
-        mine = [known for (other, _), known in costs.items() if other is action]
-        n_tried, n_sent = sum(known.tried for known in mine), sum(known.requests for known in mine)
-        if n_sent and sum(known.accepted for known in mine) < ABLE_FROM * max(1, n_tried):
-            unable.add(action)
-    return frozenset(unable)
-
-
-def _edit(
-    cell: Cell,
-    need: int,
-    offers: Mapping[Cell, Offer],
-    costs: Mapping[tuple[str, Cell], Costs],
-    exhausted: frozenset[tuple[str, Cell]],
-    round_number: int,
-    index: int,
-    left: float,
-    probed: set[str],
-) -> tuple[list[PlanItem], float]:
-    """Edits for one cell: of a kind that has proved able as many as are needed, of an untried one a probe.
-
-    A probe counts for nothing in the plan: what it yields is seen in the next count.
-    """
-    unable = find_unable(costs)
-    items: list[PlanItem] = []
-    for action in EDIT_ACTIONS:
-        offer = offers[cell].edits.get(action)
-        if offer is None or action in unable or action in probed or (action, cell) in exhausted:
-            continue
-        known = costs.get((action, cell), Costs())
-        mine = [other for (kind, _), other in costs.items() if kind is action]
-        is_probe = not any(other.requests for other in mine)
-        if is_probe:
-            n_requests = int(min(PROBE_REQUESTS, offer.n_edits, MOST_OF_BUDGET * left / offer.request_tokens))
-            if n_requests < PROBE_REQUESTS // 2:
-                continue
-            probed.add(action)
-            count = 0
-        else:
-            ratio = (sum(other.accepted for other in mine) + 1) / (sum(other.tried for other in mine) + 2)
-            wanted = need - sum(item.count for item in items)
-            n_requests = int(min(_round_up(wanted / ratio), offer.n_edits, left / offer.request_tokens))
-            count = min(wanted, round(n_requests * ratio))
-            if count < 1:
-                continue
-        price = n_requests * offer.request_tokens
-        items.append(
-            PlanItem(action, cell, count, round_number, index + len(items), n_requests, price, known.requests)
-        )
-        left -= price
-    return items, left
+    cheapest = min(cells, key=lambda cell: market.price(1, cell))
+    what = "one with its contrast" if market.count_contrast(1, cheapest) else "one"
+    return f"{UNPAID}: {remaining:,.0f} tokens are left, and {what} may take {market.price(1, cheapest):,}"
 
 
 def _allow(wanted: float) -> int:
     """Records that may be kept where so many are wanted: what is beyond is too little to make another cell short."""
     return round(wanted) + max(SMALLEST_USEFUL_COUNT - 1, int(TOLERATED_RATIO * wanted))
-
-
-def _round_up(value: float) -> int:
-    return int(-(-value // 1))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
+from counterpoise.actions import ACTIONS
+from counterpoise.actions.base import list_requests
 from counterpoise.core.event_kinds import Forecasting
 from counterpoise.core.events import tell_event, tell_progress
 from counterpoise.core.records import Records
@@ -33,9 +36,6 @@ _MOST_PROMPTS = 2
 LEAST_ROOM = 0.005
 """Half a point of macro-F1 or AUROC."""
 
-WORTH = {"adopt": 0.5, "minority_text": 0.1}
-"""Real rows that one record is worth: what, by `compute_factor`, explains the gap that records closed on cebab."""
-
 
 async def make_preview(job: Job) -> dict[str, Any]:
     """The fields of `api.Preview`.
@@ -46,7 +46,7 @@ async def make_preview(job: Job) -> dict[str, Any]:
     models = Models(chat, name_unknown(job.llm))
 
     def look(records: Records, label_texts: tuple[str, ...]) -> None:
-        tell_event(look_ahead(records, job.target, label_texts, models))
+        tell_event(look_ahead(records, job.target, label_texts, ACTIONS.choose(job.actions), models))
 
     inputs = prepare(job, look)
     scores, best = measure_simple_ways(inputs, job.metric)
@@ -55,10 +55,11 @@ async def make_preview(job: Job) -> dict[str, Any]:
     ledger = Ledger()
     plan = plan_round(context, ledger, models, round_number=1, n_rounds=job.rounds, limit=job.budget.tokens)
     prompts: list[str] = []
+    actions = {action.name: action for action in context.actions}
     for item in plan.items:
-        if item.action == "minority_text" and len(prompts) < _MOST_PROMPTS:
-            shown = context.choose_demonstrations(item.cell)
-            prompts.append(context.generator.make_requests(item, shown, models.capabilities)[0].prompt)
+        if len(prompts) < _MOST_PROMPTS:
+            requests = list_requests(actions[item.action], item, context.data, models)
+            prompts += [request.prompt for request in requests[:1]]
     forecasts = _make_forecasts(context, scores, models, job.budget.tokens)
     advice = [
         f"Without a token: {arm.replace('_', ' ')} is the best way for {student}."
@@ -66,10 +67,15 @@ async def make_preview(job: Job) -> dict[str, Any]:
     ]
     advice += advise_on_records(scores, best, job.metric)
     advice += _advise_on_cells(job, inputs)
-    n_adopted = sum(item.count for item in plan.items if item.action == "adopt")
-    if n_adopted:
-        advice.append(f"{n_adopted} records of the pool would be adopted before anything is written.")
-    elif not len(inputs.pool):
+    free = Counter[str]()
+    for item in plan.items:
+        free[item.action] += 0 if item.n_requests else item.count
+    advice += [
+        f"{count} records would be {actions[name].effect} before anything is written."
+        for name, count in free.items()
+        if count
+    ]
+    if not free.total() and not len(inputs.pool):
         advice.append("A pool of unlabelled records would help more than writing: name it under `pool`.")
     return {
         "arms": [score.as_dict() for score in scores],
@@ -104,11 +110,18 @@ def _make_forecasts(
     if len(train) > MOST_VALIDATION_ROWS:
         return []
     rows = view_rows(train)
-    counts = {str(action): mine for action, mine in foresee_records(context, models, limit).items()}
+    foreseen = foresee_records(context, models, limit)
     n_labels = len(train.records.label_names)
     tell = tell_progress(partial(Forecasting, what="forecast"))
     return forecast_gains(
-        rows, train.records.ids, context.inputs.folds, n_labels, simple, counts, WORTH, tell
+        rows,
+        train.records.ids,
+        context.inputs.folds,
+        n_labels,
+        simple,
+        {action: one.counts for action, one in foreseen.items()},
+        {action: one.worth for action, one in foreseen.items()},
+        tell,
     )
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
-from counterpoise.actions.adopt import propose_adoptions
-from counterpoise.actions.base import EDIT_ACTIONS
 from counterpoise.balance.deficits import choose_cells, list_short_cells
 from counterpoise.core.event_kinds import Judged, TokensUsed
 from counterpoise.core.events import tell_event
@@ -15,7 +14,7 @@ from counterpoise.llm import ChatClient
 from counterpoise.llm.models import Models
 from counterpoise.runs.judging import judge
 from counterpoise.runs.ledger import JudgedProposals, Ledger, add_accepted
-from counterpoise.runs.offers import list_adoptable, make_offers
+from counterpoise.runs.offers import make_offers, view_data
 from counterpoise.runs.planner import make_plan
 from counterpoise.tasks.text.parts import RunContext
 
@@ -27,9 +26,8 @@ def list_short(context: RunContext, ledger: Ledger) -> list[Deficit]:
 
 
 def list_deficits(context: RunContext, ledger: Ledger) -> list[Deficit]:
-    """The short cells that a round plans for: those in which writing still pays, the labels and what they lack most."""
-    vain = {cell for action, cell in ledger.find_exhausted() if action == "minority_text"}
-    return choose_cells(list_short(context, ledger), vain)
+    """The short cells that a round plans for: in which something still pays, labels and what they lack most."""
+    return choose_cells(list_short(context, ledger), ledger.find_vain())
 
 
 def plan_round(
@@ -73,27 +71,14 @@ async def carry_out(
 ) -> JudgedProposals:
     """Do what a plan says and judge every proposal, in the order of their ids."""
     proposals: list[Proposal] = []
-    taken = ledger.list_offered()
+    data, actions = view_data(context, ledger), {action.name: action for action in context.actions}
     for item in plan.items:
-        if item.action == "adopt":
-            candidates = list_adoptable(context, item.cell, taken)
-            adopted = propose_adoptions(item, context.inputs.pool.records, candidates, context.key)
-            taken |= {
-                proposal.source_id for proposal in adopted
-            }  # a row for one cell of its label is none for another
-            proposals += adopted
-            continue
-        if item.action in EDIT_ACTIONS and context.edits is not None:
-            material = context.edits.gather(item.action, item.cell, models.capabilities)
-            editor = context.edits.editors[item.action]
-            async for proposal in editor.propose(item, material, models):
-                proposals.append(proposal)
-                _report_progress(item, proposals, models.chat)
-            continue
-        shown = context.choose_demonstrations(item.cell)
-        async for proposal in context.generator.propose(item, shown, models):
+        # A row that was taken for one cell of its label is none for another.
+        taken = data.taken | {proposal.source_id for proposal in proposals if proposal.source_id}
+        async for proposal in actions[item.action].act(item, replace(data, taken=taken), models):
             proposals.append(proposal)
-            _report_progress(item, proposals, models.chat)
+            if item.n_requests:
+                _report_progress(item, proposals, models.chat)
     proposals.sort(key=lambda proposal: proposal.id)
     judged = judge(proposals, context, ledger)
     reasons = Counter(verdict.reason for verdict in judged.verdicts if not verdict.kept)

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import yaml
-from pydantic import BaseModel, field_validator
+from pydantic import BaseModel, ValidationInfo, field_validator
 
 from counterpoise.core.errors import RunDirectoryError
 from counterpoise.core.strict_yaml import SETTINGS, read_mapping, validate
 from counterpoise.data.encoder_choice import check_encoder_choice, resolve_encoder
 from counterpoise.data.sources import normalise_path, resolve_source
 from counterpoise.llm.config import IN_MEMORY, Budget, LlmConfig, ModelObject, expand_llm
+from counterpoise.tasks.part_keys import PART_KEYS, check_parts, expand_parts, find_family, name_parts
 
 
 class JobBase(BaseModel):
@@ -74,6 +75,11 @@ class JobBase(BaseModel):
     @classmethod
     def _check_encoder(cls, value: object) -> object:
         return check_encoder_choice(value)
+
+    @field_validator(*PART_KEYS, mode="before", check_fields=False)
+    @classmethod
+    def _expand_parts(cls, value: object, info: ValidationInfo) -> tuple[Any, ...]:
+        return expand_parts(str(info.field_name), value)
 
     @classmethod
     def load(cls, path: str | Path, **overrides: Any) -> Self:
@@ -133,9 +139,15 @@ class JobBase(BaseModel):
                 resolved[name] = _resolve_llm_paths(value, base)
         return resolved
 
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The keys that list parts."""
+        return tuple(key for key in PART_KEYS if key in type(self).model_fields)
+
     def dump(self) -> str:
-        """The job as YAML with every key; a table in memory becomes `memory:` and a word on it."""
-        return yaml.safe_dump(as_plain(self), sort_keys=False, allow_unicode=True)
+        """The job as YAML with every key; what was an object in memory becomes `memory:` and a word on it."""
+        keys = as_plain(self) | {key: name_parts(getattr(self, key)) for key in self.families}
+        return yaml.safe_dump(keys, sort_keys=False, allow_unicode=True)
 
     def fingerprint(self) -> str:
         """A hash of the settings that decide the result, 16 hex digits.
@@ -152,6 +164,11 @@ class JobBase(BaseModel):
         for name in self.MODELS:
             llm = getattr(self, name)
             keys[name] = llm and {"engine": llm.engine, "model": llm.model}
+        for name in self.families:
+            # Runs of versions that knew no such key go on with the default list.
+            keys[name] = name_parts(getattr(self, name))
+            if keys[name] == list(find_family(name).defaults):
+                del keys[name]
         for name in self.LATER:
             if getattr(self, name) == type(self).model_fields[name].get_default(call_default_factory=True):
                 del keys[name]
@@ -174,7 +191,7 @@ class JobBase(BaseModel):
             )
 
     def check_models(self) -> None:
-        """Refuse a job that was read from a file where a model was an object in Python.
+        """Refuse a job that was read from a file where a model or a part was an object in Python.
 
         Raises:
             RunDirectoryError: says how to go on.
@@ -187,6 +204,8 @@ class JobBase(BaseModel):
                     where=self.output,
                     hint="call it from Python again with that model and the same output; stored replies are used",
                 )
+        for name in self.families:
+            check_parts(name, getattr(self, name), self.output)
 
 
 def as_plain(value: Any) -> Any:

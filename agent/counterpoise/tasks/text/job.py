@@ -32,6 +32,7 @@ from pydantic import (
 )
 
 from counterpoise.core.label_spellings import Spellings, fold_spelling, spell_value
+from counterpoise.core.registry import DEFAULT
 from counterpoise.core.schema import TextClassification
 from counterpoise.core.strict_yaml import SETTINGS
 from counterpoise.tasks.job import JobBase
@@ -125,6 +126,8 @@ class Job(JobBase):
         seed: another seed gives other held-out rows, folds and demonstrations.
         rounds: turns of the loop, at most; None for as many as pay.
         cache_dir: where replies and vectors are kept; by default the user's cache folder.
+        actions: what may be done about a cell that lacks records, by registered names, in the order of preference;
+            `default` stands for the whole default list. In Python an action may be an object.
         encoder: instead of the pinned one, see `JobBase`.
     """
 
@@ -159,6 +162,7 @@ class Job(JobBase):
     metric: Literal["macro_f1", "auroc"] = "macro_f1"
     rounds: int | None = Field(None, ge=1, le=100)
     seed: int = 0
+    actions: tuple[Any, ...] = Field((DEFAULT,), validate_default=True)
 
     @field_validator("data", "held_out", "pool")
     @classmethod

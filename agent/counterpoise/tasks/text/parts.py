@@ -6,13 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from counterpoise.actions.adopt import Adoptable, find_adoptable
-from counterpoise.actions.demonstrations import choose_demonstrations
-from counterpoise.actions.edits import EditActions
-from counterpoise.actions.minority_text import MinorityText
+from counterpoise.actions import ACTIONS
+from counterpoise.actions.base import Action, ActionData, PoolScores
 from counterpoise.balance.deficits import Target, list_short_cells
-from counterpoise.core.encoded_records import EncodedRecords
-from counterpoise.core.plans import Cell, Deficit
+from counterpoise.core.plans import Deficit
 from counterpoise.core.records import Floats
 from counterpoise.filters.copies import KnownTexts, make_known_texts
 from counterpoise.filters.edit_filter import EditFilter
@@ -28,7 +25,6 @@ from counterpoise.tasks.text.attribute_filter import AttributeFilter
 from counterpoise.tasks.text.inputs import Inputs
 from counterpoise.tasks.text.job import Job
 from counterpoise.tasks.text.label_trust import LabelTrust
-from counterpoise_retrievers.faiss_index import FaissIndex
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +36,12 @@ class RunContext:
         scorer: the label scorer, trained on all training rows.
         is_trusted: whether it passed its audit; if not it neither adopts nor refuses.
         out_of_fold: (n, k) what it says of the training rows, cross-fitted.
-        adoptable: what the pool offers.
-        pool_index: of the pool's vectors.
-        generator: writes texts.
+        actions: what may be done about a cell, in the order of preference.
+        data: what actions may know; settled rounds are added to it as they come.
         text_filter: bounds from real rows.
         known: texts that must not be repeated.
         target: as the job says.
         key: the run's key.
-        edits: of records; without them nothing is edited.
         edit_filter: judges edits; without one none is refused.
         attribute_filter: for texts written for an attribute value; without one they are taken for what they are to be.
         written: what is asked of texts that a model wrote; without, only what `filters` ask.
@@ -57,23 +51,15 @@ class RunContext:
     scorer: ClassifierScorer
     is_trusted: bool
     out_of_fold: Floats
-    adoptable: Adoptable | None
-    pool_index: FaissIndex
-    generator: MinorityText
+    actions: tuple[Action, ...]
+    data: ActionData
     text_filter: TextFilter
     known: Mapping[str, KnownTexts]
     target: Target
     key: str
-    edits: EditActions | None = None
     edit_filter: EditFilter | None = None
     attribute_filter: AttributeFilter | None = None
     written: WrittenFilters | None = None
-
-    def choose_demonstrations(self, cell: Cell) -> EncodedRecords:
-        """Real rows to show for a cell."""
-        return choose_demonstrations(
-            self.inputs.train, cell, self.key, self.inputs.encoder, self.inputs.concepts
-        )
 
 
 def open_context(job: Job, inputs: Inputs, trust: LabelTrust) -> RunContext:
@@ -87,12 +73,6 @@ def open_context(job: Job, inputs: Inputs, trust: LabelTrust) -> RunContext:
         len(names),
         weights=weigh_records(train.records),
     )
-    adoptable = None
-    index = FaissIndex(inputs.encoder.dimension)
-    if len(pool):
-        index.add(pool.vectors)
-        out_of_fold, scores = score_pool(job, inputs, trust, scorer)
-        adoptable = find_adoptable(out_of_fold, train.records.labels, scores)
     headings = dict(zip(names, inputs.label_texts, strict=True))
     known = {
         "copy_of_data": make_known_texts(map(str, train.records.texts), train.vectors),
@@ -105,21 +85,21 @@ def open_context(job: Job, inputs: Inputs, trust: LabelTrust) -> RunContext:
         scorer=scorer,
         is_trusted=trust.is_trusted,
         out_of_fold=trust.out_of_fold,
-        adoptable=adoptable,
-        pool_index=index,
-        generator=MinorityText(headings, job.key, dict(inputs.concepts)),
+        actions=ACTIONS.choose(job.actions),
+        data=ActionData(
+            train,
+            inputs.encoder,
+            headings,
+            job.key,
+            inputs.concepts,
+            pool=pool if len(pool) else None,
+            pool_scores=score_pool(job, inputs, trust, scorer) if len(pool) else None,
+            is_trusted=trust.is_trusted,
+        ),
         text_filter=make_text_filter(train.records.texts, headings.values()),
         known=known,
         target=job.target,
         key=job.key,
-        edits=EditActions(
-            train,
-            inputs.encoder,
-            dict(inputs.concepts),
-            headings,
-            job.key,
-            trust.is_trusted,
-        ),
         edit_filter=EditFilter(
             train,
             inputs.encoder,
@@ -141,21 +121,19 @@ def open_context(job: Job, inputs: Inputs, trust: LabelTrust) -> RunContext:
     )
 
 
-def score_pool(
-    job: Job, inputs: Inputs, trust: LabelTrust, scorer: ClassifierScorer
-) -> tuple[Floats, Floats]:
-    """Probabilities of the labels: (n, k) of the training rows, cross-fitted, and (m, k) of the pool.
+def score_pool(job: Job, inputs: Inputs, trust: LabelTrust, scorer: ClassifierScorer) -> PoolScores:
+    """Probabilities of the labels of the training rows, cross-fitted, and of the pool.
 
     The classifier gives them, but not where a concept or an attribute goes with the label (`cell_choice`).
     """
     train, pool = inputs.train, inputs.pool
     if len(train) > MOST_VALIDATION_ROWS or not find_skewed_cells(job, inputs):
         plain = replace(scorer, weights=None)  # as those that gave `out_of_fold`
-        return trust.out_of_fold, plain.score_vectors(pool.vectors)
+        return PoolScores(trust.out_of_fold, plain.score_vectors(pool.vectors))
     own, others = view_rows(train), view_rows(pool)
     marks, n_labels = make_marks(train.records), len(train.records.label_names)
     _, out_of_fold, scores = score_unlabelled(own, marks, inputs.folds, others, n_labels)
-    return out_of_fold, scores
+    return PoolScores(out_of_fold, scores)
 
 
 def find_skewed_cells(job: Job, inputs: Inputs) -> list[Deficit]:

@@ -1,0 +1,73 @@
+"""Keys of a job that list parts of a family: `actions: [adopt, minority_text, mine.own]`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from counterpoise.core.errors import JobError, RunDirectoryError
+from counterpoise.core.registry import DEFAULT, Registry
+from counterpoise.llm.config import IN_MEMORY
+
+PART_KEYS = ("actions",)
+"""All such keys; a task has some of them."""
+
+
+def find_family(key: str) -> Registry[Any]:
+    """The registry of the parts that a key lists.
+
+    Raises:
+        KeyError: the key lists no parts.
+    """
+    if key == "actions":
+        from counterpoise.actions import ACTIONS
+
+        return ACTIONS
+    raise KeyError(key)
+
+
+def expand_parts(key: str, value: object) -> tuple[Any, ...]:
+    """A list of parts as a job gives it, the default list written out; each name is looked up.
+
+    Args:
+        key: the family.
+        value: a name, or a list of names and, in Python, of objects. What a dumped job calls `memory:NAME` stays.
+
+    Raises:
+        ValueError: says in one line what is wrong.
+    """
+    listed = value if isinstance(value, list | tuple) else [DEFAULT if value is None else value]
+    family = find_family(key)
+    if not listed:
+        raise ValueError(f"found no names; write one or more of {', '.join((DEFAULT, *family.names))}")
+    try:
+        expanded = family.expand(listed)
+        family.choose(one for one in expanded if not is_in_memory(one))
+    except JobError as error:
+        raise ValueError(f"{error.message}; {error.hint}") from error
+    return expanded
+
+
+def is_in_memory(part: object) -> bool:
+    """Whether a part of a job that was read from a file was an object in Python."""
+    return isinstance(part, str) and part.startswith(IN_MEMORY)
+
+
+def check_parts(key: str, parts: Sequence[Any], where: str) -> None:
+    """Refuse a job that was read from a file and one of whose parts was an object in Python.
+
+    Raises:
+        RunDirectoryError: says how to go on.
+    """
+    lost = next((one for one in parts if is_in_memory(one)), None)
+    if lost is not None:
+        raise RunDirectoryError(
+            f"one of its {key} was an object in Python ({lost.removeprefix(IN_MEMORY)})",
+            where=where,
+            hint="call it from Python again with that object and the same output; stored replies are used",
+        )
+
+
+def name_parts(parts: Sequence[Any]) -> list[str]:
+    """Names of the parts of a job; an object's stands behind `memory:`."""
+    return [one if isinstance(one, str) else f"{IN_MEMORY}{one.name}" for one in parts]
