@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from counterpoise.core.errors import JobError
+from counterpoise.core.errors import JobError, RunDirectoryError
 from counterpoise.llm.config import parse_tokens
 from counterpoise.tasks.text.job import Job, RestByLabel, job_from, load_job
 
@@ -244,3 +245,44 @@ def test_fingerprint_is_of_what_decides_the_result(tmp_path):
     assert len(prints) == len(other) and base not in prints
     (tmp_path / "moved").mkdir()
     assert load(tmp_path / "moved", BASE).fingerprint() == base
+
+
+def test_a_job_lists_its_actions_and_the_default_list_is_written_out(tmp_path: Path) -> None:
+    job = load(tmp_path, BASE)
+    assert job.actions == ("adopt", "concept_injection", "counterfactual_edit", "minority_text")
+    assert "- minority_text\n" in job.dump() and load(tmp_path, job.dump()) == job
+    # A run of a version that knew no such key goes on: the default list is no other job.
+    assert load(tmp_path, BASE + "actions: default").fingerprint() == job.fingerprint()
+    fewer = load(tmp_path, BASE + "actions: [minority_text, adopt]")
+    assert fewer.actions == ("minority_text", "adopt") and fewer.fingerprint() != job.fingerprint()
+    line = error_of(tmp_path, BASE + "actions: [adopt, minority]")
+    assert line.startswith(
+        "job.yaml: key 'actions': found 'minority', which is none of them; did you mean 'minority_text'?"
+    )
+    assert "named twice" in error_of(tmp_path, BASE + "actions: [default, adopt]")
+    assert "found no names; write one or more of default, adopt" in error_of(tmp_path, BASE + "actions: []")
+
+
+def test_an_action_may_be_an_object_and_a_file_can_only_name_it(tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Pray:
+        """Does nothing about anything."""
+
+        name: str = "pray"
+        effect: str = "prayed for"
+
+        def offer(self, *_: object) -> None:
+            """Nothing."""
+
+        def act(self, *_: object) -> None:
+            """Nothing."""
+
+    job = Job.make(data="reviews.csv", text="review", label="stars", actions=["default", Pray()])
+    assert job.actions[-1] == Pray() and "- memory:pray\n" in job.dump()
+    read = load(tmp_path, job.dump())
+    assert read.fingerprint() == job.fingerprint()
+    with pytest.raises(RunDirectoryError, match=r"one of its actions was an object in Python \(pray\)"):
+        read.check_models()
+    job.check_models()
+    with pytest.raises(JobError, match="key 'actions': int has no `name`"):
+        Job.make(data="reviews.csv", text="review", label="stars", actions=[3])

@@ -1,0 +1,64 @@
+"""Who decides and who reports knows no part by name: a new one needs no line there."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import counterpoise
+from counterpoise.actions import ACTIONS
+
+PACKAGE = Path(counterpoise.__file__).parent
+KNOW_NO_ACTION = ("runs", "filters", "report", "students", "balance", "scorers", "cli", "core", "data")
+
+
+def list_kinds() -> set[str]:
+    """Names of actions, and of the classes and modules that have them."""
+    kinds = set(ACTIONS.names)
+    for name in ACTIONS.names:
+        part = ACTIONS.find(name)
+        kinds |= {type(part).__name__, type(part).__module__.rsplit(".", 1)[-1]}
+    return kinds
+
+
+def list_words(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and text of what the code of a file names: identifiers, attributes, imports, and texts but docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    prose = {
+        id(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
+            yield node.lineno, node.value
+        elif isinstance(node, ast.Name):
+            yield node.lineno, node.id
+        elif isinstance(node, ast.Attribute):
+            yield node.lineno, node.attr
+        elif isinstance(node, ast.ImportFrom | ast.Import):
+            yield node.lineno, f"{getattr(node, 'module', '')} {' '.join(one.name for one in node.names)}"
+
+
+def find_named(folder: str, kinds: set[str]) -> list[str]:
+    """Places below a folder of the package that name one of some kinds."""
+    names = re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, sorted(kinds)))})(?![\w-])")
+    return [
+        f"{path.relative_to(PACKAGE)}:{line}: {text[:80]}"
+        for path in sorted((PACKAGE / folder).rglob("*.py"))
+        for line, text in list_words(path)
+        if names.search(text)
+    ]
+
+
+@pytest.mark.parametrize("folder", KNOW_NO_ACTION)
+def test_no_action_is_known_by_name(folder: str) -> None:
+    assert not find_named(folder, list_kinds())
+
+
+def test_a_name_would_be_found() -> None:
+    assert find_named("actions", list_kinds())
