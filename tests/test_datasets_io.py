@@ -25,11 +25,11 @@ from hypothesis import strategies as st
 from counterpoise.core.errors import DataError, JobError, UserError
 from counterpoise.core.records import UNLABELLED, Records
 from counterpoise.core.schema import TextClassification
+from counterpoise.data.column_values import read_marks
 from counterpoise.data.reading import (
     hash_rows,
     list_warnings,
     load_table,
-    read_marks,
     read_pool,
     read_records,
     take_sample,

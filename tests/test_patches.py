@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from counterpoise.cli import app as cli
 from counterpoise.core.errors import DataError, JobError
 from counterpoise.core.schema import TextClassification
+from counterpoise.data.column_values import read_labels
 from counterpoise.data.patches.apply import apply_patch
 from counterpoise.data.patches.receipts import name_receipt
 from counterpoise.data.patches.undo import undo_patch
@@ -30,7 +31,7 @@ from counterpoise.data.patches.values import (
     read_patch,
     write_patch,
 )
-from counterpoise.data.reading import load_table, make_ids, read_labels
+from counterpoise.data.reading import load_table, make_ids
 from counterpoise.report.patch_page import render_patch_page
 
 TASK = TextClassification(("text",), "label")

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from counterpoise.core.schema import TextClassification
+from counterpoise.data.column_values import read_labels
 from counterpoise.data.patches.values import LabelChange, LabelOutcome, Patch, write_patch
-from counterpoise.data.reading import load_table, make_ids, read_labels
+from counterpoise.data.reading import load_table, make_ids
 from tests.fuzz.common import Ended, Source, break_bytes, call, dump_json, pack
 from tests.fuzz.readers import SUFFIXES, make_rows, write_table
 

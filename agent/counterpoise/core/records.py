@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counterpoise.core.plans import Kind
+from counterpoise.core.schema import Content
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -93,6 +94,7 @@ class Record:
     text: str
     label: str | None
     attributes: Mapping[str, str] = field(default_factory=dict)
+    content: Content = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +103,14 @@ class Records:
 
     Args:
         ids: (n,) strings, unique; a hash of the content columns and an occurrence number.
-        texts: (n,) strings.
+        texts: (n,) strings: what the schema renders of each row's content.
         labels: (n,) indices into `label_names`; `UNLABELLED` where there is none.
         label_names: names of the labels, sorted as the user's ClassLabel has them, else by name.
         attributes: for each attribute column (n,) strings; "" where the value is missing.
         groups: (n,) strings: near-duplicates share one; used for splits and folds. Empty array: each its own.
         concepts: concept columns, where they have been labelled.
+        columns: the content by column name, in the order of the schema: (n,) values each, as the user's table has them,
+            None where one is missing.
     """
 
     ids: Objects
@@ -116,10 +120,15 @@ class Records:
     attributes: Mapping[str, Objects] = field(default_factory=dict)
     groups: Objects = field(default_factory=lambda: np.empty(0, dtype=object))
     concepts: ConceptColumns | None = None
+    columns: Mapping[str, Objects] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Number of rows."""
         return len(self.ids)
+
+    def content(self, index: int) -> Content:
+        """The content of one row: its columns by name."""
+        return {name: column[index] for name, column in self.columns.items()}
 
     def row(self, index: int) -> Record:
         """One row as a `Record`."""
@@ -129,6 +138,7 @@ class Records:
             text=str(self.texts[index]),
             label=None if label == UNLABELLED else self.label_names[label],
             attributes={name: str(column[index]) for name, column in self.attributes.items()},
+            content=self.content(index),
         )
 
     def take(self, indices: Sequence[int] | Integers | NDArray[np.bool_]) -> Records:
@@ -137,12 +147,18 @@ class Records:
         if picked.dtype == np.bool_:
             picked = np.flatnonzero(picked)
         picked = picked.astype(np.int64)
+        texts = self.texts[picked]
         return replace(
             self,
             ids=self.ids[picked],
-            texts=self.texts[picked],
+            texts=texts,
             labels=self.labels[picked],
             attributes={name: column[picked] for name, column in self.attributes.items()},
             groups=self.groups[picked] if len(self.groups) else self.groups,
             concepts=self.concepts.take(picked) if self.concepts is not None else None,
+            # The one column of texts is the texts themselves: a data set holds them once.
+            columns={
+                name: texts if column is self.texts else column[picked]
+                for name, column in self.columns.items()
+            },
         )

@@ -32,16 +32,18 @@ class Roles:
         text: columns of texts.
         label: label columns.
         spelled: other columns with one value a row: attributes and marks.
+        values: columns of numbers, categories or truth values, which stay what they are.
     """
 
     text: tuple[str, ...] = ()
     label: tuple[str, ...] = ()
     spelled: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
         """All of them."""
-        return (*self.text, *self.label, *self.spelled)
+        return (*self.text, *self.label, *self.spelled, *self.values)
 
     def plays_part(self, name: str) -> bool:
         """Whether a column does."""

@@ -17,26 +17,22 @@ from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from counterpoise.core.errors import DataError
-from counterpoise.core.label_spellings import (
-    Variants,
-    describe_missing,
-    find_missing,
-    hint_missing,
-    hint_spellings,
-    match_label,
-    number_key,
-    order_names,
-    quote,
-    spell_value,
-    unite_labels,
-)
+from counterpoise.core.label_spellings import match_label, number_key, spell_value
 from counterpoise.core.records import UNLABELLED, Integers, Objects, Records
-from counterpoise.core.schema import TextClassification
+from counterpoise.core.schema import RowSchema, TextClassification
 from counterpoise.core.splits import sample_by_rank
 from counterpoise.core.strict_yaml import suggest
+from counterpoise.data.column_values import (
+    BATCH_ROWS,
+    count_noun,
+    list_rows,
+    read_as_text,
+    select_column,
+    unite_numbers,
+)
+from counterpoise.data.label_columns import read_label_codes
 from counterpoise.data.sources import load_table
 
 if TYPE_CHECKING:
@@ -50,21 +46,18 @@ __all__ = [
     "list_warnings",
     "load_table",
     "make_ids",
-    "read_labels",
-    "read_marks",
+    "read_attributes",
     "read_pool",
     "read_records",
+    "render_rows",
     "take_sample",
 ]
 
 ADDED_COLUMNS = ("concepts", "split_role", "weight", "provenance")
 """Names of the columns that a result has besides the user's."""
 
-_MARKS = frozenset({"1", "1.0", "true", "yes", "y", "x", "checked"})
-_BATCH_ROWS = 10_000
 
-
-def check_columns(table: Dataset, task: TextClassification, where: str, needed: Sequence[str] = ()) -> None:
+def check_columns(table: Dataset, task: RowSchema, where: str, needed: Sequence[str] = ()) -> None:
     """Refuse a table that lacks a column or has one that a result needs for itself.
 
     Args:
@@ -123,77 +116,8 @@ def read_records(
             one label only, or nearly as many as rows; a label is not among `label_names`.
     """
     check_columns(table, task, source)
-    said = _read_as_text(table, task.label, source)
-    where = f"{source}: column '{task.label}'"
-    named = _name_labels(said, task, label_names, where)
-    counts = Counter(named.tolist())
-    if label_names is None:
-        label_names = _order_labels(table.features[task.label], counts)
-    if len(counts) == 1:
-        hint = "name a column with two labels or more"
-        raise DataError(f"every row has the label '{next(iter(counts))}'", where=where, hint=hint)
-    if len(counts) == len(table) > 2 or (len(counts) > 100 and len(counts) > len(table) / 2):
-        hint = "name a column whose values repeat (this may be an id, a text or a measure)"
-        raise DataError(f"{len(counts)} different labels in {len(table)} rows", where=where, hint=hint)
-    index = {name: number for number, name in enumerate(label_names)}
-    labels = np.fromiter((index[name] for name in named), np.int64, len(named))
+    labels, label_names = read_label_codes(table, task, label_names, source)
     return _read_rest(table, task, labels, label_names, source)
-
-
-def _name_labels(
-    said: Objects, task: TextClassification, label_names: tuple[str, ...] | None, where: str
-) -> Objects:
-    """(n,) the label of each row, as the data spells it.
-
-    Raises:
-        DataError: a row has none, one is not among `label_names`, or spellings of one label may be one or several.
-    """
-    counts = Counter(said.tolist())
-    missing = find_missing(counts, task.keep_labels)
-    if missing:
-        rows = np.flatnonzero(np.fromiter((value in missing for value in said), bool, len(said)))
-        found = f"{_count(len(rows), 'row')} without a label ({_list_rows(rows)})"
-        hint = "drop them, or move them to a file of their own and name it under pool"
-        if words := describe_missing(missing, len(said)):
-            hint += f"; {words}: {hint_missing(missing)}"
-        raise DataError(found, where=where, hint=hint)
-    if label_names is None:
-        names = unite_labels(counts, task.label_spellings, where)
-    else:
-        names = _match_labels(said, counts, task, label_names, where)
-    labels = np.empty(len(said), dtype=object)
-    labels[:] = [names[value] for value in said]
-    return labels
-
-
-def _match_labels(
-    said: Objects,
-    counts: Mapping[str, int],
-    task: TextClassification,
-    label_names: tuple[str, ...],
-    where: str,
-) -> dict[str, str]:
-    """The labels of other rows as those of the data; DataError where one is none of them."""
-    names = {}
-    for value in sorted(counts):
-        found = match_label(value, label_names, task.label_spellings)
-        if found is None:
-            like = match_label(value, label_names, "merge")
-            hint = suggest(value, label_names, "labels: " + ", ".join(label_names[:20]))
-            if like is not None:
-                rows = Counter({like: 0, value: counts[value]})
-                hint = (
-                    f"it differs from {quote(like)} only in blanks, case or Unicode form; "
-                    + hint_spellings(Variants(tuple(sorted(rows.items(), key=lambda one: one[1]))))
-                )
-            row = int(np.flatnonzero(said == value)[0])
-            raise DataError(
-                f"found {quote(value)} in row {row + 1}, a label that data does not have",
-                where=where,
-                hint=hint,
-            )
-        names[value] = found
-    return names
 
 
 def read_pool(
@@ -218,7 +142,7 @@ def read_pool(
 def list_warnings(records: Records, source: str = "data") -> list[str]:
     """Sentences on what is odd about records that were read, but no error."""
     empty = np.flatnonzero(np.fromiter((not text.strip() for text in records.texts), bool, len(records)))
-    return [f"{source}: {_count(len(empty), 'text')} empty ({_list_rows(empty)})"] if len(empty) else []
+    return [f"{source}: {count_noun(len(empty), 'text')} empty ({list_rows(empty)})"] if len(empty) else []
 
 
 def hash_rows(table: Dataset) -> Iterator[bytes]:
@@ -227,7 +151,7 @@ def hash_rows(table: Dataset) -> Iterator[bytes]:
     The order of the columns does not count, nor whether a whole number is stored as text, integer or float.
     """
     names = sorted(table.column_names)
-    for batch in table.with_format("arrow").iter(_BATCH_ROWS):
+    for batch in table.with_format("arrow").iter(BATCH_ROWS):
         columns = []
         for name in names:
             prefix = encode_basestring(name) + ":"
@@ -282,7 +206,7 @@ def take_sample(
     """
     free = np.ones(len(records), dtype=bool)
     for column, value in (where or {}).items():
-        free &= _unite(_read_as_text(table, column, source)) == number_key(value)
+        free &= unite_numbers(read_as_text(table, column, source)) == number_key(value)
     if max_characters is not None:
         free &= np.fromiter((len(text) <= max_characters for text in records.texts), bool, len(records))
     groups = records.groups if len(records.groups) else records.texts
@@ -323,19 +247,38 @@ def _read_rest(
     table: Dataset, task: TextClassification, labels: Integers, label_names: tuple[str, ...], source: str
 ) -> Records:
     """Ids, texts and attributes of a table whose labels are known."""
-    attributes = {
-        name: _unite(_read_as_text(table, name, source))
+    columns = {name: _read_texts(table, name, source) for name in task.text}
+    if len(columns) == 1:
+        (texts,) = columns.values()
+    else:
+        texts = render_rows(task, columns)
+    return Records(
+        ids=make_ids(table),
+        texts=texts,
+        labels=labels,
+        label_names=label_names,
+        attributes=read_attributes(table, task, source),
+        columns=columns,
+    )
+
+
+def read_attributes(table: Dataset, task: RowSchema, source: str) -> dict[str, Objects]:
+    """The attributes of a table by name, (n,) strings each; "" where a value, or the whole column, is missing."""
+    return {
+        name: unite_numbers(read_as_text(table, name, source))
         if name in table.column_names
         else np.full(len(table), "", dtype=object)
         for name in task.attributes
     }
-    return Records(
-        ids=make_ids(table),
-        texts=_read_texts(table, task.text, source),
-        labels=labels,
-        label_names=label_names,
-        attributes=attributes,
-    )
+
+
+def render_rows(task: RowSchema, columns: Mapping[str, Objects]) -> Objects:
+    """(n,) the texts of rows whose content is given as columns of n values."""
+    rows = zip(*columns.values(), strict=True)
+    texts = [task.render(dict(zip(columns, row, strict=True))) for row in rows]
+    rendered = np.empty(len(texts), dtype=object)
+    rendered[:] = texts
+    return rendered
 
 
 def make_ids(table: Dataset) -> Objects:
@@ -374,114 +317,25 @@ def _spell(value: Any) -> str:
     return dumps(value, sort_keys=True, ensure_ascii=False, default=str)
 
 
-def _read_texts(table: Dataset, columns: tuple[str, ...], source: str) -> Objects:
-    """The texts, several columns joined by a line end."""
+def _read_texts(table: Dataset, name: str, source: str) -> Objects:
+    """The texts of one column."""
     import pyarrow as pa
 
-    parts = []
-    for name in columns:
-        kind = table.features.arrow_schema.field(name).type
-        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)):
-            hint = "name a column of texts" + _suggest_text_columns(table)
-            raise DataError(f"holds {kind}, not text", where=f"{source}: column '{name}'", hint=hint)
-        part = np.empty(len(table), dtype=object)
-        start = 0
-        for batch in _select(table, name).iter(_BATCH_ROWS):
-            part[start : start + len(batch)] = batch.column(name).to_numpy()
-            start += len(batch)
-        if len(missing := np.flatnonzero(np.fromiter((text is None for text in part), bool, len(part)))):
-            found = f"{_count(len(missing), 'row')} without a text ({_list_rows(missing)})"
-            raise DataError(found, where=f"{source}: column '{name}'", hint="fill or drop them")
-        parts.append(part)
-    if len(parts) == 1:
-        return parts[0]
-    joined = np.empty(len(table), dtype=object)
-    joined[:] = ["\n".join(row) for row in zip(*parts, strict=True)]
-    return joined
+    kind = table.features.arrow_schema.field(name).type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)):
+        hint = "name a column of texts" + _suggest_text_columns(table)
+        raise DataError(f"holds {kind}, not text", where=f"{source}: column '{name}'", hint=hint)
+    texts = np.empty(len(table), dtype=object)
+    start = 0
+    for batch in select_column(table, name).iter(BATCH_ROWS):
+        texts[start : start + len(batch)] = batch.column(name).to_numpy()
+        start += len(batch)
+    if len(missing := np.flatnonzero(np.fromiter((text is None for text in texts), bool, len(texts)))):
+        found = f"{count_noun(len(missing), 'row')} without a text ({list_rows(missing)})"
+        raise DataError(found, where=f"{source}: column '{name}'", hint="fill or drop them")
+    return texts
 
 
 def _suggest_text_columns(table: Dataset) -> str:
     names = [field.name for field in table.features.arrow_schema if "string" in str(field.type)]
     return f": {', '.join(names[:10])}" if names else ""
-
-
-def _unite(values: Objects) -> Objects:
-    """Attributes by value: 1, 1.0 and "1" are one, in the data and in a pool."""
-    once: dict[str, str] = {}
-    for row, value in enumerate(values):
-        if value not in once:
-            once[value] = number_key(value)
-        values[row] = once[value]
-    return values
-
-
-def _select(table: Dataset, name: str) -> Dataset:
-    return table.select_columns([name]).with_format("arrow")
-
-
-def _read_values(table: Dataset, name: str, source: str) -> Iterator[Any]:
-    """The values of one column, names for a ClassLabel (None for its -1)."""
-    from datasets import ClassLabel
-
-    feature = table.features[name]
-    kind = table.features.arrow_schema.field(name).type
-    short = {"float": np.float32, "halffloat": np.float16}.get(str(kind))
-    for batch in _select(table, name).iter(_BATCH_ROWS):
-        for value in batch.column(name).to_pylist():
-            if isinstance(value, list | dict | bytes):
-                hint = "name a column with one value a row"
-                raise DataError(
-                    f"holds a {type(value).__name__}", where=f"{source}: column '{name}'", hint=hint
-                )
-            if isinstance(feature, ClassLabel) and value is not None:
-                yield feature.names[value] if value >= 0 else None
-            elif short is not None and value is not None:
-                yield float(str(short(value)))  # 0.1 and not 0.10000000149011612
-            else:
-                yield value
-
-
-def _read_as_text(table: Dataset, name: str, source: str) -> Objects:
-    """One column as text, "" where the value is missing."""
-    if name not in table.column_names:
-        hint = suggest(name, table.column_names, "columns: " + ", ".join(table.column_names[:20]))
-        raise DataError("no such column", where=f"{source}: column '{name}'", hint=hint)
-    values = np.empty(len(table), dtype=object)
-    once: dict[str, str] = {}  # a million rows share a few strings
-    for row, value in enumerate(_read_values(table, name, source)):
-        text = spell_value(value)
-        values[row] = once.setdefault(text, text)
-    return values
-
-
-def read_labels(table: Dataset, name: str, source: str, keep_labels: Sequence[str] = ()) -> Objects:
-    """The labels as text, each as it is spelled, None where one is missing; see `label_spellings.find_missing`."""
-    values = _read_as_text(table, name, source)
-    missing = find_missing(Counter(values.tolist()), keep_labels)
-    values[np.fromiter((value in missing for value in values), bool, len(values))] = None
-    return values
-
-
-def read_marks(table: Dataset, name: str, source: str) -> NDArray[np.bool_]:
-    """(n,) which rows a column marks: those with a 1, `true`, `yes`, `y`, `x` or `checked`, in any case."""
-    values = _read_as_text(table, name, source)
-    return np.fromiter((value.strip().casefold() in _MARKS for value in values), np.bool_, len(values))
-
-
-def _order_labels(feature: Any, found: Mapping[str, int]) -> tuple[str, ...]:
-    """The labels that occur, in the order of the ClassLabel, of numbers, or of names."""
-    from datasets import ClassLabel
-
-    if isinstance(feature, ClassLabel):
-        return tuple(name for name in feature.names if name in found)
-    return order_names(found)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' if number != 1 else ''}"
-
-
-def _list_rows(positions: Integers) -> str:
-    """`rows 3, 8, 9, ...`, counted from 1, not counting a header."""
-    listed = ", ".join(str(position + 1) for position in positions[:5].tolist())
-    return f"row{'s' if len(positions) > 1 else ''} {listed}" + (", ..." if len(positions) > 5 else "")

@@ -11,7 +11,7 @@ import pyarrow as pa
 from datasets import Dataset, Features
 
 from counterpoise.core.records import UNLABELLED, ConceptColumns, Floats, Provenance, Records, State
-from counterpoise.core.schema import TextClassification
+from counterpoise.core.schema import TextClassification, divide_text
 from counterpoise.data.card import AddedRecord, RelabelledRecord
 from counterpoise.data.result_columns import (
     ADDED_FEATURES,
@@ -152,10 +152,7 @@ def _find_value(
     if name in record.columns:
         return record.columns[name]
     if name in task.text:
-        # The last column takes the rest, so that no line of the text is lost.
-        parts = record.text.split("\n", len(task.text) - 1)
-        index = task.text.index(name)
-        return parts[index] if index < len(parts) else ""
+        return divide_text(record.text, task.text)[name]
     if name in record.attributes:
         try:
             return convert_value(record.attributes[name], feature)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from counterpoise.core.errors import DataError, JobError, ServiceError
-from counterpoise.core.schema import TextClassification
+from counterpoise.core.schema import RowSchema
 from counterpoise.core.strict_yaml import suggest, suggest_files
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def resolve_source(source: str, base: Path) -> str:
 def load_table(
     source: Any,
     *,
-    task: TextClassification | None = None,
+    task: RowSchema | None = None,
     cache_dir: Path | None = None,
     notes: MutableSequence[str] | None = None,
 ) -> Dataset:
@@ -77,14 +77,13 @@ def load_table(
     return _make_writable(table, find_roles(task), name_source(source), notes)
 
 
-def find_roles(task: TextClassification | None) -> Roles:
+def find_roles(task: RowSchema | None) -> Roles:
     """Which columns play a part in a task; all, where there is none."""
     from counterpoise.data.plain_columns import Roles
 
     if task is None:
         return Roles()
-    marks = (task.trusted,) if task.trusted else ()
-    return Roles(task.text, (task.label,), (*task.attributes, *marks))
+    return Roles(task.text_columns, (task.label,), task.spelled_columns, task.value_columns)
 
 
 def name_source(source: Any) -> str:

@@ -26,9 +26,10 @@ from counterpoise.core.interrupts import run_alone
 from counterpoise.core.label_spellings import Spellings
 from counterpoise.core.records import Integers, Records
 from counterpoise.core.schema import TextClassification
+from counterpoise.data.column_values import read_marks
 from counterpoise.data.encoders import open_cached
 from counterpoise.data.patches.values import Patch
-from counterpoise.data.reading import load_table, read_marks, read_records
+from counterpoise.data.reading import load_table, read_records
 from counterpoise.data.sources import name_source
 from counterpoise.llm import ReplyStore, TokenBudget
 from counterpoise.llm.capabilities import learn_manner

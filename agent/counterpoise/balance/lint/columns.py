@@ -28,13 +28,14 @@ from counterpoise.core.label_spellings import (
     unite_labels,
 )
 from counterpoise.core.records import UNLABELLED, ConceptColumns, Integers, Records
-from counterpoise.core.schema import TextClassification
+from counterpoise.core.schema import LINE_END, TextClassification
 
 BATCH_ROWS = 2_000
 OTHER = "(other)"
 MISSING = ""
 _N_BINS = 10
-_LINE_END = pa.scalar("\n", pa.large_string())
+_LINE_END = pa.scalar(LINE_END, pa.large_string())
+"""Joins text columns in Arrow as `TextClassification.render` joins those of one row."""
 
 Codes = NDArray[np.int32]
 Hashes = NDArray[np.uint64]

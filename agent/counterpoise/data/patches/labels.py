@@ -8,7 +8,8 @@ from pathlib import Path
 from counterpoise.core.errors import DataError
 from counterpoise.core.label_spellings import fold_spelling, value_key
 from counterpoise.core.schema import TextClassification
-from counterpoise.data.reading import load_table, make_ids, read_labels
+from counterpoise.data.column_values import read_labels
+from counterpoise.data.reading import load_table, make_ids
 from counterpoise_retrievers.scraps import scrap_folder
 
 

@@ -18,9 +18,9 @@ from counterpoise.core.events import tell_event
 from counterpoise.core.label_spellings import match_label
 from counterpoise.core.records import Integers, Records
 from counterpoise.core.splits import assign_folds
+from counterpoise.data.column_values import read_marks
 from counterpoise.data.encoder_choice import list_known_languages
 from counterpoise.data.encoders import open_cached
-from counterpoise.data.reading import read_marks
 from counterpoise.data.result_rows import Part
 from counterpoise.data.sources import name_source
 from counterpoise.scorers.base import SimilarityScorer
