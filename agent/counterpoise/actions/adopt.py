@@ -64,7 +64,8 @@ class Adopt:
     def _list_sure(self, cell: Cell, data: ActionData) -> Integers:
         """Rows of the pool that may be adopted for a cell."""
         pool, scores = data.pool, data.pool_scores
-        if pool is None or scores is None or not data.is_trusted:
+        is_told = len(data.train) and len(data.train.records.label_names) > 1
+        if pool is None or scores is None or not data.is_trusted or not is_told:
             return np.empty(0, dtype=np.int64)
         labels = data.train.records.labels
         adoptable = data.recall(self.name, lambda: find_adoptable(scores.own, labels, scores.pool))

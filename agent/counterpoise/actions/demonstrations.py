@@ -52,6 +52,8 @@ def _find_nearest(
 ) -> Integers:
     """The ten rows of the cell's label that are nearest to its concept, or to the rows of its attribute value."""
     rows = find_rows(train.records, Cell(cell.label))
+    if not len(rows):
+        return rows
     if cell.concept:
         anchor = encoder.encode([concepts[cell.concept]])[0]
     elif cell.attribute:
