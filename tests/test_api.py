@@ -143,6 +143,22 @@ def test_a_pool_row_that_was_refused_is_not_proposed_again(place: Place) -> None
     assert "minority_text" in actions, "what the pool cannot give is written"
 
 
+def test_an_adopted_row_keeps_its_columns_as_they_are(place: Place) -> None:
+    fresh, _ = write_sentences(20, 20, 77)
+    found = counterpoise.rebalance(
+        {"title": [f"By guest {row}" for row in range(len(TEXTS))], "review": TEXTS, "label": NAMES},
+        text=("title", "review"),
+        label="label",
+        pool={"title": [f"By guest\n{row}" for row in range(40)], "review": fresh},
+        **place.keys("columns") | {"budget": 0},
+    )
+    rows = [row for row in found.dataset["train"] if row["provenance"]["kind"] == "adopted"]
+    assert len(rows) >= 5
+    for row in rows:
+        place_in_pool = fresh.index(row["review"])
+        assert row["title"] == f"By guest\n{place_in_pool}"
+
+
 def test_without_a_token_records_of_the_pool_are_adopted(place: Place) -> None:
     pool, _ = write_sentences(20, 20, 77)
     for budget in (0, 60):  # the second pays a first question and no more

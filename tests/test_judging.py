@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from counterpoise.actions.base import ActionData
 from counterpoise.core.plans import Cell, Nature, Plan, PlanItem, Proposal
+from counterpoise.core.schema import TextClassification
 from counterpoise.filters.copies import make_known_texts
 from counterpoise.filters.text import make_text_filter
 from counterpoise.runs.judging import judge
@@ -40,6 +41,7 @@ def make_context() -> RunContext:
         scorer=ClassifierScorer(ENCODER, train.vectors, train.records.labels, 2),
         is_trusted=True,
         out_of_fold=np.full((len(train), 2), 0.5),
+        schema=TextClassification(("text",), "label"),
         actions=(),
         data=ActionData(train, ENCODER, {}, "seed 0"),
         text_filter=make_text_filter(train.records.texts, ["a guest who disliked it"]),

@@ -199,6 +199,7 @@ def propose_adoptions(item: PlanItem, pool: Records, candidates: Integers, key: 
             nature=Nature.REAL,
             attributes={name: str(column[candidates[row]]) for name, column in pool.attributes.items()},
             source_id=str(pool.ids[candidates[row]]),
+            content=pool.content(int(candidates[row])),
         )
         for place, row in enumerate(ranked)
     ]

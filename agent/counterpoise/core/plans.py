@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from counterpoise.core.schema import Content
+
 
 class Kind(enum.StrEnum):
     """Where a record of the result comes from (`provenance.kind`), if no model has made it.
@@ -147,7 +149,7 @@ class Proposal:
     Args:
         id: made of round, plan item and index; decisions are taken in its order.
         item: the plan item it belongs to.
-        text: its text.
+        text: its text, as prompts and vectors have it; "" where an action gives content, which the schema then renders.
         label: the label it was made for.
         parents: ids of the records it was made from.
         kind: what it will be called in the provenance if it is kept.
@@ -159,6 +161,7 @@ class Proposal:
         source_id: id of the pool record it was adopted from, "" where it was written.
         failure: why there is no text, in one word (`quarantined`, `no_reply`, ...); "" where there is one. It is
             rejected for that reason.
+        content: its columns by name. Where an action gives a text alone, that is divided among the text columns.
         finish_reason: why the writer stopped: `length` where the tokens ended within it, `cut_back` where it was then
             cut back to its last whole sentence.
     """
@@ -177,6 +180,7 @@ class Proposal:
     source_id: str = ""
     failure: str = ""
     finish_reason: str = "stop"
+    content: Content = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,6 +149,7 @@ def _make_added(
         label=proposal.label,
         weight=weight,
         attributes=proposal.attributes,
+        columns=proposal.content,
         concepts=tuple(concepts),
         provenance=Provenance(
             id=proposal.id,

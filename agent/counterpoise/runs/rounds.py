@@ -10,6 +10,7 @@ from counterpoise.balance.deficits import choose_cells, list_short_cells
 from counterpoise.core.event_kinds import Judged, TokensUsed
 from counterpoise.core.events import tell_event
 from counterpoise.core.plans import Deficit, Plan, PlanItem, Proposal
+from counterpoise.core.schema import RowSchema, divide_text
 from counterpoise.llm import ChatClient
 from counterpoise.llm.models import Models
 from counterpoise.runs.judging import judge
@@ -76,7 +77,7 @@ async def carry_out(
         # A row that was taken for one cell of its label is none for another.
         taken = data.taken | {proposal.source_id for proposal in proposals if proposal.source_id}
         async for proposal in actions[item.action].act(item, replace(data, taken=taken), models):
-            proposals.append(proposal)
+            proposals.append(_complete(proposal, context.schema))
             if item.n_requests:
                 _report_progress(item, proposals, models.chat)
     proposals.sort(key=lambda proposal: proposal.id)
@@ -90,6 +91,15 @@ async def carry_out(
         )
     )
     return judged
+
+
+def _complete(proposal: Proposal, schema: RowSchema) -> Proposal:
+    """The proposal with both its content and the text that is rendered of it."""
+    if proposal.failure:
+        return proposal
+    if proposal.content:
+        return proposal if proposal.text else replace(proposal, text=schema.render(proposal.content))
+    return replace(proposal, content=divide_text(proposal.text, schema.text_columns))
 
 
 def _report_progress(item: PlanItem, proposals: Sequence[Proposal], chat: ChatClient) -> None:

@@ -11,6 +11,7 @@ from counterpoise.actions.base import Action, ActionData, PoolScores
 from counterpoise.balance.deficits import Target, list_short_cells
 from counterpoise.core.plans import Deficit
 from counterpoise.core.records import Floats
+from counterpoise.core.schema import RowSchema
 from counterpoise.filters.copies import KnownTexts, make_known_texts
 from counterpoise.filters.edit_filter import EditFilter
 from counterpoise.filters.text import TextFilter, make_text_filter
@@ -36,6 +37,7 @@ class RunContext:
         scorer: the label scorer, trained on all training rows.
         is_trusted: whether it passed its audit; if not it neither adopts nor refuses.
         out_of_fold: (n, k) what it says of the training rows, cross-fitted.
+        schema: which columns mean what.
         actions: what may be done about a cell, in the order of preference.
         data: what actions may know; settled rounds are added to it as they come.
         text_filter: bounds from real rows.
@@ -51,6 +53,7 @@ class RunContext:
     scorer: ClassifierScorer
     is_trusted: bool
     out_of_fold: Floats
+    schema: RowSchema
     actions: tuple[Action, ...]
     data: ActionData
     text_filter: TextFilter
@@ -85,6 +88,7 @@ def open_context(job: Job, inputs: Inputs, trust: LabelTrust) -> RunContext:
         scorer=scorer,
         is_trusted=trust.is_trusted,
         out_of_fold=trust.out_of_fold,
+        schema=job.as_task(),
         actions=ACTIONS.choose(job.actions),
         data=ActionData(
             train,
