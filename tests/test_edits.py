@@ -237,6 +237,14 @@ def test_label_and_concepts_decide(nature: Nature, evidence: EditEvidence, reaso
     assert (verdict.reason, verdict.kept) == (reason, reason == KEPT) and verdict.scores["edit_share"] == 0.25
 
 
+def test_an_insertion_for_a_cell_without_a_concept_is_not_asked_for_one() -> None:
+    edit = make_edit("a b c x")
+    edit = replace(edit, item=replace(edit.item, cell=Cell("bad")))
+    evidence = make_evidence(0.99, 0.0, (State.ABSENT, State.PRESENT))
+    (verdict,) = check_edits([edit], {"s": "a b c d"}, evidence, ("bad", "good"))
+    assert verdict.reason == KEPT
+
+
 def test_a_batch_names_its_concept_no_more_often_than_real_records() -> None:
     edits = [make_edit(f"the {'music' if place < 6 else 'band'} {place}", place) for place in range(10)]
     verdicts = [Verdict(edit.id, True, KEPT) for edit in edits]

@@ -83,7 +83,7 @@ class EditFilter:
         """(n,) rises of injections towards their concept; 0 for other edits."""
         train, encoder = self.train, self.encoder
         rises = np.zeros(len(edits))
-        places = [place for place, edit in enumerate(edits) if edit.nature is Nature.INSERTED]
+        places = [place for place, edit in enumerate(edits) if adds_concept(edit)]
         if places:
             inserted = [
                 measure_edit(str(train.records.texts[source_rows[place]]), edits[place].text).inserted or "-"
@@ -99,12 +99,17 @@ class EditFilter:
         return rises
 
 
+def adds_concept(proposal: Proposal) -> bool:
+    """Whether a proposal is to bring the concept of its cell into its source."""
+    return proposal.nature is Nature.INSERTED and bool(proposal.item.cell.concept)
+
+
 def mark_injected(
     proposals: Sequence[Proposal], verdicts: Sequence[Verdict], concepts: ConceptColumns
 ) -> ConceptColumns:
     """The concepts with those of accepted injections present: their filter saw the change, the labeller the text."""
     states = concepts.states.copy()
     for place, (proposal, verdict) in enumerate(zip(proposals, verdicts, strict=True)):
-        if verdict.kept and proposal.nature is Nature.INSERTED:
+        if verdict.kept and adds_concept(proposal):
             states[place, concepts.names.index(proposal.item.cell.concept)] = State.PRESENT
     return replace(concepts, states=states)

@@ -111,6 +111,8 @@ def check_edits(
 
 def _find_concept_fault(proposal: Proposal, row: int, evidence: EditEvidence) -> str:
     if proposal.nature is Nature.INSERTED:
+        if not proposal.item.cell.concept:
+            return ""
         return "" if evidence.rises[row] >= ADDED_FROM else "concept_missing"
     concepts, before = evidence.concepts, evidence.source_concepts
     if concepts is None or before is None:
