@@ -14,31 +14,20 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from counterpoise.actions.base import ActionData
 from counterpoise.actions.edit_sources import (
-    N_EXAMPLES,
-    N_PAIRS,
-    Draft,
-    EditMaterial,
     Pair,
     RecordEditor,
-    allow_tokens,
-    can_instruct,
-    draw_pairs,
-    draw_shown,
-    draw_sources,
 )
 from counterpoise.actions.edits import MOST_SOURCES, NO_ROWS, EditAction
-from counterpoise.core.capabilities import Capabilities
-from counterpoise.core.plans import Cell, Nature, PlanItem
-from counterpoise.core.records import Integers, State
+from counterpoise.core.plans import Cell, Nature
+from counterpoise.core.records import Integers, Record, State
 from counterpoise.core.splits import sample_by_rank
-from counterpoise.llm.prompts import load_prompt
 from counterpoise_retrievers.encoders import Encoder
 
 PLACES = ("at the beginning", "in the middle", "at the end")
@@ -92,31 +81,11 @@ class ConceptInjection(RecordEditor):
 
     concepts: Mapping[str, str]
 
-    def _compose(self, item: PlanItem, material: EditMaterial, capabilities: Capabilities) -> list[Draft]:
-        prompt = load_prompt(self._name_prompt(capabilities))
-        concept = item.cell.concept
-        definition = self.concepts.get(concept, concept)
-        drafts = []
-        turns = draw_sources(material, item.n_requests, f"{self.key}:{item.cell.key}", item.first_source)
-        for number, (row, use) in enumerate(turns):
-            identity, text = str(material.sources.records.ids[row]), str(material.sources.records.texts[row])
-            key = f"{self.key}:{item.cell.key}:{identity}:{use}"
-            if not can_instruct(capabilities):
-                pairs = draw_pairs(material.pairs, N_PAIRS, key, without=text)
-                request = prompt.render(concept=concept, definition=definition, pairs=pairs, text=text)
-                drafts.append(Draft(row, (), allow_tokens(request, text)))
-                continue
-            shown = draw_shown(material.examples, N_EXAMPLES, key, without=identity)
-            request = prompt.render(
-                heading=self.headings.get(item.cell.label, item.cell.label),
-                concept=concept,
-                definition=definition,
-                examples=[str(material.examples.records.texts[place]) for place in shown],
-                place=PLACES[(item.first_source + number) % len(PLACES)],
-                text=text,
-            )
-            drafts.append(Draft(row, tuple(shown), allow_tokens(request, text)))
-        return drafts
+    def _describe(self, cell: Cell, source: Record, number: int, *, instructs: bool) -> dict[str, Any]:
+        concept = {"concept": cell.concept, "definition": self.concepts.get(cell.concept, cell.concept)}
+        if not instructs:
+            return concept
+        return concept | {"heading": self._head(cell.label), "place": PLACES[number % len(PLACES)]}
 
 
 def split_sentences(text: str) -> list[str]:

@@ -10,30 +10,19 @@ what the lexicon (`lexicon_edit`) makes of them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from counterpoise.actions.base import ActionData
 from counterpoise.actions.edit_sources import (
-    N_EXAMPLES,
-    N_PAIRS,
-    Draft,
-    EditMaterial,
     Pair,
     RecordEditor,
-    allow_tokens,
-    can_instruct,
-    draw_pairs,
-    draw_shown,
-    draw_sources,
 )
 from counterpoise.actions.edits import NO_ROWS, EditAction
 from counterpoise.actions.lexicon_edit import learn_lexicon
-from counterpoise.core.capabilities import Capabilities
-from counterpoise.core.plans import Cell, Nature, PlanItem
-from counterpoise.core.records import Integers, State
-from counterpoise.llm.prompts import load_prompt
+from counterpoise.core.plans import Cell, Nature
+from counterpoise.core.records import Integers, Record, State
 
 _N_PAIRS = 30
 _FEWEST_TO_SHOW = 3  # a label with fewer rows has nothing to continue from, so others are edited for it
@@ -89,30 +78,5 @@ class CounterfactualEdit(RecordEditor):
     nature: ClassVar = Nature.REWRITTEN
     prompt: ClassVar = "counterfactual_edit"
 
-    def _compose(self, item: PlanItem, material: EditMaterial, capabilities: Capabilities) -> list[Draft]:
-        prompt = load_prompt(self._name_prompt(capabilities))
-        sources = material.sources.records
-        heading = self.headings.get(item.cell.label, item.cell.label)
-        drafts = []
-        turns = draw_sources(material, item.n_requests, f"{self.key}:{item.cell.key}", item.first_source)
-        for row, use in turns:
-            identity, text = str(sources.ids[row]), str(sources.texts[row])
-            source_label = sources.label_names[int(sources.labels[row])]
-            source_heading = self.headings.get(source_label, source_label)
-            key = f"{self.key}:{item.cell.key}:{identity}:{use}"
-            if not can_instruct(capabilities):
-                pairs = draw_pairs(material.pairs, N_PAIRS, key, without=text)
-                request = prompt.render(
-                    source_heading=source_heading, heading=heading, pairs=pairs, text=text
-                )
-                drafts.append(Draft(row, (), allow_tokens(request, text)))
-                continue
-            shown = draw_shown(material.examples, N_EXAMPLES, key, without=identity)
-            request = prompt.render(
-                source_heading=source_heading,
-                heading=heading,
-                examples=[str(material.examples.records.texts[place]) for place in shown],
-                text=text,
-            )
-            drafts.append(Draft(row, tuple(shown), allow_tokens(request, text)))
-        return drafts
+    def _describe(self, cell: Cell, source: Record, number: int, *, instructs: bool) -> dict[str, Any]:
+        return {"source_heading": self._head(source.label or ""), "heading": self._head(cell.label)}

@@ -9,14 +9,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from counterpoise.actions.written_records import mend_text
 from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.encoded_records import EncodedRecords
-from counterpoise.core.plans import Nature, PlanItem, Proposal
+from counterpoise.core.plans import Cell, Nature, PlanItem, Proposal
+from counterpoise.core.records import Record
 from counterpoise.core.splits import keyed_rank
 from counterpoise.llm import ChatRequest, answer_most, name_failure
 from counterpoise.llm.models import Models
@@ -129,9 +130,41 @@ class RecordEditor(ABC):
         """The requests of an item, at most `item.n_requests`."""
         return [draft.request for draft in self._compose(item, material, capabilities)]
 
-    @abstractmethod
     def _compose(self, item: PlanItem, material: EditMaterial, capabilities: Capabilities) -> list[Draft]:
         """The requests with what they are made from, in order."""
+        prompt = load_prompt(self._name_prompt(capabilities))
+        sources, examples = material.sources.records, material.examples.records
+        instructs = can_instruct(capabilities)
+        drafts = []
+        turns = draw_sources(material, item.n_requests, f"{self.key}:{item.cell.key}", item.first_source)
+        for number, (row, use) in enumerate(turns, start=item.first_source):
+            source = sources.row(row)
+            key = f"{self.key}:{item.cell.key}:{source.id}:{use}"
+            said: dict[str, Any] = self._describe(item.cell, source, number, instructs=instructs)
+            shown: list[int] = []
+            if instructs:
+                shown = draw_shown(material.examples, N_EXAMPLES, key, without=source.id)
+                said["examples"] = [str(examples.texts[place]) for place in shown]
+            else:
+                said["pairs"] = draw_pairs(material.pairs, N_PAIRS, key, without=source.text)
+            request = prompt.render(**said, text=source.text)
+            drafts.append(Draft(row, tuple(shown), allow_tokens(request, source.text)))
+        return drafts
+
+    @abstractmethod
+    def _describe(self, cell: Cell, source: Record, number: int, *, instructs: bool) -> dict[str, Any]:
+        """What its prompt says beside the source and the examples or pairs.
+
+        Args:
+            cell: which the edit is for.
+            source: the record to edit.
+            number: of the edit, so that what varies between edits can.
+            instructs: whether the prompt is the one for models that follow instructions.
+        """
+
+    def _head(self, label: str) -> str:
+        """The line that says what records of a label are."""
+        return self.headings.get(label, label)
 
     def _name_prompt(self, capabilities: Capabilities) -> str:
         return self.prompt if can_instruct(capabilities) else f"{self.prompt}_continuation"
