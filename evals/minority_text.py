@@ -12,6 +12,8 @@ it said of it before the test rows were scored (`validation`): what the evaluati
 Rare labels have 15 rows; the parts `NAME@5` and `NAME@50` (`+pool`: with a pool of unlabelled rows) have
 another number of them, and fewer draws.
 
+An action that is not in the default list is tried by its name behind a part (`cebab@15+NAME`).
+
     python -m evals minority_text --data DIR [--only cebab@15] [--only cebab@5+pool] [--seeds 10]
 """
 
@@ -93,6 +95,8 @@ class Corpus:
         labels: label -> one line that says what such texts are.
         seeds: draws by default.
         budget: tokens a draw.
+        n_rare: rows of each rare label.
+        action: one that is listed before the default ones, "" for these alone.
     """
 
     name: str
@@ -105,6 +109,7 @@ class Corpus:
     seeds: int
     budget: str = "120k"
     n_rare: int = N_RARE
+    action: str = ""
 
 
 def load_cebab(folder: Path) -> Corpus:
@@ -222,13 +227,32 @@ def run(settings: Settings) -> Iterator[Result]:
     """Run all parts, or those named with `--only`."""
     encoder = open_encoder()
     with open_engine(settings.engine) as llm:
-        for name, n_rare, with_pool in list_parts(settings.only, quick=settings.quick):
-            corpus = replace(CORPORA[name](settings.data), n_rare=n_rare)
-            if n_rare != N_RARE:
-                corpus = replace(corpus, seeds=N_OTHER_SEEDS)
-            if settings.quick:
-                corpus = replace(corpus, budget=QUICK_BUDGET, seeds=1)
-            yield from run_corpus(corpus, llm, encoder, settings, with_pool=with_pool)
+        for wanted in settings.only or ("",):
+            part, action = divide_action(wanted)
+            yield from run_parts([part] if part else [], action, llm, encoder, settings)
+
+
+def run_parts(
+    only: Sequence[str], action: str, llm: Mapping[str, Any], encoder: Encoder, settings: Settings
+) -> Iterator[Result]:
+    """Some parts, with another action beside the default list where one is named."""
+    for name, n_rare, with_pool in list_parts(only, quick=settings.quick):
+        corpus = replace(CORPORA[name](settings.data), n_rare=n_rare, action=action)
+        if n_rare != N_RARE:
+            corpus = replace(corpus, seeds=N_OTHER_SEEDS)
+        if settings.quick:
+            corpus = replace(corpus, budget=QUICK_BUDGET, seeds=1)
+        yield from run_corpus(corpus, llm, encoder, settings, with_pool=with_pool)
+
+
+def divide_action(wanted: str) -> tuple[str, str]:
+    """A part, and the action behind it that is to be tried there.
+
+    >>> divide_action("cebab@5+pool"), divide_action("cebab@15+mine.own")
+    (('cebab@5+pool', ''), ('cebab@15', 'mine.own'))
+    """
+    part, plus, action = wanted.rpartition("+")
+    return (wanted, "") if not plus or action == "pool" else (part, action)
 
 
 def list_parts(only: Sequence[str], *, quick: bool) -> list[tuple[str, int, bool]]:
@@ -280,7 +304,7 @@ def run_corpus(
             flush=True,
         )
     data = corpus.name + (f"@{corpus.n_rare}" if corpus.n_rare != N_RARE else "")
-    data += "+pool" if with_pool else ""
+    data += ("+pool" if with_pool else "") + (f"+{corpus.action}" if corpus.action else "")
     yield from summarise(data, scores, validation, tokens, facts)
 
 
@@ -430,6 +454,7 @@ def make_job(
         labels=dict(corpus.labels),
         llm=dict(llm),
         budget=corpus.budget,
+        actions=[*([corpus.action] if corpus.action else []), "default"],
         seed=seed,
         output=str(Path(folder) / "run"),
         **({"pool": {"text": [text for text, _ in pool]}} if pool else {}),
