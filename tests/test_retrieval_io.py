@@ -193,7 +193,7 @@ def test_unknown_form_and_files_that_cannot_be_read(tmp_path: Path) -> None:
         list(read_instances(path, "trec"))
     with pytest.raises(DataError, match="there are tevatron"):
         write_instances(path, [], "trec")
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match=r"no such file; did you mean 'in\.jsonl'"):
         list(read_instances(tmp_path / "absent.jsonl"))
     whole = gzip.compress(json.dumps(RLHN[0]).encode() * 50)
     (tmp_path / "cut.jsonl.gz").write_bytes(whole[: len(whole) // 2])

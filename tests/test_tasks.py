@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import csv
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from counterpoise.balance.lint.columns import read_columns
+from counterpoise.core.errors import JobError, UserError
 from counterpoise.core.schema import TextClassification, divide_text
 from counterpoise.data.reading import load_table, read_records
-from counterpoise.runs.procedures import PROCEDURES
-from counterpoise.runs.run import run_job
-from counterpoise.tasks.registry import DEFAULT_TASK, TASKS
+from counterpoise.report.run_page import PLAIN_PAGE
+from counterpoise.runs.registry import PREVIEWERS, PROCEDURES
+from counterpoise.tasks.base import Task
+from counterpoise.tasks.job import JobBase
+from counterpoise.tasks.registry import DEFAULT_TASK, TASKS, load_job
 
 PACKAGE = Path(__file__).parents[1] / "agent/counterpoise"
 
@@ -46,12 +54,112 @@ def test_nothing_asks_which_task_it_has() -> None:
 
 
 def test_each_task_that_ships_can_be_run_or_says_why_not() -> None:
-    assert DEFAULT_TASK in TASKS.names and run_job is not None
-    assert set(TASKS.names) == set(PROCEDURES.names)
+    assert DEFAULT_TASK in TASKS.names and set(TASKS.names) == set(PREVIEWERS.names)
     for name in TASKS.names:
         task = TASKS.find(name)
         assert task.job.model_fields["task"].default == name
-        assert task.not_yet == "" or "`" in task.not_yet
+        assert (task.not_yet == "") == (name in PROCEDURES.names)
+
+
+Rows = list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A file of a task: pairs of a content and a label, `good` or `bad`, and the keys of a job over it."""
+
+    file: str
+    write: Callable[[Path, Rows], None]
+    keys: dict[str, Any]
+
+
+def write_csv(path: Path, rows: Rows) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("Größe", "étiquette"), *rows] if rows else [])
+
+
+def write_triples(path: Path, rows: Rows) -> None:
+    lines = [
+        {"query": f"Straße {text}", "positive": "ja", **({"negative": text} if label == "bad" else {})}
+        for text, label in rows
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+
+SAMPLES = {
+    "text_classification": Sample("träger.csv", write_csv, {"text": "Größe", "label": "étiquette"}),
+    "retrieval": Sample("träger.jsonl", write_triples, {}),
+    "tabular_classification": Sample(
+        "träger.csv", write_csv, {"label": "étiquette", "attributes": ["Größe"]}
+    ),
+}
+GOOD_ROWS: Rows = [
+    (f"Süße Suppe {n}" if n % 2 else f"冷たい {n}", "good" if n % 3 else "bad") for n in range(12)
+]
+
+
+@pytest.fixture(params=TASKS.names)
+def task(request: pytest.FixtureRequest) -> Task:
+    """Each task; one without a sample here has no test."""
+    return TASKS.find(request.param)
+
+
+def make_job(task: Task, folder: Path, rows: Rows | None, **keys: Any) -> JobBase:
+    """A job over a file of such rows; None for a file that is not there."""
+    sample = SAMPLES[task.name]
+    if rows is not None:
+        sample.write(folder / sample.file, rows)
+    return task.job.make(data=str(folder / sample.file), output=str(folder / "run"), **sample.keys, **keys)
+
+
+def fail_to_read(task: Task, job: JobBase) -> str:
+    """The one line in which the data of a job is refused."""
+    with pytest.raises(UserError) as caught:
+        task.read(job)
+    assert "\n" not in str(caught.value) and caught.value.exit_code == 2
+    return str(caught.value)
+
+
+def test_a_task_reads_its_data_whatever_its_columns_are_called(task: Task, tmp_path: Path) -> None:
+    assert task.read(make_job(task, tmp_path, GOOD_ROWS))
+
+
+def test_data_that_will_not_do_is_refused_in_one_line(task: Task, tmp_path: Path) -> None:
+    near = tmp_path / ("x" + SAMPLES[task.name].file)
+    near.touch()
+    assert "no such file" in fail_to_read(task, make_job(task, tmp_path, None))
+    fail_to_read(task, make_job(task, tmp_path, []))
+    assert fail_to_read(task, make_job(task, tmp_path, [(text, "good") for text, _ in GOOD_ROWS]))
+
+
+def test_a_job_that_is_written_and_read_is_the_same(task: Task, tmp_path: Path) -> None:
+    job = make_job(task, tmp_path, GOOD_ROWS, llm="http://127.0.0.1:9/v1", budget="5k")
+    path = tmp_path / "job.yaml"
+    path.write_text(job.dump(), encoding="utf-8")
+    assert load_job(path) == job and load_job(path).fingerprint() == job.fingerprint()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    moved = make_job(task, elsewhere, GOOD_ROWS, llm="http://10.0.0.1/v1", budget="5k", name="other")
+    assert moved.fingerprint() == job.fingerprint()
+    assert make_job(task, tmp_path, None, budget="6k").fingerprint() != job.fingerprint()
+    assert (job.name, job.output) == ("träger", str(tmp_path / "run"))
+
+
+def test_a_mistake_in_a_job_names_the_key(task: Task, tmp_path: Path) -> None:
+    with pytest.raises(JobError, match="key 'budgett': unknown key; did you mean 'budget'"):
+        make_job(task, tmp_path, None, budgett="5k")
+    with pytest.raises(JobError, match="key 'data': missing"):
+        task.job.make(**SAMPLES[task.name].keys)
+    path = tmp_path / "job.yaml"
+    path.write_text(f"task: {task.name}s\ndata: x\n", encoding="utf-8")
+    with pytest.raises(JobError, match=f"job.yaml: key 'task': .*did you mean '{task.name}'") as caught:
+        load_job(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_task_without_sections_has_a_page_all_the_same() -> None:
+    page = PLAIN_PAGE.render({"title": "<b>", "headline": "Nothing.", "settings": {"data": "a.csv"}})
+    assert "&lt;b&gt;" in page and "a.csv" in page and "<script" not in page
 
 
 TWO_COLUMNS = TextClassification(("title", "review"), "stars", ("source",))

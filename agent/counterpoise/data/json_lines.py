@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from counterpoise.core.errors import DataError
 from counterpoise.core.files import replacing
+from counterpoise.core.strict_yaml import suggest_files
 from counterpoise.data.containers import name_container, refuse_container
 from counterpoise.data.packed_files import open_unpacked
 
@@ -138,6 +139,8 @@ def open_to_read(path: Path) -> Iterator[IO[str]]:
     """Open a UTF-8 file, plain or gzip; DataError where it is missing, damaged, or no UTF-8."""
     try:
         opened = open_unpacked(path)
+    except FileNotFoundError as error:
+        raise DataError("no such file", where=str(path), hint=suggest_files(path)) from error
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror})", where=str(path)) from error
     with opened, io.TextIOWrapper(opened, encoding="utf-8-sig", newline="\n") as file:

@@ -52,6 +52,10 @@ class RunPage:
         )
 
 
+PLAIN_PAGE = RunPage("run.html.j2", (), lambda report: {"figures": []})
+"""The page of a task that adds nothing to what all runs show."""
+
+
 def write_report(folder: Path, report: Mapping[str, Any], page: RunPage) -> None:
     """Write `report.json` (canonical: sorted keys) and `report.html`; each appears whole or not at all.
 

@@ -1,7 +1,7 @@
-"""What a run of each task does, by the name of the task.
+"""The contract of what a run of a task does, and of its preview.
 
 A procedure prepares the data of a job, spends the tokens and makes the report. What all runs share (the directory, the
-reply store, the budget, the files of the report) is done once, in `runs.run`.
+reply store, the budget, the files of the report) is done once, in `runs.run`; `runs.registry` has what there is.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from counterpoise.core.registry import Registry
 from counterpoise.llm import ReplyStore, TokenBudget
 from counterpoise.report.preview import TaskPreview
 from counterpoise.runs.directory import RunDirectory
@@ -63,13 +62,25 @@ class RunResult:
     ending: dict[str, Any] | None = None
 
 
-class Procedure(Protocol):
-    """What a run of one task does."""
+class Previewer(Protocol):
+    """What can be said of a job of one task before a token is spent."""
 
     @property
     def name(self) -> str:
         """Of the task."""
         ...
+
+    async def preview(self, job: Any) -> TaskPreview:
+        """What a run would do first; asks no model and writes nothing but caches.
+
+        Raises:
+            UserError: a mistake in the job or the data.
+        """
+        ...
+
+
+class Procedure(Previewer, Protocol):
+    """What a run of one task does."""
 
     def prepare(self, job: Any, directory: RunDirectory) -> PreparedRun:
         """Read the data of a job and make it ready.
@@ -86,10 +97,3 @@ class Procedure(Protocol):
     async def carry_out(self, prepared: PreparedRun, resources: RunResources) -> RunResult:
         """Spend the tokens, write the data set into the directory, and make the report."""
         ...
-
-    async def preview(self, job: Any) -> TaskPreview:
-        """What a run would do first; asks no model and writes nothing but caches."""
-        ...
-
-
-PROCEDURES: Registry[Procedure] = Registry("procedures", needs=("prepare", "carry_out", "preview"))

@@ -18,14 +18,10 @@ from counterpoise.llm import ReplyStore, TokenBudget
 from counterpoise.report.preview import TaskPreview
 from counterpoise.report.run_page import write_report
 from counterpoise.runs.directory import RunDirectory
-from counterpoise.runs.loop import TextRun
-from counterpoise.runs.procedures import PROCEDURES, RunResources
-from counterpoise.runs.retrieval import RetrievalRun
+from counterpoise.runs.procedures import RunResources
+from counterpoise.runs.registry import PREVIEWERS, PROCEDURES
 from counterpoise.tasks.job import JobBase
 from counterpoise.tasks.registry import TASKS
-
-PROCEDURES.register(TextRun())
-PROCEDURES.register(RetrievalRun())
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,4 +75,4 @@ async def preview_job(job: JobBase) -> TaskPreview:
     Raises:
         UserError: a mistake in the job or the data.
     """
-    return await PROCEDURES.find(job.task).preview(job)
+    return await PREVIEWERS.find(job.task).preview(job)

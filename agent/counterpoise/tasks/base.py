@@ -2,7 +2,7 @@
 
 A task is a folder beside this file and one line in `registry.py`. The folder has its job (`JobBase` with keys of its
 own), its reader and its preparation. What a run of the task does lies above, in `runs/`, and is registered in
-`runs/procedures.py` under the task's name. Nothing outside these places asks which task a job is of.
+`runs/registry.py` under the task's name. Nothing outside these places asks which task a job is of.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from counterpoise.core.strict_yaml import read_mapping
 from counterpoise.tasks.base import Task
 from counterpoise.tasks.job import JobBase
 from counterpoise.tasks.retrieval.task import RetrievalTask
+from counterpoise.tasks.tables.task import TableTask
 from counterpoise.tasks.text.task import TextTask
 
 DEFAULT_TASK = "text_classification"
@@ -23,6 +24,7 @@ DEFAULT_TASK = "text_classification"
 TASKS: Registry[Task] = Registry("tasks", needs=("not_yet", "job", "page", "read", "tabulate"))
 TASKS.register(TextTask())
 TASKS.register(RetrievalTask())
+TASKS.register(TableTask())
 
 
 def find_task(keys: Mapping[str, Any], where: str = "job") -> Task:

@@ -36,6 +36,7 @@ from counterpoise.core.registry import DEFAULT
 from counterpoise.core.schema import TextClassification
 from counterpoise.core.strict_yaml import SETTINGS
 from counterpoise.tasks.job import JobBase
+from counterpoise.tasks.keys import ColumnNames, LabelWords, TableSource, check_table
 
 
 def _spell_keys(value: object) -> object:
@@ -149,13 +150,14 @@ class Job(JobBase):
         Annotated[Rest, Tag("<rest>")] | Annotated[Any, Tag("<source>")],
         Discriminator(lambda value: "<rest>" if _tag_source(value) == "<rest>" else "<source>"),
     ] = None
-    text: tuple[str, ...] = Field(min_length=1)
+    data: TableSource
+    text: ColumnNames = Field(min_length=1)
     label: str = Field(min_length=1)
     labels: dict[str, str] = Field({})
-    attributes: tuple[str, ...] = ()
+    attributes: ColumnNames = ()
     trusted: str = ""
     label_spellings: Spellings = "ask"
-    keep_labels: tuple[str, ...] = ()
+    keep_labels: LabelWords = ()
     gold: str = ""
     concepts: dict[str, str] = Field({})
     target: Literal["equal"] | dict[str, float] = "equal"
@@ -164,19 +166,11 @@ class Job(JobBase):
     seed: int = 0
     actions: tuple[Any, ...] = Field((DEFAULT,), validate_default=True)
 
-    @field_validator("data", "held_out", "pool")
+    @field_validator("held_out", "pool")
     @classmethod
-    def _check_source(cls, value: object) -> object:
-        if isinstance(value, str) and not value.strip():
-            raise ValueError("found nothing; write a file, a folder or a hub id")
-        return value
-
-    @field_validator("data", "pool", mode="after")
-    @classmethod
-    def _check_table(cls, value: object, info: ValidationInfo) -> object:
-        if (value is None and info.field_name == "data") or isinstance(value, bool | int | float):
-            raise ValueError(f"found {value!r}; write a file, a folder or a hub id")
-        return value
+    def _check_source(cls, value: object, info: ValidationInfo) -> object:
+        is_share = info.field_name == "held_out" and isinstance(value, float)
+        return value if value is None or is_share else check_table(value)
 
     @field_validator("held_out", mode="before")
     @classmethod
@@ -184,22 +178,6 @@ class Job(JobBase):
         if value is None or (isinstance(value, int | float) and not 0 < value < 1):
             raise ValueError(f"found {value!r}; write a share between 0 and 1, a file, or {{rest: 500}}")
         return value
-
-    @field_validator("text", "attributes", mode="before")
-    @classmethod
-    def _list_columns(cls, value: object) -> object:
-        return (value,) if isinstance(value, str) else value
-
-    @field_validator("keep_labels", mode="before")
-    @classmethod
-    def _list_words(cls, value: object) -> object:
-        words = [value] if isinstance(value, str) or value is None else value
-        # YAML reads null, and a careless program None or NaN, where a word is meant.
-        return (
-            ["null" if word is None else spell_value(word) or "nan" for word in words]
-            if isinstance(words, list | tuple)
-            else words
-        )
 
     @field_validator("concepts", mode="before")
     @classmethod

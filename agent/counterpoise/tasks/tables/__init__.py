@@ -1,0 +1,1 @@
+"""Rows of numbers and categories with one label each; read and counted, not run yet."""
