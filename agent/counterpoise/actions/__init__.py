@@ -8,6 +8,7 @@ from __future__ import annotations
 from counterpoise.actions.adopt import Adopt
 from counterpoise.actions.base import Action
 from counterpoise.actions.concept_injection import InjectConcept
+from counterpoise.actions.contextual_insertion import InsertInContext
 from counterpoise.actions.counterfactual_edit import EditCounterfactually
 from counterpoise.actions.minority_text import WriteMinorityText
 from counterpoise.core.registry import Registry
@@ -17,5 +18,6 @@ ACTIONS.register(Adopt())
 ACTIONS.register(InjectConcept())
 ACTIONS.register(EditCounterfactually())
 ACTIONS.register(WriteMinorityText())
+ACTIONS.register(InsertInContext(), default=False)
 
 __all__ = ["ACTIONS", "Action"]
