@@ -28,9 +28,11 @@ from counterpoise.report.retrieval_page import RETRIEVAL_PAGE
 from counterpoise.runs.retrieval import make_retrieval_report
 from counterpoise.tasks.registry import load_job
 from counterpoise.tasks.retrieval.job import RetrievalJob
+from tests.integration.helpers import make_cache
 from tests.retrieval_judges import reply_first, reply_second
 from tests.servers import Body, LocalServer
 from tests.test_relabel_retrieval import INSTANCES, N, make_judges, relabel
+from tests.test_report import Reader
 
 pytestmark = pytest.mark.processes
 
@@ -216,6 +218,15 @@ def test_a_job_of_task_retrieval_runs_with_a_report_and_resumes(
     assert json.loads((tmp_path / "run" / "report.json").read_text(encoding="utf-8")) == report
 
 
+def test_a_run_ends_when_its_minutes_are_spent(server: LocalServer, triples: Path, tmp_path: Path) -> None:
+    keys: dict[str, Any] = {"task": "retrieval", "data": "triples.jsonl", "llm": server.url, "output": "run"}
+    keys |= {"budget": {"minutes": 1e-9}, "cache_dir": str(make_cache(tmp_path / "cache"))}
+    (tmp_path / "job.yaml").write_text(json.dumps(keys), encoding="utf-8")
+    n_requests = len(server.bodies)
+    run = counterpoise.run(load_job(tmp_path / "job.yaml"))
+    assert len(server.bodies) == n_requests and "budget" in run.report_data["headline"]
+
+
 def test_a_job_file_of_another_task_is_an_ordinary_job(tmp_path: Path) -> None:
     path = tmp_path / "job.yaml"
     path.write_text("data: a.csv\ntext: review\nlabel: stars\n", encoding="utf-8")
@@ -253,6 +264,9 @@ def test_text_of_the_data_cannot_become_part_of_the_page() -> None:
         "settings": {},
     }
     page = RETRIEVAL_PAGE.render(report)
+    read = Reader(page)  # tags must nest
+    links = {value for name, value in read.attributes if name == "href"}
+    assert links - {"data:,"} == {f"#{value}" for name, value in read.attributes if name == "id"}
     assert "<script>" not in page and "<img" not in page and "&lt;img src=x&gt;" in page
 
 

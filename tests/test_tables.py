@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -155,3 +156,11 @@ def test_a_row_has_a_set_of_labels() -> None:
         {}
     )
     assert schema.labels({"y": "null"}) == {"null"}
+
+
+def test_the_job_in_the_documentation_is_valid(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "data.md").read_text(encoding="utf-8")
+    match = re.search(r"```yaml\n(task: tabular_classification\n.*?)```", text, re.DOTALL)
+    assert match is not None
+    (tmp_path / "job.yaml").write_text(match[1], encoding="utf-8")
+    assert TableJob.load(tmp_path / "job.yaml").features == ("age", "workclass", "hours")

@@ -5,20 +5,27 @@ from __future__ import annotations
 import ast
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
+import counterpoise
 from counterpoise.balance.lint.columns import read_columns
+from counterpoise.cli import execute
+from counterpoise.core import registry
 from counterpoise.core.errors import JobError, UserError
 from counterpoise.core.schema import TextClassification, divide_text
 from counterpoise.data.reading import load_table, read_records
-from counterpoise.report.run_page import PLAIN_PAGE
+from counterpoise.report.preview import ScreenTable
+from counterpoise.report.run_page import PLAIN_PAGE, RunPage
+from counterpoise.runs.directory import RunDirectory
+from counterpoise.runs.procedures import PreparedRun, RunResources, RunResult
 from counterpoise.runs.registry import PREVIEWERS, PROCEDURES
-from counterpoise.tasks.base import Task
+from counterpoise.tasks.base import Headings, TableRows, Task
 from counterpoise.tasks.job import JobBase
 from counterpoise.tasks.registry import DEFAULT_TASK, TASKS, load_job
 
@@ -192,3 +199,77 @@ def test_a_record_has_content_and_its_text_is_rendered_in_one_way() -> None:
         "two\nlines",
         "x",
     ]
+
+
+class NotesJob(JobBase):
+    """Of an installed task."""
+
+    task: Literal["mine.notes"] = "mine.notes"
+
+
+@dataclass(frozen=True)
+class NotesTask:
+    """An installed task: a text file."""
+
+    name: str = "mine.notes"
+    not_yet: str = ""
+    job: type[NotesJob] = NotesJob
+    page: RunPage = PLAIN_PAGE
+
+    def read(self, job: NotesJob) -> str:
+        return Path(job.data).read_text(encoding="utf-8")
+
+    def tabulate(self, report: Mapping[str, Any]) -> tuple[Headings, TableRows]:
+        return ("notes",), [(report["notes"],)]
+
+
+@dataclass(frozen=True)
+class NotesPreview:
+    """Shows one sentence."""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"notes": 1}
+
+    def show(self) -> Iterator[ScreenTable | str]:
+        yield "one note"
+
+
+@dataclass(frozen=True)
+class NotesRun:
+    """Reads a note and keeps it."""
+
+    name: str = "mine.notes"
+
+    async def preview(self, job: NotesJob) -> NotesPreview:
+        return NotesPreview()
+
+    def prepare(self, job: NotesJob, directory: RunDirectory) -> PreparedRun:
+        note = NotesTask().read(job)
+        return PreparedRun(job, note, str(len(note)))
+
+    async def carry_out(self, prepared: PreparedRun, resources: RunResources) -> RunResult:
+        report = {"task": "mine.notes", "title": "Notes", "headline": prepared.inputs, "stopped": "read."}
+        return RunResult({**report, "settings": {}, "notes": prepared.inputs}, 1)
+
+
+def test_an_installed_task_is_previewed_run_resumed_and_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = {"tasks": "NotesTask", "previewers": "NotesRun", "procedures": "NotesRun"}
+
+    def list_installed(group: str) -> list[EntryPoint]:
+        part = parts.get(group.removeprefix("counterpoise."))
+        return [EntryPoint("mine.notes", f"{__name__}:{part}", group)] if part else []
+
+    monkeypatch.setattr(registry, "entry_points", list_installed)
+    (tmp_path / "note.txt").write_text("Größe <b>", encoding="utf-8")
+    job = tmp_path / "job.yaml"
+    job.write_text(
+        f"task: mine.notes\ndata: note.txt\noutput: run\ncache_dir: {tmp_path}\n", encoding="utf-8"
+    )
+    assert execute(["preview", str(job)]) == 0 and "one note" in capsys.readouterr().out
+    assert execute(["run", str(job), "--quiet"]) == 0 and "Größe <b>" in capsys.readouterr().out
+    assert "Größe &lt;b&gt;" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    run = counterpoise.resume(tmp_path / "run")
+    assert run.report_data["notes"] == "Größe <b>" and "Größe &lt;b&gt;" in run._repr_html_()
+    assert execute(["report", str(tmp_path / "run")]) == 0

@@ -32,7 +32,7 @@ from counterpoise.runs.retrieval_preview import RetrievalPreview, preview_relabe
 from counterpoise.tasks.job import as_plain
 from counterpoise.tasks.retrieval.inputs import prepare_retrieval
 from counterpoise.tasks.retrieval.job import RetrievalJob
-from counterpoise.tasks.retrieval.steps import judge_instances
+from counterpoise.tasks.retrieval.steps import judge_prepared, prepare_job
 
 if TYPE_CHECKING:
     from counterpoise_retrievers.encoders import Encoder
@@ -54,11 +54,12 @@ class RetrievalRun:
     async def carry_out(self, prepared: PreparedRun, resources: RunResources) -> RunResult:
         """Count, relabel, count again, and write the repaired file and the decisions."""
         job, inputs, folder = prepared.job, prepared.inputs, resources.directory.path
+        cases = prepare_job(
+            job, inputs.instances, inputs.corpus
+        )  # gold that will not do is told before all else
         encoder = open_cached(job.encoder, resources.cache_dir)
         before = check_retrieval(inputs.instances, inputs.sources, inputs.corpus, encoder)
-        done = await judge_instances(
-            job, inputs.instances, resources.store, resources.budget, resources.cache_dir
-        )
+        done = await judge_prepared(job, cases, resources.store, resources.budget, resources.cache_dir)
         kept = [source for place, source in enumerate(inputs.sources) if place not in done.ambiguous]
         after = check_retrieval(done.after, kept, inputs.corpus, encoder)
         form = find_form(Path(job.data)) if job.form == "auto" else job.form

@@ -28,7 +28,13 @@ from counterpoise.llm import ChatClient, ChatRequest, ScriptedChatClient
 from counterpoise.llm.budget import estimate_prompt, estimate_tokens
 from counterpoise.report.preview import ScreenTable
 from counterpoise.tasks.retrieval.job import RetrievalJob
-from counterpoise.tasks.retrieval.steps import load_instances, make_judge, make_settings, prepare_job
+from counterpoise.tasks.retrieval.steps import (
+    load_corpus,
+    load_instances,
+    make_judge,
+    make_settings,
+    prepare_job,
+)
 
 _CRITERION = (
     "The passage must say in so many words what the query asks for, with the detail that it asks for."
@@ -174,10 +180,8 @@ def preview_relabelling(job: RetrievalJob) -> RetrievalPreview:
     Raises:
         UserError: a mistake in the job or the data.
     """
-    instances = load_instances(job)
-    settings = make_settings(job)
-    prepared = prepare_job(job, instances, settings)
-    return make_retrieval_preview(job, prepared, settings)
+    prepared = prepare_job(job, load_instances(job), load_corpus(job.corpus))
+    return make_retrieval_preview(job, prepared, make_settings(job))
 
 
 def make_retrieval_preview(

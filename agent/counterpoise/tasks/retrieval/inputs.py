@@ -36,7 +36,7 @@ def prepare_retrieval(job: RetrievalJob) -> RetrievalInputs:
         DataError: a file that cannot be used.
     """
     instances = load_instances(job)
-    corpus = load_corpus(job.corpus) if job.corpus else []
+    corpus = load_corpus(job.corpus)
     sources = [str(one.extra.get(job.source_field, "")) for one in instances]
     return RetrievalInputs(instances, sources, corpus, _hash_data(instances, corpus))
 

@@ -70,11 +70,13 @@ def load_instances(job: RetrievalJob) -> list[Instance]:
 
 
 def load_corpus(source: str) -> list[Passage]:
-    """Passages of a file, or of the corpus of a BEIR folder.
+    """Passages of a file, or of the corpus of a BEIR folder; none where no source is named.
 
     Raises:
         DataError: it cannot be read, or no passage has a text.
     """
+    if not source:
+        return []
     path = Path(source)
     passages = list(read_corpus(path).values() if path.is_dir() else read_passages(path))
     if not any(passage.full_text for passage in passages):
@@ -168,52 +170,56 @@ async def relabel_job(
     """
     instances = load_instances(job) if instances is None else instances
     cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
+    prepared = prepare_job(job, instances, load_corpus(job.corpus))
     with ReplyStore(cache_dir / "replies.sqlite") as store:
-        return await judge_instances(job, instances, store, TokenBudget(job.budget.tokens), cache_dir)
+        return await judge_prepared(job, prepared, store, TokenBudget(job.budget.tokens), cache_dir)
 
 
-async def judge_instances(
+async def judge_prepared(
     job: RetrievalJob,
-    instances: Sequence[Instance],
+    prepared: PreparedCases,
     store: ReplyStore,
     budget: TokenBudget,
     cache_dir: Path,
 ) -> RelabelledInstances:
-    """Run the cascade of a job over its instances.
+    """Run the cascade of a job over what was prepared, until the budget or its minutes are spent.
 
     Args:
         job: what to do.
-        instances: what is judged.
+        prepared: what is judged, and what is known of it.
         store: of replies.
         budget: what both judges may spend.
-        cache_dir: where vectors and what is known of models are kept.
+        cache_dir: where what is known of models is kept.
 
     Raises:
-        UserError: a mistake in the job or the data.
         ServiceError: a server, a download or a disk failed; again with the same job goes on.
     """
-    settings = make_settings(job)
-    # Gold that will not do is told before a model is asked for.
-    prepared = prepare_job(job, instances, settings)
     async with _open_judges(job, store, budget, cache_dir) as (first, second):
-        return await relabel_prepared(prepared, first, second, settings=settings)
+        if job.budget.minutes is not None:
+            budget.end_after(60 * job.budget.minutes)
+        return await relabel_prepared(prepared, first, second, settings=make_settings(job))
 
 
-def prepare_job(job: RetrievalJob, instances: Sequence[Instance], settings: CascadeSettings) -> PreparedCases:
+def prepare_job(job: RetrievalJob, instances: Sequence[Instance], corpus: Sequence[Passage]) -> PreparedCases:
     """What a job is to judge: candidates of the data, and those that are mined in its corpus; and its gold.
 
+    Args:
+        job: what to do.
+        instances: of its data.
+        corpus: of the job; empty where it names none.
+
     Raises:
-        DataError: corpus or gold cannot be used, or gold speaks of no candidate.
+        DataError: gold cannot be used, or speaks of no candidate.
     """
     gold = load_gold(job.gold) if job.gold else {}
-    corpus = load_corpus(job.corpus) if job.corpus else []
-    cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
+    mined: Mapping[int, Sequence[Passage]] = {}
+    if corpus:
+        cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
+        mined = mine_candidates(instances, corpus, open_cached(job.encoder, cache_dir), job.candidates)
     return prepare_cases(
         instances,
-        settings,
-        mined=mine_candidates(instances, corpus, open_cached(job.encoder, cache_dir), job.candidates)
-        if corpus
-        else {},
+        make_settings(job),
+        mined=mined,
         gold=gold,
         gold_source=find_gold_source(job, corpus) if gold else None,
     )
