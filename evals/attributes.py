@@ -27,7 +27,6 @@ import numpy as np
 import counterpoise
 from counterpoise.students.metrics import compute_macro_f1
 from counterpoise.students.rows import Rows, make_rows
-from counterpoise.students.treatments import STUDENTS, predict
 from counterpoise.students.weights import weigh_rows
 from counterpoise.tasks.text.job import job_from
 from evals.adversaries import AdversaryServer
@@ -35,6 +34,7 @@ from evals.attribute_sets import AttributeSet, CellWriter, Draw, Row, load_toxic
 from evals.common import Result, Settings, interval, resample_means
 from evals.harm_runs import open_cache
 from evals.minority_text import open_encoder
+from evals.students import STUDENTS, WORDS, predict
 
 EVERY = 5
 ARMS = ("original", "labels_only", "named", "named_real")
@@ -135,9 +135,7 @@ def judge_labels(data: AttributeSet, draw: Draw, added: Sequence[Mapping[str, An
     """Share of the records for cells whose label a classifier on words gives them that knows the test rows only."""
     named = [row for row in added if row.get(data.attribute)]
     test = as_rows(data, [(text, label) for text, label, _ in draw.test])
-    said = predict(
-        "nothing", "tfidf_lr", test, as_rows(data, [(row["text"], row["label"]) for row in named]), 2
-    )
+    said = predict("nothing", WORDS, test, as_rows(data, [(row["text"], row["label"]) for row in named]), 2)
     names = sorted(data.labels)
     return float(
         np.mean([names[place] == row["label"] for place, row in zip(said.argmax(axis=1), named, strict=True)])

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from counterpoise.students.treatments import STUDENTS
 from evals.common import Result, Settings, describe_spend, interval, open_engine, resample_means
 from evals.minority_text import CORPORA, GAPS, QUICK_BUDGET, SIMPLE_ARMS, find_best, open_encoder, run_draw
+from evals.students import STUDENTS
 
 BUDGETS = ("5k", "15k", "40k", "120k")
 DATA = ("cebab", "sms_spam")

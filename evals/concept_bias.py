@@ -40,11 +40,8 @@ from threadpoolctl import threadpool_limits
 from counterpoise.core.assets import find_cache_dir
 from counterpoise.core.records import Floats, Integers
 from counterpoise.core.splits import assign_folds
-from counterpoise.students.cell_choice import choose_cell_way
 from counterpoise.students.cell_marks import CellMarks, make_marks
-from counterpoise.students.cell_treatments import list_cell_ways, predict_by_cells
-from counterpoise.students.linear import fit_log_probabilities, make_features
-from counterpoise.students.treatments import STUDENTS
+from counterpoise.students.linear import fit_log_probabilities
 from counterpoise.students.weights import log_prior
 from counterpoise_retrievers.encoders import Encoder
 from evals.common import Result, Settings, describe_spend, interval, open_engine
@@ -70,6 +67,14 @@ from evals.concept_texts import (
 )
 from evals.edit_cases import CONCEPTS
 from evals.minority_text import QUICK_BUDGET, open_encoder
+from evals.students import (
+    STUDENTS,
+    VECTORS,
+    choose_by_cells,
+    list_ways_by_cells,
+    make_features,
+    predict_by_cells,
+)
 
 N_BAGS = 10
 N_RESAMPLES = 400
@@ -137,7 +142,7 @@ class Bench:
     def run_ways(self, train: Texts, marks: CellMarks, seed: int, chosen: str) -> dict[str, Right]:
         """The answers of the product's ways, and of the one it chose (`counterpoise`)."""
         rows = as_rows(train, self.encoder)
-        ways = [way for way in OURS if way in list_cell_ways(self.student, has_zero_shot=True)]
+        ways = [way for way in OURS if way in list_ways_by_cells(self.student)]
         tables = predict_by_cells([*ways, chosen], self.student, rows, marks, self.rows, 2, seed)
         found = {way: self._judge(tables[way]) for way in ways}
         return {**found, "counterpoise": self._judge(tables[chosen])}
@@ -146,9 +151,9 @@ class Bench:
         """The way that the product chooses."""
         rows = as_rows(train, self.encoder)
         folds = assign_folds(as_records(train, take_gold(train)), 5, f"seed {seed}:folds")
-        choice = choose_cell_way(self.student, rows, marks, folds, 2)
-        print(f"  {self.student}: {choice.way}, {choice.reason}", file=sys.stderr, flush=True)
-        return choice.way
+        choice = choose_by_cells(self.student, rows, marks, folds, 2)
+        print(f"  {self.student}: {choice.way.name}, {choice.reason}", file=sys.stderr, flush=True)
+        return choice.way.name
 
     def run_way(self, way: str, train: Texts, marks: CellMarks, seed: int) -> Right:
         """The answers of one way."""
@@ -197,7 +202,7 @@ def run_wide(
 ) -> Iterator[Result]:
     """Each concept by itself, logistic regression on sentence vectors; without a folder no published injections."""
     published = load_published(folder, encoder) if folder else {}
-    bench = Bench(test, encoder, "minilm_lr")
+    bench = Bench(test, encoder, VECTORS)
     answers: dict[str, Answers] = {concept: {} for concept in CONCEPTS}
     for seed in range(n_seeds):
         for column, concept in enumerate(CONCEPTS):
@@ -222,7 +227,7 @@ def run_wide(
             for arm, right in found.items():
                 answers[concept].setdefault(arm, []).append(right)
         print(f"wide: draw {seed + 1} of {n_seeds}", file=sys.stderr, flush=True)
-    yield from summarise("wide", "minilm_lr", answers, test)
+    yield from summarise("wide", VECTORS, answers, test)
 
 
 def run_added(bench: Bench, arm: str, texts: Texts, marks: CellMarks, seed: int) -> dict[str, Right]:
@@ -250,7 +255,7 @@ def run_adopted(bench: Bench, arm: str, texts: Texts, marks: CellMarks, seed: in
     """Adopted texts beside the own ones: balanced subsamples, with the descriptions for the student that has them."""
 
     def compute() -> dict[str, Right]:
-        allowed = list_cell_ways(bench.student, has_zero_shot=True)
+        allowed = list_ways_by_cells(bench.student)
         way = "zero_shot_bags" if "zero_shot_bags" in allowed else "cell_bags"
         return {arm: bench.run_way(way, texts, marks, seed)}
 

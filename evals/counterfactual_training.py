@@ -13,7 +13,7 @@ label; n is 100 or 300. Arms:
   drawn by chance: what is lost by number and not by choice; `..._uncontradicted`: what they would keep if a label
   needed no confirmation, only no contradiction (probability from 0.2, as in `concept_agent`).
 
-Students: logistic regression on sentence vectors (`minilm_lr`) and on words (`tfidf_lr`), label shares taken out.
+Students: logistic regression on sentence vectors (`vectors:minilm`) and on words (`words`), label shares taken out.
 Tests: `originals` and `edited` (human edits of them: contrast-like) of the corpus' test part, `both` is the share of
 such pairs of which both are right, `elsewhere` are originals of the other corpus. Accuracy in percent. Intervals
 resample draws, and originals with their edits; differences are paired, in tables of their own.
@@ -36,13 +36,13 @@ from counterpoise.core.records import Floats, Integers
 from counterpoise.core.splits import keyed_rank
 from counterpoise.filters.edits import CONFIRMED_FROM
 from counterpoise.students.rows import Rows, make_rows
-from counterpoise.students.treatments import STUDENTS, predict
 from counterpoise_retrievers.encoders import Encoder
 from evals.common import Result, Settings, find_file, interval, read_csv, read_jsonl
 from evals.concept_agent import UNCONTRADICTED_FROM
 from evals.counterfactual_quality import make_filter_panel, verify
 from evals.edit_cases import CONCEPTS, Case, Reviews, Row, load_cebab
 from evals.minority_text import open_encoder
+from evals.students import STUDENTS, predict
 
 LABELS = ("negative", "positive")
 SIZES = (100, 300)

@@ -2,7 +2,7 @@
 
 `wide-CONCEPT` (1,500 texts, one concept skewed) and `thin` (150 texts, all four skewed, concepts as the agent predicts
 them) are the draws, metrics and intervals of `concept_bias`; see there. Of the test texts 800 are scored, drawn by
-hash. For comparison `minilm_lr`, the linear student on frozen vectors, has the same rows and the same test texts.
+hash. For comparison `vectors:minilm`, the linear student on frozen vectors, has the same rows and the same test texts.
 
 - `biased`, `original`: the draw with and without the skew;
 - `published_added`: biased, with all published ChatGPT injections for the thin cell (Zhou et al. 2024; wide only);
@@ -46,6 +46,7 @@ from evals.concept_texts import Texts, draw_thin, draw_wide, load_texts
 from evals.edit_cases import CONCEPTS, load_cebab
 from evals.minilm_weights import find_weights
 from evals.minority_text import open_encoder
+from evals.students import VECTORS
 from evals.trained_runs import train_missing
 
 N_SEEDS = 5
@@ -119,7 +120,7 @@ def run(settings: Settings) -> Iterator[Result]:
         setting = "thin" if part == "thin" else "wide"
         for student, found in (
             ("minilm_fine_tuned", fine_tune(draws, test, QUICK_HOW if settings.quick else {})),
-            ("minilm_lr", fit_linear(draws, test)),
+            (VECTORS, fit_linear(draws, test)),
         ):
             for result in summarise(setting, student, dict.fromkeys(concepts, found), test):
                 is_mean = "-mean/" in result.data and not result.metric.endswith("difference")

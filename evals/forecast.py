@@ -31,7 +31,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 import counterpoise
-from counterpoise.students.forecasts import BASELINE
+from counterpoise.students.treatments import BASELINE
 from evals.common import Floats, Result, Settings, interval
 from evals.minority_text import CORPORA, GAPS, N_RARE, SIMPLE_ARMS, divide_draw, draw_pool, make_job
 from evals.tables import find_results
@@ -102,7 +102,7 @@ def run(settings: Settings) -> Iterator[Result]:
     yield from correlate("before a token, by headroom", "auroc", headroom)
     known = foresee(settings, table, N_SEEDS)
     for metric in GAPS:
-        records = list_foreseen(table, known, metric, BASELINE)
+        records = list_foreseen(table, known, metric, BASELINE.name)
         for title, points in (
             ("before a token, records over logit adjustment", records),
             ("before a token, written rows", select(records, metric, ("written",))),
@@ -241,8 +241,8 @@ def list_foreseen(table: Table, known: Foreseen, metric: str, base: str) -> list
     for (part, student, what, seed), gain in known.items():
         if what != metric:
             continue
-        said = {arm: table[part, student, metric, arm][0][seed] for arm in {BASELINE, base}}
-        before, other = said[BASELINE], said[base]
+        said = {arm: table[part, student, metric, arm][0][seed] for arm in {BASELINE.name, base}}
+        before, other = said[BASELINE.name], said[base]
         if before is None or other is None:
             continue
         realised = (

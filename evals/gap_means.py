@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from counterpoise.students.treatments import STUDENTS
 from evals.common import Floats, Result, Settings, interval
 from evals.minority_text import CORPORA, GAPS, N_RARE, SIMPLE_ARMS, find_best
+from evals.students import STUDENTS
 from evals.tables import find_results
 
 SIZES = (5, N_RARE, 50)

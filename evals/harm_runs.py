@@ -21,11 +21,11 @@ import counterpoise
 from counterpoise.core.assets import find_cache_dir
 from counterpoise.core.splits import keyed_rank
 from counterpoise.students.rows import make_rows
-from counterpoise.students.treatments import predict
 from counterpoise.tasks.text.job import job_from
 from evals.adversaries import ORDER, Adversary, AdversaryServer, Knowledge, make_adversaries, quote
 from evals.common import Result, Settings, interval, resample_means
 from evals.minority_text import Corpus, divide_draw, load_cebab, open_encoder
+from evals.students import WORDS, predict
 
 BUDGET = "60k"
 _KINDS = ("minority", "concept_injection", "counterfactual_edit")
@@ -104,7 +104,7 @@ def measure_gold(corpus: Corpus) -> dict[str, float]:
         )
         for pairs in (dict.fromkeys([*corpus.rows, *corpus.pool]), corpus.test)
     )
-    said = predict("logit_adjustment", "tfidf_lr", train, test, len(names)).argmax(axis=1)
+    said = predict("logit_adjustment", WORDS, train, test, len(names)).argmax(axis=1)
     return {
         name: float((said != test.labels)[test.labels == place].mean()) for place, name in enumerate(names)
     }
@@ -162,9 +162,7 @@ def open_cache(folder: Path) -> Path:
 
 def find_difference(report: dict[str, Any]) -> float:
     """Macro-F1 gained by what the run advises on the student that shares nothing with the filters; 0 if nothing."""
-    rows = [
-        row for row in report["held_out"]["rows"] if row["student"] == "tfidf_lr" and row["kind"] == "ours"
-    ]
+    rows = [row for row in report["held_out"]["rows"] if row["student"] == WORDS and row["kind"] == "ours"]
     gained = rows[0]["macro_f1_difference"] if rows else None
     return float(gained["mean"] or 0.0) if gained else 0.0
 

@@ -37,10 +37,10 @@ from counterpoise.core.events import ignore
 from counterpoise.core.splits import keyed_rank
 from counterpoise.data.encoders import make_encoder
 from counterpoise.scorers.base import SimilarityScorer
-from counterpoise.students.linear import make_features
+from counterpoise.students.added_ways import ADDED_WAYS
 from counterpoise.students.metrics import compute_auroc, compute_macro_f1
 from counterpoise.students.rows import Rows, make_rows
-from counterpoise.students.treatments import MIXTURES, STUDENTS, find_mixture, list_students, predict
+from counterpoise.students.treatments import TREATMENTS
 from counterpoise.students.weights import weigh_rows
 from counterpoise.tasks.text.job import Job, job_from
 from counterpoise_retrievers.encoders import CachedEncoder, Encoder
@@ -56,21 +56,14 @@ from evals.common import (
     resample_means,
 )
 from evals.easy_augmentation import fill_labels
+from evals.students import STUDENTS, has_arm, make_features, predict
 
-SIMPLE_ARMS = (
-    "nothing",
-    "class_weights",
-    "oversampling",
-    "downsampling",
-    "logit_adjustment",
-    "balanced_bags",
-    "embedding_zero_shot",
-    "zero_shot_prior",
-    "smote",
-    "easy_augmentation",
-)
+SIMPLE_ARMS = (*TREATMENTS.defaults, "smote", "easy_augmentation")
 RIVAL_WAYS = {"": "nothing", "_adjusted": "logit_adjustment", "_our_way": "added_rows"}
 """How rows that others made are used, where there are any (`peers`): ending of the arm's name -> way."""
+
+MIXTURES = {way.added.name: way.mixed.name for way in ADDED_WAYS}
+"""What rows are added by -> what averages that with the own rows."""
 
 OUR_ARMS = ("unverified", "added_rows", "averaged", "counterpoise")
 N_RARE = 15
@@ -339,7 +332,7 @@ def run_draw(
         own_ways = {student: str(ways[student]["added_rows"]) for student in STUDENTS}
         chosen = {student: str(ways[student]["chosen"]) for student in STUDENTS}
         validation = read_validation(run_.report_data["validation"]["rows"], chosen)
-    mixed = {student: find_mixture(way) for student, way in own_ways.items()}
+    mixed = {student: MIXTURES[way] for student, way in own_ways.items()}
     truth_of_pool = dict(pool)
     adopted = [row for row in added if row["provenance"]["kind"] == "adopted"]
     n_right = sum(truth_of_pool.get(row["text"]) == row["label"] for row in adopted)
@@ -386,7 +379,7 @@ def run_draw(
     with threadpool_limits(1):
         for arm, (way, rows) in trains.items():
             for student in STUDENTS:
-                if student not in list_students(arm):
+                if not has_arm(arm, student):
                     continue
                 if arm == "smote":
                     table = predict_smote(student, rows, test, len(names), seed)
@@ -431,7 +424,7 @@ def read_validation(
         for metric in GAPS:
             said[row["arm"], row["student"], metric] = row[metric]
     for student, way in chosen.items():
-        arm = "averaged" if way in MIXTURES else way
+        arm = "averaged" if way in MIXTURES.values() else way
         for metric in GAPS:
             said["counterpoise", student, metric] = said[arm, student, metric]
     return said

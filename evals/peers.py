@@ -33,7 +33,6 @@ import numpy as np
 from openai import AsyncOpenAI, OpenAI
 
 from counterpoise.core.assets import find_cache_dir
-from counterpoise.students.treatments import STUDENTS
 from evals.common import Result, Settings, interval, open_engine, resample_means
 from evals.minority_text import (
     CORPORA,
@@ -46,6 +45,7 @@ from evals.minority_text import (
     open_encoder,
     run_draw,
 )
+from evals.students import STUDENTS
 
 N_SHOWN = 3
 N_AT_ONCE = 16

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from evals.minority_text import N_RARE
+from evals.students import VECTORS, WORDS
 from evals.tables import find_results, write
 
 PAGE = Path(__file__).parents[1] / "docs" / "results.md"
 README = Path(__file__).parents[1] / "README.md"
-STUDENTS = {"minilm_lr": "sentence vectors", "tfidf_lr": "words"}
+STUDENTS = {VECTORS: "sentence vectors", WORDS: "words"}
 HEADLINE_ARMS = (
     "nothing",
     "class_weights",
@@ -90,7 +91,7 @@ def make_sizes(lines: Lines) -> Iterator[str]:
 
 def make_wide(lines: Lines) -> Iterator[str]:
     """Concept bias in the wide setting, least worst accuracy first."""
-    data = "wide-mean/minilm_lr"
+    data = f"wide-mean/{VECTORS}"
     arms = {
         "biased": "biased",
         "oversampling": "oversampling",

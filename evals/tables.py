@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from counterpoise.students.old_names import read_old_names
 from evals.common import MissingDataError
 
 STUDENT_METRICS = (
@@ -29,8 +30,9 @@ HEADINGS = {
 
 
 def read_results(path: Path) -> list[dict[str, Any]]:
-    """Lines of a results file."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    """Lines of a results file; of an earlier version with the names of today."""
+    text = read_old_names(path.read_text(encoding="utf-8"))
+    return [json.loads(line) for line in text.splitlines() if line.strip()]
 
 
 def find_results(folder: Path, name: str) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from counterpoise.llm import ChatClient, ScriptedChatClient, TokenBudget
 from counterpoise.llm.chat import COMPLETIONS_PER_REQUEST
 from counterpoise.llm.engines.scripted import Script
 from counterpoise.llm.retries import RetryPolicy
+from counterpoise.students.registry import choose_students
 from counterpoise.students.rows import Rows, make_rows
 
 NOUNS = (
@@ -53,6 +54,8 @@ class WordEncoder:
 
 
 ENCODER = WordEncoder()
+STUDENTS = choose_students(("default",), "minilm")
+VECTORS, WORDS = STUDENTS
 
 
 def write_sentence(source: random.Random, *, good: bool) -> str:

@@ -11,7 +11,7 @@ INJECTION = "<script>document.title='taken'</script>"
 _DIFFERENCES: dict[str, list[tuple[str, str, float, float, tuple[float, float], tuple[float, float]]]] = {
     # student: (arm, kind, macro-F1, AUROC, half widths of the intervals of their differences from the best
     # zero-token arm, macro-F1 and AUROC of that arm)
-    "minilm_lr": [
+    "vectors:minilm": [
         ("nothing", "zero_token", 0.371, 0.969, (0.012, 0.002), (0.898, 0.969)),
         ("class_weights", "zero_token", 0.803, 0.966, (0.019, 0.003), (0.898, 0.969)),
         ("oversampling", "zero_token", 0.811, 0.966, (0.017, 0.003), (0.898, 0.969)),
@@ -22,7 +22,7 @@ _DIFFERENCES: dict[str, list[tuple[str, str, float, float, tuple[float, float], 
         ("unverified", "reference", 0.889, 0.967, (0.013, 0.004), (0.898, 0.969)),
         ("real_data", "reference", 0.946, 0.989, (0.011, 0.004), (0.898, 0.969)),
     ],
-    "tfidf_lr": [
+    "words": [
         ("nothing", "zero_token", 0.382, 0.866, (0.021, 0.012), (0.654, 0.870)),
         ("class_weights", "zero_token", 0.612, 0.868, (0.024, 0.006), (0.654, 0.870)),
         ("oversampling", "zero_token", 0.605, 0.863, (0.026, 0.008), (0.654, 0.870)),
@@ -49,7 +49,7 @@ def sample_report() -> Plain:
         ],
         "recommendation": {
             "arm": "counterpoise",
-            "student": "tfidf_lr",
+            "student": "words",
             "way": "averaged",
             "uses_added": True,
             "baseline": "logit_adjustment",
@@ -195,7 +195,7 @@ def sample_report() -> Plain:
                 for arm, kind, macro_f1, auroc, _, _ in arms
                 if kind == "zero_token"
             ],
-            "best_zero_token": {"minilm_lr": "logit_adjustment", "tfidf_lr": "logit_adjustment"},
+            "best_zero_token": {"vectors:minilm": "logit_adjustment", "words": "logit_adjustment"},
         },
         "held_out": {
             "n": 431,
@@ -264,11 +264,15 @@ def wide_report() -> Plain:
         "n": 1_900,
         "n_seeds": 5,
         "rows": [
-            _held_out_row("minilm_lr", "nothing", "zero_token", 0.521, 0.842, (0.009, 0.004), (0.577, 0.845)),
             _held_out_row(
-                "minilm_lr", "logit_adjustment", "zero_token", 0.577, 0.845, (0, 0), (0.577, 0.845)
+                "vectors:minilm", "nothing", "zero_token", 0.521, 0.842, (0.009, 0.004), (0.577, 0.845)
             ),
-            _held_out_row("minilm_lr", "counterpoise", "ours", 0.571, 0.841, (0.011, 0.003), (0.577, 0.845)),
+            _held_out_row(
+                "vectors:minilm", "logit_adjustment", "zero_token", 0.577, 0.845, (0, 0), (0.577, 0.845)
+            ),
+            _held_out_row(
+                "vectors:minilm", "counterpoise", "ours", 0.571, 0.841, (0.011, 0.003), (0.577, 0.845)
+            ),
         ],
     }
     return report

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from counterpoise.report.schema import Interval
@@ -13,12 +15,17 @@ from counterpoise.runs.advice import (
     describe_recommendation,
     write_headline,
 )
+from counterpoise.runs.simple_ways import SimpleWays
+from counterpoise.students.added_ways import PLAIN_WAY, PRIOR_WAY
+from counterpoise.students.base import Treatment
 from counterpoise.students.held_out import HeldOutScore, MeanInterval
-from counterpoise.students.treatments import STUDENTS
+from counterpoise.students.treatments import BASELINE, TREATMENTS
+from counterpoise.students.validation import ArmScore
+from tests.made_up import STUDENTS, VECTORS, WORDS
 
-BEST = {"minilm_lr": "logit_adjustment", "tfidf_lr": "balanced_bags"}
-VALIDATED = {"minilm_lr": 0.8, "tfidf_lr": 0.7}
-MIXED = {"minilm_lr": "averaged_prior", "tfidf_lr": "averaged"}
+BEST = {VECTORS.name: BASELINE, WORDS.name: TREATMENTS.find("balanced_bags")}
+VALIDATED = {VECTORS.name: 0.8, WORDS.name: 0.7}
+MIXED = {VECTORS.name: PRIOR_WAY.mixed, WORDS.name: PLAIN_WAY.mixed}
 UP, DOWN, FLAT = (
     MeanInterval(0.08, 0.03, 0.13),
     MeanInterval(-0.06, -0.1, -0.02),
@@ -39,22 +46,29 @@ def make_table(
     other = "auroc" if metric == "macro_f1" else "macro_f1"
     table = []
     for student, difference in zip(STUDENTS, differences, strict=True):
-        base = levels[BEST[student]]
+        base = levels[BEST[student.name].name]
         rows = {arm: MeanInterval(level - base, level - base, level - base) for arm, level in levels.items()}
         rows |= dict.fromkeys(("counterpoise", "added_rows"), difference) | {"unverified": UP, **parts}
         for arm, value in rows.items():
             score = MeanInterval(base + value.mean, base + value.low, base + value.high)
             opposite = DOWN if value.mean > 0 else UP
             values = {metric: score, other: MeanInterval(0.6, 0.5, 0.7)}
-            table.append(HeldOutScore(arm, student, values, {metric: value, other: opposite}))
+            table.append(HeldOutScore(arm, student.name, values, {metric: value, other: opposite}))
     return table
 
 
 def decide(
     table: list[HeldOutScore], added: AddedRecords = ADDED, metric: str = "macro_f1"
 ) -> tuple[Choice, str, str]:
-    choice = choose(metric, table, BEST, MIXED, VALIDATED)
-    return choice, write_headline(choice, metric, table, added), describe_action(choice, metric, added)
+    choice = choose(metric, table, make_simple(), MIXED)
+    headline = write_headline(choice, metric, table, added, STUDENTS)
+    return choice, headline, describe_action(choice, metric, added)
+
+
+def make_simple(best: Mapping[str, Treatment] = BEST, levels: Mapping[str, float] = VALIDATED) -> SimpleWays:
+    """What inner validation said of the best way of each student."""
+    scores = [ArmScore(best[name].name, name, level, level) for name, level in levels.items()]
+    return SimpleWays(STUDENTS, TREATMENTS.choose(TREATMENTS.defaults), tuple(scores), dict(best))
 
 
 @pytest.mark.parametrize(
@@ -94,9 +108,11 @@ def test_the_headline_is_what_the_intervals_say(
 
 def test_a_gain_for_one_student_is_not_told_as_a_gain_for_both() -> None:
     headline = decide(make_table(UP, FLAT))[1]
-    assert headline.endswith("for minilm_lr, with no measurable difference for the other student")
-    assert decide(make_table(UP, DOWN))[1].endswith("for minilm_lr, and lowered it for tfidf_lr")
-    assert "minilm_lr" not in decide(make_table(UP, UP))[1]
+    assert headline.endswith(f"for {VECTORS.meaning}, with no measurable difference for the other student")
+    assert decide(make_table(UP, DOWN))[1].endswith(
+        f"for {VECTORS.meaning}, and lowered it for {WORDS.meaning}"
+    )
+    assert VECTORS.meaning not in decide(make_table(UP, UP))[1]
 
 
 @pytest.mark.parametrize(
@@ -129,8 +145,8 @@ def test_of_adopted_and_written_records_the_headline_names_what_helped(
 def test_the_sealed_rows_choose_no_simple_way() -> None:
     table = make_table(FLAT, FLAT, levels=LEVELS | {"nothing": 0.6, "class_weights": 0.9})
     assert decide(table)[0].arm == "logit_adjustment", "another one scored higher there, by chance perhaps"
-    better = choose("macro_f1", table, BEST, MIXED, {"minilm_lr": 0.6, "tfidf_lr": 0.7})
-    assert (better.arm, better.student) == ("balanced_bags", "tfidf_lr")
+    better = choose("macro_f1", table, make_simple(levels={VECTORS.name: 0.6, WORDS.name: 0.7}), MIXED)
+    assert (better.arm, better.student) == ("balanced_bags", WORDS)
 
 
 def test_where_the_data_as_it_is_scores_highest_that_is_what_to_do() -> None:
@@ -145,7 +161,7 @@ def test_where_the_data_as_it_is_scores_highest_that_is_what_to_do() -> None:
     choice, headline, _ = decide(low)
     assert (
         choice.arm == "nothing"
-        and "but doing nothing for minilm_lr is the choice, and costs no token" in headline
+        and f"but doing nothing for {VECTORS.meaning} is the choice, and costs no token" in headline
     )
 
 
@@ -168,12 +184,12 @@ def test_nothing_added_says_what_was_spent_and_what_to_use() -> None:
 def test_the_recommendation_is_the_row_that_the_sentence_is_about() -> None:
     choice = decide(make_table(UP, FLAT))[0]
     told = describe_recommendation(choice, "code")
-    assert (told.arm, told.student, told.way) == ("counterpoise", "minilm_lr", "averaged_prior")
+    assert (told.arm, told.student, told.way) == ("counterpoise", VECTORS.name, "averaged_prior")
     assert told.macro_f1_difference == Interval(0.08, 0.03, 0.13) and told.code == "code"
 
 
 def test_where_nothing_is_trained_no_classifier_is_named() -> None:
     table = make_table(FLAT, FLAT, levels=LEVELS | {"embedding_zero_shot": 0.8})
-    best = {**BEST, "minilm_lr": "embedding_zero_shot"}
-    action = describe_action(choose("macro_f1", table, best, MIXED, VALIDATED), "macro_f1", ADDED)
+    best = {**BEST, VECTORS.name: TREATMENTS.find("embedding_zero_shot")}
+    action = describe_action(choose("macro_f1", table, make_simple(best), MIXED), "macro_f1", ADDED)
     assert action.startswith("Give each text the label whose description is nearest to its vector")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from counterpoise.core.records import ConceptColumns, Records
+from counterpoise.core.records import ConceptColumns, Floats, Records
+from counterpoise.students.base import Student
 from counterpoise.students.cell_choice import (
     FEWEST_ROWS,
     choose_cell_way,
@@ -26,10 +29,19 @@ from counterpoise.students.cell_marks import (
     shrink_cells,
     weigh_cells,
 )
-from counterpoise.students.cell_treatments import CELL_WAYS, list_cell_ways, mix, predict_by_cells
+from counterpoise.students.cell_treatments import CELL_TREATMENTS, list_cell_ways, mix
+from counterpoise.students.fitting import predict_by_treatments
 from counterpoise.students.rows import Rows, make_rows
-from counterpoise.students.treatments import STUDENTS
-from tests.made_up import as_objects
+from tests.made_up import STUDENTS, VECTORS, WORDS, as_objects
+
+WAYS = {way.name: way for way in CELL_TREATMENTS}
+
+
+def predict_by_cells(
+    names: Sequence[str], student: Student, train: Rows, marks: CellMarks, test: Rows, n_labels: int
+) -> dict[str, Floats]:
+    ways = [WAYS[name] for name in names]
+    return predict_by_treatments(ways, student, train, test, n_labels, marks=marks)
 
 
 def make_states(states: list[list[int]]) -> CellMarks:
@@ -106,14 +118,15 @@ def test_subsets_even_out_a_mark_and_repeats_fill_it() -> None:
     assert np.bincount(labels[repeated][marks.states[repeated, 0] == 1]).tolist() == [4, 4]
 
 
-@pytest.mark.parametrize("student", STUDENTS)
-def test_every_way_gives_log_scores_of_one_shape(student: str) -> None:
+@pytest.mark.parametrize("student", STUDENTS, ids=lambda student: student.name)
+def test_every_way_gives_log_scores_of_one_shape(student: Student) -> None:
     train, marks = make_skewed(20, 3)
     test, _ = make_skewed(10, 5, seed=1)
     train, test = (add_label(rows) for rows in (train, test))
     ways = list_cell_ways(student, has_zero_shot=True)
-    found = predict_by_cells(ways, student, train, marks, test, 3)  # of which the last never occurs
-    assert list(found) == list(ways)
+    names = [way.name for way in ways]
+    found = predict_by_cells(names, student, train, marks, test, 3)  # of which the last never occurs
+    assert list(found) == names
     for way, scores in found.items():
         assert scores.shape == (20, 3), way
         assert np.isfinite(scores).all(), way
@@ -122,20 +135,20 @@ def test_every_way_gives_log_scores_of_one_shape(student: str) -> None:
 
 
 def test_words_have_no_zero_shot_ways_and_nobody_has_them_without_descriptions() -> None:
-    assert not any("zero_shot" in way for way in list_cell_ways("tfidf_lr", has_zero_shot=True))
-    assert not any("zero_shot" in way for way in list_cell_ways("minilm_lr", has_zero_shot=False))
-    assert list_cell_ways("minilm_lr", has_zero_shot=True) == CELL_WAYS
+    assert not any("zero_shot" in way.name for way in list_cell_ways(WORDS, has_zero_shot=True))
+    assert not any("zero_shot" in way.name for way in list_cell_ways(VECTORS, has_zero_shot=False))
+    assert list_cell_ways(VECTORS, has_zero_shot=True) == CELL_TREATMENTS
     train, marks = make_skewed(8, 2)
     bare = make_rows(train.texts, train.vectors, train.labels)
     with pytest.raises(ValueError, match="descriptions"):
-        predict_by_cells(["zero_shot"], "minilm_lr", bare, marks, bare, 2)
+        predict_by_cells(["zero_shot"], VECTORS, bare, marks, bare, 2)
 
 
 @pytest.mark.parametrize("way", ["group_weights", "cell_bags", "back_door", "cell_mixture"])
 def test_a_way_is_better_than_nothing_on_the_cell_that_is_rare(way: str) -> None:
     train, marks = make_skewed(120, 6)
     test, _ = make_skewed(120, 60, seed=1)
-    found = predict_by_cells(["nothing", way], "minilm_lr", train, marks, test, 2)
+    found = predict_by_cells(["nothing", way], VECTORS, train, marks, test, 2)
     rare = slice(0, 60)  # label 0 with the mark
     right = {name: float((scores[rare].argmax(axis=1) == 0).mean()) for name, scores in found.items()}
     assert right[way] > right["nothing"] + 0.05
@@ -145,9 +158,9 @@ def test_labels_and_texts_of_the_scored_rows_do_not_matter_to_vectors() -> None:
     train, marks = make_skewed(20, 3)
     test, _ = make_skewed(10, 5, seed=1)
     other = make_rows(test.texts[::-1], test.vectors, 1 - test.labels, zero_shot=test.zero_shot)
-    for way in CELL_WAYS:
+    for way in WAYS:
         first, second = (
-            predict_by_cells([way], "minilm_lr", train, marks, rows, 2)[way] for rows in (test, other)
+            predict_by_cells([way], VECTORS, train, marks, rows, 2)[way] for rows in (test, other)
         )
         assert np.array_equal(first, second), way
 
@@ -189,16 +202,16 @@ def test_losses_do_not_care_how_sure_scores_are_of_themselves() -> None:
     )
 
 
-def choose(rows: Rows, marks: CellMarks, student: str = "minilm_lr") -> str:
+def choose(rows: Rows, marks: CellMarks, student: Student = VECTORS) -> str:
     folds = np.arange(len(rows)) % 5
-    return choose_cell_way(student, rows, marks, folds, 2).way
+    return choose_cell_way(student, rows, marks, folds, 2).way.name
 
 
 def test_with_few_rows_in_a_cell_the_choice_is_a_rule() -> None:
     rows, marks = make_skewed(60, FEWEST_ROWS - 6)
     assert count_rarest(rows.labels, marks, 2) == FEWEST_ROWS - 6
     assert choose(rows, marks) == "zero_shot"
-    assert choose(rows, marks, "tfidf_lr") == "cell_mixture"
+    assert choose(rows, marks, WORDS) == "cell_mixture"
     noise = np.random.default_rng(3).dirichlet([1, 1], len(rows))
     blind = make_rows(rows.texts, rows.vectors, rows.labels, zero_shot=noise)
     assert choose(blind, marks) == "cell_mixture"  # descriptions that know nothing are not believed
@@ -206,11 +219,11 @@ def test_with_few_rows_in_a_cell_the_choice_is_a_rule() -> None:
 
 def test_with_enough_rows_balanced_subsets_stay_unless_another_way_is_surely_better() -> None:
     rows, marks = make_skewed(60, FEWEST_ROWS + 10, noise=0.3)
-    choice = choose_cell_way("minilm_lr", rows, marks, np.arange(len(rows)) % 5, 2)
-    assert choice.way == "cell_bags" or choice.losses[choice.way] < choice.losses["cell_bags"]
+    choice = choose_cell_way(VECTORS, rows, marks, np.arange(len(rows)) % 5, 2)
+    assert choice.way.name == "cell_bags" or choice.losses[choice.way.name] < choice.losses["cell_bags"]
     assert "nothing" in choice.losses
     blind = make_rows(rows.texts, rows.vectors, rows.labels)
-    assert "zero_shot" not in choose_cell_way("minilm_lr", blind, marks, np.arange(120) % 5, 2).losses
+    assert "zero_shot" not in choose_cell_way(VECTORS, blind, marks, np.arange(120) % 5, 2).losses
 
 
 def test_an_empty_cell_counts_as_the_thinnest() -> None:
@@ -224,9 +237,9 @@ def test_unlabelled_rows_of_a_thin_cell_get_their_label_where_a_classifier_takes
     rows, marks = make_skewed(60, 3)
     pool, _ = make_skewed(60, 30, seed=2)
     choice, own, scores = score_unlabelled(rows, marks, np.arange(len(rows)) % 5, pool, 2)
-    assert choice.way == "zero_shot"
+    assert choice.way.name == "zero_shot"
     assert own.shape == (len(rows), 2)
     assert scores.sum(axis=1) == pytest.approx(np.ones(len(pool)))
     rare = slice(0, 30)  # label 0 with the mark
-    plain = predict_by_cells(["nothing"], "minilm_lr", rows, marks, pool, 2)["nothing"]
+    plain = predict_by_cells(["nothing"], VECTORS, rows, marks, pool, 2)["nothing"]
     assert (scores[rare].argmax(axis=1) == 0).mean() > (plain[rare].argmax(axis=1) == 0).mean() + 0.1

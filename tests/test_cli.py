@@ -357,8 +357,8 @@ def test_a_run_from_preview_to_report(reviews: Path, own_cache: Path, capfd: Cap
         assert last["event"] == "preview" and last["deficits"][0]["cell"] == "negative"
         assert last["plan"] and len(last["prompts"]) <= 2 and last["estimated_tokens"] <= 20_000
         assert [(one["action"], one["student"]) for one in last["forecasts"]] == [
-            ("minority_text", "minilm_lr"),
-            ("minority_text", "tfidf_lr"),
+            ("minority_text", "vectors:minilm"),
+            ("minority_text", "words"),
         ]
         n_written = {item["cell"]: item["count"] for item in last["plan"]}["negative"]
         assert all(one["records"] >= n_written and one["macro_f1"] >= 0 for one in last["forecasts"])

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from counterpoise.students.treatments import STUDENTS
 from evals import budget_curve, concept_bias, forecast, gap_means, peers
 from evals.common import describe_spend
 from evals.concept_texts import Texts
@@ -20,6 +19,7 @@ from evals.easy_augmentation import augment, fill_labels
 from evals.edit_cases import CONCEPTS
 from evals.forecast_picture import draw
 from evals.minority_text import GAPS, RIVAL_WAYS, SIMPLE_ARMS, list_parts, read_validation, summarise
+from evals.students import STUDENTS, VECTORS, WORDS
 from tests.servers import LocalServer
 
 pytestmark = pytest.mark.processes
@@ -67,11 +67,11 @@ def test_lines_carry_draws_and_what_was_said_before() -> None:
 
 def test_what_validation_said_of_the_chosen_way_is_said_of_counterpoise() -> None:
     rows = [
-        {"arm": arm, "student": "tfidf_lr", "macro_f1": value, "auroc": value}
+        {"arm": arm, "student": WORDS, "macro_f1": value, "auroc": value}
         for arm, value in (("averaged", 0.8), ("nothing", 0.4))
     ]
-    said = read_validation(rows, {"tfidf_lr": "averaged_prior"})
-    assert said["counterpoise", "tfidf_lr", "auroc"] == 0.8
+    said = read_validation(rows, {WORDS: "averaged_prior"})
+    assert said["counterpoise", WORDS, "auroc"] == 0.8
     assert list_parts(["clinc150@50"], quick=False) == [("clinc150", 50, False)]
 
 
@@ -173,7 +173,7 @@ def test_what_one_model_wrote_is_not_taken_for_what_another_writes(
 def test_forecast_ranks_actions_and_is_drawn() -> None:
     lines = [
         {
-            "data": f"set{part}{ending}/tfidf_lr",
+            "data": f"set{part}{ending}/{WORDS}",
             "metric": "auroc",
             "arm": arm,
             "validation": [level + 0.01 * part, None],
@@ -199,8 +199,8 @@ def test_forecast_ranks_actions_and_is_drawn() -> None:
 
 def test_what_a_preview_foresees_is_compared_with_what_records_brought() -> None:
     said = {"nothing": ([0.5], [0.4]), "logit_adjustment": ([0.7], [0.6]), "added_rows": ([0.9], [0.85])}
-    table = {("set", "tfidf_lr", "auroc", arm): pair for arm, pair in said.items()}
-    known = {("set", "tfidf_lr", "auroc", 0): 0.1, ("set", "tfidf_lr", "macro_f1", 0): 0.3}
+    table = {("set", WORDS, "auroc", arm): pair for arm, pair in said.items()}
+    known = {("set", WORDS, "auroc", 0): 0.1, ("set", WORDS, "macro_f1", 0): 0.3}
     (point,) = forecast.list_foreseen(table, known, "auroc", "logit_adjustment")
     assert point.forecast == pytest.approx(0.1) and point.realised == pytest.approx(0.25)
     (point,) = forecast.list_foreseen(table, known, "auroc", "nothing")
@@ -209,7 +209,7 @@ def test_what_a_preview_foresees_is_compared_with_what_records_brought() -> None
 
 def test_a_gap_of_nothing_outweighs_a_mean_of_ratios_and_no_ratio_of_sums() -> None:
     def write(data: str, arm: str, *draws: float) -> dict[str, Any]:
-        return {"data": f"{data}/minilm_lr", "metric": "auroc", "arm": arm, "draws": draws}
+        return {"data": f"{data}/{VECTORS}", "metric": "auroc", "arm": arm, "draws": draws}
 
     lines = [
         write("wide", "nothing", 0.1, 0.3),
@@ -222,8 +222,8 @@ def test_a_gap_of_nothing_outweighs_a_mean_of_ratios_and_no_ratio_of_sums() -> N
         {"data": "wide", "metric": "tokens_per_accepted", "arm": "counterpoise"},
     ]
     draws = gap_means.read_draws(lines)
-    gaps = [gap_means.find_gap(draws, name, "minilm_lr", "auroc") for name in ("wide", "narrow")]
+    gaps = [gap_means.find_gap(draws, name, VECTORS, "auroc") for name in ("wide", "narrow")]
     assert [gain.tolist() for gain, _ in gaps] == [pytest.approx([0.1, 0.1]), pytest.approx([0.005, 0.005])]
-    ratios, sums = gap_means.measure("15 rows", "minilm_lr", "auroc", gaps)
+    ratios, sums = gap_means.measure("15 rows", VECTORS, "auroc", gaps)
     assert ratios.value == ratios.low == ratios.high == pytest.approx((0.5 + 5.0) / 2)
     assert sums.value == pytest.approx(0.105 / 0.201) and sums.extra == {"sets": [0.5, 5.0]}

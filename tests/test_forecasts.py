@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from counterpoise.runs.preview import advise_on_records
-from counterpoise.students.forecasts import BASELINE, Forecast, compute_factor, forecast_gains
+from counterpoise.runs.simple_ways import SimpleWays
+from counterpoise.students.forecasts import Forecast, compute_factor, forecast_gains
 from counterpoise.students.rows import Rows, make_rows
-from counterpoise.students.treatments import STUDENTS
+from counterpoise.students.treatments import BASELINE, TREATMENTS
 from counterpoise.students.validation import ArmScore, score_arms
-from tests.made_up import ENCODER, as_objects
+from tests.made_up import ENCODER, STUDENTS, WORDS, as_objects
 
 N_FOLDS = 5
 WORTH = {"adopt": 0.5, "write": 0.1}
@@ -34,7 +35,9 @@ def make_skewed(n_thin: int, n_large: int, seed: int = 0) -> Rows:
 def forecast(rows: Rows, counts: Mapping[str, Mapping[int, int]]) -> list[Forecast]:
     ids = as_objects([f"id{row}" for row in range(len(rows))])
     folds = np.arange(len(rows)) % N_FOLDS
-    return forecast_gains(rows, ids, folds, 2, score_arms(rows, folds, 2, [BASELINE]), counts, WORTH)
+    return forecast_gains(
+        rows, ids, folds, 2, STUDENTS, score_arms(rows, folds, 2, STUDENTS, [BASELINE]), counts, WORTH
+    )
 
 
 def test_more_records_are_worth_more_and_adopted_ones_most() -> None:
@@ -42,7 +45,7 @@ def test_more_records_are_worth_more_and_adopted_ones_most() -> None:
     few = forecast(rows, {"write": {0: 20}})
     many = forecast(rows, {"write": {0: 80}})
     adopted = forecast(rows, {"adopt": {0: 80}})
-    assert [one.student for one in few] == list(STUDENTS)
+    assert [one.student for one in few] == [student.name for student in STUDENTS]
     for less, more, most in zip(few, many, adopted, strict=True):
         assert less.auroc <= more.auroc <= most.auroc
     assert few[1].auroc < many[1].auroc < adopted[1].auroc, "words gain from rows here"
@@ -70,15 +73,17 @@ def test_the_loss_is_what_half_of_the_thin_rows_cost() -> None:
     rows = make_skewed(24, 120)
     (_, words) = forecast(rows, {"adopt": {0: round(24 / WORTH["adopt"])}})
     folds = np.arange(len(rows)) % N_FOLDS
-    full = next(score for score in score_arms(rows, folds, 2, [BASELINE]) if score.student == "tfidf_lr")
+    full = next(
+        score for score in score_arms(rows, folds, 2, STUDENTS, [BASELINE]) if score.student == WORDS.name
+    )
     # As rough as a forecast is: within the range of halves that chance draws.
     halves = []
     for seed in range(8):
         dropped = np.random.default_rng(seed).permutation(24)[:12]
         left_out = np.zeros((len(rows), N_FOLDS))
         left_out[dropped] = 1
-        scores = score_arms(rows, folds, 2, [BASELINE], left_out)
-        halves.append(next(score.auroc for score in scores if score.student == "tfidf_lr"))
+        scores = score_arms(rows, folds, 2, STUDENTS, [BASELINE], left_out)
+        halves.append(next(score.auroc for score in scores if score.student == WORDS.name))
     losses = [full.auroc - half for half in halves]
     assert 0.707 * min(losses) < words.auroc < 0.708 * max(losses)
 
@@ -90,12 +95,14 @@ def test_nothing_is_said_of_labels_that_cannot_be_halved() -> None:
 
 def advise(*values: float) -> list[str]:
     """The advice where the best ways of the students are so good and another way is worse."""
-    scores = [
-        ArmScore(arm, student, value, 0.9)
-        for student, best in zip(STUDENTS, values, strict=True)
-        for arm, value in ((BASELINE, 0.8), ("oversampling", best))
-    ]
-    return advise_on_records(scores, dict.fromkeys(STUDENTS, "oversampling"), "macro_f1")
+    other = TREATMENTS.find("oversampling")
+    scores = tuple(
+        ArmScore(arm.name, student.name, value, 0.9)
+        for student, highest in zip(STUDENTS, values, strict=True)
+        for arm, value in ((BASELINE, 0.8), (other, highest))
+    )
+    best = {student.name: other for student in STUDENTS}
+    return advise_on_records(SimpleWays(STUDENTS, (BASELINE, other), scores, best), "macro_f1")
 
 
 def test_a_preview_says_where_there_is_nothing_to_gain() -> None:
@@ -103,5 +110,5 @@ def test_a_preview_says_where_there_is_nothing_to_gain() -> None:
         "Do not generate: the best way without tokens leaves less than half a point to gain."
     ]
     (one,) = advise(0.994, 0.996)
-    assert one.startswith("Do not generate for tfidf_lr: ")
+    assert one.startswith("Do not generate for logistic regression on words: ")
     assert advise(0.9, 0.8) == []

@@ -8,24 +8,39 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
+from counterpoise.core.records import Integers, Objects
 from counterpoise.core.splits import assign_folds, keyed_hash
-from counterpoise.students.held_out import HeldOutScore, score_held_out
+from counterpoise.students.added_ways import ADDED_ROWS, PLAIN_WAY, PRIOR_WAY
+from counterpoise.students.base import Treatment
+from counterpoise.students.fitting import predict
+from counterpoise.students.held_out import Arm, HeldOutScore, score_held_out
 from counterpoise.students.metrics import METRICS
 from counterpoise.students.rows import Rows, make_rows
-from counterpoise.students.treatments import STUDENTS, list_students, predict
+from counterpoise.students.treatments import BASELINE, NOTHING, TREATMENTS
 from counterpoise.students.validation import (
     ArmScore,
+    choose_added_ways,
     choose_best,
-    choose_own_ways,
     draw_rows,
     estimate_auroc_error,
     estimate_f1_error,
     recommend,
     score_arms,
 )
-from tests.made_up import ENCODER, as_objects, join_rows, make_records, write_sentences
+from tests.made_up import (
+    ENCODER,
+    STUDENTS,
+    VECTORS,
+    WORDS,
+    as_objects,
+    join_rows,
+    make_records,
+    write_sentences,
+)
 
 N_FOLDS = 4
+NAMES = tuple(student.name for student in STUDENTS)
+SIMPLE = TREATMENTS.choose(TREATMENTS.defaults)
 
 
 def make_noise(n: int, seed: int) -> Rows:
@@ -50,11 +65,11 @@ def test_a_row_never_helps_to_judge_the_rows_it_was_made_from() -> None:
     folds = np.arange(32) % N_FOLDS
     parents = np.concatenate([np.zeros((32, N_FOLDS)), *[np.eye(N_FOLDS)[folds]] * 3])
     all_folds = np.concatenate([folds, np.full(96, -1)])
-    honest = score_arms(both, all_folds, 2, ("added_rows",), parents)
-    assert [score.student for score in honest] == list(STUDENTS)
+    honest = score_arms(both, all_folds, 2, STUDENTS, [ADDED_ROWS], parents)
+    assert [score.student for score in honest] == list(NAMES)
     assert all(0.25 < score.auroc < 0.75 for score in honest)
     # Were the marks of the parents not heeded, a copy would give its label away.
-    leaking = score_arms(both, all_folds, 2, ("added_rows",), np.zeros_like(parents))
+    leaking = score_arms(both, all_folds, 2, STUDENTS, [ADDED_ROWS], np.zeros_like(parents))
     assert all(score.auroc > 0.95 and score.macro_f1 > 0.9 for score in leaking)
 
 
@@ -63,20 +78,20 @@ def test_copies_among_the_users_rows_share_a_fold() -> None:
     twice = join_rows(own, own)
     records = make_records(list(twice.texts), list(twice.labels))
     folds = assign_folds(replace(records, groups=records.texts), N_FOLDS, "key")
-    assert all(0.2 < score.auroc < 0.8 for score in score_arms(twice, folds, 2, ("nothing",)))
+    assert all(0.2 < score.auroc < 0.8 for score in score_arms(twice, folds, 2, STUDENTS, [NOTHING]))
     apart = np.repeat([0, 1], 40)
-    assert all(score.auroc > 0.95 for score in score_arms(twice, apart, 2, ("nothing",)))
+    assert all(score.auroc > 0.95 for score in score_arms(twice, apart, 2, STUDENTS, [NOTHING]))
 
 
 def test_added_rows_are_trained_on_and_never_scored() -> None:
     own, added = make_side(6, 30, 3), make_side(40, 40, 4)
     added = replace(added, original=np.zeros(80, dtype=np.bool_))
-    names = ("nothing", "added_rows")
+    ways = [NOTHING, ADDED_ROWS]
     folds = np.arange(36) % N_FOLDS
-    without = score_arms(own, folds, 2, names)
+    without = score_arms(own, folds, 2, STUDENTS, ways)
     both = join_rows(own, added)
     free = np.zeros((len(both), N_FOLDS))
-    with_added = score_arms(both, np.concatenate([folds, np.full(80, -1)]), 2, names, free)
+    with_added = score_arms(both, np.concatenate([folds, np.full(80, -1)]), 2, STUDENTS, ways, free)
     assert with_added[:2] == without[:2]
     assert all(
         ours.macro_f1 > nothing.macro_f1 + 0.2
@@ -84,14 +99,14 @@ def test_added_rows_are_trained_on_and_never_scored() -> None:
     )
     # Wrong labels of added rows harm what is learned; if they were scored, they would be half of the truth.
     flipped = replace(both, labels=np.where(both.original, both.labels, 1 - both.labels))
-    misled = score_arms(flipped, np.concatenate([folds, np.full(80, -1)]), 2, names[1:], free)
+    misled = score_arms(flipped, np.concatenate([folds, np.full(80, -1)]), 2, STUDENTS, ways[1:], free)
     assert all(score.auroc < 0.4 for score in misled)
 
 
 def test_the_best_arm_is_the_earlier_of_equals() -> None:
     scores = [
         ArmScore(arm, student, macro_f1, auroc)
-        for student in STUDENTS
+        for student in NAMES
         for arm, macro_f1, auroc in (
             ("balanced_bags", 0.7, 0.8),
             ("class_weights", 0.7, 0.7),
@@ -99,30 +114,36 @@ def test_the_best_arm_is_the_earlier_of_equals() -> None:
             ("added_rows", 1.0, 1.0),
         )
     ]
-    assert choose_best(scores, "macro_f1") == dict.fromkeys(STUDENTS, "class_weights")
-    assert choose_best(scores, "auroc") == dict.fromkeys(STUDENTS, "nothing")
+    weights = TREATMENTS.find("class_weights")
+    assert choose_best(scores, "macro_f1", SIMPLE) == dict.fromkeys(NAMES, weights)
+    assert choose_best(scores, "auroc", SIMPLE) == dict.fromkeys(NAMES, NOTHING)
+
+
+def make_arm(way: Treatment, train: Rows, groups: Objects | None = None) -> Arm:
+    """A line of the table, each row a group of its own."""
+    apart = as_objects([f"g{row}" for row in range(len(train))]) if groups is None else groups
+    return Arm(way.name, train, apart, {one.name: way for one in STUDENTS if way.suits(one)})
 
 
 @pytest.fixture(scope="module")
 def table() -> list[HeldOutScore]:
     own, added, test = make_side(8, 60, 5), make_side(50, 0, 6), make_side(40, 40, 7)
     both = join_rows(own, replace(added, original=np.zeros(50, dtype=np.bool_)))
-    arms = ("nothing", "logit_adjustment", "embedding_zero_shot", "added_rows")
-    trains = {arm: both if arm == "added_rows" else own for arm in arms}
-    groups = {arm: as_objects([f"g{row}" for row in range(len(train))]) for arm, train in trains.items()}
+    names = ("nothing", "logit_adjustment", "embedding_zero_shot", "added_rows")
+    arms = [make_arm(TREATMENTS.find(name), both if name == "added_rows" else own) for name in names]
     baseline = {
-        "macro_f1": dict.fromkeys(STUDENTS, "nothing"),
-        "auroc": {"minilm_lr": "logit_adjustment", "tfidf_lr": "nothing"},
+        "macro_f1": dict.fromkeys(NAMES, "nothing"),
+        "auroc": {VECTORS.name: "logit_adjustment", WORDS.name: "nothing"},
     }
-    return score_held_out(trains, groups, test, 2, baseline)
+    return score_held_out(arms, STUDENTS, test, 2, baseline)
 
 
 def test_the_held_out_table_has_every_arm_and_student_with_an_interval(table: list[HeldOutScore]) -> None:
     assert [(score.arm, score.student) for score in table] == [
-        *(("nothing", student) for student in STUDENTS),
-        *(("logit_adjustment", student) for student in STUDENTS),
-        ("embedding_zero_shot", "minilm_lr"),
-        *(("added_rows", student) for student in STUDENTS),
+        *(("nothing", student) for student in NAMES),
+        *(("logit_adjustment", student) for student in NAMES),
+        ("embedding_zero_shot", VECTORS.name),
+        *(("added_rows", student) for student in NAMES),
     ]
     for score in table:
         for metric in METRICS:
@@ -134,14 +155,14 @@ def test_the_held_out_table_has_every_arm_and_student_with_an_interval(table: li
 def test_the_baseline_differs_from_itself_by_exactly_nothing(table: list[HeldOutScore]) -> None:
     by_name = {(score.arm, score.student): score for score in table}
     for name, metric in (
-        (("nothing", "minilm_lr"), "macro_f1"),
-        (("nothing", "tfidf_lr"), "macro_f1"),
-        (("nothing", "tfidf_lr"), "auroc"),
-        (("logit_adjustment", "minilm_lr"), "auroc"),
+        (("nothing", VECTORS.name), "macro_f1"),
+        (("nothing", WORDS.name), "macro_f1"),
+        (("nothing", WORDS.name), "auroc"),
+        (("logit_adjustment", VECTORS.name), "auroc"),
     ):
         difference = by_name[name].differences[metric]
         assert (difference.mean, difference.low, difference.high) == (0, 0, 0)
-    for student in STUDENTS:
+    for student in NAMES:
         adjusted = by_name["logit_adjustment", student]
         assert adjusted.differences["macro_f1"].low > 0
         # Subtracting one number from all scores ranks as before: paired draws show no noise at all.
@@ -166,9 +187,8 @@ def test_a_label_whose_only_group_is_not_drawn_is_kept() -> None:
     group = next(name for name in map(str, range(1000)) if keyed_hash("seed 0", name) >= int(0.9 * 2**64))
     train, test = make_side(5, 40, 8), make_side(30, 30, 9)
     groups = as_objects([group] * 5 + [f"own {row}" for row in range(40)])
-    baseline = {metric: dict.fromkeys(STUDENTS, "logit_adjustment") for metric in METRICS}
-    args = ({"logit_adjustment": train}, {"logit_adjustment": groups}, test, 2, baseline)
-    one, *_ = score_held_out(*args, n_seeds=1)
+    baseline = {metric: dict.fromkeys(NAMES, BASELINE.name) for metric in METRICS}
+    one, *_ = score_held_out([make_arm(BASELINE, train, groups)], STUDENTS, test, 2, baseline, n_seeds=1)
     assert one.values["auroc"].mean > 0.6, "0.5 is what a constant gets"
 
 
@@ -179,9 +199,8 @@ def test_three_labels_are_compared_by_probability() -> None:
     rows = make_rows(
         as_objects([f"label{label} x{row}" for row, label in enumerate(labels)]), vectors, labels
     )
-    groups = {"nothing": as_objects([str(row) for row in range(60)])}
-    baseline = {metric: dict.fromkeys(STUDENTS, "nothing") for metric in METRICS}
-    for score in score_held_out({"nothing": rows}, groups, rows, 3, baseline, n_seeds=2):
+    baseline = {metric: dict.fromkeys(NAMES, "nothing") for metric in METRICS}
+    for score in score_held_out([make_arm(NOTHING, rows)], STUDENTS, rows, 3, baseline, n_seeds=2):
         assert score.values["auroc"].low > 0.95 and score.values["macro_f1"].mean > 0.9
 
 
@@ -199,7 +218,7 @@ def test_the_error_of_an_auroc_is_that_of_hanley_and_mcneil() -> None:
 def test_the_mixture_is_recommended_unless_it_evidently_ranks_worse_than_a_simple_way() -> None:
     simple = [
         ArmScore(arm, student, f1, auroc)
-        for student in STUDENTS
+        for student in NAMES
         for arm, f1, auroc in (
             ("nothing", 0.5, 0.90),
             ("logit_adjustment", 0.8, 0.90),
@@ -208,31 +227,31 @@ def test_the_mixture_is_recommended_unless_it_evidently_ranks_worse_than_a_simpl
     ]
     error = estimate_auroc_error(0.95, COUNTS)
     mine = [
-        ArmScore("averaged_prior", "minilm_lr", 0.6, 0.951 - error),
-        ArmScore("averaged", "tfidf_lr", 0.9, 0.949 - error),
+        ArmScore("averaged_prior", VECTORS.name, 0.6, 0.951 - error),
+        ArmScore("averaged", WORDS.name, 0.9, 0.949 - error),
     ]
-    assert recommend(simple, mine, "macro_f1", COUNTS) == {
-        "minilm_lr": "averaged_prior",
-        "tfidf_lr": "logit_adjustment",
-    }
+    mixed = {VECTORS.name: PRIOR_WAY.mixed, WORDS.name: PLAIN_WAY.mixed}
+
+    def choose(mine: list[ArmScore], metric: str, counts: Integers) -> dict[str, Treatment]:
+        return recommend(simple, mine, metric, counts, SIMPLE, mixed)
+
+    assert choose(mine, "macro_f1", COUNTS) == {VECTORS.name: PRIOR_WAY.mixed, WORDS.name: BASELINE}
     # With a hundred times the rows the same difference is evident.
-    assert recommend(simple, mine, "macro_f1", COUNTS * 100)["minilm_lr"] == "logit_adjustment"
+    assert choose(mine, "macro_f1", COUNTS * 100)[VECTORS.name] is BASELINE
     # Among simple ways it is the same rule: logit adjustment unless another is evidently better.
-    assert recommend(simple, [], "auroc", COUNTS * 100) == dict.fromkeys(STUDENTS, "balanced_bags")
-    assert recommend(simple, [], "auroc", COUNTS) == dict.fromkeys(STUDENTS, "logit_adjustment")
+    bags = TREATMENTS.find("balanced_bags")
+    assert choose([], "auroc", COUNTS * 100) == dict.fromkeys(NAMES, bags)
+    assert choose([], "auroc", COUNTS) == dict.fromkeys(NAMES, BASELINE)
 
 
 def test_the_zero_shot_prior_is_used_unless_it_evidently_harms_without_added_rows() -> None:
-    scores = [ArmScore("logit_adjustment", student, 0.8, 0.9) for student in STUDENTS]
+    scores = [ArmScore("logit_adjustment", student, 0.8, 0.9) for student in NAMES]
     error, f1_error = estimate_auroc_error(0.9, COUNTS), estimate_f1_error(0.8, COUNTS)
     assert f1_error == pytest.approx(np.sqrt(0.16 / 15 + 0.16 / 300) / 2)
-    fine = ArmScore("zero_shot_prior", "minilm_lr", 0.801 - f1_error, 0.901 - error)
-    assert choose_own_ways([*scores, fine], COUNTS) == {
-        "minilm_lr": "added_rows_prior",
-        "tfidf_lr": "added_rows",
-    }
+    fine = ArmScore("zero_shot_prior", VECTORS.name, 0.801 - f1_error, 0.901 - error)
+    assert choose_added_ways([*scores, fine], COUNTS) == {VECTORS.name: PRIOR_WAY, WORDS.name: PLAIN_WAY}
     for harm in (replace(fine, auroc=0.899 - error), replace(fine, macro_f1=0.799 - f1_error)):
-        assert choose_own_ways([*scores, harm], COUNTS) == dict.fromkeys(STUDENTS, "added_rows")
+        assert choose_added_ways([*scores, harm], COUNTS) == dict.fromkeys(NAMES, PLAIN_WAY)
 
 
 def test_a_mixture_is_the_mean_of_its_parts_and_trains_one_of_them_on_own_rows_alone() -> None:
@@ -240,9 +259,10 @@ def test_a_mixture_is_the_mean_of_its_parts_and_trains_one_of_them_on_own_rows_a
     both = join_rows(own, replace(added, original=np.zeros(80, dtype=np.bool_)))
     for student in STUDENTS:
         parts = [
-            predict("logit_adjustment", student, own, test, 2),
-            predict("added_rows", student, both, test, 2),
+            predict(BASELINE, student, own, test, 2),
+            predict(ADDED_ROWS, student, both, test, 2),
         ]
         mean = sum(log_softmax(part, axis=1) for part in parts) / 2
-        assert predict("averaged", student, both, test, 2) == pytest.approx(mean)
-    assert list_students("averaged_prior") == ("minilm_lr",) and list_students("averaged") == STUDENTS
+        assert predict(PLAIN_WAY.mixed, student, both, test, 2) == pytest.approx(mean)
+    assert [PRIOR_WAY.mixed.suits(student) for student in STUDENTS] == [True, False]
+    assert all(PLAIN_WAY.mixed.suits(student) for student in STUDENTS)

@@ -11,16 +11,18 @@ import pytest
 from scipy.special import log_softmax
 
 from counterpoise.scorers.base import SimilarityScorer
+from counterpoise.students.base import Student
+from counterpoise.students.fitting import predict
 from counterpoise.students.recipe_code import write_code
 from counterpoise.students.rows import Rows, make_rows
-from counterpoise.students.treatments import ARMS, MIXTURES, list_students, predict
-from tests.made_up import ENCODER, as_objects, write_sentences
+from counterpoise.students.treatments import TREATMENTS
+from tests.made_up import ENCODER, STUDENTS, VECTORS, WORDS, as_objects, write_sentences
 
 LINES = {"bad": "cold rude dull awful", "good": "lovely warm fresh great"}
 DRAWING = ("oversampling", "downsampling", "balanced_bags")
 CASES = [
-    *((way, "tfidf_lr") for way in ("nothing", "class_weights", "oversampling", "averaged", "balanced_bags")),
-    *((way, "minilm_lr") for way in ("logit_adjustment", "embedding_zero_shot", "averaged_prior")),
+    *((way, WORDS) for way in ("nothing", "class_weights", "oversampling", "averaged", "balanced_bags")),
+    *((way, VECTORS) for way in ("logit_adjustment", "embedding_zero_shot", "averaged_prior")),
 ]
 
 
@@ -64,16 +66,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("way", "student"), CASES)
 def test_the_code_is_the_model_that_was_measured(
-    way: str, student: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    way: str,
+    student: Student,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(folder)
     monkeypatch.setattr("counterpoise.data.encoders.make_encoder", lambda *_: ENCODER)
-    code = write_code(way, student, text=("review",), label="stars", descriptions=LINES)
+    code = write_code(TREATMENTS.find(way), student, text=("review",), label="stars", descriptions=LINES)
     space: dict[str, Any] = {}
     exec(compile(code, way, "exec"), space)  # the code is ours; that it runs is what is tested
     assert capsys.readouterr().out.strip() in ("['bad']", "['good']")
     said = space["score"](list(TEST.texts))
-    expected = predict(way, student, BOTH, TEST, 2)
+    expected = predict(TREATMENTS.find(way), student, BOTH, TEST, 2)
     if way in DRAWING:
         assert (said.argmax(axis=1) == expected.argmax(axis=1)).mean() > 0.8
     else:
@@ -87,8 +93,8 @@ def test_the_code_is_the_model_that_was_measured(
 
 
 def test_every_way_has_code() -> None:
-    for way in (*ARMS, *MIXTURES):
-        for student in list_students(way):
+    for way in map(TREATMENTS.find, TREATMENTS.names):
+        for student in filter(way.suits, STUDENTS):
             code = write_code(way, student, text=("a", "b"), label="y", descriptions={0: "x"})
-            compile(code, way, "exec")
+            compile(code, way.name, "exec")
             assert "{" not in code.replace("{0: 'x'}", "")

@@ -47,10 +47,15 @@ EVENTS: list[Event] = [
     Encoding(315, 315),
     Measured(
         rows=[
-            {"arm": "nothing", "student": "minilm_lr", "macro_f1": 0.37, "auroc": 0.969},
-            {"arm": "logit_adjustment", "student": "minilm_lr", "macro_f1": 0.898, "auroc": float("nan")},
+            {"arm": "nothing", "student": "vectors:minilm", "macro_f1": 0.37, "auroc": 0.969},
+            {
+                "arm": "logit_adjustment",
+                "student": "vectors:minilm",
+                "macro_f1": 0.898,
+                "auroc": float("nan"),
+            },
         ],
-        best={"minilm_lr": "logit_adjustment"},
+        best={"vectors:minilm": "logit_adjustment"},
     ),
     ModelFound("SmolLM2", follows_instructions=False),
     Audited([{"name": "classifier", "auc": 0.97}, {"name": "llm", "auc": None}]),
@@ -69,7 +74,7 @@ LINES = [
     "read 315 rows (positive 300, negative 15); 500 held out",
     "downloading minilm: 25%",
     "encoded 315 of 315 texts",
-    "best without tokens: logit adjustment for minilm_lr (macro-F1 0.898, AUROC –)",
+    "best without tokens: logit adjustment for vectors:minilm (macro-F1 0.898, AUROC –)",
     "model SmolLM2 only continues texts",
     "audited classifier (AUROC 0.970); llm (AUROC –)",
     "round 1: minority 285 for negative (cells by what they lack)",

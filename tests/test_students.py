@@ -13,19 +13,15 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from counterpoise.core.records import Floats
+from counterpoise.core.records import Floats, Integers
 from counterpoise.scorers.base import SimilarityScorer
-from counterpoise.students.linear import fit_log_probabilities
+from counterpoise.students import fitting
+from counterpoise.students.base import Student
+from counterpoise.students.fitting import predict_by_treatments
+from counterpoise.students.linear import Features
+from counterpoise.students.linear_students import VectorsStudent
 from counterpoise.students.rows import Rows, make_rows
-from counterpoise.students.treatments import (
-    ARMS,
-    MIXTURES,
-    STUDENTS,
-    ZERO_TOKEN_ARMS,
-    list_students,
-    predict,
-    predict_arms,
-)
+from counterpoise.students.treatments import TREATMENTS
 from counterpoise.students.weights import (
     LARGEST_OWN_WEIGHT,
     WRITTEN_WEIGHT,
@@ -33,10 +29,11 @@ from counterpoise.students.weights import (
     log_prior,
     weigh_rows,
 )
-from tests.made_up import ENCODER, as_objects, join_rows, write_sentences
+from tests.made_up import ENCODER, STUDENTS, VECTORS, WORDS, as_objects, join_rows, write_sentences
 
 DRAWING_ARMS = ("oversampling", "downsampling", "balanced_bags")
-ARM_NAMES = sorted(ARMS)
+NAMES = sorted(TREATMENTS.names)
+ALL_WAYS = [TREATMENTS.find(name) for name in TREATMENTS.names]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -57,13 +54,17 @@ ADDED = replace(make_side(40, 6, 3), weights=np.full(46, 0.2), original=np.zeros
 ALL = join_rows(TRAIN, ADDED)
 
 
+def predict(way: str, student: Student, train: Rows, test: Rows, n_labels: int, seed: int = 0) -> Floats:
+    return fitting.predict(TREATMENTS.find(way), student, train, test, n_labels, seed)
+
+
 def count_rare(scores: Floats) -> int:
     return int((scores.argmax(axis=1) == 0).sum())
 
 
-@pytest.mark.parametrize("student", STUDENTS)
-@pytest.mark.parametrize("arm", ARM_NAMES)
-def test_every_arm_keeps_the_contract(arm: str, student: str) -> None:
+@pytest.mark.parametrize("student", STUDENTS, ids=lambda student: student.name)
+@pytest.mark.parametrize("arm", NAMES)
+def test_every_arm_keeps_the_contract(arm: str, student: Student) -> None:
     n_labels = 3  # of which the last never occurs in training
     train, test = (replace(rows, zero_shot=np.tile(rows.zero_shot[:, :1], (1, 3))) for rows in (ALL, TEST))
     scores = predict(arm, student, train, test, n_labels, seed=4)
@@ -80,26 +81,27 @@ def test_every_arm_keeps_the_contract(arm: str, student: str) -> None:
         )
 
 
-@pytest.mark.parametrize("student", STUDENTS)
-@pytest.mark.parametrize("arm", ARM_NAMES)
-def test_ways_that_cost_no_token_never_see_an_added_row(arm: str, student: str) -> None:
+@pytest.mark.parametrize("student", STUDENTS, ids=lambda student: student.name)
+@pytest.mark.parametrize("arm", NAMES)
+def test_ways_that_cost_no_token_never_see_an_added_row(arm: str, student: Student) -> None:
     with_added = predict(arm, student, ALL, TEST, 2)
     without = predict(arm, student, TRAIN, TEST, 2)
-    assert np.array_equal(with_added, without) == (arm in ZERO_TOKEN_ARMS)
+    assert np.array_equal(with_added, without) == (arm in TREATMENTS.defaults)
 
 
 def test_arms_scored_together_are_what_each_is_alone() -> None:
     for student in STUDENTS:
-        arms = [arm for arm in (*ARMS, *MIXTURES) if student in list_students(arm)]
-        together = predict_arms(arms, student, ALL, TEST, 2, seed=3)
+        ways = [way for way in ALL_WAYS if way.suits(student)]
+        together = predict_by_treatments(ways, student, ALL, TEST, 2, seed=3)
+        arms = [way.name for way in ways]
         assert list(together) == arms
         for arm in arms:
             alone = predict(arm, student, ALL, TEST, 2, seed=3)
-            assert together[arm].tobytes() == alone.tobytes(), (arm, student)
+            assert together[arm].tobytes() == alone.tobytes(), (arm, student.name)
 
 
-@pytest.mark.parametrize("student", STUDENTS)
-def test_every_treatment_answers_the_rare_label_more_often(student: str) -> None:
+@pytest.mark.parametrize("student", STUDENTS, ids=lambda student: student.name)
+def test_every_treatment_answers_the_rare_label_more_often(student: Student) -> None:
     plain = predict("nothing", student, TRAIN, TEST, 2)
     for arm in ("class_weights", "oversampling", "downsampling", "logit_adjustment", "balanced_bags"):
         assert count_rare(predict(arm, student, TRAIN, TEST, 2)) >= count_rare(plain) + 5, arm
@@ -109,33 +111,41 @@ def test_every_treatment_answers_the_rare_label_more_often(student: str) -> None
 
 def test_bags_and_draws_depend_on_the_seed_and_on_nothing_else() -> None:
     for arm in DRAWING_ARMS:
-        first = predict(arm, "minilm_lr", TRAIN, TEST, 2, seed=1)
-        assert first.tobytes() == predict(arm, "minilm_lr", TRAIN, TEST, 2, seed=1).tobytes()
-        assert np.abs(first - predict(arm, "minilm_lr", TRAIN, TEST, 2, seed=2)).max() > 0.01, arm
+        first = predict(arm, VECTORS, TRAIN, TEST, 2, seed=1)
+        assert first.tobytes() == predict(arm, VECTORS, TRAIN, TEST, 2, seed=1).tobytes()
+        assert np.abs(first - predict(arm, VECTORS, TRAIN, TEST, 2, seed=2)).max() > 0.01, arm
 
 
-@pytest.mark.parametrize("student", STUDENTS)
-def test_many_repeated_rows_become_weights(student: str, monkeypatch: pytest.MonkeyPatch) -> None:
+class CountingStudent(VectorsStudent):
+    """Notes on how many rows it is trained."""
+
+    def __init__(self) -> None:
+        super().__init__("minilm")
+        self.trained_on: list[int] = []
+
+    def fit_log_probabilities(
+        self, features: Features, labels: Integers, weights: Floats, test: Features, n_labels: int
+    ) -> Floats:
+        self.trained_on.append(features.shape[0])
+        return super().fit_log_probabilities(features, labels, weights, test, n_labels)
+
+
+@pytest.mark.parametrize("student", STUDENTS, ids=lambda student: student.name)
+def test_many_repeated_rows_become_weights(student: Student, monkeypatch: pytest.MonkeyPatch) -> None:
     repeated = predict("oversampling", student, TRAIN, TEST, 2)
     monkeypatch.setattr("counterpoise.students.treatments._MOST_REPEATED", 0)
-    trained_on: list[int] = []
-    fit = fit_log_probabilities
-
-    def count_rows(features: Any, *rest: Any) -> Floats:
-        trained_on.append(features.shape[0])
-        return fit(features, *rest)
-
-    monkeypatch.setattr("counterpoise.students.treatments.fit_log_probabilities", count_rows)
+    counting = CountingStudent()
+    predict("oversampling", counting, TRAIN, TEST, 2)
+    assert counting.trained_on == [len(TRAIN)]
     weighted = predict("oversampling", student, TRAIN, TEST, 2)
-    assert trained_on == [len(TRAIN)]
     # The same optimum; where the solver stops moves a little with the order of the sums.
     np.testing.assert_allclose(np.exp(weighted), np.exp(repeated), atol=0.01)
     assert np.abs(np.exp(weighted) - np.exp(predict("nothing", student, TRAIN, TEST, 2))).max() > 0.1
 
 
-@pytest.mark.parametrize("student", STUDENTS)
+@pytest.mark.parametrize("student", STUDENTS, ids=lambda student: student.name)
 def test_many_coefficients_are_fitted_by_another_solver_to_the_same_end(
-    student: str, monkeypatch: pytest.MonkeyPatch
+    student: Student, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     solvers: list[str] = []
     make_model = LogisticRegression
@@ -156,29 +166,29 @@ def test_a_student_sees_its_own_representation_only() -> None:
     blind, blind_test = (replace(rows, vectors=np.full_like(rows.vectors, np.nan)) for rows in (ALL, TEST))
     deaf, deaf_test = (replace(rows, texts=np.full(len(rows), None, dtype=object)) for rows in (ALL, TEST))
     for arm in ("nothing", "added_rows"):
-        words, vectors = (predict(arm, student, ALL, TEST, 2) for student in ("tfidf_lr", "minilm_lr"))
-        assert np.array_equal(predict(arm, "tfidf_lr", blind, blind_test, 2), words)
-        assert np.array_equal(predict(arm, "minilm_lr", deaf, deaf_test, 2), vectors)
+        words, vectors = (predict(arm, student, ALL, TEST, 2) for student in (WORDS, VECTORS))
+        assert np.array_equal(predict(arm, WORDS, blind, blind_test, 2), words)
+        assert np.array_equal(predict(arm, VECTORS, deaf, deaf_test, 2), vectors)
 
 
 def test_words_are_learned_from_the_training_side_only() -> None:
     strange = make_rows(as_objects(["xyzzy plugh", "", "😀 … \x00"]), TEST.vectors[:3], np.zeros(3, np.int64))
-    scores = predict("nothing", "tfidf_lr", TRAIN, strange, 2)
+    scores = predict("nothing", WORDS, TRAIN, strange, 2)
     # Nothing is known of these words, so the answer is the same, and the frequent label.
     assert np.ptp(scores, axis=0).max() == 0 and scores[0, 1] > scores[0, 0]
     # What stands in the other texts to be scored changes nothing.
-    alone = predict("nothing", "tfidf_lr", TRAIN, TEST.take(np.arange(5)), 2)
-    np.testing.assert_allclose(alone, predict("nothing", "tfidf_lr", TRAIN, TEST, 2)[:5], atol=1e-9)
+    alone = predict("nothing", WORDS, TRAIN, TEST.take(np.arange(5)), 2)
+    np.testing.assert_allclose(alone, predict("nothing", WORDS, TRAIN, TEST, 2)[:5], atol=1e-9)
 
 
 def test_texts_without_a_single_word_leave_the_word_student_with_the_shares() -> None:
     marks = replace(TRAIN, texts=as_objects(["!"] * len(TRAIN)))
-    scores = predict("nothing", "tfidf_lr", marks, TEST, 2)
+    scores = predict("nothing", WORDS, marks, TEST, 2)
     np.testing.assert_allclose(np.exp(scores), [[8 / 68, 60 / 68]] * len(TEST), atol=0.01)
 
 
-@pytest.mark.parametrize("student", STUDENTS)
-def test_one_label_in_training_is_the_only_answer(student: str) -> None:
+@pytest.mark.parametrize("student", STUDENTS, ids=lambda student: student.name)
+def test_one_label_in_training_is_the_only_answer(student: Student) -> None:
     only_good = TRAIN.take(TRAIN.labels == 1)
     for arm in ("nothing", "logit_adjustment", "balanced_bags", "added_rows"):
         assert (predict(arm, student, only_good, TEST, 2).argmax(axis=1) == 1).all()
@@ -187,7 +197,7 @@ def test_one_label_in_training_is_the_only_answer(student: str) -> None:
 def test_zero_shot_needs_its_scores() -> None:
     bare = replace(TEST, zero_shot=np.empty((0, 0)))
     with pytest.raises(ValueError, match="descriptions"):
-        predict("embedding_zero_shot", "minilm_lr", TRAIN, bare, 2)
+        predict("embedding_zero_shot", VECTORS, TRAIN, bare, 2)
 
 
 @given(labels=st.lists(st.integers(0, 4), min_size=1, max_size=60))

@@ -17,8 +17,8 @@ from counterpoise.core.records import Floats
 from counterpoise.students import training as trainings
 from counterpoise.students.rows import make_rows
 from counterpoise.students.training import Training, run_trainings
-from counterpoise.students.treatments import STUDENTS
-from tests.made_up import ENCODER, as_objects, write_sentences
+from counterpoise.students.treatments import TREATMENTS
+from tests.made_up import ENCODER, STUDENTS, as_objects, write_sentences
 
 pytestmark = pytest.mark.processes
 
@@ -27,9 +27,9 @@ def make_trainings() -> list[Training]:
     texts, labels = write_sentences(20, 60, 1)
     rows = make_rows(as_objects(texts), ENCODER.encode(texts), np.array(labels))
     outside = [np.arange(80) % 3 == fold for fold in range(3)]
-    arms = ("nothing", "oversampling", "balanced_bags")
+    treatments = tuple(map(TREATMENTS.find, ("nothing", "oversampling", "balanced_bags")))
     return [
-        Training(arms, student, rows, ~part, rows, part, 2, fold)
+        Training(treatments, student, rows, ~part, rows, part, 2, fold)
         for student in STUDENTS
         for fold, part in enumerate(outside)
     ]

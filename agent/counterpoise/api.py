@@ -160,12 +160,13 @@ def read_report(directory: Path) -> tuple[dict[str, Any], str]:
 
     from jinja2 import TemplateError
 
+    from counterpoise.students.old_names import read_old_names
     from counterpoise.tasks.registry import find_task
 
     source = directory / "report.json"
     resume_it = f"counterpoise resume {shlex.quote(str(directory))}"
     try:
-        found = json.loads(source.read_text(encoding="utf-8"))
+        found = json.loads(read_old_names(source.read_text(encoding="utf-8")))
         return found, find_task(found, str(source)).page.render(found)
     except FileNotFoundError as error:
         hint = f"finish the run with: {resume_it}"

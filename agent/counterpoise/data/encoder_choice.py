@@ -123,6 +123,13 @@ def check_encoder(found: object, origin: str) -> Encoder:
     return cast("Encoder", found)
 
 
+def name_encoder(chosen: EncoderChoice) -> str:
+    """How students on its vectors are named: `minilm`, the last part of a folder's path, the name of the object."""
+    if not isinstance(chosen, str):
+        return chosen.name
+    return re.split(r"[/\\]", chosen.removeprefix(IN_MEMORY))[-1] or DEFAULT_ENCODER
+
+
 def is_folder(chosen: str) -> bool:
     """Whether a choice that is ready names a folder."""
     return re.search(r"[/\\]", chosen) is not None

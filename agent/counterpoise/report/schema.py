@@ -315,6 +315,14 @@ class StudentWays:
 
 
 @dataclass(frozen=True, slots=True)
+class Meanings:
+    """What students and simple treatments are, by name, in a few words; "" where one says nothing."""
+
+    students: dict[str, str]
+    treatments: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Everything the page shows; `ways` has an entry for each student."""
 
@@ -332,6 +340,7 @@ class Report:
     spend: SpendSection
     validation: Validation
     ways: dict[str, StudentWays]
+    meanings: Meanings
     held_out: HeldOut
     stopped: str
     ending: Ending

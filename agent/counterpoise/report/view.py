@@ -13,6 +13,7 @@ from typing import Any
 from markupsafe import Markup
 
 from counterpoise.report import charts, pages
+from counterpoise.report.arm_words import ARM_WORDS
 from counterpoise.report.schema import ArmKind
 
 Plain = Mapping[str, Any]
@@ -26,30 +27,6 @@ KINDS: dict[ArmKind, str] = {
     "reference": "For comparison",
 }
 
-ARMS = {
-    "nothing": "the data as it is",
-    "class_weights": "rows of rare labels weigh more",
-    "oversampling": "rows of rare labels repeated",
-    "logit_adjustment": "threshold moved by how common each label is",
-    "balanced_bags": "classifiers on balanced draws, averaged",
-    "embedding_zero_shot": "the label whose description lies nearest; no training",
-    "zero_shot_prior": "logit adjustment, with the nearest description as a prior",
-    "smote": "points between neighbours of a rare label",
-    "added_rows": "the accepted records added, whatever validation says",
-    "averaged": "that and a model of your own rows alone, averaged",
-    "adopted": "the records adopted from the pool alone added",
-    "written": "the records written by a model alone added",
-    "unverified": "every proposal added, no filter",
-    "counterpoise": "what inner validation chose, simple ways included",
-    "real_data": "as many real records added",
-}
-"""What the arms with fixed names do, in a few words; other arms stand with their name alone."""
-
-STUDENTS = {
-    "minilm_lr": "Logistic regression on sentence embeddings",
-    "tfidf_lr": "Logistic regression on TF-IDF words",
-}
-
 MANY_CELLS = 40
 """Cells beyond this number are folded away."""
 
@@ -60,11 +37,12 @@ def build_view(report: Plain) -> dict[str, Any]:
     Args:
         report: with finite numbers or None only, see `pages.clean_numbers`.
     """
+    meanings = find_meanings(report)
     return {
         "figures": list_key_figures(report),
         "cells": list_cells(report["balance"]),
-        "students": list_students(report["held_out"], report["validation"]),
-        "validation": list_validation(report["validation"]),
+        "students": list_students(report["held_out"], report["validation"], meanings),
+        "validation": list_validation(report["validation"], meanings),
         "reasons": list_reasons(report["verdicts"]),
         "scorers": list_scorers(report["scorers"]),
         "purposes": list_purposes(report["spend"]),
@@ -135,7 +113,17 @@ def list_cells(balance: Plain) -> dict[str, Any]:
     return {"rows": rows[:MANY_CELLS], "rest": rows[MANY_CELLS:], "axis": axis}
 
 
-def list_students(held_out: Plain | None, validation: Plain | None) -> list[dict[str, Any]]:
+def find_meanings(report: Plain) -> Plain:
+    """What students and arms are, in a few words, by name; of a report that does not say it what ships."""
+    said = report.get("meanings")
+    if said is None:
+        from counterpoise.students.registry import describe_shipped
+
+        said = describe_shipped()
+    return {"students": said["students"], "arms": {**said["treatments"], **ARM_WORDS}}
+
+
+def list_students(held_out: Plain | None, validation: Plain | None, meanings: Plain) -> list[dict[str, Any]]:
     """For each student its arms in groups, each metric with a chart of the differences."""
     if held_out is None:
         return []
@@ -151,7 +139,7 @@ def list_students(held_out: Plain | None, validation: Plain | None) -> list[dict
                 "rows": [
                     {
                         "arm": row["arm"],
-                        "meaning": ARMS.get(row["arm"], ""),
+                        "meaning": meanings["arms"].get(row["arm"], ""),
                         "is_best": best.get(student) == row["arm"],
                         "metrics": [_draw_metric(row, metric, scales[metric]) for metric in METRICS],
                     }
@@ -164,7 +152,7 @@ def list_students(held_out: Plain | None, validation: Plain | None) -> list[dict
         students.append(
             {
                 "name": student,
-                "meaning": STUDENTS.get(student, ""),
+                "meaning": _capitalise(meanings["students"].get(student, "")),
                 "best": best.get(student, ""),
                 "axes": [_draw_difference_axis(scales[metric]) for metric in METRICS],
                 "groups": [group for group in groups if group["rows"]],
@@ -173,7 +161,7 @@ def list_students(held_out: Plain | None, validation: Plain | None) -> list[dict
     return students
 
 
-def list_validation(validation: Plain | None) -> dict[str, Any] | None:
+def list_validation(validation: Plain | None, meanings: Plain) -> dict[str, Any] | None:
     """The arms on inner validation as one table: a row for each arm, two columns for each student."""
     if validation is None or not validation["rows"]:
         return None
@@ -182,7 +170,7 @@ def list_validation(validation: Plain | None) -> dict[str, Any] | None:
     rows = [
         {
             "arm": arm,
-            "meaning": ARMS.get(arm, ""),
+            "meaning": meanings["arms"].get(arm, ""),
             "cells": [
                 {
                     "student": student,
@@ -390,6 +378,11 @@ def _format_range(interval: Plain | None, *, signed: bool = True, digits: int = 
         return pages.DASH
     write = pages.format_signed if signed else pages.format_decimal
     return f"{write(low, digits)} to {write(high, digits)}"
+
+
+def _capitalise(words: str) -> str:
+    """The words as the beginning of a line."""
+    return words[:1].upper() + words[1:]
 
 
 def _get(mapping: Mapping[str, Any] | None, key: str) -> Any:

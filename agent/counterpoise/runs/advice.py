@@ -10,23 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from counterpoise.report.arm_words import ADOPTED, OURS, WITH_ADDED, WRITTEN
 from counterpoise.report.pages import format_decimal, format_name, format_signed
 from counterpoise.report.schema import Interval, Recommendation
+from counterpoise.runs.simple_ways import SimpleWays
+from counterpoise.students.base import Student, Treatment
 from counterpoise.students.held_out import HeldOutScore, MeanInterval
-from counterpoise.students.treatments import MIXTURES, OWN_WAYS
+from counterpoise.students.treatments import NOTHING
 
 METRIC_NAMES = {"macro_f1": "macro-F1", "auroc": "AUROC"}
-_STUDENT_NAMES = {
-    "minilm_lr": "logistic regression on sentence vectors",
-    "tfidf_lr": "logistic regression on words",
-}
 _NOTHING = "doing nothing"
-_ACTIONS = {
-    "nothing": "Train {student} on your rows as they are",
-    "embedding_zero_shot": "Give each text the label whose description is nearest to its vector; train nothing",
-    "added_rows": "Train {student} on the result, with its `weight` column and the logits adjusted by the label shares",
-    "averaged": "Train {student} on the result and once more on your own rows alone, and average the two",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,104 +57,121 @@ class Choice:
 
     Args:
         arm: of the held-out table.
-        student: of the held-out table.
-        way: name of `students.ARMS` or `students.MIXTURES`.
+        student: who is trained.
+        way: how.
         baseline: the best way without tokens for this student, on inner validation.
         row: its line of the held-out table.
     """
 
     arm: str
-    student: str
-    way: str
-    baseline: str
+    student: Student
+    way: Treatment
+    baseline: Treatment
     row: HeldOutScore
 
     @property
     def uses_added(self) -> bool:
         """Whether it trains on the added records."""
-        return self.way in MIXTURES or self.way in OWN_WAYS
+        return self.way.uses_added
 
 
 def choose(
     metric: str,
     table: Sequence[HeldOutScore],
-    best: Mapping[str, str],
-    chosen: Mapping[str, str],
-    levels: Mapping[str, float],
+    simple: SimpleWays,
+    chosen: Mapping[str, Treatment],
 ) -> Choice:
     """The arm and student to recommend.
 
     Args:
         metric: what counts.
         table: the held-out table.
-        best: student -> the best way without tokens on inner validation.
+        simple: the ways without tokens on inner validation.
         chosen: student -> the way that the run recommends.
-        levels: student -> what that best way scored on inner validation.
     """
-    choices = {student: _choose_arm(metric, table, student, best[student], chosen) for student in best}
+    levels = {
+        score.student: float(getattr(score, metric))
+        for score in simple.scores
+        if score.arm == simple.best[score.student].name
+    }
     # Of equals the first: sealed rows of one label have no AUROC, and so may a fold of inner validation.
-    student = max(best, key=lambda name: levels[name] if levels[name] == levels[name] else -1.0)
-    return choices[student]
+    student = max(
+        simple.students,
+        key=lambda one: levels[one.name] if levels[one.name] == levels[one.name] else -1.0,
+    )
+    return _choose_arm(metric, table, student, simple.best[student.name], chosen[student.name])
 
 
 def _choose_arm(
-    metric: str, table: Sequence[HeldOutScore], student: str, simple: str, chosen: Mapping[str, str]
+    metric: str, table: Sequence[HeldOutScore], student: Student, simple: Treatment, chosen: Treatment
 ) -> Choice:
     """The simple way of a student, or what is measurably better: the run's own way, or the data as it is."""
-    rows = {row.arm: row for row in table if row.student == student}
-    arm = simple
-    for other in ("nothing", "counterpoise"):
-        way = chosen[student] if other == "counterpoise" else other
-        may_win = other == "nothing" or way in MIXTURES or way in OWN_WAYS
+    rows = {row.arm: row for row in table if row.student == student.name}
+    ways = {simple.name: simple, NOTHING.name: NOTHING} | ({OURS: chosen} if chosen.uses_added else {})
+    arm = simple.name
+    for other in (NOTHING.name, OURS):
         difference = rows[other].differences[metric] if other in rows else None
-        gained = 0.0 if arm == simple else rows[arm].differences[metric].mean
-        if may_win and difference is not None and difference.low > 0 and difference.mean > gained:
+        gained = 0.0 if arm == simple.name else rows[arm].differences[metric].mean
+        if other in ways and difference is not None and difference.low > 0 and difference.mean > gained:
             arm = other
-    way = chosen[student] if arm == "counterpoise" else arm
-    return Choice(arm, student, way, simple, rows[arm])
+    return Choice(arm, student, ways[arm], simple, rows[arm])
 
 
 def describe_action(choice: Choice, metric: str, added: AddedRecords) -> str:
     """One sentence: what to train on what, and one number with its interval."""
-    name, student = METRIC_NAMES[metric], _STUDENT_NAMES.get(choice.student, choice.student)
-    plain = choice.way.removesuffix("_prior")
-    what = _ACTIONS.get(plain, f"Use {format_name(choice.way)} with {{student}}").format(student=student)
-    if choice.way in ("averaged_prior", "added_rows_prior"):
-        what += ", each with nearness to the labels' descriptions as a prior"
+    name, way = METRIC_NAMES[metric], choice.way
+    what = (way.advice or f"Use {format_name(way.name)} with {{student}}").format(
+        student=choice.student.meaning
+    )
     if choice.uses_added:
         number = _write(choice.row.differences[metric], signed=True)
         return (
-            f"{what}: {number} {name} over {format_name(choice.baseline)}, the best way without tokens, "
+            f"{what}: {number} {name} over {format_name(choice.baseline.name)}, the best way without tokens, "
             "on the sealed rows."
         )
     idle = "; the added records do not improve on it" if added.total else ""
     return f"{what}: {name} {_write(choice.row.values[metric])} on the sealed rows{idle}."
 
 
-def write_headline(choice: Choice, metric: str, table: Sequence[HeldOutScore], added: AddedRecords) -> str:
+def write_headline(
+    choice: Choice,
+    metric: str,
+    table: Sequence[HeldOutScore],
+    added: AddedRecords,
+    students: Sequence[Student],
+) -> str:
     """One honest sentence on what adding records was worth, and which of them helped.
 
     Gains count from the best way that costs no token, and only where the interval of the paired difference excludes
     zero.
+
+    Args:
+        choice: what to do.
+        metric: what counts.
+        table: the held-out table.
+        added: the accepted records.
+        students: of the table.
     """
     name = METRIC_NAMES[metric]
-    simple = _NOTHING if choice.arm == "nothing" else format_name(choice.arm)
+    simple = _NOTHING if choice.way is NOTHING else format_name(choice.arm)
     if not added.total:
         return _say_nothing_added(added, simple)
+    said = say_students(students)
+    mine = said[choice.student.name]
     found = {(row.arm, row.student): row.differences[metric] for row in table}
     if choice.uses_added:
-        return _say_gain(choice, name, found, added)
-    ours = {student: value for (arm, student), value in found.items() if arm == "added_rows"}
-    better = [student for student, value in ours.items() if value.low > 0]
-    worse = [student for student, value in ours.items() if value.high < 0]
+        return _say_gain(choice, name, found, added, said)
+    ours = {student: value for (arm, student), value in found.items() if arm == WITH_ADDED}
+    better = [said[student] for student, value in ours.items() if value.low > 0]
+    worse = [said[student] for student, value in ours.items() if value.high < 0]
     if better and worse:
         return (
-            f"The {added} help {' and '.join(better)} and harm {' and '.join(worse)}: {simple} for {choice.student} "
+            f"The {added} help {' and '.join(better)} and harm {' and '.join(worse)}: {simple} for {mine} "
             "is the choice, and costs no token"
         )
     if better:
         return (
-            f"{added} raised {name} for {' and '.join(better)}, but {simple} for {choice.student} is the choice, "
+            f"{added} raised {name} for {' and '.join(better)}, but {simple} for {mine} is the choice, "
             "and costs no token"
         )
     if worse:
@@ -175,10 +185,10 @@ def describe_recommendation(choice: Choice, code: str) -> Recommendation:
     differences = {name: make_interval(value) for name, value in choice.row.differences.items()}
     return Recommendation(
         arm=choice.arm,
-        student=choice.student,
-        way=choice.way,
+        student=choice.student.name,
+        way=choice.way.name,
         uses_added=choice.uses_added,
-        baseline=choice.baseline,
+        baseline=choice.baseline.name,
         macro_f1=values.get("macro_f1"),
         macro_f1_difference=differences.get("macro_f1"),
         auroc=values.get("auroc"),
@@ -198,25 +208,31 @@ def _say_nothing_added(added: AddedRecords, simple: str) -> str:
 
 
 def _say_gain(
-    choice: Choice, name: str, found: Mapping[tuple[str, str], MeanInterval], added: AddedRecords
+    choice: Choice,
+    name: str,
+    found: Mapping[tuple[str, str], MeanInterval],
+    added: AddedRecords,
+    said: Mapping[str, str],
 ) -> str:
     beyond = f"raised {name} beyond the best way that costs no token"
-    students = {student: value for (arm, student), value in found.items() if arm == "counterpoise"}
-    others = {student: value for student, value in students.items() if student != choice.student}
+    mine = choice.student.name
+    others = {student: value for (arm, student), value in found.items() if arm == OURS and student != mine}
     whom = ""
     if not all(value.low > 0 for value in others.values()):
-        harmed = [student for student, value in others.items() if value.high < 0]
-        whom = f" for {choice.student}, " + (
+        harmed = [said[student] for student, value in others.items() if value.high < 0]
+        whom = f" for {said[mine]}, " + (
             f"and lowered it for {' and '.join(harmed)}"
             if harmed
             else "with no measurable difference for the other student"
+            if len(others) == 1
+            else "with no measurable difference for some of the others"
         )
-    parts = {kind: found.get((kind, choice.student)) for kind in ("adopted", "written")}
+    parts = {kind: found.get((kind, mine)) for kind in (ADOPTED, WRITTEN)}
     if any(part is None for part in parts.values()):
         return f"{added} {beyond}{whom}"
     helped = [kind for kind, part in parts.items() if part is not None and part.low > 0]
     if len(helped) == 1:
-        other = "written" if helped == ["adopted"] else "adopted"
+        other = WRITTEN if helped == [ADOPTED] else ADOPTED
         part = parts[other]
         does = "lowered it" if part is not None and part.high < 0 else "made no measurable difference"
         return (
@@ -224,6 +240,15 @@ def _say_gain(
             f"the {getattr(added, other):,} {other} ones alone {does}"
         )
     return f"{added} {'each' if helped else 'together'} {beyond}{whom}"
+
+
+def say_students(students: Sequence[Student]) -> dict[str, str]:
+    """Name of each student -> how sentences call it: by its meaning, by its name where two mean the same."""
+    meanings = [student.meaning for student in students]
+    return {
+        student.name: student.meaning if meanings.count(student.meaning) == 1 else student.name
+        for student in students
+    }
 
 
 def _write(value: MeanInterval, *, signed: bool = False) -> str:

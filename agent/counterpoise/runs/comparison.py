@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from counterpoise.core.event_kinds import StudentsTrained
 from counterpoise.core.events import tell_progress
-from counterpoise.report.schema import ArmKind, HeldOutRow, ValidationRow
+from counterpoise.report.arm_words import AVERAGED, OURS, UNVERIFIED, WITH_ADDED, find_kind
+from counterpoise.report.schema import HeldOutRow, ValidationRow
 from counterpoise.runs.advice import make_interval
 from counterpoise.runs.outcome import RunOutcome
-from counterpoise.students.held_out import HeldOutScore, score_held_out
-from counterpoise.students.rows import view_rows
+from counterpoise.runs.simple_ways import SimpleWays, view_pool
+from counterpoise.students.added_ways import AddedWay
+from counterpoise.students.base import Treatment
+from counterpoise.students.held_out import Arm, HeldOutScore, score_held_out
+from counterpoise.students.rows import Rows, view_rows
 from counterpoise.students.training import TRAINED
-from counterpoise.students.treatments import STUDENTS, ZERO_TOKEN_ARMS, find_mixture
 from counterpoise.students.validation import (
     MOST_TRAINING_ROWS,
     MOST_VALIDATION_ROWS,
     ArmScore,
-    choose_own_ways,
+    choose_added_ways,
     draw_rows,
     recommend,
     score_arms,
 )
 from counterpoise.tasks.text.parts import RunContext
-
-OUR_ARMS = ("counterpoise", "added_rows", "averaged", "adopted", "written")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +38,14 @@ class Comparison:
     """What inner validation says of each student's ways.
 
     Args:
-        own: student -> its best way of training on the rows and the added ones.
-        mixed: student -> that way averaged with one on the user's own rows alone.
-        chosen: student -> the way that the run recommends.
+        added: student -> how it uses added rows.
+        chosen: student -> the treatment that the run recommends.
         validation: the scores of all arms.
         n_added: accepted records.
     """
 
-    own: dict[str, str]
-    mixed: dict[str, str]
-    chosen: dict[str, str]
+    added: dict[str, AddedWay]
+    chosen: dict[str, Treatment]
     validation: list[ArmScore]
     n_added: int
 
@@ -54,7 +54,7 @@ def compare_ways(
     metric: str,
     context: RunContext,
     outcome: RunOutcome,
-    scores: Sequence[ArmScore],
+    simple: SimpleWays,
     n_added: int,
 ) -> Comparison:
     """Choose a way for each student on inner validation; the added rows are scored where there are any.
@@ -63,36 +63,50 @@ def compare_ways(
         metric: what counts.
         context: the data.
         outcome: what was written.
-        scores: of the ways that cost no token.
+        simple: the ways that cost no token.
         n_added: accepted records.
     """
     records = context.inputs.train.records
-    n_labels = len(records.label_names)
-    counts = np.bincount(records.labels, minlength=n_labels)
-    own = choose_own_ways(scores, counts)
-    mixed = {student: find_mixture(own[student]) for student in STUDENTS}
-    if not n_added:
-        return Comparison(own, mixed, recommend(scores, [], metric, counts), list(scores), n_added)
+    counts = np.bincount(records.labels, minlength=len(records.label_names))
+    ways = choose_added_ways(simple.scores, counts)
+    mixed = {student: way.mixed for student, way in ways.items()}
+    scored = _score_added(context, outcome, simple, ways, n_added) if n_added else []
+    of_added = [score for score in scored if ways[score.student].added.name == score.arm]
+    of_mixed = [score for score in scored if mixed[score.student].name == score.arm]
+    chosen = recommend(simple.scores, of_mixed, metric, counts, simple.treatments, mixed)
+    validation = [
+        *simple.scores,
+        *(replace(score, arm=WITH_ADDED) for score in of_added),
+        *(replace(score, arm=AVERAGED) for score in of_mixed),
+    ]
+    return Comparison(ways, chosen, validation, n_added)
+
+
+def _score_added(
+    context: RunContext, outcome: RunOutcome, simple: SimpleWays, ways: dict[str, AddedWay], n_added: int
+) -> list[ArmScore]:
+    """Cross-validated scores of the ways that use added rows; a row never judges those it was made from."""
+    records = context.inputs.train.records
     drawn = draw_rows(records.ids, records.labels, MOST_VALIDATION_ROWS)
     drawn = np.concatenate([drawn, np.arange(len(records), len(outcome.ours))])
     folds = np.concatenate([context.inputs.folds, np.full(n_added, -1)])[drawn]
-    arms = sorted({*own.values(), *mixed.values()})
-    tell = tell_progress(partial(StudentsTrained, what=TRAINED))
-    scored = score_arms(outcome.ours.take(drawn), folds, n_labels, arms, outcome.parents[drawn], tell)
-    of_own = [score for score in scored if own[score.student] == score.arm]
-    mixtures = [score for score in scored if mixed[score.student] == score.arm]
-    validation = [
-        *scores,
-        *(replace(score, arm="added_rows") for score in of_own),
-        *(replace(score, arm="averaged") for score in mixtures),
-    ]
-    return Comparison(own, mixed, recommend(scores, mixtures, metric, counts), validation, n_added)
+    treatments = {part.name: part for way in ways.values() for part in (way.added, way.mixed)}
+    return score_arms(
+        outcome.ours.take(drawn),
+        folds,
+        len(records.label_names),
+        simple.students,
+        [treatments[name] for name in sorted(treatments)],
+        outcome.parents[drawn],
+        tell_progress(partial(StudentsTrained, what=TRAINED)),
+    )
 
 
 def measure_held_out(
     context: RunContext,
     outcome: RunOutcome,
-    baseline: Mapping[str, Mapping[str, str]],
+    simple: SimpleWays,
+    baseline: dict[str, dict[str, str]],
     compared: Comparison,
 ) -> list[HeldOutScore]:
     """Score every arm on the sealed rows.
@@ -100,44 +114,53 @@ def measure_held_out(
     Args:
         context: the data.
         outcome: what was written.
+        simple: the ways that cost no token.
         baseline: metric -> student -> the arm that differences are taken from.
         compared: what our arms are for each student.
     """
-    inputs = context.inputs
-    ways = {"counterpoise": compared.chosen, "added_rows": compared.own, "averaged": compared.mixed}
-    ways |= dict.fromkeys(("unverified", "adopted", "written"), compared.own)
-    records = inputs.train.records
+    held = context.inputs.held_out
+    return score_held_out(
+        list(_list_arms(context, outcome, simple, compared)),
+        simple.students,
+        view_rows(held),
+        len(held.records.label_names),
+        baseline,
+        tell=tell_progress(partial(StudentsTrained, what=TRAINED)),
+        pool=view_pool(context.inputs),
+    )
+
+
+def _list_arms(
+    context: RunContext, outcome: RunOutcome, simple: SimpleWays, compared: Comparison
+) -> Iterator[Arm]:
+    """The simple ways on the user's rows; where records were added ours, each kind of them alone, and all proposals."""
+    records = context.inputs.train.records
     drawn = draw_rows(records.ids, records.labels, MOST_TRAINING_ROWS)
     # Arms that train on the same rows get the same objects: their features are then computed once.
-    own = outcome.ours.take(drawn)
-    trains = dict.fromkeys(ZERO_TOKEN_ARMS, own)
-    groups = dict.fromkeys(ZERO_TOKEN_ARMS, outcome.groups["own"][drawn])
-    if compared.n_added:
-        for arms, rows in (
-            (("counterpoise", "added_rows", "averaged"), outcome.ours),
-            *(((name,), rows) for name, rows in outcome.apart.items()),
-            (("unverified",), outcome.unverified),
-        ):
-            picked = np.concatenate([drawn, np.arange(len(records), len(rows))])
-            trains |= dict.fromkeys(arms, rows.take(picked))
-            groups |= dict.fromkeys(arms, outcome.groups[arms[0]][picked])
-    held = inputs.held_out
-    test = view_rows(held)
-    n_labels = len(held.records.label_names)
-    return score_held_out(
-        trains,
-        groups,
-        test,
-        n_labels,
-        baseline,
-        ways,
-        tell=tell_progress(partial(StudentsTrained, what=TRAINED)),
-    )
+    own, names = outcome.ours.take(drawn), outcome.groups["own"][drawn]
+    for treatment in simple.treatments:
+        suited = [student.name for student in simple.students if treatment.suits(student)]
+        yield Arm(treatment.name, own, names, dict.fromkeys(suited, treatment))
+    if not compared.n_added:
+        return
+
+    def pick(rows: Rows, group: str) -> tuple[Rows, NDArray[np.object_]]:
+        picked = np.concatenate([drawn, np.arange(len(records), len(rows))])
+        return rows.take(picked), outcome.groups[group][picked]
+
+    added = {student: way.added for student, way in compared.added.items()}
+    mixed = {student: way.mixed for student, way in compared.added.items()}
+    ours = pick(outcome.ours, OURS)
+    yield Arm(OURS, *ours, compared.chosen)
+    yield Arm(WITH_ADDED, *ours, added)
+    yield Arm(AVERAGED, *ours, mixed)
+    for name, rows in (*outcome.apart.items(), (UNVERIFIED, outcome.unverified)):
+        yield Arm(name, *pick(rows, name), added)
 
 
 def describe_arm(score: ArmScore) -> ValidationRow:
     """An arm on inner validation as a row of the report."""
-    return ValidationRow(score.arm, score.student, score.macro_f1, score.auroc, _kind(score.arm))
+    return ValidationRow(score.arm, score.student, score.macro_f1, score.auroc, find_kind(score.arm))
 
 
 def describe_score(score: HeldOutScore) -> HeldOutRow:
@@ -146,15 +169,9 @@ def describe_score(score: HeldOutScore) -> HeldOutRow:
     return HeldOutRow(
         arm=score.arm,
         student=score.student,
-        kind=_kind(score.arm),
+        kind=find_kind(score.arm),
         macro_f1=make_interval(values["macro_f1"]),
         auroc=make_interval(values["auroc"]),
         macro_f1_difference=make_interval(differences["macro_f1"]),
         auroc_difference=make_interval(differences["auroc"]),
     )
-
-
-def _kind(arm: str) -> ArmKind:
-    if arm in ZERO_TOKEN_ARMS:
-        return "zero_token"
-    return "ours" if arm in OUR_ARMS else "reference"

@@ -7,20 +7,17 @@ arrive, so it may be killed at any moment and run again.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import count
 from typing import Any
 
 from counterpoise.balance.counts import count_cells
 from counterpoise.core.event_kinds import (
     Audited,
-    Measured,
     Planned,
     PrefixCache,
     RoundEnded,
-    StudentsTrained,
 )
-from counterpoise.core.events import tell_event, tell_progress
+from counterpoise.core.events import tell_event
 from counterpoise.core.plain import to_plain
 from counterpoise.core.plans import Plan
 from counterpoise.llm import BudgetSpent, ChatClient, ThoughtsUnpaid
@@ -37,15 +34,7 @@ from counterpoise.runs.planner import UNPAID
 from counterpoise.runs.procedures import PreparedRun, RunResources, RunResult
 from counterpoise.runs.report_data import make_report
 from counterpoise.runs.rounds import carry_out, list_deficits, list_short, plan_round
-from counterpoise.students.rows import view_rows
-from counterpoise.students.training import TRAINED
-from counterpoise.students.validation import (
-    MOST_VALIDATION_ROWS,
-    ArmScore,
-    choose_best,
-    draw_rows,
-    score_arms,
-)
+from counterpoise.runs.simple_ways import measure_simple_ways
 from counterpoise.tasks.text.inputs import Inputs
 from counterpoise.tasks.text.job import Job
 from counterpoise.tasks.text.label_trust import LabelTrust, audit_free_scorers, audit_model, label_with_model
@@ -88,7 +77,7 @@ class TextRun:
         """Measure the simple ways, fill cells round by round, write the data set, and measure again."""
         job, inputs, directory = prepared.job, prepared.inputs, resources.directory
         directory.write("run", {"rounds": job.rounds})
-        simple = measure_simple_ways(inputs, job.metric)
+        simple = measure_simple_ways(job, inputs)
         async with open_models(
             job.llm,
             store=resources.store,
@@ -212,20 +201,6 @@ def _tell_prefix_hits(chat: ChatClient, directory: RunDirectory) -> None:
     if ratio is not None:
         directory.write("server", {"prefix_hit_ratio": ratio})
         tell_event(PrefixCache(ratio))
-
-
-def measure_simple_ways(inputs: Inputs, metric: str) -> tuple[list[ArmScore], dict[str, str]]:
-    """Score the ways that cost no token on inner validation, and choose the best for each student."""
-    train = inputs.train
-    rows = view_rows(train)
-    drawn = draw_rows(train.records.ids, train.records.labels, MOST_VALIDATION_ROWS)
-    n_labels, folds = len(train.records.label_names), inputs.folds[drawn]
-    scores = score_arms(
-        rows.take(drawn), folds, n_labels, tell=tell_progress(partial(StudentsTrained, what=TRAINED))
-    )
-    best = choose_best(scores, metric)
-    tell_event(Measured([score.as_dict() for score in scores], best))
-    return scores, best
 
 
 def describe_plan(plan: Plan) -> dict[str, Any]:

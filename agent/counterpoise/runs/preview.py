@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -15,17 +15,19 @@ from counterpoise.core.records import Records
 from counterpoise.llm import ChatClient, ChatRequest, ScriptedChatClient, TokenBudget
 from counterpoise.llm.connect import name_unknown
 from counterpoise.llm.models import Models
+from counterpoise.report.pages import format_name
+from counterpoise.runs.advice import say_students
 from counterpoise.runs.ledger import Ledger
-from counterpoise.runs.loop import measure_simple_ways
 from counterpoise.runs.offers import foresee_records
 from counterpoise.runs.outlook import look_ahead
 from counterpoise.runs.rounds import list_short, plan_round
+from counterpoise.runs.simple_ways import SimpleWays, measure_simple_ways
+from counterpoise.students.base import Student
 from counterpoise.students.cell_choice import choose_cell_way
 from counterpoise.students.cell_marks import make_marks
 from counterpoise.students.forecasts import Forecast, forecast_gains
 from counterpoise.students.rows import view_rows
-from counterpoise.students.treatments import STUDENTS
-from counterpoise.students.validation import MOST_VALIDATION_ROWS, ArmScore
+from counterpoise.students.validation import MOST_VALIDATION_ROWS
 from counterpoise.tasks.text.inputs import Inputs
 from counterpoise.tasks.text.job import Job
 from counterpoise.tasks.text.label_trust import audit_free_scorers
@@ -49,7 +51,7 @@ async def make_preview(job: Job) -> dict[str, Any]:
         tell_event(look_ahead(records, job.target, label_texts, ACTIONS.choose(job.actions), models))
 
     inputs = prepare(job, look)
-    scores, best = measure_simple_ways(inputs, job.metric)
+    simple = measure_simple_ways(job, inputs)
     trust = audit_free_scorers(inputs)
     context = open_context(job, inputs, trust)
     ledger = Ledger()
@@ -60,13 +62,13 @@ async def make_preview(job: Job) -> dict[str, Any]:
         if len(prompts) < _MOST_PROMPTS:
             requests = list_requests(actions[item.action], item, context.data, models)
             prompts += [request.prompt for request in requests[:1]]
-    forecasts = _make_forecasts(context, scores, models, job.budget.tokens)
+    forecasts = _make_forecasts(context, simple, models, job.budget.tokens)
     advice = [
-        f"Without a token: {arm.replace('_', ' ')} is the best way for {student}."
-        for student, arm in best.items()
+        f"Without a token: {format_name(simple.best[student].name)} is the best way for {said}."
+        for student, said in say_students(simple.students).items()
     ]
-    advice += advise_on_records(scores, best, job.metric)
-    advice += _advise_on_cells(job, inputs)
+    advice += advise_on_records(simple, job.metric)
+    advice += _advise_on_cells(job, inputs, simple.students)
     free = Counter[str]()
     for item in plan.items:
         free[item.action] += 0 if item.n_requests else item.count
@@ -78,8 +80,8 @@ async def make_preview(job: Job) -> dict[str, Any]:
     if not free.total() and not len(inputs.pool):
         advice.append("A pool of unlabelled records would help more than writing: name it under `pool`.")
     return {
-        "arms": [score.as_dict() for score in scores],
-        "best": best,
+        "arms": [score.as_dict() for score in simple.scores],
+        "best": simple.choose_best(job.metric),
         "deficits": list_short(context, ledger),
         "plan": list(plan.items),
         "prompts": prompts,
@@ -101,7 +103,7 @@ async def make_preview(job: Job) -> dict[str, Any]:
 
 def _make_forecasts(
     context: RunContext,
-    simple: Sequence[ArmScore],
+    simple: SimpleWays,
     models: Models,
     limit: int | None,
 ) -> list[Forecast]:
@@ -118,39 +120,38 @@ def _make_forecasts(
         train.records.ids,
         context.inputs.folds,
         n_labels,
-        simple,
+        simple.students,
+        simple.scores,
         {action: one.counts for action, one in foreseen.items()},
         {action: one.worth for action, one in foreseen.items()},
         tell,
     )
 
 
-def advise_on_records(
-    scores: Sequence[ArmScore], best: Mapping[str, str], metric: Literal["macro_f1", "auroc"]
-) -> list[str]:
+def advise_on_records(simple: SimpleWays, metric: Literal["macro_f1", "auroc"]) -> list[str]:
     """Where records cannot be worth their tokens: the best simple way has next to nothing left to gain.
 
     A forecast that stays below the best simple way is no reason: on draws where it did, runs still gained 2.4 points
     of macro-F1 (see the evaluation `forecast`), because the way that is best on inner validation was lucky there.
 
     Args:
-        scores: the ways that cost no token, on inner validation.
-        best: student -> the best of them.
+        simple: the ways that cost no token, on inner validation.
         metric: what is compared.
     """
     room = {
         score.student: 1.0 - float(getattr(score, metric))
-        for score in scores
-        if score.arm == best[score.student]
+        for score in simple.scores
+        if score.arm == simple.best[score.student].name
     }
-    idle = [student for student, left in room.items() if left < LEAST_ROOM]
+    said = say_students(simple.students)
+    idle = [said[student] for student, left in room.items() if left < LEAST_ROOM]
     if not idle:
         return []
     whom = "" if len(idle) == len(room) else f" for {' and '.join(idle)}"
     return [f"Do not generate{whom}: the best way without tokens leaves less than half a point to gain."]
 
 
-def _advise_on_cells(job: Job, inputs: Inputs) -> list[str]:
+def _advise_on_cells(job: Job, inputs: Inputs, students: Sequence[Student]) -> list[str]:
     """Which way to take where a concept or an attribute goes with the label."""
     train = inputs.train
     skewed = find_skewed_cells(job, inputs)
@@ -161,9 +162,10 @@ def _advise_on_cells(job: Job, inputs: Inputs) -> list[str]:
     sentences = [
         f"{len(skewed)} cells are thin, the one that lacks most being '{skewed[0].cell}'. Without a token:"
     ]
-    for student in STUDENTS:
+    said = say_students(students)
+    for student in students:
         choice = choose_cell_way(student, rows, marks, inputs.folds, n_labels)
-        sentences.append(f"{choice.way.replace('_', ' ')} for {student} ({choice.reason}).")
+        sentences.append(f"{format_name(choice.way.name)} for {said[student.name]} ({choice.reason}).")
     return [" ".join(sentences)]
 
 

@@ -14,6 +14,7 @@ from counterpoise.report.schema import (
     DataFacts,
     Ending,
     HeldOut,
+    Meanings,
     Report,
     ScorerAudit,
     StudentWays,
@@ -37,11 +38,11 @@ from counterpoise.runs.report_sections import (
     describe_spend,
     describe_verdicts,
 )
+from counterpoise.runs.simple_ways import SimpleWays
 from counterpoise.students.held_out import N_SEEDS
 from counterpoise.students.metrics import METRICS
 from counterpoise.students.recipe_code import write_code
-from counterpoise.students.treatments import STUDENTS
-from counterpoise.students.validation import MOST_TRAINING_ROWS, MOST_VALIDATION_ROWS, ArmScore, choose_best
+from counterpoise.students.validation import MOST_TRAINING_ROWS, MOST_VALIDATION_ROWS
 from counterpoise.tasks.job import as_plain
 from counterpoise.tasks.text.job import Job
 from counterpoise.tasks.text.label_trust import LabelTrust
@@ -53,7 +54,7 @@ def make_report(
     context: RunContext,
     ledger: Ledger,
     trust: LabelTrust,
-    simple: tuple[list[ArmScore], dict[str, str]],
+    simple: SimpleWays,
     outcome: RunOutcome,
     budget: TokenBudget,
     ending: Ending,
@@ -67,27 +68,27 @@ def make_report(
         context: the data.
         ledger: the rounds.
         trust: the audits.
-        simple: scores of the ways that cost no token on inner validation, and the best for each student.
+        simple: the ways that cost no token on inner validation.
         outcome: what was written.
         budget: what was spent.
         ending: why the run ended and what is short.
     """
-    scores, best = simple
-    compared = compare_ways(job.metric, context, outcome, scores, len(ledger.list_accepted()))
-    baseline = {metric: choose_best(scores, metric) for metric in METRICS}
-    table = measure_held_out(context, outcome, baseline, compared)
+    compared = compare_ways(job.metric, context, outcome, simple, len(ledger.list_accepted()))
+    baseline = {metric: simple.choose_best(metric) for metric in METRICS}
+    table = measure_held_out(context, outcome, simple, baseline, compared)
     records = context.inputs.train.records
     added = count_added(ledger, budget)
-    levels = {
-        score.student: float(getattr(score, job.metric))
-        for score in scores
-        if score.arm == best[score.student]
+    choice = choose(job.metric, table, simple, compared.chosen)
+    ways = {
+        student.name: StudentWays(
+            chosen=compared.chosen[student.name].name, added_rows=compared.added[student.name].added.name
+        )
+        for student in simple.students
     }
-    choice = choose(job.metric, table, best, compared.chosen, levels)
     return Report(
         title=job.name,
         version=version("counterpoise"),
-        headline=write_headline(choice, job.metric, table, added),
+        headline=write_headline(choice, job.metric, table, added, simple.students),
         advice=[describe_action(choice, job.metric, added)],
         recommendation=describe_recommendation(choice, _write_code(job, context, choice)),
         data=_describe_data(job, context, ledger),
@@ -97,18 +98,23 @@ def make_report(
         filters=describe_filters(context.written, ledger),
         scorers=[ScorerAudit(**row) for row in trust.rows],
         spend=describe_spend(budget, ledger),
-        validation=Validation(job.metric, [describe_arm(score) for score in compared.validation], best),
-        ways={
-            student: StudentWays(chosen=compared.chosen[student], added_rows=compared.own[student])
-            for student in STUDENTS
-        },
+        validation=Validation(
+            job.metric,
+            [describe_arm(score) for score in compared.validation],
+            baseline[job.metric],
+        ),
+        ways=ways,
+        meanings=Meanings(
+            students={student.name: student.meaning for student in simple.students},
+            treatments={treatment.name: treatment.meaning for treatment in simple.treatments},
+        ),
         held_out=HeldOut(len(context.inputs.held_out), N_SEEDS, [describe_score(score) for score in table]),
         stopped=ending.sentence,
         ending=ending,
         settings={
             **_describe_settings(job, outcome),
-            **{f"chosen for {student}": compared.chosen[student] for student in STUDENTS},
-            **{f"added rows for {student}": compared.own[student] for student in STUDENTS},
+            **{f"chosen for {student}": way.chosen for student, way in ways.items()},
+            **{f"added rows for {student}": way.added_rows for student, way in ways.items()},
         },
     )
 
@@ -116,7 +122,7 @@ def make_report(
 def _write_code(job: Job, context: RunContext, choice: Choice) -> str:
     """The code that does what is recommended."""
     return write_code(
-        choice.way if choice.arm == "counterpoise" else choice.arm,
+        choice.way,
         choice.student,
         text=job.text,
         label=job.label,

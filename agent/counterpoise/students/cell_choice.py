@@ -19,7 +19,7 @@ errors of the paired difference of log-losses, cells counting alike.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,18 +27,30 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
 from counterpoise.core.records import Floats, Integers
+from counterpoise.students.base import Student, Treatment
 from counterpoise.students.cell_marks import CellMarks, find_cells, weigh_cells
-from counterpoise.students.cell_treatments import list_cell_ways, predict_by_cells
+from counterpoise.students.cell_treatments import (
+    BACK_DOOR,
+    CELL_BAGS,
+    CELL_MIXTURE,
+    CELL_OVERSAMPLING,
+    GROUP_WEIGHTS,
+    ZERO_SHOT,
+    list_cell_ways,
+)
+from counterpoise.students.fitting import predict_by_treatments
+from counterpoise.students.registry import VECTORS
 from counterpoise.students.rows import Rows
+from counterpoise.students.treatments import NOTHING
 
 FEWEST_ROWS = 10
 SURE_FROM = 2.0
 SURE_AGAINST = 3.0
 """Standard errors: against the descriptions of the labels, on rows that are too few."""
 
-_THIN_WAYS = ("zero_shot", "cell_mixture")
-_DEFAULT = "cell_bags"
-_COMPARED = ("nothing", "group_weights", "cell_oversampling", "cell_bags", "back_door", "zero_shot")
+_THIN_WAYS = (ZERO_SHOT, CELL_MIXTURE)
+_DEFAULT = CELL_BAGS
+_COMPARED = (NOTHING, GROUP_WEIGHTS, CELL_OVERSAMPLING, CELL_BAGS, BACK_DOOR, ZERO_SHOT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +58,12 @@ class CellChoice:
     """A way with the reason for it.
 
     Args:
-        way: a name of `cell_ways.CELL_WAYS`.
+        way: one of `CELL_TREATMENTS`.
         reason: a sentence.
-        losses: way -> cross-validated loss of those that were looked at; log(k) is chance.
+        losses: name of a way -> cross-validated loss of those that were looked at; log(k) is chance.
     """
 
-    way: str
+    way: Treatment
     reason: str
     losses: Mapping[str, float]
 
@@ -85,35 +97,42 @@ def measure_losses(scores: Floats, labels: Integers, weights: Floats) -> Floats:
 
 
 def score_cell_ways(
-    student: str, train: Rows, marks: CellMarks, folds: Integers, n_labels: int, ways: tuple[str, ...]
+    student: Student,
+    train: Rows,
+    marks: CellMarks,
+    folds: Integers,
+    n_labels: int,
+    ways: Sequence[Treatment],
 ) -> dict[str, Floats]:
-    """Cross-validated log-scores of ways, (n, k) each.
+    """Cross-validated log-scores of ways by their names, (n, k) each.
 
     Args:
-        student: a name of `students.STUDENTS`.
+        student: who is trained.
         train: the user's own rows.
         marks: of them.
         folds: (n,) fold of each row; near-duplicates share one.
         n_labels: k.
-        ways: names of `cell_ways.CELL_WAYS`.
+        ways: some of `CELL_TREATMENTS`.
     """
-    tables = {way: np.zeros((len(train), n_labels)) for way in ways}
+    tables = {way.name: np.zeros((len(train), n_labels)) for way in ways}
     for fold in np.unique(folds):
         inside, outside = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
         part, scored = train.take(inside), train.take(outside)
-        found = predict_by_cells(ways, student, part, marks.take(inside), scored, n_labels, int(fold))
+        found = predict_by_treatments(
+            ways, student, part, scored, n_labels, int(fold), marks=marks.take(inside)
+        )
         for way, scores in found.items():
             tables[way][outside] = scores
     return tables
 
 
 def choose_cell_way(
-    student: str, train: Rows, marks: CellMarks, folds: Integers, n_labels: int
+    student: Student, train: Rows, marks: CellMarks, folds: Integers, n_labels: int
 ) -> CellChoice:
     """Choose for one student; see the head of the module.
 
     Args:
-        student: a name of `students.STUDENTS`.
+        student: who is trained.
         train: the user's own rows, with `zero_shot` where labels are described.
         marks: of them.
         folds: (n,) fold of each row.
@@ -131,19 +150,19 @@ def choose_cell_way(
     means = {way: float(np.average(values, weights=weights)) for way, values in losses.items()}
     if is_thin:
         chance = np.full(len(train), np.log(n_labels))
-        knows = is_surely_less(losses["zero_shot"], chance, weights)
-        if knows and not is_surely_less(losses["cell_mixture"], losses["zero_shot"], weights, SURE_AGAINST):
+        knows = is_surely_less(losses[ZERO_SHOT.name], chance, weights)
+        if knows and not is_surely_less(
+            losses[CELL_MIXTURE.name], losses[ZERO_SHOT.name], weights, SURE_AGAINST
+        ):
             return CellChoice(
-                "zero_shot",
+                ZERO_SHOT,
                 f"the thinnest cell has {n_rarest} rows, and the descriptions of the labels know more than chance",
                 means,
             )
-        return CellChoice(
-            "cell_mixture", f"the thinnest cell has {n_rarest} rows: too few to choose by", means
-        )
-    best = min(means, key=lambda way: means[way])
-    if is_surely_less(losses[best], losses[_DEFAULT], weights):
-        return CellChoice(best, f"less loss than {_DEFAULT} on inner validation", means)
+        return CellChoice(CELL_MIXTURE, f"the thinnest cell has {n_rarest} rows: too few to choose by", means)
+    best = min(ways, key=lambda way: means[way.name])
+    if is_surely_less(losses[best.name], losses[_DEFAULT.name], weights):
+        return CellChoice(best, f"less loss than {_DEFAULT.name} on inner validation", means)
     return CellChoice(_DEFAULT, "no way has surely less loss on inner validation", means)
 
 
@@ -173,7 +192,8 @@ def score_unlabelled(
     Returns:
         The choice, (n, k) cross-fitted probabilities of the own rows, and (m, k) of the unlabelled ones.
     """
-    choice = choose_cell_way("minilm_lr", train, marks, folds, n_labels)
-    own = score_cell_ways("minilm_lr", train, marks, folds, n_labels, (choice.way,))[choice.way]
-    scores = predict_by_cells((choice.way,), "minilm_lr", train, marks, unlabelled, n_labels)[choice.way]
+    choice = choose_cell_way(VECTORS, train, marks, folds, n_labels)
+    way = choice.way
+    own = score_cell_ways(VECTORS, train, marks, folds, n_labels, [way])[way.name]
+    scores = predict_by_treatments([way], VECTORS, train, unlabelled, n_labels, marks=marks)[way.name]
     return choice, np.asarray(softmax(own, axis=1)), np.asarray(softmax(scores, axis=1))

@@ -18,23 +18,22 @@ of Confounding Bias) |
 | cell_mixture | the mean of back_door, group_weights and cell_bags: seldom the best, seldom far from it |
 | zero_shot_bags | the mean of zero_shot and cell_bags |
 
-A row's *marks* are its concepts and attribute values. `cell_choice` says which way to take.
+They are treatments whose task has marks: the concepts and attribute values of a row. `cell_choice` says which to take.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.sparse import csr_matrix, hstack
 from scipy.special import log_softmax
 
-from counterpoise.core.records import Floats, Integers
+from counterpoise.core.records import Floats
+from counterpoise.students.base import FitTask, Student, Treatment
 from counterpoise.students.cell_marks import CellMarks, rake_cells, repeat_cells, shrink_cells, weigh_cells
-from counterpoise.students.linear import PROBABILITY_FLOOR, Features, fit_log_probabilities, make_features
-from counterpoise.students.rows import Rows
-from counterpoise.students.treatments import list_students
+from counterpoise.students.linear import PROBABILITY_FLOOR, Features
+from counterpoise.students.treatments import NOTHING
 from counterpoise.students.weights import log_prior
 
 N_BAGS = 10
@@ -43,121 +42,135 @@ MARK_SCALE = 0.5
 back, short enough that the text still counts. Chosen on draws from training texts of CEBaB."""
 
 
-@dataclass(frozen=True, slots=True)
-class _CellFit:
-    """One way on one student."""
+class CellTreatment(Treatment):
+    """A treatment whose task has marks."""
 
-    train: Features
-    labels: Integers
-    marks: CellMarks
-    test: Features
-    train_zero_shot: Floats
-    test_zero_shot: Floats
-    n_labels: int
-    seed: int
+    def get_marks(self, task: FitTask) -> CellMarks:
+        """The marks of the training rows.
+
+        Raises:
+            ValueError: the task has none.
+        """
+        if task.marks is None:
+            raise ValueError(f"the treatment '{self.name}' needs the marks of its rows")
+        return task.marks
 
 
-def predict_by_cells(
-    ways: Sequence[str], student: str, train: Rows, marks: CellMarks, test: Rows, n_labels: int, seed: int = 0
-) -> dict[str, Floats]:
-    """Train `student` in ways that look at cells, and score `test`, whose labels and marks are not read.
+class GroupWeights(CellTreatment):
+    """The cells of each mark weigh the same."""
+
+    name = "group_weights"
+
+    def score(self, task: FitTask) -> Floats:
+        """Log-probabilities under the cells' weights."""
+        return task.fit(weigh_cells(task.labels, self.get_marks(task), task.n_labels))
+
+
+class CellOversampling(CellTreatment):
+    """Rows of thin cells are repeated."""
+
+    name = "cell_oversampling"
+
+    def score(self, task: FitTask) -> Floats:
+        """Log-probabilities of the student on the repeated rows."""
+        return task.fit(rows=repeat_cells(task.labels, self.get_marks(task), task.n_labels))
+
+
+class CellDownsampling(CellTreatment):
+    """Rows are left out until no label has more rows of a mark than another."""
+
+    name = "cell_downsampling"
+
+    def score(self, task: FitTask) -> Floats:
+        """Log-probabilities of the student on one such subset."""
+        return _fit_subset(task, self.get_marks(task), 0)
+
+
+class CellBags(CellTreatment):
+    """The mean of ten such subsets."""
+
+    name = "cell_bags"
+
+    def score(self, task: FitTask) -> Floats:
+        """Logs of the mean probabilities."""
+        marks = self.get_marks(task)
+        bags = [np.exp(_fit_subset(task, marks, draw)) for draw in range(N_BAGS)]
+        return np.asarray(np.log(np.maximum(np.mean(bags, axis=0), PROBABILITY_FLOOR)))
+
+
+class Raking(CellTreatment):
+    """Weights that meet the cells of all marks at once."""
+
+    name = "raking"
+
+    def score(self, task: FitTask) -> Floats:
+        """Log-probabilities under these weights."""
+        return task.fit(rake_cells(task.labels, self.get_marks(task), task.n_labels))
+
+
+class BackDoor(CellTreatment):
+    """Marks as columns that the weighted student may use, and their middle for every row that is scored."""
+
+    name = "back_door"
+
+    def score(self, task: FitTask) -> Floats:
+        """Log-probabilities where every row has the middle of each mark."""
+        marks = self.get_marks(task)
+        train, test = task.features
+        columns = MARK_SCALE * (marks.levels - 0.5)
+        beside = np.zeros((test.shape[0], columns.shape[1]))
+        weights = weigh_cells(task.labels, marks, task.n_labels)
+        return task.student.fit_log_probabilities(
+            _join(train, columns), task.labels, weights, _join(test, beside), task.n_labels
+        )
+
+
+class ZeroShot(CellTreatment):
+    """Nearness to the descriptions of the labels, centred on the weighted cells."""
+
+    name = "zero_shot"
+    needs_zero_shot = True
+
+    def score(self, task: FitTask) -> Floats:
+        """Log-probabilities of the descriptions, less their mean over the labels' means under cell weights."""
+        train, test = task.train, task.test
+        if not len(train.zero_shot) or not len(test.zero_shot):
+            raise ValueError("this way needs similarities to label descriptions")
+        logs = np.log(np.maximum(train.zero_shot, PROBABILITY_FLOOR))
+        weights = weigh_cells(task.labels, self.get_marks(task), task.n_labels)
+        centre = np.mean(
+            [
+                np.average(logs[task.labels == label], axis=0, weights=weights[task.labels == label])
+                for label in np.unique(task.labels)
+            ],
+            axis=0,
+        )
+        return _normalise(np.log(np.maximum(test.zero_shot, PROBABILITY_FLOOR)) - centre)
+
+
+class CellMixture(CellTreatment):
+    """The mean of some of the others, each brought to the same spread.
 
     Args:
-        ways: names of `CELL_WAYS`.
-        student: a name of `students.STUDENTS`.
-        train: training rows.
-        marks: of the training rows.
-        test: rows to score.
-        n_labels: k.
-        seed: of what a way draws.
-
-    Returns:
-        For each way (n, k) log-scores; the largest of a row is the prediction.
+        name: its name.
+        parts: the others.
     """
-    features, tests = make_features(student, train, test)
-    task = _CellFit(features, train.labels, marks, tests, train.zero_shot, test.zero_shot, n_labels, seed)
-    found: dict[str, Floats] = {}
 
-    def get(way: str) -> Floats:
-        if way not in found:
-            parts = _MIXTURES.get(way)
-            found[way] = mix([get(part) for part in parts]) if parts else _FITS[way](task)
-        return found[way]
+    def __init__(self, name: str, *parts: Treatment) -> None:
+        self.name = name
+        self.parts = parts
+        self.needs_zero_shot = any(part.needs_zero_shot for part in parts)
 
-    return {way: get(way) for way in ways}
+    def score(self, task: FitTask) -> Floats:
+        """See `mix`."""
+        return mix([task.score(part) for part in self.parts])
 
 
-def list_cell_ways(student: str, *, has_zero_shot: bool) -> tuple[str, ...]:
+def list_cell_ways(student: Student, *, has_zero_shot: bool) -> tuple[Treatment, ...]:
     """The ways a student can take: words have no zero-shot scores, and without descriptions nobody has."""
-    allowed = has_zero_shot and student in list_students("embedding_zero_shot")
-    return tuple(way for way in CELL_WAYS if allowed or "zero_shot" not in way)
-
-
-def _fit(task: _CellFit, weights: Floats | None = None, rows: Integers | None = None) -> Floats:
-    picked = np.arange(len(task.labels)) if rows is None else rows
-    given = np.ones(len(picked)) if weights is None else weights[picked]
-    return fit_log_probabilities(task.train[picked], task.labels[picked], given, task.test, task.n_labels)
-
-
-def _weigh(task: _CellFit) -> Floats:
-    return _fit(task, weigh_cells(task.labels, task.marks, task.n_labels))
-
-
-def _rake(task: _CellFit) -> Floats:
-    return _fit(task, rake_cells(task.labels, task.marks, task.n_labels))
-
-
-def _repeat(task: _CellFit) -> Floats:
-    return _fit(task, rows=repeat_cells(task.labels, task.marks, task.n_labels))
-
-
-def _shrink(task: _CellFit, draw: int = 0) -> Floats:
-    order = np.random.default_rng([task.seed, draw]).permutation(len(task.labels))
-    rows = shrink_cells(task.labels, task.marks, task.n_labels, order)
-    prior = log_prior(task.labels[rows], np.ones(len(rows)), task.n_labels)
-    return _normalise(_fit(task, rows=rows) - prior)
-
-
-def _bag(task: _CellFit) -> Floats:
-    bags = [np.exp(_shrink(task, draw)) for draw in range(N_BAGS)]
-    return np.asarray(np.log(np.maximum(np.mean(bags, axis=0), PROBABILITY_FLOOR)))
-
-
-def _close_back_door(task: _CellFit) -> Floats:
-    """Marks as columns that the weighted regression may use, and their middle for every row that is scored."""
-    columns = MARK_SCALE * (task.marks.levels - 0.5)
-    beside = np.zeros((task.test.shape[0], columns.shape[1]))
-    weights = weigh_cells(task.labels, task.marks, task.n_labels)
-    return fit_log_probabilities(
-        _join(task.train, columns), task.labels, weights, _join(task.test, beside), task.n_labels
+    return tuple(
+        way for way in CELL_TREATMENTS if way.suits(student) and (has_zero_shot or not way.needs_zero_shot)
     )
-
-
-def _join(features: Features, columns: Floats) -> Features:
-    beside = columns.astype(np.float32)
-    if isinstance(features, csr_matrix):
-        return csr_matrix(hstack([features, csr_matrix(beside)], format="csr"))
-    return np.hstack([features, beside])
-
-
-def _score_by_similarity(task: _CellFit) -> Floats:
-    """Log-probabilities of the descriptions, less their mean over the labels' means under cell weights."""
-    if not len(task.train_zero_shot) or not len(task.test_zero_shot):
-        raise ValueError("this way needs similarities to label descriptions")
-    logs = np.log(np.maximum(task.train_zero_shot, PROBABILITY_FLOOR))
-    weights = weigh_cells(task.labels, task.marks, task.n_labels)
-    centre = np.mean(
-        [
-            np.average(logs[task.labels == label], axis=0, weights=weights[task.labels == label])
-            for label in np.unique(task.labels)
-        ],
-        axis=0,
-    )
-    return _normalise(np.log(np.maximum(task.test_zero_shot, PROBABILITY_FLOOR)) - centre)
-
-
-def _normalise(scores: Floats) -> Floats:
-    return np.asarray(log_softmax(scores, axis=1))
 
 
 def mix(tables: Sequence[Floats]) -> Floats:
@@ -173,18 +186,40 @@ def mix(tables: Sequence[Floats]) -> Floats:
     return np.asarray(np.mean(parts, axis=0))
 
 
-_FITS: dict[str, Callable[[_CellFit], Floats]] = {
-    "nothing": _fit,
-    "group_weights": _weigh,
-    "cell_oversampling": _repeat,
-    "cell_downsampling": _shrink,
-    "cell_bags": _bag,
-    "raking": _rake,
-    "back_door": _close_back_door,
-    "zero_shot": _score_by_similarity,
-}
-_MIXTURES = {
-    "cell_mixture": ("back_door", "group_weights", "cell_bags"),
-    "zero_shot_bags": ("zero_shot", "cell_bags"),
-}
-CELL_WAYS = (*_FITS, *_MIXTURES)
+def _fit_subset(task: FitTask, marks: CellMarks, draw: int) -> Floats:
+    order = np.random.default_rng([task.seed, draw]).permutation(len(task.labels))
+    rows = shrink_cells(task.labels, marks, task.n_labels, order)
+    prior = log_prior(task.labels[rows], np.ones(len(rows)), task.n_labels)
+    return _normalise(task.fit(rows=rows) - prior)
+
+
+def _join(features: Features, columns: Floats) -> Features:
+    beside = columns.astype(np.float32)
+    if isinstance(features, csr_matrix):
+        return csr_matrix(hstack([features, csr_matrix(beside)], format="csr"))
+    return np.hstack([features, beside])
+
+
+def _normalise(scores: Floats) -> Floats:
+    return np.asarray(log_softmax(scores, axis=1))
+
+
+GROUP_WEIGHTS = GroupWeights()
+CELL_OVERSAMPLING = CellOversampling()
+CELL_BAGS = CellBags()
+BACK_DOOR = BackDoor()
+ZERO_SHOT = ZeroShot()
+CELL_MIXTURE = CellMixture("cell_mixture", BACK_DOOR, GROUP_WEIGHTS, CELL_BAGS)
+
+CELL_TREATMENTS: tuple[Treatment, ...] = (
+    NOTHING,
+    GROUP_WEIGHTS,
+    CELL_OVERSAMPLING,
+    CellDownsampling(),
+    CELL_BAGS,
+    Raking(),
+    BACK_DOOR,
+    ZERO_SHOT,
+    CELL_MIXTURE,
+    CellMixture("zero_shot_bags", ZERO_SHOT, CELL_BAGS),
+)

@@ -18,20 +18,20 @@ import numpy as np
 
 from counterpoise.core.records import Integers, Objects
 from counterpoise.core.splits import sample_by_rank
+from counterpoise.students.base import Student
 from counterpoise.students.metrics import METRICS
 from counterpoise.students.rows import Rows
 from counterpoise.students.training import Tell
-from counterpoise.students.treatments import STUDENTS
+from counterpoise.students.treatments import BASELINE
 from counterpoise.students.validation import ArmScore, score_arms
 
-BASELINE = "logit_adjustment"
 N_HALVES = 5
 _FEWEST_ROWS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What an action is expected to add to logit adjustment on even test rows.
+    """What an action is expected to add to the baseline on even test rows.
 
     Args:
         action: name of the action; what is carried out before it counts too.
@@ -52,6 +52,7 @@ def forecast_gains(
     ids: Objects,
     folds: Integers,
     n_labels: int,
+    students: Sequence[Student],
     simple: Sequence[ArmScore],
     counts: Mapping[str, Mapping[int, int]],
     worth: Mapping[str, float],
@@ -64,7 +65,8 @@ def forecast_gains(
         ids: (n,) their ids; halves are drawn by them.
         folds: (n,) their folds.
         n_labels: k.
-        simple: what the ways that cost no token have on the same rows and folds, logit adjustment among them.
+        students: who is trained.
+        simple: what the ways that cost no token have on the same rows and folds, the baseline among them.
         counts: action -> label index -> records that it would add, in the order in which they are carried out.
         worth: action -> how many real rows one of its records is expected to be worth, 0 to 1.
         tell: told how many halves are measured.
@@ -77,7 +79,7 @@ def forecast_gains(
     have = np.bincount(rows.labels, minlength=n_labels)
     if not thin or have[thin].min() < _FEWEST_ROWS:
         return []
-    loss = _measure_loss(rows, ids, folds, n_labels, simple, thin, tell)
+    loss = _measure_loss(rows, ids, folds, n_labels, students, simple, thin, tell)
     effective = np.zeros(n_labels)
     n_records = 0
     forecasts = []
@@ -91,11 +93,11 @@ def forecast_gains(
         forecasts += [
             Forecast(
                 action,
-                student,
+                student.name,
                 n_records,
-                *(max(0.0, factor * loss[student, metric]) for metric in METRICS),
+                *(max(0.0, factor * loss[student.name, metric]) for metric in METRICS),
             )
-            for student in STUDENTS
+            for student in students
         ]
     return forecasts
 
@@ -116,12 +118,13 @@ def _measure_loss(
     ids: Objects,
     folds: Integers,
     n_labels: int,
+    students: Sequence[Student],
     simple: Sequence[ArmScore],
     thin: Sequence[int],
     tell: Tell | None,
 ) -> dict[tuple[str, str], float]:
-    """What logit adjustment loses when half of the rows of the thin labels are taken from its training rows."""
-    whole = {score.student: score for score in simple if score.arm == BASELINE}
+    """What the baseline loses when half of the rows of the thin labels are taken from its training rows."""
+    whole = {score.student: score for score in simple if score.arm == BASELINE.name}
     halves = []
     for draw in range(N_HALVES):
         # A row that is left out everywhere is still scored in its own fold, so both sides answer the same rows.
@@ -129,13 +132,13 @@ def _measure_loss(
         for label in thin:
             members = np.flatnonzero(rows.labels == label)
             left_out[members[sample_by_rank(ids[members], len(members) // 2, f"half {draw}")]] = 1
-        scores = score_arms(rows, folds, n_labels, [BASELINE], left_out)
+        scores = score_arms(rows, folds, n_labels, students, [BASELINE], left_out)
         halves.append({score.student: score for score in scores})
         if tell is not None:
             tell(draw + 1, N_HALVES)
     return {
-        (student, metric): getattr(whole[student], metric)
-        - float(np.mean([getattr(half[student], metric) for half in halves]))
-        for student in STUDENTS
+        (student.name, metric): getattr(whole[student.name], metric)
+        - float(np.mean([getattr(half[student.name], metric) for half in halves]))
+        for student in students
         for metric in METRICS
     }

@@ -1,12 +1,13 @@
 """What every arm is worth on the sealed rows, scored once, at the end.
 
 The held-out table repeats every arm over seeds; a seed draws which nine tenths of the training rows are used and what
-the arm itself draws. Intervals resample seeds and test rows, the same draws for all arms, so differences are paired.
+the treatment itself draws. Intervals resample seeds and test rows, the same draws for all arms, so differences are
+paired.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from scipy.special import softmax
 
 from counterpoise.core.records import Floats, Integers
 from counterpoise.core.splits import keyed_hash
+from counterpoise.students.base import Student, Treatment
 from counterpoise.students.metrics import (
     METRICS,
     compute_auroc,
@@ -25,7 +27,6 @@ from counterpoise.students.metrics import (
 )
 from counterpoise.students.rows import Rows
 from counterpoise.students.training import Tell, Training, run_trainings
-from counterpoise.students.treatments import STUDENTS, list_students
 
 N_SEEDS = 5
 KEPT_RATIO = 0.9
@@ -43,6 +44,23 @@ class MeanInterval:
 
 
 @dataclass(frozen=True, slots=True)
+class Arm:
+    """One line of the held-out table: the rows that students are trained on, and in which way.
+
+    Args:
+        name: how the table calls it.
+        train: the rows.
+        groups: (n,) group names of these rows; groups are drawn whole.
+        ways: student -> how it is trained; a student that is not among them has no such line.
+    """
+
+    name: str
+    train: Rows
+    groups: NDArray[np.object_]
+    ways: Mapping[str, Treatment]
+
+
+@dataclass(frozen=True, slots=True)
 class HeldOutScore:
     """An arm with one student on the sealed rows, and its paired difference to the baseline arm."""
 
@@ -53,60 +71,62 @@ class HeldOutScore:
 
 
 def score_held_out(
-    trains: Mapping[str, Rows],
-    groups: Mapping[str, NDArray[np.object_]],
+    arms: Sequence[Arm],
+    students: Sequence[Student],
     test: Rows,
     n_labels: int,
     baseline: Mapping[str, Mapping[str, str]],
-    ways: Mapping[str, Mapping[str, str]] | None = None,
     n_seeds: int = N_SEEDS,
     tell: Tell | None = None,
+    pool: Rows | None = None,
 ) -> list[HeldOutScore]:
     """The held-out table.
 
     Args:
-        trains: arm -> the rows it is trained on.
-        groups: arm -> (n,) group names of these rows; groups are drawn whole.
+        arms: its lines.
+        students: who is trained.
         test: the sealed rows.
         n_labels: k.
-        baseline: metric -> student -> arm that differences are taken from.
-        ways: arm -> student -> name of `students.ARMS`, where that is not the arm's own.
+        baseline: metric -> student -> name of the arm that differences are taken from.
         n_seeds: repetitions, 2 or more.
         tell: told how many trainings are done where they take long.
+        pool: unlabelled rows, for treatments that use them.
 
     Returns:
-        One row for every arm and student.
+        One row for every arm and each of its students.
     """
     trainings: list[Training] = []
     trained: list[dict[str, str]] = []
     everything = np.ones(len(test), dtype=np.bool_)
-    for arms in _list_sharing(trains, groups):
-        train, names = trains[arms[0]], groups[arms[0]]
+    for sharing in _list_sharing(arms):
+        train, names = sharing[0].train, sharing[0].groups
         masks = [_keep_rare(_draw_groups(names, seed), train) for seed in range(n_seeds)]
-        for student in STUDENTS:
-            mine = {
-                arm: (ways or {}).get(arm, {}).get(student, arm)
-                for arm in arms
-                if student in list_students(arm)
-            }
-            unique = tuple(dict.fromkeys(mine.values()))
+        for student in students:
+            mine = {arm.name: arm.ways[student.name] for arm in sharing if student.name in arm.ways}
+            unique = tuple({way.name: way for way in mine.values()}.values())
             for seed, mask in enumerate(masks):
-                trained.append(mine)
-                trainings.append(Training(unique, student, train, mask, test, everything, n_labels, seed))
+                trained.append({arm: way.name for arm, way in mine.items()})
+                trainings.append(
+                    Training(unique, student, train, mask, test, everything, n_labels, seed, pool)
+                )
     drawn: dict[tuple[str, str], list[Floats]] = {}
-    for training, mine, predicted in zip(trainings, trained, run_trainings(trainings, tell), strict=True):
-        for arm, way in mine.items():
-            drawn.setdefault((arm, training.student), []).append(predicted[way])
-    scores = {key: np.stack(tables) for key, tables in drawn.items()}
-    scores = {(arm, student): scores[arm, student] for arm in trains for student in list_students(arm)}
+    for training, named, predicted in zip(trainings, trained, run_trainings(trainings, tell), strict=True):
+        for arm, name in named.items():
+            drawn.setdefault((arm, training.student.name), []).append(predicted[name])
+    scores = {
+        (arm.name, student.name): np.stack(drawn[arm.name, student.name])
+        for arm in arms
+        for student in students
+        if student.name in arm.ways
+    }
     return _compare(scores, test.labels, n_labels, baseline, n_seeds)
 
 
-def _list_sharing(trains: Mapping[str, Rows], groups: Mapping[str, NDArray[np.object_]]) -> list[list[str]]:
+def _list_sharing(arms: Sequence[Arm]) -> list[list[Arm]]:
     """The arms in lists; those of a list have the same training rows, whose features are then made once."""
-    lists: dict[tuple[int, int], list[str]] = {}
-    for arm, train in trains.items():
-        lists.setdefault((id(train), id(groups[arm])), []).append(arm)
+    lists: dict[tuple[int, int], list[Arm]] = {}
+    for arm in arms:
+        lists.setdefault((id(arm.train), id(arm.groups)), []).append(arm)
     return list(lists.values())
 
 

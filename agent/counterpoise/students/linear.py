@@ -1,4 +1,4 @@
-"""The students' model: sentence vectors or words under a logistic regression."""
+"""Logistic regression, as the students that ship, the label scorer and the filters have it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import ThreadpoolController
 
 from counterpoise.core.records import Floats, Integers
-from counterpoise.students.rows import Rows
 
 INVERSE_REGULARISATION = 3.0
 
@@ -24,19 +22,6 @@ PROBABILITY_FLOOR = 1e-9  # probability of a label that is absent from a trainin
 
 
 Features = NDArray[np.float32] | csr_matrix
-
-
-def make_features(student: str, train: Rows, test: Rows) -> tuple[Features, Features]:
-    """The representation of a student, learned on the training side only: (n, d) and (m, d)."""
-    if student == "minilm_lr":
-        return train.vectors, test.vectors
-    vectoriser = TfidfVectorizer(
-        sublinear_tf=True, ngram_range=(1, 2), dtype=np.float32, max_features=200_000
-    )
-    analyse = vectoriser.build_analyzer()
-    if not any(analyse(text) for text in train.texts):  # not one word: nothing but the label shares is left
-        return np.zeros((len(train), 1), np.float32), np.zeros((len(test), 1), np.float32)
-    return vectoriser.fit_transform(train.texts), vectoriser.transform(test.texts)
 
 
 def fit_log_probabilities(

@@ -9,8 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from counterpoise.students.linear import INVERSE_REGULARISATION
-from counterpoise.students.treatments import N_BAGS
+from counterpoise.students.base import Student, Treatment
 
 _HEAD = """\
 # Run it in the folder of the run, where dataset/ lies.
@@ -27,10 +26,10 @@ own = rows[[source["kind"] in ("original", "relabelled") for source in rows["pro
 
 def fit(part, weights, adjust):
     {make}
-    model = LogisticRegression(C={c}, max_iter=1000).fit(encode(part["content"]), part[{label}], weights)
+    model = {trained}
     mass = weights.groupby(part[{label}]).sum()
     prior = np.log(mass[model.classes_] / mass.sum()).to_numpy()
-    return lambda texts: log_softmax(model.predict_log_proba(encode(texts)) - adjust * prior, axis=1)
+    return lambda texts: log_softmax({log_probabilities} - adjust * prior, axis=1)
 
 
 def ones(part):
@@ -38,26 +37,6 @@ def ones(part):
 
 """
 
-_WORDS_IMPORTS = """\
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
-"""
-_VECTORS_IMPORTS = """\
-from sklearn.linear_model import LogisticRegression
-
-from counterpoise.core.assets import find_cache_dir
-from counterpoise.core.events import ignore
-from counterpoise.data.encoders import make_encoder
-"""
-_WORDS_MAKE = """words = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), dtype=np.float32, max_features=200_000)
-    encode = words.fit(part["content"]).transform"""
-_VECTORS_SETTING = """encoder = make_encoder({encoder}, find_cache_dir(), ignore)
-
-
-def encode(texts):
-    return encoder.encode(list(texts))
-
-"""
 _NEAR = """
 descriptions = {descriptions}  # label: one line about it
 names = sorted(descriptions)
@@ -70,46 +49,18 @@ def compare(texts):
 
 middle = np.mean([compare(own["content"][own[{label}] == name]).mean(axis=0) for name in names], axis=0)
 """
-_DRAW = """
-size = own[{label}].value_counts().{extreme}()
-
-
-def draw(seed):
-    return own.groupby({label}, group_keys=False).sample(n=size, replace={replace}, random_state=seed)
-
-
-"""
 
 _TAIL = """\
 names = np.array(sorted(set(own[{label}])))
 print(names[score(["a text to be labelled"]).argmax(axis=1)])
 """
 
-_SCORE = "\n\ndef score(texts):\n    return "
-_ADJUSTED = "plain = fit(own, ones(own), 1)\n"
-_MORE = 'more = fit(rows, rows["weight"], 1)\n'
-_WAYS: Mapping[str, str] = {
-    "nothing": "score = fit(own, ones(own), 0)\n",
-    "class_weights": "shares = own[{label}].map(own[{label}].value_counts())\n"
-    "score = fit(own, len(own) / own[{label}].nunique() / shares, 0)\n",
-    "oversampling": "score = fit(draw(0), ones(draw(0)), 0)\n",
-    "downsampling": "score = fit(draw(0), ones(draw(0)), 0)\n",
-    "logit_adjustment": "score = fit(own, ones(own), 1)\n",
-    "balanced_bags": f"bags = [fit(draw(seed), ones(draw(seed)), 0) for seed in range({N_BAGS})]\n"
-    f"{_SCORE}logsumexp([bag(texts) for bag in bags], axis=0)\n\n",
-    "embedding_zero_shot": f"{_SCORE}compare(texts) - middle\n\n",
-    "zero_shot_prior": f"{_ADJUSTED}{_SCORE}plain(texts) + compare(texts) - middle\n\n",
-    "added_rows": 'score = fit(rows, rows["weight"], 1)\n',
-    "added_rows_prior": f"{_MORE}{_SCORE}more(texts) + compare(texts) - middle\n\n",
-    "averaged": f"{_ADJUSTED}{_MORE}{_SCORE}(plain(texts) + more(texts)) / 2\n\n",
-    "averaged_prior": f"{_ADJUSTED}{_MORE}{_SCORE}sum(\n"
-    "        log_softmax(part(texts) + compare(texts) - middle, axis=1) for part in (plain, more)\n    )\n\n",
-}
+_NO_CODE = "# The way '{name}' brings no code of its own: train as its documentation says.\n"
 
 
 def write_code(
-    way: str,
-    student: str,
+    way: Treatment,
+    student: Student,
     *,
     text: Sequence[str],
     label: str,
@@ -119,26 +70,26 @@ def write_code(
     """Python that trains what a run advises and labels a text with it.
 
     Args:
-        way: a name of `students.ARMS` or `students.MIXTURES`.
-        student: a name of `students.STUDENTS`.
+        way: how the student is trained.
+        student: who is trained.
         text: the text columns.
         label: the label column.
         descriptions: value of the label column -> one line about it.
         encoder: folder of an encoder of the user's own, "" for the pinned one.
     """
-    is_words = student == "tfidf_lr"
-    body = _WAYS[way]
+    if not way.code:
+        return _NO_CODE.replace("{name}", way.name)
+    lines = student.write_code(encoder)
     parts = [
-        _HEAD.replace("{imports}", _WORDS_IMPORTS if is_words else _VECTORS_IMPORTS)
+        _HEAD.replace("{imports}", lines.imports)
         .replace("{text}", repr(list(text)))
-        .replace("{setting}", "" if is_words else _VECTORS_SETTING.replace("{encoder}", repr(encoder)))
-        .replace("{make}", _WORDS_MAKE if is_words else "# the vectors of a text are the same for every part")
-        .replace("{c}", repr(INVERSE_REGULARISATION))
+        .replace("{setting}", lines.setting)
+        .replace("{make}", lines.make)
+        .replace("{trained}", lines.trained)
+        .replace("{model}", lines.model)
+        .replace("{log_probabilities}", lines.log_probabilities)
     ]
-    if "compare(" in body:
+    if "compare(" in way.code:
         parts.append(_NEAR.replace("{descriptions}", repr(dict(descriptions))))
-    if "draw(" in body:
-        extreme, replace = ("max", "True") if way == "oversampling" else ("min", "False")
-        parts.append(_DRAW.replace("{extreme}", extreme).replace("{replace}", replace))
-    code = "\n".join([*parts, body, _TAIL]).replace("{label}", repr(label))
+    code = "\n".join([*parts, way.code, _TAIL]).replace("{label}", repr(label))
     return re.sub(r"\n{4,}", "\n\n\n", code)

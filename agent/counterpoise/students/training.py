@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -18,14 +18,15 @@ from numpy.typing import NDArray
 from counterpoise.core.interrupts import keep_from_children
 from counterpoise.core.processes import end_with_parent
 from counterpoise.core.records import Floats
+from counterpoise.students.base import Student, Treatment
+from counterpoise.students.fitting import predict_by_treatments
 from counterpoise.students.rows import Rows
-from counterpoise.students.treatments import predict_arms
 
 MOST_PROCESSES = 4
 """With 150 labels a process takes up to 1 GB."""
 
 LONG_WORK = 3_000_000
-"""Rows x labels x arms from which starting processes pays: half a minute's work for one core."""
+"""Rows x labels x treatments from which starting processes pays: half a minute's work for one core."""
 
 TRAINED = "students trained"
 """What is counted."""
@@ -36,36 +37,38 @@ Tell = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """What `treatments.predict_arms` takes, its rows as masks: they are only copied when their turn comes.
+    """What `predict_by_treatments` takes, its rows as masks: they are only copied when their turn comes.
 
     Args:
-        arms: names of arms.
-        student: a name of `STUDENTS`.
+        treatments: the ways to train in.
+        student: who is trained.
         train: rows to train on,
         kept: (n,) those of them that are used.
         test: rows to score,
         scored: (m,) those of them that are.
         n_labels: k.
-        seed: of what the arms draw.
+        seed: of what the treatments draw.
+        pool: unlabelled rows, for treatments that use them.
     """
 
-    arms: tuple[str, ...]
-    student: str
+    treatments: tuple[Treatment, ...]
+    student: Student
     train: Rows
     kept: NDArray[np.bool_]
     test: Rows
     scored: NDArray[np.bool_]
     n_labels: int
     seed: int
+    pool: Rows | None = None
 
     @property
     def work(self) -> int:
-        """Rows x labels x arms."""
-        return int(self.kept.sum()) * self.n_labels * len(self.arms)
+        """Rows x labels x treatments."""
+        return int(self.kept.sum()) * self.n_labels * len(self.treatments)
 
 
 def run_trainings(trainings: Sequence[Training], tell: Tell | None = None) -> Iterator[dict[str, Floats]]:
-    """The log-scores of each, arm -> (scored rows, k), in their order.
+    """The log-scores of each, name of treatment -> (scored rows, k), in their order.
 
     Args:
         trainings: independent of each other.
@@ -73,11 +76,11 @@ def run_trainings(trainings: Sequence[Training], tell: Tell | None = None) -> It
     """
     if sum(one.work for one in trainings) < LONG_WORK:
         for one in trainings:
-            yield predict_arms(*_give(one))
+            yield _predict(one)
         return
     n_processes = min(MOST_PROCESSES, cpu_count(), len(trainings))
     side_by_side = Parallel(n_jobs=n_processes, return_as="generator", pre_dispatch=n_processes)
-    tasks = (delayed(_predict_for)(os.getpid(), *_give(one)) for one in trainings)
+    tasks = (delayed(_predict_for)(os.getpid(), _take(one)) for one in trainings)
     with keep_from_children():
         outcomes = side_by_side(tasks)
     for done, scores in enumerate(outcomes, start=1):
@@ -86,23 +89,35 @@ def run_trainings(trainings: Sequence[Training], tell: Tell | None = None) -> It
         yield scores
 
 
-def _predict_for(
-    parent: int, arms: tuple[str, ...], student: str, train: Rows, test: Rows, n_labels: int, seed: int
-) -> dict[str, Floats]:
-    """What `predict_arms` gives, in a process that would else outlive a parent that was killed."""
+def _predict_for(parent: int, one: Training) -> dict[str, Floats]:
+    """What a training gives, in a process that would else outlive a parent that was killed."""
     _watch_once(parent)
-    return predict_arms(arms, student, train, test, n_labels, seed)
+    return _predict(one)
 
 
 _watch_once = cache(end_with_parent)
 
 
-def _give(one: Training) -> tuple[tuple[str, ...], str, Rows, Rows, int, int]:
-    return (
-        one.arms,
+def _predict(one: Training) -> dict[str, Floats]:
+    return predict_by_treatments(
+        one.treatments,
         one.student,
         one.train.take(one.kept),
         one.test.take(one.scored),
         one.n_labels,
         one.seed,
+        pool=one.pool,
+    )
+
+
+def _take(one: Training) -> Training:
+    """The same with the rows alone that are used: what is sent to another process is small."""
+    train, test = one.train.take(one.kept), one.test.take(one.scored)
+    return replace(
+        one,
+        train=train,
+        kept=np.ones(len(train), np.bool_),
+        test=test,
+        scored=np.ones(len(test), np.bool_),
+        pool=one.pool if any(treatment.uses_pool for treatment in one.treatments) else None,
     )

@@ -1,4 +1,4 @@
-"""What every arm is worth on inner validation, before a token is spent, and which one to take.
+"""What every treatment is worth on inner validation, before a token is spent, and which one to take.
 
 Inner validation is cross-validation over near-duplicate groups of the training rows: with fifteen rows of a label
 a single validation part would hold three.
@@ -6,7 +6,7 @@ a single validation part would hold three.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,13 +14,15 @@ from scipy.special import softmax
 
 from counterpoise.core.records import Floats, Integers, Objects
 from counterpoise.core.splits import sample_by_rank
+from counterpoise.students.added_ways import PLAIN_WAY, PRIOR_WAY, AddedWay
+from counterpoise.students.base import Student, Treatment
 from counterpoise.students.metrics import (
     compute_auroc,
     compute_macro_f1,
 )
 from counterpoise.students.rows import Rows
 from counterpoise.students.training import Tell, Training, run_trainings
-from counterpoise.students.treatments import STUDENTS, ZERO_TOKEN_ARMS, list_students
+from counterpoise.students.treatments import BASELINE
 
 MOST_VALIDATION_ROWS = 5_000
 MOST_TRAINING_ROWS = 20_000
@@ -45,45 +47,52 @@ def score_arms(
     train: Rows,
     folds: Integers,
     n_labels: int,
-    arms: Sequence[str] = ZERO_TOKEN_ARMS,
+    students: Sequence[Student],
+    treatments: Sequence[Treatment],
     parents: Floats | None = None,
     tell: Tell | None = None,
+    pool: Rows | None = None,
 ) -> list[ArmScore]:
-    """Cross-validated scores of arms on the user's own rows; macro-F1 with the labels equalised.
+    """Cross-validated scores of treatments on the user's own rows; macro-F1 with the labels equalised.
 
     Args:
         train: rows; those that are not the user's own are trained on, never scored.
         folds: (n,) fold of each own row; an added row has -1, or is left out of every fold that `parents` marks.
         n_labels: k.
-        arms: names of `students.ARMS`.
+        students: who is trained.
+        treatments: in which ways.
         parents: (n, n_folds) where 1 marks that a row was made from rows of that fold, which it must not help
             to judge; None where there are no added rows.
         tell: told how many trainings are done where they take long.
+        pool: unlabelled rows, for treatments that use them.
 
     Returns:
-        One score for every arm and student, in the order of `arms` and `STUDENTS`.
+        One score for every treatment and each student that it suits, in the order of `treatments` and `students`.
     """
     own = np.flatnonzero(train.original)
     truth = train.labels[own]
     tables: dict[tuple[str, str], Floats] = {}
     trainings: list[Training] = []
-    for student in STUDENTS:
-        mine = tuple(arm for arm in arms if student in list_students(arm))
-        for arm in mine:
-            tables[arm, student] = np.zeros((len(train), n_labels))
+    for student in students:
+        mine = tuple(treatment for treatment in treatments if treatment.suits(student))
+        for treatment in mine:
+            tables[treatment.name, student.name] = np.zeros((len(train), n_labels))
         for fold in np.unique(folds[own]) if mine else ():
             outside = train.original & (folds == fold)
             inside = ~outside
             if parents is not None:
                 inside &= parents[:, fold] == 0
-            trainings.append(Training(mine, student, train, inside, train, outside, n_labels, int(fold)))
+            trainings.append(
+                Training(mine, student, train, inside, train, outside, n_labels, int(fold), pool)
+            )
     for training, predicted in zip(trainings, run_trainings(trainings, tell), strict=True):
-        for arm, scores in predicted.items():
-            tables[arm, training.student][training.scored] = scores
+        for name, scores in predicted.items():
+            tables[name, training.student.name][training.scored] = scores
     return [
-        _score_arm(arm, student, tables[arm, student][own], truth, n_labels)
-        for arm in arms
-        for student in list_students(arm)
+        _score_arm(treatment.name, student.name, tables[treatment.name, student.name][own], truth, n_labels)
+        for treatment in treatments
+        for student in students
+        if treatment.suits(student)
     ]
 
 
@@ -116,15 +125,21 @@ def draw_rows(ids: Objects, labels: Integers, most: int) -> Integers:
 
 
 def choose_best(
-    scores: Sequence[ArmScore], metric: str, arms: Sequence[str] = ZERO_TOKEN_ARMS
-) -> dict[str, str]:
-    """For each student the arm with the highest `metric`; the earlier one of equals."""
+    scores: Sequence[ArmScore], metric: str, treatments: Sequence[Treatment]
+) -> dict[str, Treatment]:
+    """For each student that was scored the treatment with the highest `metric`; the earlier one of equals.
+
+    Args:
+        scores: of any arms.
+        metric: what counts.
+        treatments: those to choose from.
+    """
+    order = {treatment.name: place for place, treatment in enumerate(treatments)}
     best = {}
-    for student in STUDENTS:
-        mine = [score for score in scores if score.student == student and score.arm in arms]
-        best[student] = max(
-            mine, key=lambda score: (round(getattr(score, metric), 9), -arms.index(score.arm))
-        ).arm
+    for student in dict.fromkeys(score.student for score in scores):
+        mine = [score for score in scores if score.student == student and score.arm in order]
+        highest = max(mine, key=lambda score: (round(getattr(score, metric), 9), -order[score.arm]))
+        best[student] = treatments[order[highest.arm]]
     return best
 
 
@@ -156,57 +171,65 @@ def estimate_f1_error(macro_f1: float, counts: Integers) -> float:
     return float(np.sqrt((macro_f1 * (1 - macro_f1) / present).sum()) / len(present))
 
 
-def choose_own_ways(scores: Sequence[ArmScore], counts: Integers) -> dict[str, str]:
+def choose_added_ways(scores: Sequence[ArmScore], counts: Integers) -> dict[str, AddedWay]:
     """For each student how it uses added rows: with the zero-shot prior unless that evidently harms.
 
-    Chosen on inner validation, by what the prior does to logit adjustment without added rows: descriptions such as
+    Chosen on inner validation, by what the prior does to the baseline without added rows: descriptions such as
     `0` and `1` say nothing and only add noise. A dozen rows of a label cannot tell a small harm from chance, so the
     prior goes where it costs more than one standard error, in AUROC or in macro-F1 (with many labels nearly every
     AUROC is close to 1, and it is macro-F1 that shows the harm).
 
     Args:
-        scores: the simple ways on inner validation.
+        scores: the simple ways on inner validation, the baseline among them.
         counts: (k,) rows of each label.
     """
     by_name = {(score.arm, score.student): score for score in scores}
     chosen = {}
-    for student in STUDENTS:
-        plain, prior = by_name["logit_adjustment", student], by_name.get(("zero_shot_prior", student))
+    for student in dict.fromkeys(score.student for score in scores):
+        plain = by_name[PLAIN_WAY.simple.name, student]
+        prior = by_name.get((PRIOR_WAY.simple.name, student))
         helps = (
             prior is not None
             and prior.auroc >= plain.auroc - estimate_auroc_error(plain.auroc, counts)
             and prior.macro_f1 >= plain.macro_f1 - estimate_f1_error(plain.macro_f1, counts)
         )
-        chosen[student] = "added_rows_prior" if helps else "added_rows"
+        chosen[student] = PRIOR_WAY if helps else PLAIN_WAY
     return chosen
 
 
 def recommend(
-    scores: Sequence[ArmScore], mine: Sequence[ArmScore], metric: str, counts: Integers
-) -> dict[str, str]:
+    scores: Sequence[ArmScore],
+    mine: Sequence[ArmScore],
+    metric: str,
+    counts: Integers,
+    simple: Sequence[Treatment],
+    mixed: Mapping[str, Treatment],
+) -> dict[str, Treatment]:
     """For each student the mixture of own and added rows, unless it evidently ranks worse than a simple way.
 
     Whether rows carry information is asked of the AUROC, which needs no threshold: macro-F1 on a dozen rows of a
     label is mostly noise of the threshold. The mixture is judged on fewer of the added rows than there are (those
     made from a fold cannot judge it), and half of it is a simple way; so it is given the benefit of one standard
     error (the rule of Breiman et al., 1984, Classification and regression trees). Among simple ways `metric` decides,
-    by the same rule: logit adjustment unless another is better by more than one standard error.
+    by the same rule: the baseline unless another is better by more than one standard error.
 
     Args:
         scores: the simple ways on inner validation.
-        mine: the mixture, at most one score a student; its arm is a name of `students.MIXTURES`.
+        mine: the mixture, at most one score a student.
         metric: what simple ways are chosen by.
         counts: (k,) rows of each label.
+        simple: the simple ways.
+        mixed: student -> the mixture that its score in `mine` is of.
     """
-    chosen = choose_best(scores, metric)
+    chosen = choose_best(scores, metric, simple)
     value = {(score.arm, score.student): getattr(score, metric) for score in scores}
     estimate_error = estimate_f1_error if metric == "macro_f1" else estimate_auroc_error
-    for student, arm in chosen.items():
-        plain = value["logit_adjustment", student]
-        if value[arm, student] <= plain + estimate_error(plain, counts):
-            chosen[student] = "logit_adjustment"
+    for student, treatment in chosen.items():
+        plain = value[BASELINE.name, student]
+        if value[treatment.name, student] <= plain + estimate_error(plain, counts):
+            chosen[student] = BASELINE
     for score in mine:
         best = max(other.auroc for other in scores if other.student == score.student)
         if score.auroc >= best - estimate_auroc_error(best, counts):
-            chosen[score.student] = score.arm
+            chosen[score.student] = mixed[score.student]
     return chosen

@@ -9,7 +9,7 @@ from counterpoise.core.errors import JobError, RunDirectoryError
 from counterpoise.core.registry import DEFAULT, Registry
 from counterpoise.llm.config import IN_MEMORY
 
-PART_KEYS = ("actions",)
+PART_KEYS = ("actions", "students", "treatments")
 """All such keys; a task has some of them."""
 
 
@@ -23,6 +23,14 @@ def find_family(key: str) -> Registry[Any]:
         from counterpoise.actions import ACTIONS
 
         return ACTIONS
+    if key == "students":
+        from counterpoise.students.registry import STUDENTS
+
+        return STUDENTS
+    if key == "treatments":
+        from counterpoise.students.treatments import TREATMENTS
+
+        return TREATMENTS
     raise KeyError(key)
 
 

@@ -1,0 +1,79 @@
+"""What training without added records gives, measured on inner validation before a token is spent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from counterpoise.core.event_kinds import Measured, StudentsTrained
+from counterpoise.core.events import tell_event, tell_progress
+from counterpoise.data.encoder_choice import name_encoder
+from counterpoise.students.base import Student, Treatment
+from counterpoise.students.registry import choose_students
+from counterpoise.students.rows import Rows, view_rows
+from counterpoise.students.training import TRAINED
+from counterpoise.students.treatments import TREATMENTS
+from counterpoise.students.validation import (
+    MOST_VALIDATION_ROWS,
+    ArmScore,
+    choose_best,
+    draw_rows,
+    score_arms,
+)
+from counterpoise.tasks.text.inputs import Inputs
+from counterpoise.tasks.text.job import Job
+
+
+@dataclass(frozen=True, slots=True)
+class SimpleWays:
+    """The students and simple treatments of a run, and what each gives.
+
+    Args:
+        students: who data is judged by.
+        treatments: the ways that cost no token.
+        scores: of each treatment with each student that it suits.
+        best: name of student -> the best treatment by the job's metric.
+    """
+
+    students: tuple[Student, ...]
+    treatments: tuple[Treatment, ...]
+    scores: tuple[ArmScore, ...]
+    best: dict[str, Treatment]
+
+    def choose_best(self, metric: str) -> dict[str, str]:
+        """Name of student -> name of the best treatment by a metric."""
+        best = choose_best(self.scores, metric, self.treatments)
+        return {student: treatment.name for student, treatment in best.items()}
+
+
+def measure_simple_ways(job: Job, inputs: Inputs) -> SimpleWays:
+    """Score simple treatments on inner validation, and choose the best for each student.
+
+    Args:
+        job: which students and treatments, and what counts.
+        inputs: the data.
+
+    Raises:
+        JobError: a student needs another encoder, or a classifier of the user's cannot be trained.
+    """
+    students = choose_students(job.students, name_encoder(job.encoder))
+    treatments = TREATMENTS.choose(job.treatments)
+    records = inputs.train.records
+    drawn = draw_rows(records.ids, records.labels, MOST_VALIDATION_ROWS)
+    scores = score_arms(
+        view_rows(inputs.train).take(drawn),
+        inputs.folds[drawn],
+        len(records.label_names),
+        students,
+        treatments,
+        tell=tell_progress(partial(StudentsTrained, what=TRAINED)),
+        pool=view_pool(inputs),
+    )
+    ways = SimpleWays(students, treatments, tuple(scores), choose_best(scores, job.metric, treatments))
+    tell_event(Measured([score.as_dict() for score in scores], ways.choose_best(job.metric)))
+    return ways
+
+
+def view_pool(inputs: Inputs) -> Rows | None:
+    """The unlabelled rows as students see them; None where there are none."""
+    return view_rows(inputs.pool) if len(inputs.pool) else None

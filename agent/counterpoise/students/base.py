@@ -1,0 +1,180 @@
+"""What a student and a treatment are: the contracts of two families of parts.
+
+A *student* is a representation of rows under a classifier. A *treatment* is a way to train a student on skewed data:
+weights, repeated rows, an adjustment of the scores, a mixture of other treatments. Both are objects; nobody knows them
+by name but the file that defines and registers them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from counterpoise.core.records import Floats, Integers
+from counterpoise.students.cell_marks import CellMarks
+from counterpoise.students.linear import Features
+from counterpoise.students.recipe_lines import StudentCode
+from counterpoise.students.rows import Rows
+
+
+class Student(ABC):
+    """A representation of rows under a classifier that data is judged by.
+
+    Attributes:
+        name: what jobs, reports and tables call it.
+        meaning: what it is, in words that go on in a sentence: `logistic regression on words`.
+        uses_vectors: whether it sees the encoder's vectors. Descriptions of labels are vectors too, so such a student
+            alone has zero-shot scores.
+    """
+
+    name: str
+    meaning: str
+    uses_vectors: bool = False
+
+    def bind(self, encoder: str) -> Student:
+        """The student as it is in a run whose vectors are those of `encoder`; here itself.
+
+        Raises:
+            JobError: it needs another encoder.
+        """
+        return self
+
+    @abstractmethod
+    def features(self, train: Rows, test: Rows) -> tuple[Features, Features]:
+        """The representation, learned on the training side only.
+
+        Args:
+            train: n rows.
+            test: m rows; their labels are not read.
+
+        Returns:
+            (n, d) and (m, d), dense or sparse.
+        """
+
+    @abstractmethod
+    def fit_log_probabilities(
+        self, features: Features, labels: Integers, weights: Floats, test: Features, n_labels: int
+    ) -> Floats:
+        """Train on some rows and score others.
+
+        Args:
+            features: (n, d) of the training rows, 1 or more.
+            labels: (n,) label indices.
+            weights: (n,) weights, 0 or more.
+            test: (m, d) of the rows to score, 1 or more.
+            n_labels: k.
+
+        Returns:
+            (m, k) finite log-probabilities. A label without a training row has the floor, `log(PROBABILITY_FLOOR)`;
+            equal arguments give equal bytes.
+
+        Raises:
+            JobError: the classifier cannot be trained on them.
+        """
+
+    @abstractmethod
+    def write_code(self, encoder: str) -> StudentCode:
+        """Its lines of the recipe.
+
+        Args:
+            encoder: what the job says of the encoder, "" for the pinned one.
+        """
+
+
+@dataclass(frozen=True)
+class FitTask:
+    """What a treatment is given: one student, the rows to train on and those to score.
+
+    Args:
+        student: who is trained.
+        train: n rows: the user's own, for a treatment with `uses_added` the added ones too.
+        test: m rows to score, 1 or more; their labels are not read.
+        n_labels: k.
+        seed: of what the treatment draws.
+        score: gives the (m, k) log-scores of another treatment with the same student, rows and seed; each is computed
+            once.
+        pool: unlabelled rows, whose labels mean nothing; None where there are none, or where the treatment does not
+            say that it uses them.
+        marks: concepts and attribute values of `train`; None outside of what looks at cells.
+    """
+
+    student: Student
+    train: Rows
+    test: Rows
+    n_labels: int
+    seed: int
+    score: Callable[[Treatment], Floats]
+    pool: Rows | None = None
+    marks: CellMarks | None = None
+
+    @property
+    def labels(self) -> Integers:
+        """(n,) label indices of the training rows."""
+        return self.train.labels
+
+    @cached_property
+    def features(self) -> tuple[Features, Features]:
+        """(n, d) and (m, d) of the training rows and of those to score."""
+        return self.student.features(self.train, self.test)
+
+    @cached_property
+    def plain(self) -> Floats:
+        """(m, k) log-probabilities of the rows as they are, all of weight 1: several treatments begin with them."""
+        return self.fit()
+
+    def fit(self, weights: Floats | None = None, rows: Integers | None = None) -> Floats:
+        """Train the student.
+
+        Args:
+            weights: (n,) of all training rows; None for 1 each.
+            rows: positions of those that are trained on, perhaps repeated; None for all.
+
+        Returns:
+            (m, k) log-probabilities.
+        """
+        train, test = self.features
+        given = np.ones(len(self.labels)) if weights is None else weights
+        if rows is None:
+            return self.student.fit_log_probabilities(train, self.labels, given, test, self.n_labels)
+        return self.student.fit_log_probabilities(
+            train[rows], self.labels[rows], given[rows], test, self.n_labels
+        )
+
+
+class Treatment(ABC):
+    """A way to train a student on skewed data.
+
+    Attributes:
+        name: what jobs, reports and tables call it.
+        meaning: what it does, in a few words beside its name.
+        advice: what to do, as a sentence without its end; `{student}` stands for the student's `meaning`. "" where the
+            name says enough.
+        needs_zero_shot: whether it needs zero-shot scores, which only students on vectors have.
+        uses_added: whether it trains on added rows beside the user's own, so that it is no simple way.
+        uses_pool: whether it looks at the unlabelled rows.
+        code: its lines of the recipe, which define `score`; see `recipe_lines`. "" where it has none.
+    """
+
+    name: str
+    meaning: str = ""
+    advice: str = ""
+    needs_zero_shot: bool = False
+    uses_added: bool = False
+    uses_pool: bool = False
+    code: str = ""
+
+    @abstractmethod
+    def score(self, task: FitTask) -> Floats:
+        """(m, k) finite log-scores of the rows to score: the largest of a row is the prediction, their softmax ranks.
+
+        Raises:
+            ValueError: it needs zero-shot scores and there are none.
+        """
+
+    def suits(self, student: Student) -> bool:
+        """Whether a student can be trained in this way."""
+        return student.uses_vectors or not self.needs_zero_shot

@@ -1,0 +1,106 @@
+"""What a classifier sees of a row: the encoder's vector of it, or its words."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from counterpoise.students.linear import Features
+from counterpoise.students.rows import Rows
+
+_MOST_WORDS = 200_000
+
+_WORDS_IMPORTS = "from sklearn.feature_extraction.text import TfidfVectorizer\n"
+_VECTORS_IMPORTS = """\
+from counterpoise.core.assets import find_cache_dir
+from counterpoise.core.events import ignore
+from counterpoise.data.encoders import make_encoder
+"""
+_WORDS_MAKE = """words = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), dtype=np.float32, max_features=200_000)
+    encode = words.fit(part["content"]).transform"""
+_VECTORS_MAKE = "# the vectors of a text are the same for every part"
+_VECTORS_SETTING = """encoder = make_encoder({encoder}, find_cache_dir(), ignore)
+
+
+def encode(texts):
+    return encoder.encode(list(texts))
+
+"""
+
+
+class Representation(ABC):
+    """What a classifier sees of a row.
+
+    Attributes:
+        meaning: `words`, as in "logistic regression on words".
+        is_sparse: whether its features are sparse matrices.
+        make: lines of the recipe, see `recipe_lines.StudentCode`.
+    """
+
+    meaning: str
+    is_sparse: bool
+    make: str
+
+    @abstractmethod
+    def features(self, train: Rows, test: Rows) -> tuple[Features, Features]:
+        """(n, d) and (m, d), learned on the training side only."""
+
+    @abstractmethod
+    def join_imports(self, classifier: str) -> str:
+        """The recipe's imports for it and, given as lines, for the classifier."""
+
+    @abstractmethod
+    def write_setting(self, encoder: str) -> str:
+        """The recipe's lines before `fit`; `encoder` is what the job says, "" for the pinned one."""
+
+
+class SentenceVectors(Representation):
+    """The encoder's vectors, as they are."""
+
+    meaning = "sentence vectors"
+    is_sparse = False
+    make = _VECTORS_MAKE
+
+    def features(self, train: Rows, test: Rows) -> tuple[Features, Features]:
+        """The rows' vectors."""
+        return train.vectors, test.vectors
+
+    def join_imports(self, classifier: str) -> str:
+        """Those of the encoder behind the classifier's."""
+        return f"{classifier}\n{_VECTORS_IMPORTS}"
+
+    def write_setting(self, encoder: str) -> str:
+        """Open the encoder."""
+        return _VECTORS_SETTING.replace("{encoder}", repr(encoder))
+
+
+class Words(Representation):
+    """Words and pairs of words, weighted by how rare they are (TF-IDF)."""
+
+    meaning = "words"
+    is_sparse = True
+    make = _WORDS_MAKE
+
+    def features(self, train: Rows, test: Rows) -> tuple[Features, Features]:
+        """Sparse counts; one column of zeros where the training rows have not one word."""
+        vectoriser = TfidfVectorizer(
+            sublinear_tf=True, ngram_range=(1, 2), dtype=np.float32, max_features=_MOST_WORDS
+        )
+        analyse = vectoriser.build_analyzer()
+        if not any(analyse(text) for text in train.texts):  # nothing but the label shares is left
+            return np.zeros((len(train), 1), np.float32), np.zeros((len(test), 1), np.float32)
+        return vectoriser.fit_transform(train.texts), vectoriser.transform(test.texts)
+
+    def join_imports(self, classifier: str) -> str:
+        """Those of the vectoriser before the classifier's."""
+        return f"{_WORDS_IMPORTS}{classifier}"
+
+    def write_setting(self, encoder: str) -> str:
+        """Nothing: the words are learned from the rows."""
+        return ""
+
+
+REPRESENTATIONS: dict[str, type[Representation]] = {"vectors": SentenceVectors, "words": Words}
+"""By the word that says which one a classifier of a user's is put on."""
