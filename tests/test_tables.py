@@ -90,6 +90,14 @@ def test_named_features_are_the_content_and_must_be_of_one_kind(adult: Path) -> 
         read(adult, label="income", attributes=["sex", "sex"])
 
 
+def test_a_table_may_have_thousands_of_columns_but_not_the_label_alone() -> None:
+    wide = {f"gene {number}": [number, None, 0.5] for number in range(3000)}
+    records = read({**wide, "y": ["p", "q", "p"]}, label="y")
+    assert len(records.content(0)) == 3000 and records.content(0)["gene 2999"] == 2999
+    with pytest.raises(DataError, match="has no column but the label"):
+        read({"y": ["p", "q", "p"]}, label="y")
+
+
 def test_cells_are_counted_by_label_and_by_label_and_attribute(adult: Path) -> None:
     records = read(adult, label="income", attributes="sex")
     assert count_cells(records) == {

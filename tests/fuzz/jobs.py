@@ -9,10 +9,7 @@ from typing import Any
 
 import yaml
 
-from counterpoise.tasks.registry import load_job
-from counterpoise.tasks.retrieval.steps import load_instances
-from counterpoise.tasks.text.job import Job
-from counterpoise.tasks.text.reading import read_parts
+from counterpoise.tasks.registry import TASKS, load_job
 from tests.fuzz.common import DEEP, NUMBERS, Ended, Source, break_bytes, call, guard, put
 
 TRAPS = (
@@ -53,7 +50,7 @@ def fuzz_jobs(source: Source, folder: Path) -> Iterator[Ended]:
         + "".join(f"text {n} soup,{'good' if n % 3 else 'bad'},{n % 2}\n" for n in range(30))
     )
     (folder / "triplets.jsonl").write_text('{"query": "a", "positive": "b", "negative": "c"}\n')
-    is_retrieval = source.is_hit(0.2)
+    draw = source.random()
     keys: dict[str, Any] = {
         "data": "data.csv",
         "text": "text",
@@ -61,7 +58,9 @@ def fuzz_jobs(source: Source, folder: Path) -> Iterator[Ended]:
         "output": "run",
         "budget": {"tokens": "20k"},
     }
-    if is_retrieval:
+    if draw < 0.2:
+        keys = {"task": "tabular_classification", "data": "data.csv", "label": "label", "output": "run"}
+    elif draw < 0.4:
         keys = {"task": "retrieval", "data": "triplets.jsonl", "output": "run"}
     options: dict[str, Any] = {
         "attributes": ["source"], "held_out": 0.2, "pool": "data.csv", "concepts": {"food": "what was eaten"},
@@ -69,6 +68,7 @@ def fuzz_jobs(source: Source, folder: Path) -> Iterator[Ended]:
         "rounds": 2, "seed": 3, "sample": {"rows": {"good": 8, "bad": 8}}, "labels": {"good": "fine", "bad": "poor"},
         "trusted": "source", "gold": "data.csv", "cache_dir": "cache", "encoder": "data.csv", "name": "n",
         "candidates": 5, "min_precision": 0.7, "most_flagged": 0.5, "per_call": 4, "form": "auto", "corpus": "data.csv",
+        "features": ["text", "source"],
     }  # fmt: skip
     for name in source.sample(sorted(options), source.randrange(4)):
         keys[name] = options[name]
@@ -97,11 +97,8 @@ def fuzz_jobs(source: Source, folder: Path) -> Iterator[Ended]:
         resolved = folder / "resolved.yaml"
         resolved.write_text(job.dump(), encoding="utf-8")
         again = load_job(resolved)
-        if isinstance(job, Job) and isinstance(again, Job):
-            assert again.fingerprint() == job.fingerprint(), "a job that was written is another one"
-            read_parts(job)
-        else:
-            load_instances(job)  # type: ignore[arg-type]
+        assert again.fingerprint() == job.fingerprint(), "a job that was written is another one"
+        TASKS.find(job.task).read(job)
 
     ended = guard(read)
     yield ended

@@ -13,7 +13,10 @@ import pyarrow.parquet as pq
 
 from counterpoise.core.schema import TextClassification
 from counterpoise.data.reading import list_warnings, load_table, make_ids, read_pool, read_records
+from counterpoise.runs.tables import count_table
 from counterpoise.scorers.gold import read_gold
+from counterpoise.tasks.tables.job import TableJob
+from counterpoise.tasks.tables.reading import read_table as read_values
 from tests.fuzz.common import Ended, Source, break_bytes, call, dump_json, encode, guard, pack, put
 
 Rows = list[dict[str, Any]]
@@ -148,6 +151,8 @@ def fuzz_readers(source: Source, folder: Path) -> Iterator[Ended]:
             read_pool(table, task, records.label_names)
 
         yield guard(read)
+        job = TableJob.make(data=str(path), label="label", attributes=attributes)
+        yield guard(lambda: count_table(read_values(job)).as_dict())
     if path.suffix == ".csv" and source.is_hit(0.2):
         rows = load_table([{"text": f"text {n} soup", "label": "gb"[n % 2]} for n in range(9)])
         known = read_records(rows, TextClassification(("text",), "label"))

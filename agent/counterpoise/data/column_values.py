@@ -15,6 +15,7 @@ from counterpoise.core.records import Integers, Objects
 from counterpoise.core.strict_yaml import suggest
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from datasets import Dataset
 
 BATCH_ROWS = 10_000
@@ -27,25 +28,40 @@ def select_column(table: Dataset, name: str) -> Dataset:
 
 
 def read_values(table: Dataset, name: str, source: str) -> Iterator[Any]:
-    """The values of one column, names for a ClassLabel (None for its -1)."""
+    """The values of one column, names for a ClassLabel (None for its -1).
+
+    Raises:
+        DataError: it holds lists, mappings or bytes.
+    """
+    feature = table.features[name]
+    for batch in select_column(table, name).iter(BATCH_ROWS):
+        yield from convert_values(batch.column(name), feature, f"{source}: column '{name}'")
+
+
+def convert_values(column: pa.ChunkedArray, feature: Any, where: str) -> Iterator[Any]:
+    """The values of a part of a column, as `read_values` gives them.
+
+    Args:
+        column: the part.
+        feature: what `datasets` knows of the column.
+        where: what errors call it.
+
+    Raises:
+        DataError: it holds lists, mappings or bytes.
+    """
     from datasets import ClassLabel
 
-    feature = table.features[name]
-    kind = table.features.arrow_schema.field(name).type
-    short = {"float": np.float32, "halffloat": np.float16}.get(str(kind))
-    for batch in select_column(table, name).iter(BATCH_ROWS):
-        for value in batch.column(name).to_pylist():
-            if isinstance(value, list | dict | bytes):
-                hint = "name a column with one value a row"
-                raise DataError(
-                    f"holds a {type(value).__name__}", where=f"{source}: column '{name}'", hint=hint
-                )
-            if isinstance(feature, ClassLabel) and value is not None:
-                yield feature.names[value] if value >= 0 else None
-            elif short is not None and value is not None:
-                yield float(str(short(value)))  # 0.1 and not 0.10000000149011612
-            else:
-                yield value
+    short = {"float": np.float32, "halffloat": np.float16}.get(str(column.type))
+    for value in column.to_pylist():
+        if isinstance(value, list | dict | bytes):
+            hint = "name a column with one value a row"
+            raise DataError(f"holds a {type(value).__name__}", where=where, hint=hint)
+        if isinstance(feature, ClassLabel) and value is not None:
+            yield feature.names[value] if value >= 0 else None
+        elif short is not None and value is not None:
+            yield float(str(short(value)))  # 0.1 and not 0.10000000149011612
+        else:
+            yield value
 
 
 def read_as_text(table: Dataset, name: str, source: str) -> Objects:

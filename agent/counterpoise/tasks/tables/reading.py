@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableSequence
+from collections.abc import MutableSequence, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from counterpoise.core.errors import DataError
 from counterpoise.core.label_spellings import spell_value
 from counterpoise.core.records import Objects, Records
 from counterpoise.core.schema import Value
-from counterpoise.data.column_values import read_values
+from counterpoise.data.column_values import BATCH_ROWS, convert_values
 from counterpoise.data.label_columns import read_label_codes
 from counterpoise.data.reading import check_columns, make_ids, read_attributes, render_rows
 from counterpoise.data.sources import load_table, name_source
@@ -53,12 +54,15 @@ def read_rows(table: Dataset, schema: TabularClassification, *, source: str = "d
         n records.
 
     Raises:
-        DataError: a column is missing, reserved or holds lists; a label is missing; there is one label only, or nearly
-            as many as rows.
+        DataError: a column is missing, reserved or holds lists, or there is none but the label; a label is missing;
+            there is one label only, or nearly as many as rows.
     """
     check_columns(table, schema, source)
+    if not schema.features:
+        hint = "name a table that says something of its rows beside their label"
+        raise DataError("has no column but the label", where=source, hint=hint)
     labels, label_names = read_label_codes(table, schema, None, source)
-    columns = {name: _read_content(table, name, source) for name in schema.features}
+    columns = _read_content(table, schema.features, source)
     return Records(
         ids=make_ids(table),
         texts=render_rows(schema, columns),
@@ -69,11 +73,17 @@ def read_rows(table: Dataset, schema: TabularClassification, *, source: str = "d
     )
 
 
-def _read_content(table: Dataset, name: str, source: str) -> Objects:
-    values = np.empty(len(table), dtype=object)
-    for row, value in enumerate(read_values(table, name, source)):
-        values[row] = _keep_value(value)
-    return values
+def _read_content(table: Dataset, names: Sequence[str], source: str) -> dict[str, Objects]:
+    """The values of the features; all columns are read at once, for there may be thousands."""
+    columns = {name: np.empty(len(table), dtype=object) for name in names}
+    features = table.features
+    start = 0
+    for batch in table.select_columns(list(names)).with_format("arrow").iter(BATCH_ROWS):
+        for name, values in columns.items():
+            found = convert_values(batch.column(name), features[name], f"{source}: column '{name}'")
+            values[start : start + len(batch)] = [_keep_value(value) for value in found]
+        start += len(batch)
+    return columns
 
 
 def _keep_value(value: Any) -> Value:
