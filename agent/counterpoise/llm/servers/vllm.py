@@ -28,8 +28,8 @@ from typing import Self
 from counterpoise.core.errors import JobError, ServerError, StorageError
 from counterpoise.core.event_kinds import Starting
 from counterpoise.core.events import tell_event
+from counterpoise.core.llama_server import ask_for_completion
 from counterpoise.llm.servers import supervisor
-from counterpoise.llm.servers.embedded import ask_for_completion
 from counterpoise.llm.servers.vllm_log import explain_log
 from counterpoise_retrievers.private_files import touch_private_file
 
@@ -263,7 +263,7 @@ class VllmServer:
         while time.monotonic() < deadline and time.monotonic() - grown < SILENT_SECONDS:
             if not self.is_alive():
                 self._raise_failure()
-            found = ask_for_completion(address, key, self.served_name, timeout_seconds=60.0)
+            found = ask_for_completion(address, key, self.served_name, 60.0)
             if not found:
                 return
             if (now := self._log.stat().st_size) != size:
