@@ -29,7 +29,7 @@ _EMPTY = "."
 class EndpointEncoder:
     """An encoder behind `/v1/embeddings`, as vLLM and others serve it.
 
-    Texts longer than the window are cut into pieces of `characters`, whose vectors are
+    Texts longer than the window are cut into pieces of `3 * max_tokens` characters, whose vectors are
     averaged with their lengths as weights. Servers may round differently from batch to batch; `CachedEncoder`
     makes the first answer the only one.
 
@@ -38,13 +38,14 @@ class EndpointEncoder:
         model: the name of the model there.
         api_key: sent as the bearer token; none where it is empty.
         max_tokens: the model's window.
-        characters: of a piece, 0 for `3 * max_tokens`.
-        prefix: put in front of every piece.
         batch_size: texts in a request.
         concurrency: requests at once.
         timeout_seconds: for one request.
         max_attempts: times a request is sent where the server fails, refuses connections or is overloaded.
     """
+
+    identity = ""
+    """Its name says all."""
 
     def __init__(
         self,
@@ -53,8 +54,6 @@ class EndpointEncoder:
         api_key: str = "",
         *,
         max_tokens: int = 512,
-        characters: int = 0,
-        prefix: str = "",
         batch_size: int = 32,
         concurrency: int = 4,
         timeout_seconds: float = 60.0,
@@ -64,9 +63,6 @@ class EndpointEncoder:
 
         self.name = model
         self.max_tokens = max_tokens
-        self.identity = prefix.strip()
-        self._characters = characters or _CHARACTERS_A_TOKEN * max_tokens
-        self._prefix = prefix
         self._url = url
         self._batch_size = batch_size
         self._concurrency = concurrency
@@ -93,7 +89,7 @@ class EndpointEncoder:
         """
         if len(texts) == 0:
             return np.empty((0, self.dimension), dtype=np.float32)
-        pieces, owners = _cut([mend_text(text) for text in texts], self._characters)
+        pieces, owners = cut_texts([mend_text(text) for text in texts], _CHARACTERS_A_TOKEN * self.max_tokens)
         batches = [
             pieces[start : start + self._batch_size] for start in range(0, len(pieces), self._batch_size)
         ]
@@ -102,10 +98,7 @@ class EndpointEncoder:
             vectors = np.concatenate(list(pool.map(self._request, batches)))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)  # after Ctrl-C nobody waits for what was asked
-        weights = np.array([len(piece) for piece in pieces], dtype=np.float64)
-        sums = np.zeros((len(texts), vectors.shape[1]))
-        np.add.at(sums, owners, vectors * weights[:, None])
-        return normalise_rows(sums, what=self.name)
+        return average_pieces(vectors, pieces, owners, self.name)
 
     def _request(self, texts: list[str]) -> Vectors:
         import openai
@@ -117,10 +110,9 @@ class EndpointEncoder:
             wait=wait_random_exponential(multiplier=0.2, max=20),
             reraise=True,
         )
-        asked = [self._prefix + text for text in texts]
         try:
             answer = retrying(
-                self._client.embeddings.create, input=asked, model=self.name, encoding_format="float"
+                self._client.embeddings.create, input=texts, model=self.name, encoding_format="float"
             )
         except openai.APIError as error:
             message = f"{self._url}: embeddings of {self.name}: {error}"
@@ -207,7 +199,22 @@ def _may_pass(error: Any) -> bool:
     return isinstance(error, openai.APIConnectionError)
 
 
-def _cut(texts: Sequence[str], n_characters: int) -> tuple[list[str], list[int]]:
+def average_pieces(vectors: Vectors, pieces: Sequence[str], owners: Sequence[int], what: str) -> Vectors:
+    """(n, d) vectors of texts: the means of those of their pieces, with the pieces' lengths as weights.
+
+    Args:
+        vectors: (m, d) of the pieces.
+        pieces: m pieces, as `cut_texts` gives them.
+        owners: (m,) the place of the text that each belongs to; every one of n texts has a piece.
+        what: for errors.
+    """
+    weights = np.array([len(piece) for piece in pieces], dtype=np.float64)
+    sums = np.zeros((max(owners) + 1, vectors.shape[1]))
+    np.add.at(sums, owners, vectors * weights[:, None])
+    return normalise_rows(sums, what=what)
+
+
+def cut_texts(texts: Sequence[str], n_characters: int) -> tuple[list[str], list[int]]:
     """Cut texts into pieces of at most `n_characters`; give the pieces and the text each belongs to."""
     pieces: list[str] = []
     owners: list[int] = []

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from weakref import finalize
 
+import numpy as np
+
 from counterpoise.core.llama_server import LlamaServer
 from counterpoise_retrievers.arrays import Vectors
-from counterpoise_retrievers.encoders import EndpointEncoder
+from counterpoise_retrievers.encoder_protocol import mend_text
+from counterpoise_retrievers.remote_encoders import EndpointEncoder, average_pieces, cut_texts
 
 _SPARE_TOKENS = 64  # of the window, for a prefix and the marks at both ends
 MOST_WINDOWS = 8
@@ -47,17 +50,19 @@ class LlamaEncoder:
         """
         if self._endpoint is None:
             url, api_key = self._server.start()
-            # A token of another script may be one character: pieces that long fit the window whatever they hold.
             self._endpoint = EndpointEncoder(
                 url,
                 self.name,
                 api_key,
                 max_tokens=self.max_tokens,
-                characters=self.max_tokens - _SPARE_TOKENS,
-                prefix=self._prefix,
                 batch_size=1,
                 concurrency=1,
                 timeout_seconds=300,
             )
-        most = MOST_WINDOWS * (self.max_tokens - _SPARE_TOKENS)
-        return self._endpoint.encode([text[:most] for text in texts])
+        if not len(texts):
+            return np.empty((0, self.dimension), dtype=np.float32)
+        # A token of another script may be one character: pieces that long fit the window whatever they hold.
+        longest = self.max_tokens - _SPARE_TOKENS
+        pieces, owners = cut_texts([mend_text(text)[: MOST_WINDOWS * longest] for text in texts], longest)
+        vectors = self._endpoint.encode([self._prefix + piece for piece in pieces])
+        return average_pieces(vectors, pieces, owners, self.name)
