@@ -12,7 +12,6 @@ from counterpoise.actions.base import Costs
 from counterpoise.core.encoded_records import Vectors
 from counterpoise.core.plans import Cell, Plan, Proposal, Verdict
 from counterpoise.core.records import ConceptColumns, Records
-from counterpoise.core.schema import divide_text
 
 _FEWEST_TRIED = 50
 _LOWEST_ACCEPTANCE = 0.10
@@ -175,17 +174,20 @@ def add_accepted(train: Records, ledger: Ledger) -> Records:
             states=np.concatenate([concepts.states, *(part.states for part in added)]),
             probabilities=np.concatenate([concepts.probabilities, *(part.probabilities for part in added)]),
         )
-    written = np.array([proposal.text for proposal, _ in accepted], dtype=object)
-    contents = [divide_text(text, tuple(train.columns)) for text in written] if train.columns else []
+    columns = {
+        name: np.concatenate(
+            [column, np.array([proposal.content.get(name) for proposal, _ in accepted], dtype=object)]
+        )
+        for name, column in train.columns.items()
+    }
     return Records(
         ids=np.concatenate([train.ids, np.array([proposal.id for proposal, _ in accepted], dtype=object)]),
-        texts=np.concatenate([train.texts, written]),
+        texts=np.concatenate(
+            [train.texts, np.array([proposal.text for proposal, _ in accepted], dtype=object)]
+        ),
         labels=np.concatenate([train.labels, np.array([places[proposal.label] for proposal, _ in accepted])]),
         label_names=train.label_names,
         attributes=attributes,
         concepts=concepts,
-        columns={
-            name: np.concatenate([column, np.array([content[name] for content in contents], dtype=object)])
-            for name, column in train.columns.items()
-        },
+        columns=columns,
     )

@@ -49,8 +49,6 @@ class JobBase(BaseModel):
     """Keys whose value is a mapping, or names a YAML file that holds it."""
     MODELS: ClassVar[tuple[str, ...]] = ("llm",)
     """Keys that hold a model."""
-    LATER: ClassVar[tuple[str, ...]] = ()
-    """Keys that earlier versions did not know: at their default they do not change the fingerprint."""
 
     task: str
     name: str = ""
@@ -168,9 +166,6 @@ class JobBase(BaseModel):
             # Runs of versions that knew no such key go on with the default list.
             keys[name] = name_parts(getattr(self, name))
             if keys[name] == list(find_family(name).defaults):
-                del keys[name]
-        for name in self.LATER:
-            if getattr(self, name) == type(self).model_fields[name].get_default(call_default_factory=True):
                 del keys[name]
         keys["budget"] = keys["budget"]["tokens"]
         text = json.dumps(keys, sort_keys=True, ensure_ascii=False)
