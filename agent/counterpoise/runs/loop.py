@@ -31,6 +31,7 @@ from counterpoise.runs.endings import BALANCED, NOTHING_PAYS, Progress, Stop, de
 from counterpoise.runs.ledger import Ledger, add_accepted
 from counterpoise.runs.outcome import write_outcome
 from counterpoise.runs.planner import UNPAID
+from counterpoise.runs.preview import make_preview
 from counterpoise.runs.procedures import PreparedRun, RunResources, RunResult
 from counterpoise.runs.report_data import make_report
 from counterpoise.runs.rounds import carry_out, list_deficits, list_short, plan_round
@@ -101,9 +102,7 @@ class TextRun:
 
     async def preview(self, job: Job) -> Preview:
         """Deficits, the first plan and its price."""
-        from counterpoise.runs.preview import make_preview
-
-        return Preview(**await make_preview(job))
+        return await make_preview(job)
 
 
 def keep_old_rounds(job: Job, inputs: Inputs, directory: RunDirectory) -> Job:

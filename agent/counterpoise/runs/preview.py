@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 from counterpoise.actions import ACTIONS
 from counterpoise.actions.base import list_requests
@@ -16,6 +16,7 @@ from counterpoise.llm import ChatClient, ChatRequest, ScriptedChatClient, TokenB
 from counterpoise.llm.connect import name_unknown
 from counterpoise.llm.models import Models
 from counterpoise.report.pages import format_name
+from counterpoise.report.preview import Preview
 from counterpoise.runs.advice import say_students
 from counterpoise.runs.ledger import Ledger
 from counterpoise.runs.offers import foresee_records
@@ -39,8 +40,8 @@ LEAST_ROOM = 0.005
 """Half a point of macro-F1 or AUROC."""
 
 
-async def make_preview(job: Job) -> dict[str, Any]:
-    """The fields of `api.Preview`.
+async def make_preview(job: Job) -> Preview:
+    """What a run on texts would do first.
 
     Prompts are those for a model that continues texts; one that follows instructions is told the same in words.
     """
@@ -79,13 +80,13 @@ async def make_preview(job: Job) -> dict[str, Any]:
     ]
     if not free.total() and not len(inputs.pool):
         advice.append("A pool of unlabelled records would help more than writing: name it under `pool`.")
-    return {
-        "arms": [score.as_dict() for score in simple.scores],
-        "best": simple.choose_best(job.metric),
-        "deficits": list_short(context, ledger),
-        "plan": list(plan.items),
-        "prompts": prompts,
-        "forecasts": [
+    return Preview(
+        arms=[score.as_dict() for score in simple.scores],
+        best=simple.choose_best(job.metric),
+        deficits=list_short(context, ledger),
+        plan=list(plan.items),
+        prompts=prompts,
+        forecasts=[
             {
                 "action": str(one.action),
                 "student": one.student,
@@ -95,10 +96,10 @@ async def make_preview(job: Job) -> dict[str, Any]:
             }
             for one in forecasts
         ],
-        "estimated_tokens": sum(item.reserved_tokens for item in plan.items),
-        "notes": list(inputs.notes),
-        "advice": advice,
-    }
+        estimated_tokens=sum(item.reserved_tokens for item in plan.items),
+        notes=list(inputs.notes),
+        advice=advice,
+    )
 
 
 def _make_forecasts(
