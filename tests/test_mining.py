@@ -146,8 +146,14 @@ def test_command_on_a_folder_and_on_instances(
     assert execute(arguments) == 2
     assert "is there already" in capsys.readouterr().err
     assert execute(["mine", str(output), "-o", str(tmp_path / "x"), "--form", "trec"]) == 2
-    assert "there are tevatron" in capsys.readouterr().err
+    assert "write one of tevatron" in capsys.readouterr().err
     assert execute(["mine", str(tmp_path / "absent"), "-o", str(tmp_path / "x")]) == 2
+    # As a collection, whose judgements say which passages answer and which do not.
+    collection = str(tmp_path / "mined")
+    assert execute(["mine", str(output), "-o", collection, "--form", "beir", "--quiet"]) == 0
+    mined = read_beir(Path(collection)).qrels
+    assert set(mined) == {each.query_id for each in first}
+    assert all({0, 1} == set(judged.values()) for judged in mined.values())
 
 
 def test_prefixes_reach_the_encoder_and_the_cache_keeps_them_apart(cache_dir: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from counterpoise.core.errors import DataError
+from counterpoise.core.errors import DataError, JobError
 from counterpoise.data.instances import (
     Instance,
     Passage,
@@ -189,9 +189,9 @@ def test_unknown_form_and_files_that_cannot_be_read(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "in.jsonl", [{"prompt": "x", "completion": "y"}])
     with pytest.raises(DataError, match=r"no known form .* fields prompt, completion"):
         list(read_instances(path))
-    with pytest.raises(DataError, match="there are tevatron"):
+    with pytest.raises(JobError, match="write one of tevatron"):
         list(read_instances(path, "trec"))
-    with pytest.raises(DataError, match="there are tevatron"):
+    with pytest.raises(JobError, match="write one of tevatron"):
         write_instances(path, [], "trec")
     with pytest.raises(DataError, match=r"no such file; did you mean 'in\.jsonl'"):
         list(read_instances(tmp_path / "absent.jsonl"))

@@ -13,6 +13,7 @@ from counterpoise.actions.relabel.cascade import Candidate, Decision, Outcome
 from counterpoise.actions.relabel.result import RelabelledInstances
 from counterpoise.actions.relabel.training_rows import fill_tuples, make_training_rows
 from counterpoise.cli import app as cli
+from counterpoise.data.exporters import EXPORTERS
 from counterpoise.data.instances import Instance, Passage, find_form, format_instance, read_instances
 from tests.test_relabel_retrieval import INSTANCES
 
@@ -24,7 +25,9 @@ def decide(path: Path, gone: dict[str, Outcome]) -> tuple[RelabelledInstances, l
     done = decide_all(list(read_instances(path)), gone)
     form = find_form(path)
     rows = [
-        dict(row) for one in make_training_rows(done, form).instances for row in format_instance(one, form)
+        dict(row)
+        for one in make_training_rows(done, EXPORTERS.find(form)).instances
+        for row in format_instance(one, form)
     ]
     return done, rows
 
@@ -65,7 +68,7 @@ def test_a_relabelled_triplet_becomes_a_row_of_the_new_positive(tmp_path: Path) 
     path = write(tmp_path / "t.jsonl", [triplet("rain", id=1), triplet("dough", id=2), triplet("snow", id=3)])
     done, rows = decide(path, {"dough": Outcome.RELABEL})
     assert rows == [triplet("rain", id=1), triplet("rain", "dough", id=2), triplet("snow", id=3)]
-    made = make_training_rows(done, "sentence_transformers")
+    made = make_training_rows(done, EXPORTERS.find("sentence_transformers"))
     assert made.as_dict()["rows_added"] == 1 and made.as_dict()["rows_that_repeat"] == 1
     assert made.sentence.startswith("Rows: 3 written; 1 added for relabelled passages; 1 filled with")
 
@@ -81,7 +84,7 @@ def test_a_query_without_negatives_is_left_out_and_counted(tmp_path: Path) -> No
     path = write(tmp_path / "t.jsonl", [triplet("dough"), other])
     done, rows = decide(path, {"dough": Outcome.RELABEL})
     assert rows == [other]
-    said = make_training_rows(done, "sentence_transformers").sentence
+    said = make_training_rows(done, EXPORTERS.find("sentence_transformers")).sentence
     assert "1 left out, since their query has no negative left" in said
     assert "1 relabelled passages without a row" in said
 
@@ -136,7 +139,7 @@ def test_a_grouped_row_keeps_a_negative_or_is_left_out(
     done, rows = decide(write(tmp_path / "g.jsonl", given), {"dough": Outcome.RELABEL})
     assert [[one["text"] for one in row[negatives]] for row in rows] == [["rain"], ["snow"], ["snow"], []]
     assert [len(row[positives]) for row in rows] == [2, 2, 1, 1] and rows[-1] == given[-1]
-    assert make_training_rows(done, find_form(tmp_path / "g.jsonl")).n_left_out == 1
+    assert make_training_rows(done, EXPORTERS.find(find_form(tmp_path / "g.jsonl"))).n_left_out == 1
     # A table would make the title of one that has none null beside the others.
     assert {tuple(one) for row in rows for one in row[positives]} == {(name, "title", "text")}
 
@@ -181,7 +184,7 @@ def test_whatever_is_decided_rows_train_and_nothing_else_is_lost(tmp_path: Path)
         }
         assert {(row["anchor"], row["positive"]) for row in rows} == before
         assert [row["row"] for row in rows] == sorted(row["row"] for row in rows)
-        assert len(make_training_rows(done, "sentence_transformers").instances) == len(rows)
+        assert len(make_training_rows(done, EXPORTERS.find("sentence_transformers")).instances) == len(rows)
 
 
 def test_mined_rows_of_texts_have_as_many_negatives_each() -> None:
@@ -189,7 +192,9 @@ def test_mined_rows_of_texts_have_as_many_negatives_each() -> None:
         found = tuple(Passage(f"{number} {one}", f"{number} {one}") for one in range(n))
         return Instance(f"q{number}", f"q{number}", (Passage("p", "p"),), found)
 
-    made, n_left_out = fill_tuples([make(0, 3), make(1, 2), make(2, 0)])
+    made, n_left_out = fill_tuples(
+        [make(0, 3), make(1, 2), make(2, 0)], EXPORTERS.find("sentence_transformers")
+    )
     assert [[one.text for one in each.negatives] for each in made] == [
         ["0 0", "0 1", "0 2"],
         ["1 0", "1 1", "1 0"],
@@ -250,7 +255,7 @@ def test_relabelled_ids_are_as_tevatron_reads_them(tmp_path: Path) -> None:
     path = write(tmp_path / "i.jsonl", [{**row, "negative_document_ids": ["a", "b"]}])
     instances = list(read_instances(path, "tevatron_ids", corpus=passages))
     done = decide_all(instances, {"text a": Outcome.RELABEL})
-    (made,) = make_training_rows(done, "tevatron_ids").instances
+    (made,) = make_training_rows(done, EXPORTERS.find("tevatron_ids")).instances
     assert format_instance(made, "tevatron_ids") == [
         {**row, "positive_document_ids": ["p", "a"], "negative_document_ids": ["b"]}
     ]

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from counterpoise.data.exporters import list_forms
 from counterpoise.data.instances import (
-    FORMS,
     find_form,
     list_splits,
     read_beir,
@@ -17,6 +17,8 @@ from counterpoise.data.instances import (
     write_instances,
 )
 from tests.fuzz.common import Ended, Source, break_bytes, call, dump_json, encode, guard, pack, put
+
+FORMS = tuple(form.name for form in list_forms())
 
 
 def make_instance(source: Source, number: int) -> dict[str, Any]:

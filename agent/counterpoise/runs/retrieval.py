@@ -25,7 +25,8 @@ from counterpoise.balance.retrieval import (
     list_passages,
 )
 from counterpoise.data.encoders import open_cached
-from counterpoise.data.instances import Instance, Passage, find_form, write_instances
+from counterpoise.data.exporters import EXPORTERS
+from counterpoise.data.instances import Instance, Passage, find_form
 from counterpoise.runs.directory import RunDirectory
 from counterpoise.runs.procedures import PreparedRun, RunResources, RunResult
 from counterpoise.runs.retrieval_preview import RetrievalPreview, preview_relabelling
@@ -62,10 +63,10 @@ class RetrievalRun:
         done = await judge_prepared(job, cases, resources.store, resources.budget, resources.cache_dir)
         kept = [source for place, source in enumerate(inputs.sources) if place not in done.ambiguous]
         after = check_retrieval(done.after, kept, inputs.corpus, encoder)
-        form = find_form(Path(job.data)) if job.form == "auto" else job.form
-        rows = make_training_rows(done, form)
+        exporter = EXPORTERS.find(find_form(Path(job.data)) if job.form == "auto" else job.form)
+        rows = make_training_rows(done, exporter)
         (folder / "dataset").mkdir(exist_ok=True)
-        write_instances(folder / "dataset" / "instances.jsonl", rows.instances, form)
+        exporter.write(folder / "dataset" / "instances.jsonl", rows.instances)
         done.write_decisions(folder / "decisions.jsonl")
         report = make_retrieval_report(job, done, before, after, rows)
         return RunResult(report, done.outcomes[Outcome.RELABEL])

@@ -15,11 +15,8 @@ from dataclasses import dataclass, field, replace
 
 from counterpoise.actions.relabel.cascade import Decision, Outcome
 from counterpoise.actions.relabel.result import RelabelledInstances, apply_decisions
-from counterpoise.data.instance_tuples import count_slots, is_judged
+from counterpoise.data.exporters.base import Exporter
 from counterpoise.data.instances import Instance, Passage
-
-_WITH_TITLES = ("tevatron", "rlhn")
-"""Forms whose passages are objects."""
 
 
 @dataclass
@@ -67,12 +64,12 @@ class TrainingRows:
         }
 
 
-def make_training_rows(done: RelabelledInstances, form: str) -> TrainingRows:
+def make_training_rows(done: RelabelledInstances, form: Exporter) -> TrainingRows:
     """The repaired rows in the form of their file, in the order of the given ones, without the ambiguous ones.
 
     Args:
         done: what came of relabelling.
-        form: one of `retrieval_io.FORMS`.
+        form: of the file.
     """
     made = TrainingRows()
     queries = _gather_queries(done, form)
@@ -80,7 +77,7 @@ def make_training_rows(done: RelabelledInstances, form: str) -> TrainingRows:
         if place in done.ambiguous:
             continue
         decisions = done.decisions.get(place, ())
-        slots = _count_slots(instance, form)
+        slots = form.count_slots(instance)
         if slots is None:
             _add_grouped(made, instance, decisions, queries[instance.query], form)
         else:
@@ -88,7 +85,7 @@ def make_training_rows(done: RelabelledInstances, form: str) -> TrainingRows:
     return made
 
 
-def fill_tuples(instances: Iterable[Instance]) -> tuple[list[Instance], int]:
+def fill_tuples(instances: Iterable[Instance], form: Exporter) -> tuple[list[Instance], int]:
     """Mined instances as rows of texts with the same number of negatives each, so that a table has no null.
 
     A query with fewer negatives than the others has some of its own again; one without any is left out.
@@ -102,7 +99,7 @@ def fill_tuples(instances: Iterable[Instance]) -> tuple[list[Instance], int]:
     for one in given:
         if not one.negatives and slots:
             continue
-        before = _count_slots(one, "sentence_transformers")
+        before = form.count_slots(one)
         raw = (
             one.raw if before is None or before <= slots else None
         )  # its columns would be more than there is to say
@@ -146,7 +143,7 @@ class _Query:
         return positive.full_text, frozenset(one.full_text for one in negatives)
 
 
-def _gather_queries(done: RelabelledInstances, form: str) -> dict[str, _Query]:
+def _gather_queries(done: RelabelledInstances, form: Exporter) -> dict[str, _Query]:
     gone: dict[str, set[str]] = {}
     for place, decisions in done.decisions.items():
         gone.setdefault(done.before[place].query, set()).update(
@@ -158,22 +155,22 @@ def _gather_queries(done: RelabelledInstances, form: str) -> dict[str, _Query]:
         changed = gone.get(one.query, set())
         left = [passage for passage in one.negatives if passage.full_text not in changed]
         query.negatives |= {passage.full_text: passage for passage in left}
-        if len(left) == _count_slots(one, form) and place not in done.ambiguous:
+        if len(left) == form.count_slots(one) and place not in done.ambiguous:
             for positive in one.positives:  # the row stays as it stands
                 query.write(positive, one.negatives)
     return queries
 
 
 def _add_grouped(
-    made: TrainingRows, instance: Instance, decisions: Sequence[Decision], query: _Query, form: str
+    made: TrainingRows, instance: Instance, decisions: Sequence[Decision], query: _Query, form: Exporter
 ) -> None:
     """A row that holds any number of negatives, judged or in a list."""
     after = apply_decisions(instance, decisions)
-    if form in _WITH_TITLES and after.positives != instance.positives:
+    if form.has_titles and after.positives != instance.positives:
         n_known = len(instance.positives)
         found = tuple(_fit_title(one, instance.positives) for one in after.positives[n_known:])
         after = replace(after, positives=(*instance.positives, *found))
-    if instance.negatives and not after.negatives and not _is_judged(instance, form):
+    if instance.negatives and not after.negatives and not form.is_judged(instance):
         if not query.negatives:
             made.n_left_out += 1
             return
@@ -228,20 +225,6 @@ def _add_line(
 
 def _is_change(decision: Decision) -> bool:
     return decision.outcome in (Outcome.RELABEL, Outcome.DROP)
-
-
-def _is_judged(instance: Instance, form: str) -> bool:
-    """Whether a row says of each passage whether it answers, so that none of either kind need be there."""
-    return form == "sentence_transformers" and instance.raw is not None and is_judged(instance.raw)
-
-
-def _count_slots(instance: Instance, form: str) -> int | None:
-    """Negatives that a row has a column for each; None where it takes any number."""
-    if form != "sentence_transformers":
-        return None
-    if instance.raw is None:
-        return len(instance.negatives)
-    return count_slots(instance.raw)
 
 
 def _fit_title(passage: Passage, known: Sequence[Passage]) -> Passage:

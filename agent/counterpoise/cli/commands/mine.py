@@ -15,6 +15,7 @@ from counterpoise.core.files import writing
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from counterpoise.data.exporters.base import Exporter
     from counterpoise.data.instances import Instance, Passage
 
 EncoderOption = Annotated[
@@ -36,7 +37,7 @@ def mine(
     form: Annotated[
         str,
         typer.Option(
-            help="tevatron, rlhn, flag_embedding, sentence_transformers; by default that of DATA where it can hold "
+            help="Name of the form to write (docs/data.md lists them); by default that of DATA where it can hold "
             "several positives a query, else tevatron."
         ),
     ] = "",
@@ -67,17 +68,15 @@ def mine(
     """
     from counterpoise.core.event_kinds import Warned
     from counterpoise.core.events import tell_event
-    from counterpoise.data.instances import FORMS, write_instances
     from counterpoise.data.outputs import check_outputs
     from counterpoise.tasks.retrieval.mining import mine_hard_negatives
 
     session: Session = context.obj
-    if form and form not in FORMS:
-        raise JobError(f"no form '{form}'", where="--form", hint=f"there are {', '.join(FORMS)}")
+    exporter = _find_exporter(form) if form else None
     check_outputs({"--output": output}, (data, corpus), may_replace=overwrite)
     notes: list[str] = []
     queries, passages = _read(data, corpus, split, strict, notes)
-    form = form or _choose_form(data)
+    exporter = exporter or _choose_exporter(data)
     with session.open_screen() as listener:
         for note in notes:
             tell_event(Warned(note))
@@ -97,10 +96,10 @@ def mine(
             api_key_env=api_key_env,
             listener=listener,
         )
-    instances, n_bare = _fill_columns(mined.instances, form)
+    instances, n_bare = _fill_columns(mined.instances, exporter)
     check_outputs({"--output": output}, (data, corpus), may_replace=overwrite)
     with writing(output):
-        n_lines = write_instances(output, instances, form)
+        n_lines = exporter.write(output, instances)
     counts = mined.to_dict()
     if session.as_json:
         session.write_event("mined", path=str(output), lines=n_lines, queries_left_out=n_bare, **counts)
@@ -132,25 +131,37 @@ def _describe_mined(
         yield f"{counts['queries_without_positive']} queries without a positive are left out"
 
 
-def _fill_columns(instances: Sequence[Instance], form: str) -> tuple[Sequence[Instance], int]:
+def _fill_columns(instances: Sequence[Instance], exporter: Exporter) -> tuple[Sequence[Instance], int]:
     """The instances that a form can hold, and how many are left out for it."""
     from counterpoise.actions.relabel.training_rows import fill_tuples
 
-    # Columns of sentence-transformers hold texts: a query with fewer negatives than others would have nulls.
-    return fill_tuples(instances) if form == "sentence_transformers" else (instances, 0)
+    # Columns hold texts: a query with fewer negatives than others would have nulls.
+    return fill_tuples(instances, exporter) if exporter.has_columns else (instances, 0)
 
 
-def _choose_form(data: Path) -> str:
-    """The form of the given instances; that of Tevatron where it cannot hold several positives, or was a collection."""
+def _find_exporter(form: str) -> Exporter:
+    from counterpoise.data.exporters import EXPORTERS
+
+    try:
+        return EXPORTERS.find(form)
+    except JobError as error:
+        error.where = "--form"
+        raise
+
+
+def _choose_exporter(data: Path) -> Exporter:
+    """That of the given instances; the default where it cannot hold several positives, or was a collection."""
+    from counterpoise.data.exporters import DEFAULT_EXPORTER, EXPORTERS
     from counterpoise.data.instances import find_form
 
-    form = "" if data.is_dir() else find_form(data)
-    return form if form in ("rlhn", "flag_embedding") else "tevatron"
+    given = DEFAULT_EXPORTER if data.is_dir() else EXPORTERS.find(find_form(data))
+    return given if given.holds_query else DEFAULT_EXPORTER
 
 
 def _read(
     data: Path, corpus: Path | None, split: str, is_strict: bool, notes: list[str]
 ) -> tuple[Iterable[Instance], Iterable[Passage]]:
+    from counterpoise.data.exporters import find_readable
     from counterpoise.data.instances import find_form, read_beir, read_corpus, read_instances, read_passages
     from counterpoise.tasks.retrieval.mining import list_queries
 
@@ -167,7 +178,7 @@ def _read(
     if corpus is not None:
         passages = list(read_corpus(corpus).values() if corpus.is_dir() else read_passages(corpus))
     by_id = None
-    if corpus is not None and find_form(data) == "tevatron_ids":
+    if corpus is not None and find_readable(find_form(data)).needs_corpus:
         by_id = {passage.id: passage for passage in passages}
     instances = list(read_instances(data, corpus=by_id, notes=notes))
     if corpus is not None:

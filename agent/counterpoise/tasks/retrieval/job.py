@@ -19,6 +19,8 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from counterpoise.actions.relabel.cascade import MIN_PRECISION, MOST_RELABELS
+from counterpoise.core.errors import JobError
+from counterpoise.data.exporters import find_readable
 from counterpoise.llm.config import LlmConfig, expand_llm
 from counterpoise.tasks.job import JobBase
 
@@ -28,7 +30,7 @@ class RetrievalJob(JobBase):
 
     Args:
         data: file of training instances.
-        form: of the file; `auto` tells by its first line.
+        form: of the file, by its registered name; `auto` tells by its first line.
         corpus: where further candidates are mined: a file of passages or a BEIR folder.
         candidates: of the corpus, for each query.
         gold: judgements of known answers (`query-id`, `corpus-id`, `score`; 0 is a known wrong one), for audits.
@@ -56,9 +58,7 @@ class RetrievalJob(JobBase):
 
     task: Literal["retrieval"] = "retrieval"
     data: str = Field(min_length=1)
-    form: Literal["auto", "tevatron", "tevatron_ids", "rlhn", "flag_embedding", "sentence_transformers"] = (
-        "auto"
-    )
+    form: str = "auto"
     corpus: str = ""
     candidates: int = Field(30, ge=1, le=1000)
     gold: str = ""
@@ -71,6 +71,16 @@ class RetrievalJob(JobBase):
     most_flagged: float = Field(0.5, ge=0, le=1)
     check_positives: bool = False
     source_field: str = "source"
+
+    @field_validator("form")
+    @classmethod
+    def _check_form(cls, value: str) -> str:
+        if value != "auto":
+            try:
+                find_readable(value)
+            except JobError as error:
+                raise ValueError(f"{error.message}; {error.hint}") from error
+        return value
 
     @field_validator("strong_llm", mode="before")
     @classmethod

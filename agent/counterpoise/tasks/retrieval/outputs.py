@@ -51,7 +51,8 @@ def write_rows(
     """As `write_relabelled`; gives the rows that were written, too."""
     from counterpoise.actions.relabel.training_rows import make_training_rows
     from counterpoise.core.files import write_whole, writing
-    from counterpoise.data.instances import find_form, write_instances
+    from counterpoise.data.exporters import EXPORTERS
+    from counterpoise.data.instances import find_form
     from counterpoise.data.outputs import check_outputs
 
     outputs = list_outputs(target)
@@ -59,9 +60,9 @@ def write_rows(
     check_outputs(outputs, (source,), may_replace=overwrite, permission=permission)
     _, decisions, summary = outputs.values()
     with writing(target, "name a file in a folder that can be"):
-        form = find_form(source) if form == "auto" else form
-        rows = make_training_rows(done, form)
-        write_instances(target, rows.instances, form)
+        exporter = EXPORTERS.find(find_form(source) if form == "auto" else form)
+        rows = make_training_rows(done, exporter)
+        exporter.write(target, rows.instances)
         done.write_decisions(decisions)
         said = done.summary() | {"written": {"sentence": rows.sentence, **rows.as_dict()}}
         write_whole(summary, json.dumps(said, ensure_ascii=False, indent=2, sort_keys=True) + "\n")

@@ -22,6 +22,7 @@ from counterpoise.core.events import tell_event
 from counterpoise.core.instances import gather_positives
 from counterpoise.data.beir import read_queries
 from counterpoise.data.encoders import open_cached
+from counterpoise.data.exporters import find_readable
 from counterpoise.data.instances import (
     Instance,
     Passage,
@@ -52,7 +53,7 @@ def load_instances(job: RetrievalJob) -> list[Instance]:
     path = Path(job.data)
     form = find_form(path) if job.form == "auto" else job.form
     corpus = None
-    if form == "tevatron_ids" and job.corpus:
+    if find_readable(form).needs_corpus and job.corpus:
         corpus = {passage.id: passage for passage in load_corpus(job.corpus)}
     notes: list[str] = []
     instances = list(read_instances(path, form, corpus=corpus, notes=notes))
