@@ -1,16 +1,20 @@
 """What the version before the move of the house wrote is still read: a run, its replies, a patch, a baseline.
 
-`tests/before` was written by the reference runs `instruction`, `label_errors` and `check` of the commit `before-house`.
+`tests/before` was written by the reference runs `instruction`, `label_errors` and `check` of the commit `before-house`;
+its `retrieval` by a later version, in which a retrieval run still had an opening and an end of its own.
 """
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
 import counterpoise
+from counterpoise.api import read_report
 from counterpoise.cli import execute
 from tests.integration.helpers import make_cache, write_reply
 from tests.reference.runs import list_decisions
@@ -21,12 +25,12 @@ pytestmark = pytest.mark.processes
 BEFORE = Path(__file__).with_name("before")
 
 
-def copy_run(folder: Path, url: str) -> Path:
+def copy_run(folder: Path, url: str, before: Path = BEFORE) -> Path:
     """The run, with its inputs and its cache where they are now."""
-    shutil.copytree(BEFORE, folder, dirs_exist_ok=True)
+    shutil.copytree(before, folder, dirs_exist_ok=True)
     shutil.copy(folder / "replies.sqlite", make_cache(folder / "cache") / "replies.sqlite")
     job = folder / "run" / "job.yaml"
-    lines = job.read_text(encoding="utf-8").replace("/kept/instruction", str(folder))
+    lines = re.sub(r"/kept/\w+", str(folder), job.read_text(encoding="utf-8"))
     job.write_text(
         "\n".join(f"  - {url}" if "http://" in line else line for line in lines.splitlines()) + "\n",
         encoding="utf-8",
@@ -51,6 +55,21 @@ def test_a_finished_run_is_read_and_its_report_written(tmp_path: Path) -> None:
     assert execute(["report", str(run), "--quiet"]) == 0
     assert "counterfactual" not in (run / "report.html").read_text(encoding="utf-8")
     assert len(counterpoise.resume(run, progress=False).rejected) > 0
+
+
+@pytest.mark.assets
+def test_a_retrieval_run_is_read_and_gone_on_with(tmp_path: Path) -> None:
+    before = json.loads((BEFORE / "retrieval" / "run" / "report.json").read_text(encoding="utf-8"))
+    with LocalServer(lambda body, index: "none") as server:
+        run = copy_run(tmp_path, server.url, BEFORE / "retrieval")
+        assert "also on topic000" in read_report(run)[1]
+        assert "queries before" in counterpoise.Run(run, before)._repr_html_()
+        counterpoise.resume(run, progress=False)
+        assert server.n_requests == 0
+    after = json.loads((run / "report.json").read_text(encoding="utf-8"))
+    assert [after[name] for name in ("summary", "stopped", "examples")] == [
+        before[name] for name in ("summary", "stopped", "examples")
+    ]
 
 
 def test_a_patch_is_applied_and_taken_back(tmp_path: Path) -> None:
