@@ -81,9 +81,9 @@ def test_python_gives_the_encoder_itself(tmp_path: Path) -> None:
     assert "encoder: memory:mine.hashing" in job.dump()
     assert list_known_languages(job.encoder) == () and list_known_languages("") == ("en",)
     with pytest.raises(
-        JobError, match=r"key 'encoder'.*dict.*has no `name`; an encoder has `name`, `dimension`"
+        JobError, match=r"key 'encoder'.*set.*has no `name`; an encoder has `name`, `dimension`"
     ):
-        make_job(encoder={})
+        make_job(encoder=set())
     again = make_job(encoder="memory:mine.hashing")  # as the run directory has it
     assert again.fingerprint() == job.fingerprint()
     with pytest.raises(RunDirectoryError, match=r"an object in Python \(mine.hashing\)"):

@@ -1,4 +1,4 @@
-"""A local sentence encoder: ONNX Runtime, mean pooling over the mask, rows of length 1.
+"""A local sentence encoder: ONNX Runtime, the states of the tokens pooled, rows of length 1.
 
 Every text is run alone, without padding, on one thread; several texts run side by side. There are no batches:
 kernels with dynamic quantisation take their scales from the whole batch, so a text's vector would depend on
@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnxruntime
@@ -25,6 +25,13 @@ from tokenizers import Tokenizer
 from counterpoise_retrievers.arrays import Integers, Vectors, normalise_rows
 from counterpoise_retrievers.encoder_protocol import mend_text
 
+Pooling = Literal["mean", "cls", "last"]
+
+_POOLS: dict[Pooling, Callable[[Vectors], NDArray[np.float64]]] = {
+    "mean": lambda states: np.asarray(states.mean(axis=0, dtype=np.float64)),
+    "cls": lambda states: states[0].astype(np.float64),
+    "last": lambda states: states[-1].astype(np.float64),
+}
 _TEXTS_A_BLOCK = 1024
 """Texts that are tokenised at once; bounds the memory that token lists take."""
 
@@ -43,18 +50,30 @@ class OnnxEncoder:
         name: names the vectors in caches and reports; another model or version needs another name.
         max_tokens: the window, special tokens included.
         threads: texts that run side by side; the cores this process may use where it is None.
+        pooling: what is made of the states of the tokens: their `mean`, or that of the first one (`cls`) or the `last`.
+        prefix: put in front of every text, as the model was trained.
 
     Raises:
         ValueError: a file is missing or unreadable, or the model does not take `max_tokens` tokens.
     """
 
-    identity = ""
-    """Its name says all."""
-
     def __init__(
-        self, model: Path, tokenizer: Path, *, name: str, max_tokens: int = 256, threads: int | None = None
+        self,
+        model: Path,
+        tokenizer: Path,
+        *,
+        name: str,
+        max_tokens: int = 256,
+        threads: int | None = None,
+        pooling: Pooling = "mean",
+        prefix: str = "",
     ) -> None:
         self.name = name
+        self.identity = " ".join(
+            part for part in (pooling if pooling != "mean" else "", prefix.strip()) if part
+        )
+        self._pool = _POOLS[pooling]
+        self._text_prefix = prefix
         self.max_tokens = max_tokens
         self._threads = threads or _count_cores()
         self._tokenizer = _load_tokenizer(tokenizer)
@@ -123,7 +142,8 @@ class OnnxEncoder:
             yield from self._tokenise(texts[start : start + _TEXTS_A_BLOCK])
 
     def _tokenise(self, texts: Sequence[str]) -> list[list[int]]:
-        encodings = self._tokenizer.encode_batch_fast(list(map(mend_text, texts)), add_special_tokens=False)
+        given = [self._text_prefix + mend_text(text) for text in texts]
+        encodings = self._tokenizer.encode_batch_fast(given, add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
     def _encode_tokens(self, tokens: list[int]) -> Vectors:
@@ -141,8 +161,7 @@ class OnnxEncoder:
         ids = np.array([tokens], dtype=np.int64)
         given = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
         outputs = self._session.run(None, {key: value for key, value in given.items() if key in self._inputs})
-        average: NDArray[np.float64] = outputs[0][0].mean(axis=0, dtype=np.float64)
-        return average
+        return self._pool(outputs[0][0])
 
 
 def _count_cores() -> int:

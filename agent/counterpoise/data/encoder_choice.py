@@ -1,14 +1,15 @@
 """Encoders by name: the family `encoders`, and what a job's key `encoder` may be.
 
-It may be, in this order: a path (it has a `/` or a backslash in it), the name of an encoder that ships (`minilm`), a
-folder beside the job file, the name of one that is installed (an entry point of `counterpoise.encoders`), or in Python
-the object itself. `""` is the one that ships.
+It may be, in this order: the name of an encoder that ships (`minilm`), a folder (a path has a `/` or a backslash in it,
+or lies beside the job file), a repository of the hub where there is no such folder (`BAAI/bge-small-en-v1.5`), the
+name of one that is installed (an entry point of `counterpoise.encoders`), or the keys of a server's (`{url: ...,
+model: ...}`). In Python it may be the object itself, LangChain's `Embeddings` among them. `""` is `minilm`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias, cast, runtime_checkable
@@ -18,18 +19,24 @@ from counterpoise.core.errors import JobError, RunDirectoryError
 from counterpoise.core.event_kinds import Downloading
 from counterpoise.core.events import tell_progress
 from counterpoise.core.registry import NamedPart, Registry
+from counterpoise.core.strict_yaml import validate
+from counterpoise.data.hub_encoder import is_hub_id
+from counterpoise.data.served_encoder import ServedEncoder
 from counterpoise.data.sources import normalise_path
 
 if TYPE_CHECKING:
+    from langchain_core.embeddings import Embeddings
+
     from counterpoise.data.e5_encoder import E5Encoder
     from counterpoise.data.llama_encoder import LlamaEncoder
     from counterpoise_retrievers.encoders import Encoder, OnnxEncoder
 
 IN_MEMORY = "memory:"
+_URLS = ("http://", "https://")
 _NEEDED = ("name", "dimension", "max_tokens", "encode")
 
-EncoderChoice: TypeAlias = "str | Encoder"
-"""A folder, a registered name, `""` for the default one, or the encoder."""
+EncoderChoice: TypeAlias = "str | ServedEncoder | Encoder"
+"""A folder, a hub id, a registered name, `""` for the default one, a server's, or the encoder."""
 
 
 @runtime_checkable
@@ -123,11 +130,13 @@ def resolve_encoder(chosen: object, base: Path) -> object:
     """
     if isinstance(chosen, Path):
         return str(normalise_path(base / chosen.expanduser()))
-    if not isinstance(chosen, str) or chosen.startswith(IN_MEMORY):
+    if not isinstance(chosen, str) or chosen.startswith((IN_MEMORY, *_URLS)):
         return chosen
     if chosen in ("", DEFAULT_ENCODER):
         return ""
     path = base / Path(chosen).expanduser()
+    if is_hub_id(chosen) and not path.exists():
+        return chosen
     is_path = re.search(r"[/\\]", chosen) or (chosen not in ENCODERS.names and path.is_dir())
     return str(normalise_path(path)) if is_path else chosen
 
@@ -138,14 +147,30 @@ def check_encoder_choice(chosen: object) -> EncoderChoice:
     Raises:
         ValueError: a name that nothing has, or an object that is no encoder; says what would be right.
     """
+    if isinstance(chosen, Mapping):
+        return _read_served(chosen)
+    if isinstance(chosen, ServedEncoder):
+        return chosen
     if not isinstance(chosen, str):
-        return check_encoder(chosen, "the object")
-    if chosen and not chosen.startswith(IN_MEMORY) and not is_folder(chosen):
+        return check_encoder(adapt(chosen), "the object")
+    if chosen.startswith(_URLS):
+        raise ValueError(
+            f"found {chosen!r:.80}; a server needs the name of its model: {{url: ..., model: ...}}"
+        )
+    is_known = chosen.startswith(IN_MEMORY) or is_folder(chosen) or is_hub_id(chosen)
+    if chosen and not is_known:
         try:
             ENCODERS.find(chosen)
         except JobError as error:
             raise ValueError(f"{error.message}; {error.hint}") from error
     return chosen
+
+
+def _read_served(keys: Mapping[str, object]) -> ServedEncoder:
+    try:
+        return validate(ServedEncoder, dict(keys), "encoder")
+    except JobError as error:
+        raise ValueError(f"{error.where.removeprefix('encoder: ')}: {error.message}; {error.hint}") from error
 
 
 def check_encoder(found: object, origin: str) -> Encoder:
@@ -166,13 +191,25 @@ def check_encoder(found: object, origin: str) -> Encoder:
 def name_encoder(chosen: EncoderChoice) -> str:
     """How students on its vectors are named: `minilm`, the last part of a folder's path, the name of the object."""
     if not isinstance(chosen, str):
-        return chosen.name
+        chosen = chosen.model if isinstance(chosen, ServedEncoder) else chosen.name
     return re.split(r"[/\\]", chosen.removeprefix(IN_MEMORY))[-1] or DEFAULT_ENCODER
 
 
 def is_folder(chosen: str) -> bool:
     """Whether a choice that is ready names a folder."""
-    return re.search(r"[/\\]", chosen) is not None
+    return re.search(r"[/\\]", chosen) is not None and not is_hub_id(chosen)
+
+
+def adapt(chosen: object) -> object:
+    """An object as an encoder, where it is LangChain's `Embeddings`; else the object."""
+    if not (hasattr(chosen, "embed_documents") and hasattr(chosen, "embed_query")) or hasattr(
+        chosen, "encode"
+    ):
+        return chosen
+    from counterpoise_retrievers.encoders import LangChainEncoder
+
+    name = getattr(chosen, "model", None) or getattr(chosen, "model_name", None) or type(chosen).__name__
+    return LangChainEncoder(cast("Embeddings", chosen), str(name))
 
 
 def open_registered(name: str, cache_dir: Path) -> Encoder:
@@ -202,7 +239,7 @@ def open_registered(name: str, cache_dir: Path) -> Encoder:
 def list_known_languages(chosen: EncoderChoice) -> Sequence[str]:
     """The languages that an encoder says it knows, as two letters each; none where it says nothing."""
     if isinstance(chosen, str):
-        if is_folder(chosen) or chosen.startswith(IN_MEMORY):
+        if is_folder(chosen) or is_hub_id(chosen) or chosen.startswith(IN_MEMORY):
             return ()
         return tuple(getattr(ENCODERS.find(chosen or DEFAULT_ENCODER), "languages", ()))
     return tuple(getattr(chosen, "languages", ()))

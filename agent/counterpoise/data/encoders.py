@@ -19,6 +19,9 @@ from counterpoise.core.event_kinds import Encoding
 from counterpoise.core.events import Listener, current_listener, listening, tell_progress
 from counterpoise.core.redactions import keep_secret, keep_secrets_of
 from counterpoise.data.encoder_choice import EncoderChoice, is_folder, open_registered, resolve_encoder
+from counterpoise.data.guarded_encoder import GuardedEncoder
+from counterpoise.data.hub_encoder import is_hub_id, open_hub_encoder
+from counterpoise.data.served_encoder import ServedEncoder
 from counterpoise_retrievers.arrays import Vectors
 from counterpoise_retrievers.encoders import (
     CachedEncoder,
@@ -64,6 +67,8 @@ def make_encoder(chosen: str, cache_dir: Path, listener: Listener | None = None)
         AssetError: the pinned weights cannot be had.
     """
     folder = resolve_encoder(chosen, Path.cwd())
+    if isinstance(folder, str) and is_hub_id(folder):
+        return open_hub_encoder(folder, cache_dir)
     if not isinstance(folder, str) or not is_folder(folder):
         with listening(listener or current_listener()):
             return open_registered(str(folder), cache_dir)
@@ -92,7 +97,7 @@ def open_cached(chosen: EncoderChoice, cache_dir: Path) -> CachedEncoder:
         JobError: as `make_encoder`.
         AssetError: the pinned weights cannot be had.
     """
-    encoder = make_encoder(chosen, cache_dir) if isinstance(chosen, str) else chosen
+    encoder = open_choice(chosen, cache_dir)
     tell = tell_progress(Encoding)
     if find_identity(encoder) is not None:
         return CachedEncoder(encoder, cache_dir / "vectors", on_progress=tell)
@@ -100,6 +105,13 @@ def open_cached(chosen: EncoderChoice, cache_dir: Path) -> CachedEncoder:
     cached = CachedEncoder(encoder, folder, on_progress=tell)
     finalize(cached, rmtree, folder, ignore_errors=True)
     return cached
+
+
+def open_choice(chosen: EncoderChoice, cache_dir: Path) -> Encoder:
+    """The encoder somebody chose, as it is; arguments and errors as of `open_cached`."""
+    if isinstance(chosen, str):
+        return make_encoder(chosen, cache_dir)
+    return GuardedEncoder(chosen.open() if isinstance(chosen, ServedEncoder) else chosen)
 
 
 def open_encoders(

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationInfo, field_validator
 from counterpoise.core.errors import RunDirectoryError
 from counterpoise.core.strict_yaml import SETTINGS, read_mapping, validate
 from counterpoise.data.encoder_choice import check_encoder_choice, resolve_encoder
+from counterpoise.data.served_encoder import ServedEncoder
 from counterpoise.data.sources import normalise_path, resolve_source
 from counterpoise.llm.config import IN_MEMORY, Budget, LlmConfig, ModelObject, expand_llm
 from counterpoise.tasks.part_keys import PART_KEYS, check_parts, expand_parts, find_family, name_parts
@@ -33,8 +34,9 @@ class JobBase(BaseModel):
         data: where the data lies.
         llm: the model; `embedded` or a URL for short.
         budget: what may be spent; a number of tokens for short.
-        encoder: instead of the pinned one: a folder with `model.onnx` and `tokenizer.json`, the name of an encoder that
-            is installed, or in Python the encoder.
+        encoder: instead of the pinned one: `nomic`, `multilingual`, a repository of the hub with ONNX files
+            (`BAAI/bge-small-en-v1.5`), a folder with `model.onnx` and `tokenizer.json`, a server's (`{url: ..., model:
+            ...}`), the name of an encoder that is installed, or in Python the encoder, LangChain's among them.
         output: the run directory.
         cache_dir: where replies and vectors are kept; by default the user's cache folder.
     """
@@ -159,6 +161,8 @@ class JobBase(BaseModel):
         for name in (*self.SOURCES, *self.PATHS, "encoder"):
             if isinstance(keys.get(name), str):
                 keys[name] = re.split(r"[/\\]", keys[name])[-1]
+        if isinstance(self.encoder, ServedEncoder):
+            keys["encoder"] = {"model": self.encoder.model, "prefix": self.encoder.prefix}
         for name in self.MODELS:
             llm = getattr(self, name)
             keys[name] = llm and {"engine": llm.engine, "model": llm.model}
