@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,6 +115,7 @@ def make_retrieval_report(
     return {
         "task": "retrieval",
         "title": job.name,
+        "version": version("counterpoise"),
         "headline": done.sentence,
         "stopped": stopped,
         "summary": summary,
