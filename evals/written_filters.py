@@ -28,6 +28,7 @@ from pathlib import Path
 from counterpoise.balance.intervals import wilson_interval
 from counterpoise.core.plans import Cell, PlanItem, Proposal
 from counterpoise.filters.copy_limits import list_runs
+from counterpoise.runs.filter_report import describe_filters
 from counterpoise.runs.judging import judge
 from counterpoise.runs.ledger import JudgedProposals, Ledger
 from counterpoise.tasks.text.job import job_from
@@ -149,10 +150,8 @@ def run(settings: Settings) -> Iterator[Result]:
         alarms: list[tuple[int, int]] = []
         for seed in range(settings.seeds or (1 if settings.quick else 5)):
             context, writers = make_draw(source, seed, quick=settings.quick)
-            if context.written is not None:
-                alarms += [
-                    (alarm.refused, alarm.n) for alarm in context.written.alarms if alarm.name == "any"
-                ]
+            told = describe_filters(context.filters, Ledger()).alarms
+            alarms += [(alarm.refused, alarm.n) for alarm in told if alarm.filter == "any"]
             for writer, proposals in writers.items():
                 judged = judge(proposals, context, Ledger())
                 accepted[writer] += len(judged.kept)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from counterpoise.core.plans import Cell, Nature, PlanItem, Proposal
-from counterpoise.tasks.text.attribute_filter import CONTRADICTED, AttributeFilter, fit_judge
+from counterpoise.tasks.attribute_filter import CONTRADICTED, AttributeFilter, fit_judge
 from tests.made_up import ENCODER, make_records
 
 PLACES = {"hotel": ("room", "bed", "lobby", "pillow"), "clinic": ("nurse", "doctor", "ward", "cure")}
@@ -55,7 +55,7 @@ def propose(texts: list[str], nature: Nature = Nature.WRITTEN) -> list[Proposal]
 
 def judge(inputs: Any, proposals: list[Proposal]) -> list[str]:
     vectors = ENCODER.encode([proposal.text for proposal in proposals])
-    verdicts = AttributeFilter(inputs).verdicts(proposals, [True] * len(proposals), vectors)
+    verdicts = AttributeFilter(inputs).check(proposals, [True] * len(proposals), vectors)
     assert [verdict.proposal_id for verdict in verdicts] == [proposal.id for proposal in proposals]
     return [verdict.reason for verdict in verdicts]
 
@@ -79,13 +79,13 @@ def test_where_the_values_cannot_be_told_nothing_is_refused_and_the_report_says_
     texts = [write(source, "hotel", good=True) for _ in range(30)]
     assert set(judge(inputs, propose(texts))) == {"kept"}
     found = AttributeFilter(inputs)
-    assert found.list_audits() == []  # nobody has asked
+    assert found.audits() == []  # nobody has asked
     found.find("place")
-    (line,) = found.list_audits()
+    (line,) = found.audits()
     assert line["role"] == "refused" and "cannot tell" in line["note"]
     told = AttributeFilter(make_inputs())
     told.find("place")
-    assert told.list_audits()[0]["role"] == "used" and "2 of 2 values" in told.list_audits()[0]["note"]
+    assert told.audits()[0]["role"] == "used" and "2 of 2 values" in told.audits()[0]["note"]
 
 
 def test_edits_and_texts_for_other_cells_are_not_judged() -> None:

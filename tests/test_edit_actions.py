@@ -111,11 +111,11 @@ async def test_edits_go_from_source_to_verdict() -> None:
     fresh = replace(proposals[0], kind="minority", nature=Nature.WRITTEN, text="anything")
     everything = [*proposals, unchanged, fresh]
     vectors = ENCODER.encode([proposal.text for proposal in everything])
-    verdicts = FILTER.verdicts(everything, vectors, None)
+    verdicts = FILTER.check(everything, vectors, None)
     assert sum(verdict.kept for verdict in verdicts[:-2]) >= 8
     assert not verdicts[-2].kept and verdicts[-1].reason == KEPT and not verdicts[-1].scores
     failed = replace(proposals[0], text="", failure="no_reply")
-    (verdict,) = FILTER.verdicts([failed], np.zeros((1, vectors.shape[1]), np.float32), None)
+    (verdict,) = FILTER.check([failed], np.zeros((1, vectors.shape[1]), np.float32), None)
     assert not verdict.scores  # its refusal comes from the request, not from here
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from counterpoise.balance.deficits import is_short
 from counterpoise.core.plans import Cell, Deficit, Plan, PlanItem, Proposal, Verdict
+from counterpoise.filters.base import list_remedies
 from counterpoise.llm.chat import COMPLETIONS_PER_REQUEST
 from counterpoise.report.schema import CellCount
 from counterpoise.runs.directory import RunDirectory
@@ -32,6 +33,7 @@ from counterpoise.runs.endings import (
 from counterpoise.runs.ledger import JudgedProposals, Ledger, leave_out_surplus
 from counterpoise.runs.loop import OLD_ROUNDS, keep_old_rounds
 from counterpoise.runs.planner import make_plan
+from counterpoise.tasks.filters import FILTERS
 from counterpoise.tasks.text.job import job_from
 from tests.made_up import make_offers
 
@@ -67,7 +69,8 @@ def settle(
 def test_nothing_left_to_try_is_not_balanced() -> None:
     ledger = Ledger()
     settle(ledger, BAD, 0, {"copy_of_data": 60, "too_short": 38})
-    told = describe_ending(NOTHING_PAYS, SHORT, ledger, 20_000)
+    remedies = list_remedies(FILTERS.choose(FILTERS.defaults))
+    told = describe_ending(NOTHING_PAYS, SHORT, ledger, 20_000, remedies)
     assert told.kind == "nothing_pays" and [cell.need for cell in told.short] == [46, 12]
     assert told.sentence.startswith(
         "no action pays any more: bad lacks 46, bad with food lacks 12; 98 of 98 proposals for them were refused, "

@@ -33,7 +33,7 @@ PARENTS = {"row1": "One two three four five six seven eight nine ten"}
 
 
 def judge_text(text: str) -> str:
-    (verdict,) = FILTER.verdicts([make_proposal(text)])
+    (verdict,) = FILTER.check([make_proposal(text)])
     return verdict.reason
 
 
@@ -76,9 +76,9 @@ def test_this_text_has_this_reason(text: str, reason: str) -> None:
 def test_bounds_come_from_the_real_rows() -> None:
     cyrillic = make_text_filter(as_objects(["Суп холодный, ушли"] * 30))
     assert (cyrillic.shortest, cyrillic.longest) == (9, 37)
-    assert [verdict.reason for verdict in cyrillic.verdicts([make_proposal("Суп был горячий")])] == [KEPT]
+    assert [verdict.reason for verdict in cyrillic.check([make_proposal("Суп был горячий")])] == [KEPT]
     nothing = make_text_filter(as_objects([]))
-    assert [verdict.reason for verdict in nothing.verdicts([make_proposal("Суп")])] == [KEPT]
+    assert [verdict.reason for verdict in nothing.check([make_proposal("Суп")])] == [KEPT]
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_no_text_makes_a_filter_raise_and_every_verdict_has_a_reason(texts: list
     proposals = [make_proposal(text, place, parents=("row1",)) for place, text in enumerate(texts)]
     vectors = ENCODER.encode(texts)
     layers = [
-        FILTER.verdicts(proposals),
+        FILTER.check(proposals),
         check_labels(proposals, np.full((len(texts), 3), 1 / 3), LABELS, is_trusted=True),
         check_concepts(proposals, None),
         find_copies(proposals, vectors, KNOWN, NONE_EARLIER, PARENTS),

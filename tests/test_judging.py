@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,15 +11,19 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from counterpoise.actions.base import ActionData
-from counterpoise.core.plans import Cell, Nature, Plan, PlanItem, Proposal
+from counterpoise.core.encoded_records import EncodedRecords
+from counterpoise.core.errors import PartError
+from counterpoise.core.plans import Cell, Nature, Plan, PlanItem, Proposal, Verdict
 from counterpoise.core.schema import TextClassification
-from counterpoise.filters.copies import make_known_texts
-from counterpoise.filters.text import make_text_filter
+from counterpoise.filters.base import Filter, make_verdict
+from counterpoise.filters.batch import ProposalBatch
+from counterpoise.filters.chain import FilterData, fit_filters
 from counterpoise.runs.judging import judge
 from counterpoise.runs.ledger import NOT_NEEDED, JudgedProposals, Ledger
 from counterpoise.scorers.base import ClassifierScorer
+from counterpoise.tasks.filters import FILTERS
 from counterpoise.tasks.text.parts import RunContext
-from tests.made_up import ENCODER, make_item
+from tests.made_up import ENCODER, make_item, make_records
 from tests.test_trust import make_inputs
 
 GOOD_TEXT = "Lovely, warm, fresh, friendly, sweet, great, superb and kind was the garden"
@@ -31,24 +36,41 @@ def _one_thread() -> Iterator[None]:
         yield
 
 
-def make_context() -> RunContext:
+INPUTS = make_inputs(60, 120)
+HELD_OUT = ["The lamb was awful and the cake was dull, said guest 999999"]
+CHEAP = ("text", "labels", "writers", "concepts", "copies")
+"""Filters that are set by few rows."""
+
+
+def make_data(*, is_trusted: bool) -> FilterData:
+    records = make_records(HELD_OUT, [0])
+    return FilterData(
+        train=INPUTS.train,
+        held_out=EncodedRecords(records, ENCODER.encode(HELD_OUT)),
+        folds=INPUTS.folds,
+        encoder=ENCODER,
+        headings=("a guest who disliked it",),
+        concepts={},
+        key="seed 0",
+        label_scores=np.full((len(INPUTS.train), 2), 0.5),
+        is_trusted=is_trusted,
+        score_blind=lambda vectors, _: np.full((len(vectors), 2), 0.5),
+    )
+
+
+def make_context(parts: Sequence[Filter] = FILTERS.choose(CHEAP), *, is_trusted: bool = True) -> RunContext:
     """What judges proposals for guests' sentences; nothing writes, edits or adopts."""
-    inputs = make_inputs(60, 120)
+    inputs = INPUTS
     train = inputs.train
-    held_out = ["The lamb was awful and the cake was dull, said guest 999999"]
     return RunContext(
         inputs=inputs,
         scorer=ClassifierScorer(ENCODER, train.vectors, train.records.labels, 2),
-        is_trusted=True,
+        is_trusted=is_trusted,
         out_of_fold=np.full((len(train), 2), 0.5),
         schema=TextClassification(("text",), "label"),
         actions=(),
         data=ActionData(train, ENCODER, {}, "seed 0"),
-        text_filter=make_text_filter(train.records.texts, ["a guest who disliked it"]),
-        known={
-            "copy_of_data": make_known_texts(map(str, train.records.texts), train.vectors),
-            "copy_of_held_out": make_known_texts(held_out, ENCODER.encode(held_out)),
-        },
+        filters=fit_filters(parts, make_data(is_trusted=is_trusted)),
         target="equal",
         key="seed 0",
     )
@@ -94,7 +116,7 @@ def test_the_first_filter_that_says_no_gives_the_reason(proposal: Proposal, reas
 
 
 def test_a_scorer_that_failed_its_audit_leaves_its_score_and_refuses_nothing() -> None:
-    blind = replace(CONTEXT, is_trusted=False)
+    blind = make_context(is_trusted=False)
     judged = judge_all(propose(GOOD_TEXT), propose(COPY, 1), context=blind)
     assert list_reasons(judged) == ["kept", "copy_of_data"]
     assert judged.verdicts[0].scores["label_probability"] < 0.27
@@ -143,3 +165,57 @@ def test_parents_of_a_written_text_are_its_demonstrations() -> None:
     copied = replace(propose(f"{head} indeed"), parents=(parent,), kind="minority", nature=Nature.WRITTEN)
     (verdict,) = judge_all(copied).verdicts
     assert verdict.scores["overlap_with_shown"] > 0.5 and not verdict.kept
+
+
+class RaisingFilter:
+    """A filter of a user's own that is wrong."""
+
+    name = "mine.wrong"
+    reasons = ("mine",)
+
+    def __init__(self, give: Callable[[ProposalBatch], Sequence[Verdict]]) -> None:
+        self.verdicts = give
+
+
+def test_a_filter_that_runs_first_spares_vectors() -> None:
+    class Refuser:
+        name = "mine.first"
+        reasons = ("mine",)
+
+        def verdicts(self, batch: ProposalBatch) -> list[Verdict]:
+            return [make_verdict(proposal, "mine") for proposal in batch.proposals]
+
+    judged = judge_all(propose(BAD_TEXT), context=make_context([Refuser(), *FILTERS.choose(CHEAP)]))
+    assert list_reasons(judged) == ["mine"] and not judged.vectors.any()
+    last = judge_all(propose(BAD_TEXT), context=make_context([*FILTERS.choose(CHEAP), Refuser()]))
+    assert list_reasons(last) == ["mine"] and last.vectors.any()
+
+
+@pytest.mark.parametrize(
+    ("give", "message"),
+    [
+        (lambda batch: [][1], "filter 'mine.wrong': it raised IndexError: list index out of range; mend it"),
+        (lambda batch: [], "it gave 0 verdicts for 1 proposals"),
+        (lambda batch: [None], "it gave 1 verdicts for 1 proposals, or in another order"),
+        (
+            lambda batch: [make_verdict(batch.proposals[0], "other")],
+            "it refused for 'other', which is none of its `reasons`",
+        ),
+    ],
+)
+def test_a_users_filter_that_fails_is_one_line(
+    give: Callable[[ProposalBatch], Sequence[Verdict]], message: str
+) -> None:
+    context = make_context([*FILTERS.choose(CHEAP), RaisingFilter(give)])
+    with pytest.raises(PartError, match=re.escape(message)) as caught:
+        judge_all(propose(BAD_TEXT), context=context)
+    assert caught.value.exit_code == 2 and "run the job again" in str(caught.value)
+
+
+def test_a_part_that_cannot_judge_is_one_line() -> None:
+    class Nothing:
+        name = "mine.nothing"
+        reasons = ("mine",)
+
+    with pytest.raises(PartError, match=r"filter 'mine.nothing': it has no `verdicts`"):
+        make_context([Nothing()])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from counterpoise.core.plans import Cell, Kind, PlanItem, Proposal
+from counterpoise.core.plans import Cell, Nature, PlanItem, Proposal
 from counterpoise.core.records import Floats, Integers
 from counterpoise.filters.labels import CONTRADICTED_FROM
 from counterpoise.filters.writers import MISSED, check_writers, choose_limit, measure_against
@@ -20,9 +20,9 @@ def draw(generator: np.random.Generator, labels: Integers) -> Floats:
     return np.column_stack([1 - good, good])
 
 
-def propose(n: int, kind: str = "minority") -> list[Proposal]:
+def propose(n: int, nature: Nature = Nature.WRITTEN) -> list[Proposal]:
     item = PlanItem("minority_text", Cell("bad"), n, 1, 0)
-    return [Proposal(f"{row:04d}", item, f"text {row}", "bad", (), kind) for row in range(n)]
+    return [Proposal(f"{row:04d}", item, f"text {row}", "bad", (), nature=nature) for row in range(n)]
 
 
 @pytest.mark.parametrize(("missing", "least"), [(0.0, 0.95), (0.05, 0.95), (0.5, 0.8), (0.8, 0.5)])
@@ -50,7 +50,7 @@ def test_other_kinds_and_refused_texts_are_left_alone() -> None:
     rows = np.repeat([0, 1], [15, 300])
     probabilities = draw(generator, np.ones(200, dtype=np.int64))
     known = draw(generator, rows)
-    adopted = check_writers(propose(200, Kind.ADOPTED), [True] * 200, probabilities, known, rows, NAMES)
+    adopted = check_writers(propose(200, Nature.REAL), [True] * 200, probabilities, known, rows, NAMES)
     refused = check_writers(propose(200), [False] * 200, probabilities, known, rows, NAMES)
     assert all(verdict.kept for verdict in [*adopted, *refused])
 

@@ -93,7 +93,7 @@ def judge(filters: WrittenFilters, texts: Sequence[str], **changes: Any) -> list
     proposals = [replace(make_proposal(text, place), **changes) for place, text in enumerate(texts)]
     vectors = ENCODER.encode(texts)
     even = np.full((len(texts), 2), 0.5)
-    verdicts = filters.verdicts(proposals, vectors, even, ("bad", "good"), [True] * len(texts), {})
+    verdicts = filters.check(proposals, vectors, even, ("bad", "good"), [True] * len(texts), {})
     assert [verdict.proposal_id for verdict in verdicts] == [proposal.id for proposal in proposals]
     assert all(verdict.kept == (verdict.reason == KEPT) for verdict in verdicts)
     return [verdict.reason for verdict in verdicts]
@@ -196,10 +196,10 @@ def test_false_alarms_are_counted_on_rows_that_did_not_set_the_bar() -> None:
         scores, labels, np.arange(1000) % 5, lambda s, owner: choose_bars(s, owner, 1, 0.05)
     )
     assert 0.03 < refused.mean() < 0.07
-    table = {alarm.name: alarm for alarm in fit_kind("en").alarms}
+    table = {alarm.name: alarm for alarm in fit_kind("en").alarms()}
     assert all(alarm.n >= 100 and alarm.refused <= 0.1 * alarm.n for alarm in table.values() if alarm.n)
     assert table["label_unsupported"].n == 0 and "audit" in table["label_unsupported"].note
-    few = {alarm.name: alarm for alarm in fit(write_rows("en", 30)).alarms}
+    few = {alarm.name: alarm for alarm in fit(write_rows("en", 30)).alarms()}
     assert all(alarm.n == 0 for alarm in few.values()) and "30 rows" in few["gibberish"].note
     assert judge(fit(write_rows("en", 30)), ["@user @user"]) == [KEPT]
 

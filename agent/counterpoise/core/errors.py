@@ -6,7 +6,8 @@
     ├── UserError            exit code 2: the user's file, key or column; one line says what would be right
     │   ├── JobError         a job file, a command-line option or an argument
     │   ├── DataError        the data itself
-    │   └── RunDirectoryError  a run directory that is in use, unwritable or of another job
+    │   ├── RunDirectoryError  a run directory that is in use, unwritable or of another job
+    │   └── PartError        a part of the user's own (a filter, a scorer) that fails; the run can be resumed
     └── ServiceError         exit code 3: a server, a model, a download, a disk; the run can be resumed
         ├── ServerError      no answer, or an answer that says no; `retryable` tells which
         │   ├── EngineDiedError  the server's process ended under the request
@@ -79,6 +80,10 @@ class DataError(UserError):
 
 class RunDirectoryError(UserError):
     """A run directory that is in use, cannot be written, or belongs to another job."""
+
+
+class PartError(UserError):
+    """A part of the user's own that raises or breaks its contract; what was paid for is kept."""
 
 
 class ServiceError(CounterpoiseError):

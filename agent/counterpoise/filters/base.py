@@ -1,22 +1,74 @@
-"""The filters of proposals, cheap ones first; each gives a verdict with a reason, none drops anything silently.
+"""What a filter of proposals is: it gives a verdict on each, with a reason, and drops nothing silently.
+
+What ships, in its order, cheap ones first (`tasks.filters` registers it):
 
 | filter | says no to |
 |---|---|
 | `text` | nothing, too short or too long a text, a refusal, an echo of the prompt |
-| `copies` | a text that is, or nearly is, one of the data, of the held-out rows, or an earlier proposal |
+| `written` | what a model wrote and rows are not like: language, script, gibberish, repetition, talk, support |
 | `labels` | a row of a pool, or an edit, that the audited label scorer holds for another label |
+| `writers` | more of the texts of a writer that misses the label it was asked for |
 | `concepts` | a text that lacks the concept its cell is for |
-
-What else is asked of a text that a model wrote is set by the user's own rows: see `written`; of an edit: see `edits`.
+| `attributes` | a text that a classifier holds for another value of the attribute its cell is for |
+| `edits` | an edit that changed nothing, too much, or something else than it was to change |
+| `copies` | a text that is, or nearly is, one of the data, of the held-out rows, or an earlier proposal |
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from counterpoise.core.plans import Proposal, Verdict
+from counterpoise.core.registry import NamedPart, Registry
+from counterpoise.filters.batch import ProposalBatch
 
 KEPT = "kept"
+
+CUT_OFF = "cut_off"
+"""The reason of a text whose tokens ended within it; reports count it apart."""
+
+OFF_TARGET = frozenset({"label_contradicted", "writer_misses_label", "concept_missing"})
+"""Reasons that say: a sound text, but not what was asked for. Whoever audits a writer counts such texts."""
+
+
+class FittedFilter(Protocol):
+    """A filter that knows all that it needs of the user's data.
+
+    It may offer more: `alarms()`, how often it refuses real rows; `audits()`, the lines of its judges in the report;
+    `languages()`, the shares of the languages of the data; `notes(refused, n_proposals)`, sentences on what it refused.
+    """
+
+    def verdicts(self, batch: ProposalBatch) -> Sequence[Verdict]:
+        """One verdict a proposal, in order; it never raises for a bad proposal."""
+        ...
+
+
+class Filter(NamedPart, Protocol):
+    """A registered filter: what it is called, and why it may refuse.
+
+    It has `verdicts(batch)`, as a `FittedFilter` has, or where it needs the user's rows `fit(data)`, which gives one
+    (see `chain.FilterData`). It may have `remedies`, what helps where many are refused for a reason (half a sentence),
+    and `is_last`, for one that looks at what all others keep.
+    """
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """All reasons that it refuses with."""
+        ...
+
+
+FILTERS: Registry[Filter] = Registry("filters", needs=("reasons",))
+"""All that a job may name under `filters`."""
+
+
+def list_remedies(filters: Sequence[Any]) -> dict[str, str]:
+    """Reason -> what helps against it, as the filters say; the first one's word counts."""
+    remedies: dict[str, str] = {}
+    for one in filters:
+        told: Mapping[str, str] = getattr(one, "remedies", {})
+        remedies |= {reason: remedy for reason, remedy in told.items() if reason not in remedies}
+    return remedies
 
 
 def combine_verdicts(*layers: Sequence[Verdict]) -> list[Verdict]:

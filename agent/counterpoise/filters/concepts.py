@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from counterpoise.core.plans import Proposal, Verdict
 from counterpoise.core.records import ConceptColumns, State
 from counterpoise.filters.base import make_verdict
+from counterpoise.filters.batch import ProposalBatch
+
+MISSING = "concept_missing"
 
 
 def check_concepts(proposals: Sequence[Proposal], concepts: ConceptColumns | None) -> list[Verdict]:
@@ -23,7 +27,21 @@ def check_concepts(proposals: Sequence[Proposal], concepts: ConceptColumns | Non
             verdicts.append(make_verdict(proposal, ""))
             continue
         column = concepts.names.index(concept)
-        fault = "concept_missing" if concepts.states[place, column] != State.PRESENT else ""
+        fault = MISSING if concepts.states[place, column] != State.PRESENT else ""
         score = {f"concept_{concept}": float(concepts.probabilities[place, column])}
         verdicts.append(make_verdict(proposal, fault, score))
     return verdicts
+
+
+class ConceptPart:
+    """The registered filter; it learns nothing of the user's rows."""
+
+    name = "concepts"
+    reasons = (MISSING,)
+    remedies: ClassVar[Mapping[str, str]] = {
+        MISSING: "a model that writes what it is asked for, or a clearer line for each concept"
+    }
+
+    def verdicts(self, batch: ProposalBatch) -> list[Verdict]:
+        """One verdict a proposal, in order."""
+        return check_concepts(batch.proposals, batch.concepts)

@@ -9,12 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from counterpoise.core.plans import Proposal, Verdict
-from counterpoise.filters.base import make_verdict
+from counterpoise.filters.base import KEPT, make_verdict
+from counterpoise.filters.batch import ProposalBatch
+from counterpoise.filters.chain import FilterData
 from counterpoise.filters.copy_limits import CopyLimits, list_runs
 from counterpoise_retrievers.faiss_index import FaissIndex
 
@@ -115,3 +118,64 @@ def find_copies(
         make_verdict(proposal, fault, score)
         for proposal, fault, score in zip(proposals, faults, scores, strict=True)
     ]
+
+
+@runtime_checkable
+class CopyRule(Protocol):
+    """A filter that has measured from where on a text is a copy."""
+
+    @property
+    def copies(self) -> CopyLimits:
+        """The limits."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CopyFilter:
+    """Looks for copies among what passes all other filters, so that a refused text cannot shadow a good one.
+
+    Args:
+        known: reason -> texts that must not be repeated.
+        limits: from where on a text is a copy.
+    """
+
+    known: Mapping[str, KnownTexts]
+    limits: CopyLimits
+
+    def verdicts(self, batch: ProposalBatch) -> list[Verdict]:
+        """One verdict a proposal, in order; what does not pass so far is not looked at."""
+        places = [place for place, is_passing in enumerate(batch.passing) if is_passing]
+        checked = [Verdict(proposal.id, True, KEPT) for proposal in batch.proposals]
+        found = find_copies(
+            [batch.proposals[place] for place in places],
+            batch.vectors[places],
+            self.known,
+            make_known_texts(batch.earlier.texts, batch.earlier.vectors),
+            batch.parents,
+            self.limits,
+            batch.label_names,
+        )
+        for place, verdict in zip(places, found, strict=True):
+            checked[place] = verdict
+        return checked
+
+
+_VARY = "a writer that varies more, or more real rows of these cells to show it"
+
+
+class CopyPart:
+    """The registered filter."""
+
+    name = "copies"
+    reasons = ("copy_of_data", "copy_of_held_out", "copy_of_proposal", "copy_of_demonstration")
+    remedies: ClassVar[Mapping[str, str]] = dict.fromkeys(reasons, _VARY)
+    is_last = True
+
+    def fit(self, data: FilterData) -> CopyFilter:
+        """Index the texts that must not be repeated."""
+        rule = next((one for one in data.earlier if isinstance(one, CopyRule)), None)
+        known = {
+            reason: make_known_texts(map(str, rows.records.texts), rows.vectors)
+            for reason, rows in (("copy_of_data", data.train), ("copy_of_held_out", data.held_out))
+        }
+        return CopyFilter(known, CopyLimits() if rule is None else rule.copies)

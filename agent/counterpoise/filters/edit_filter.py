@@ -8,12 +8,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from counterpoise.core.encoded_records import EncodedRecords, Vectors
-from counterpoise.core.plans import Nature, Proposal, Verdict
+from counterpoise.core.plans import Proposal, Verdict
 from counterpoise.core.records import ConceptColumns, Floats, Integers, State
 from counterpoise.filters.base import KEPT
+from counterpoise.filters.batch import ProposalBatch
+from counterpoise.filters.chain import FilterData
 from counterpoise.filters.edit_sizes import measure_edit
 from counterpoise.filters.edits import (
+    EDIT_REASONS,
     EditEvidence,
+    adds_concept,
     check_edits,
     measure_literal_rates,
     measure_rises,
@@ -40,7 +44,11 @@ class EditFilter:
     is_trusted: bool
     score: Callable[[Vectors, Integers], Floats]
 
-    def verdicts(
+    def verdicts(self, batch: ProposalBatch) -> list[Verdict]:
+        """One verdict a proposal, in order; whatever is no edit passes."""
+        return self.check(batch.proposals, batch.vectors, batch.concepts)
+
+    def check(
         self, proposals: Sequence[Proposal], vectors: Vectors, concepts: ConceptColumns | None
     ) -> list[Verdict]:
         """Verdicts on edits, and `kept` for proposals of other kinds.
@@ -80,7 +88,7 @@ class EditFilter:
         return verdicts
 
     def _measure_rises(self, edits: Sequence[Proposal], vectors: Vectors, source_rows: Integers) -> Floats:
-        """(n,) rises of injections towards their concept; 0 for other edits."""
+        """(n,) rises of injections towards their concept; 0 for other edits, and where the cell has no concept."""
         train, encoder = self.train, self.encoder
         rises = np.zeros(len(edits))
         places = [place for place, edit in enumerate(edits) if adds_concept(edit)]
@@ -99,11 +107,6 @@ class EditFilter:
         return rises
 
 
-def adds_concept(proposal: Proposal) -> bool:
-    """Whether a proposal is to bring the concept of its cell into its source."""
-    return proposal.nature is Nature.INSERTED and bool(proposal.item.cell.concept)
-
-
 def mark_injected(
     proposals: Sequence[Proposal], verdicts: Sequence[Verdict], concepts: ConceptColumns
 ) -> ConceptColumns:
@@ -113,3 +116,14 @@ def mark_injected(
         if verdict.kept and adds_concept(proposal):
             states[place, concepts.names.index(proposal.item.cell.concept)] = State.PRESENT
     return replace(concepts, states=states)
+
+
+class EditPart:
+    """The registered filter."""
+
+    name = "edits"
+    reasons = EDIT_REASONS
+
+    def fit(self, data: FilterData) -> EditFilter:
+        """What edits start from, and who may confirm them."""
+        return EditFilter(data.train, data.encoder, data.concepts, data.is_trusted, data.score_blind)

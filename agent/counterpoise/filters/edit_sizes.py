@@ -9,7 +9,13 @@ from difflib import SequenceMatcher
 from counterpoise.core.plans import Nature
 
 _FEW_WORDS = 30
+_MOST_WORDS = 20_000
+"""Words of both texts that are compared; the comparison takes their product in time, and no edit is so long."""
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
+
+
+SIZE_FAULTS = ("nothing_changed", "length_changed", "too_much_changed", "outside_similarity_band")
+"""All that `find_size_fault` may say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,9 @@ def measure_edit(source: str, edited: str) -> EditSize:
         0.19999999999999996
     """
     before, after = _WORD.findall(source), _WORD.findall(edited)
+    if len(before) + len(after) > _MOST_WORDS and before != after:
+        ratio = len(after) / max(1, len(before))
+        return EditSize(1.0, ratio, len(before), len(after), " ".join(after))
     matcher = SequenceMatcher(
         None, [word.casefold() for word in before], [word.casefold() for word in after], autojunk=False
     )

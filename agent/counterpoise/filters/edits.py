@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from counterpoise.core.plans import Nature, Proposal, Verdict
 from counterpoise.core.records import ConceptColumns, Floats, Integers, Records, State
 from counterpoise.filters.base import KEPT
-from counterpoise.filters.edit_sizes import find_size_fault, measure_edit
+from counterpoise.filters.edit_sizes import SIZE_FAULTS, find_size_fault, measure_edit
 
 CONFIRMED_FROM = {Nature.INSERTED: 0.55, Nature.REWRITTEN: 0.75}
 """Probability of the wanted label, of equally likely ones, from which a blind scorer confirms an edit. A kept label is
@@ -37,6 +37,9 @@ ADDED_FROM = 0.15
 """Rise towards a concept's definition from which an injection has it (`measure_rises`)."""
 
 LITERAL_ALLOWANCE = 0.10
+
+EDIT_REASONS = (*SIZE_FAULTS, "label_not_confirmed", "concept_missing", "concept_changed", "literal_mention")
+"""All reasons that an edit is refused with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +112,15 @@ def check_edits(
     return cap_literal_mentions(proposals, verdicts, literal_rates or {})
 
 
+def adds_concept(proposal: Proposal) -> bool:
+    """Whether an edit inserts something for the sake of its cell's concept."""
+    return proposal.nature is Nature.INSERTED and bool(proposal.item.cell.concept)
+
+
 def _find_concept_fault(proposal: Proposal, row: int, evidence: EditEvidence) -> str:
     if proposal.nature is Nature.INSERTED:
-        if not proposal.item.cell.concept:
-            return ""
-        return "" if evidence.rises[row] >= ADDED_FROM else "concept_missing"
+        is_there = not adds_concept(proposal) or evidence.rises[row] >= ADDED_FROM
+        return "" if is_there else "concept_missing"
     concepts, before = evidence.concepts, evidence.source_concepts
     if concepts is None or before is None:
         return ""

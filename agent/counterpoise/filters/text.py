@@ -12,6 +12,8 @@ import numpy as np
 from counterpoise.core.plans import Proposal, Verdict
 from counterpoise.core.records import Objects
 from counterpoise.filters.base import make_verdict
+from counterpoise.filters.batch import ProposalBatch
+from counterpoise.filters.chain import FilterData
 
 _REFUSAL = re.compile(
     r"^\W*(?:i(?:'m| am) (?:sorry|unable|not able),? (?:but )?(?:i |to (?:help|write|assist))"
@@ -40,8 +42,12 @@ class TextFilter:
     headings: tuple[str, ...] = ()
     usual: frozenset[str] = frozenset()
 
-    def verdicts(self, proposals: Sequence[Proposal]) -> list[Verdict]:
+    def verdicts(self, batch: ProposalBatch) -> list[Verdict]:
         """One verdict a proposal, in order."""
+        return self.check(batch.proposals)
+
+    def check(self, proposals: Sequence[Proposal]) -> list[Verdict]:
+        """The same for proposals alone: no vector is needed."""
         return [make_verdict(proposal, self._find_fault(proposal.text)) for proposal in proposals]
 
     def _find_fault(self, text: str) -> str:
@@ -82,3 +88,14 @@ def make_text_filter(texts: Objects, headings: Iterable[str] = ()) -> TextFilter
         headings=told,
         usual=frozenset(fault for fault, count in counts.items() if count > _SEEN_IN_DATA * len(texts)),
     )
+
+
+class TextPart:
+    """The registered filter: its bounds come from the training rows."""
+
+    name = "text"
+    reasons = ("empty", "refusal", "prompt_echo", "too_short", "too_long")
+
+    def fit(self, data: FilterData) -> TextFilter:
+        """Bounds and usual faults from the training rows."""
+        return make_text_filter(data.train.records.texts, data.headings)

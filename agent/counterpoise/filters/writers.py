@@ -9,15 +9,20 @@ the filter becomes stricter for all texts of that writer and label; where no str
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from counterpoise.balance.intervals import wilson_interval
 from counterpoise.core.plans import Nature, Proposal, Verdict
 from counterpoise.core.records import Floats, Integers
-from counterpoise.filters.base import KEPT
-from counterpoise.filters.labels import CONTRADICTED_FROM
+from counterpoise.filters.base import KEPT, OFF_TARGET
+from counterpoise.filters.batch import ProposalBatch
+from counterpoise.filters.chain import FilterData
+from counterpoise.filters.labels import CONTRADICTED_FROM, SupportLimits
+from counterpoise.filters.written import SUPPORT
 
 MOST_WRONG = 0.05
 """Share of wrong labels among the kept texts of a writer, from which the filter becomes stricter."""
@@ -71,7 +76,9 @@ def check_writers(
 
 def measure_against(probabilities: Floats, label: int) -> Floats:
     """(n,) the likeliest other label's share of the probability that it and the wanted one have, 0..1."""
-    others = np.delete(probabilities, label, axis=1).max(axis=1)
+    others = np.delete(probabilities, label, axis=1).max(
+        axis=1, initial=0.0
+    )  # with one label there is no other
     return np.asarray(others / np.maximum(others + probabilities[:, label], 1e-12))
 
 
@@ -131,3 +138,51 @@ def estimate_missed(against: Floats, own: Floats, others: Sequence[Floats]) -> f
 
 def _measure_slips(others: Sequence[Floats], limit: float) -> float:
     return float(np.mean([(rows < limit).mean() for rows in others]))
+
+
+@dataclass(frozen=True, slots=True)
+class WriterFilter:
+    """Audits a writer by all that it wrote for a label, what lacks support included.
+
+    Args:
+        out_of_fold: (m, k) of the label scorer for the user's rows, cross-fitted.
+        labels: (m,) their label indices.
+        is_trusted: whether the label scorer passed its audit; if not nobody is audited.
+        mildest: for each label the threshold that is in force anyway; without, `CONTRADICTED_FROM`.
+    """
+
+    out_of_fold: Floats
+    labels: Integers
+    is_trusted: bool
+    mildest: tuple[float, ...]
+
+    def verdicts(self, batch: ProposalBatch) -> list[Verdict]:
+        """One verdict a proposal, in order."""
+        if not self.is_trusted:
+            return [Verdict(proposal.id, True, KEPT) for proposal in batch.proposals]
+        counted = [not reason or reason == SUPPORT or reason in OFF_TARGET for reason in batch.reasons]
+        return check_writers(
+            batch.proposals,
+            counted,
+            batch.probabilities,
+            self.out_of_fold,
+            self.labels,
+            batch.label_names,
+            self.mildest,
+        )
+
+
+class WriterPart:
+    """The registered filter."""
+
+    name = "writers"
+    reasons = (MISSED,)
+    remedies: ClassVar[Mapping[str, str]] = {
+        MISSED: "a model that writes what it is asked for, or a line for each label under `labels`"
+    }
+
+    def fit(self, data: FilterData) -> WriterFilter:
+        """What the label scorer says of the user's rows, and how strict a filter before it is anyway."""
+        limits = next((one for one in data.earlier if isinstance(one, SupportLimits)), None)
+        mildest = () if limits is None else tuple(limits.list_mildest())
+        return WriterFilter(data.label_scores, data.train.records.labels, data.is_trusted, mildest)

@@ -20,6 +20,7 @@ cannot be set, for too few rows or a scorer that failed its audit, refuses nothi
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -31,7 +32,9 @@ from counterpoise.core.plans import Nature, Proposal, Verdict
 from counterpoise.core.records import Floats, Integers, Records
 from counterpoise.core.splits import sample_by_rank
 from counterpoise.filters.alarms import FEWEST_ROWS, Alarm, Bars, choose_bars, cross_refuse
-from counterpoise.filters.base import KEPT
+from counterpoise.filters.base import CUT_OFF, KEPT
+from counterpoise.filters.batch import ProposalBatch
+from counterpoise.filters.chain import FilterData
 from counterpoise.filters.char_model import CharModel, Spread, blend_spreads, fit_char_model, fit_spread
 from counterpoise.filters.copy_limits import CopyLimits, fit_copy_limits
 from counterpoise.filters.languages import SURE_FROM, LanguageShares, fit_languages, score_languages
@@ -95,6 +98,8 @@ MEASURES = (
     "about_the_task",
 )
 SUPPORT = "label_unsupported"
+_FOREIGN = ("other_language", "other_script")
+_NAMES_SHOWN = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,16 +179,56 @@ class WrittenFilters:
         bars: measure -> (k,) bar of each label.
         support: (k,) log-odds that a label needs at least; minus infinity where the scorer cannot support it.
         copies: from where on a text is a copy.
-        alarms: one a filter, and of all together under `any`.
+        counted: one alarm a measure, and of all together under `any`.
     """
 
     readers: Readers
     bars: Mapping[str, Bars]
     support: Floats
     copies: CopyLimits
-    alarms: tuple[Alarm, ...]
+    counted: tuple[Alarm, ...]
 
-    def verdicts(
+    def verdicts(self, batch: ProposalBatch) -> list[Verdict]:
+        """One verdict a proposal, in order; what does not pass so far is not measured."""
+        return self.check(
+            batch.proposals,
+            batch.vectors,
+            batch.probabilities,
+            batch.label_names,
+            batch.passing,
+            batch.parents,
+        )
+
+    def alarms(self) -> tuple[Alarm, ...]:
+        """How often each of the measures refuses real rows, and all together under `any`."""
+        return self.counted
+
+    def languages(self) -> dict[str, float]:
+        """The languages of the user's rows, with their shares."""
+        return self.readers.languages.describe()
+
+    def notes(self, refused: Counter[str], n_proposals: int) -> list[str]:
+        """Sentences on the language of the data and of what was written, where there is something to say.
+
+        Args:
+            refused: refusals of what a model wrote, by reason.
+            n_proposals: of the run, kept and refused.
+        """
+        shares, notes = self.languages(), []
+        if shares and list(shares) != ["en"]:
+            told = ", ".join(f"{code} {share:.0%}" for code, share in list(shares.items())[:_NAMES_SHOWN])
+            notes.append(
+                f"Languages of the rows, as py3langid names them: {told}. Written texts may use each at its "
+                "share; others are refused."
+            )
+        if n_foreign := sum(refused[reason] for reason in _FOREIGN):
+            notes.append(
+                f"{n_foreign} of {n_proposals} proposals were refused because they are in another language or "
+                "script than the rows: where they are many, the model does not write the language of the data."
+            )
+        return notes
+
+    def check(
         self,
         proposals: Sequence[Proposal],
         vectors: Vectors,
@@ -216,7 +261,7 @@ class WrittenFilters:
             proposal = proposals[place]
             label = index[proposal.label]
             if proposal.finish_reason == "length":
-                faults[place] = "cut_off"
+                faults[place] = CUT_OFF
                 continue
             for name in MEASURES:
                 if not faults[place] and values[name][row] > self.bars[name][label]:
@@ -409,3 +454,23 @@ def _count(name: str, values: Floats, refused: NDArray[np.bool_]) -> Alarm:
             name, 0, 0, f"It refuses nothing: {n} rows can be measured, it takes {FEWEST_ROWS} to set it."
         )
     return Alarm(name, n, int(refused.sum()))
+
+
+class WrittenPart:
+    """The registered filter."""
+
+    name = "written"
+    reasons = (CUT_OFF, *dict.fromkeys(map(name_reason, MEASURES)), SUPPORT)
+
+    def fit(self, data: FilterData) -> WrittenFilters:
+        """Set by the training rows and what the label scorer says of them."""
+        return fit_written_filters(
+            data.train.records,
+            data.train.vectors,
+            data.folds,
+            data.label_scores,
+            data.encoder,
+            data.headings,
+            data.key,
+            is_trusted=data.is_trusted,
+        )

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Literal
 
 from counterpoise.actions.base import Costs
@@ -23,16 +24,6 @@ MOST_NAMED = 3
 STALLED_ROUNDS = 5
 """After so many rounds in which the shortage never fell to a new low, nothing pays any more."""
 
-_MENDINGS = {
-    "copy_of_data": "a writer that varies more, or more real rows of these cells to show it",
-    "copy_of_demonstration": "a writer that varies more, or more real rows of these cells to show it",
-    "copy_of_proposal": "a writer that varies more, or more real rows of these cells to show it",
-    "copy_of_held_out": "a writer that varies more, or more real rows of these cells to show it",
-    "label_contradicted": "a model that writes what it is asked for, or a line for each label under `labels`",
-    "writer_misses_label": "a model that writes what it is asked for, or a line for each label under `labels`",
-    "attribute_contradicted": "a model that writes what it is asked for, or more real rows of these cells to show it",
-    "concept_missing": "a model that writes what it is asked for, or a clearer line for each concept",
-}
 _ANOTHER_MODEL = (
     "another model (`counterpoise doctor --model URL` says what this one can do), or real rows under `pool`"
 )
@@ -77,7 +68,13 @@ class Progress:
         return self.n_rounds >= STALLED_ROUNDS
 
 
-def describe_ending(stop: Stop, short: Sequence[Deficit], ledger: Ledger, budget: int | None) -> Ending:
+def describe_ending(
+    stop: Stop,
+    short: Sequence[Deficit],
+    ledger: Ledger,
+    budget: int | None,
+    remedies: Mapping[str, str] = MappingProxyType({}),
+) -> Ending:
     """The end of a run: why, what is short, and what would fill it.
 
     Args:
@@ -85,6 +82,7 @@ def describe_ending(stop: Stop, short: Sequence[Deficit], ledger: Ledger, budget
         short: all cells that are short now.
         ledger: the rounds.
         budget: tokens that the job allowed, None without a limit.
+        remedies: reason of a refusal -> what helps where it is the most common one, as the filters say.
     """
     if not short:
         stop = BALANCED
@@ -101,7 +99,7 @@ def describe_ending(stop: Stop, short: Sequence[Deficit], ledger: Ledger, budget
         chief_reason_count=n_of_reason,
         tokens=round(tokens),
         tokens_needed=None if needed is None else round(needed),
-        advice=_advise(stop, short, reason, needed, budget),
+        advice=_advise(stop, short, _find_remedy(reason, remedies), needed, budget),
         sentence="",
     )
     return replace(ending, sentence=_say(ending))
@@ -160,8 +158,15 @@ def _count_refused(short: Sequence[Deficit], ledger: Ledger) -> tuple[Counter[st
     return Counter(dict(ordered)), n_proposed, tokens
 
 
+def _find_remedy(reason: str, remedies: Mapping[str, str]) -> str:
+    """What helps where most were refused for a reason; "" where nothing was refused."""
+    if reason in _FAILURES:
+        return _NO_REPLY
+    return remedies.get(reason, _ANOTHER_MODEL) if reason else ""
+
+
 def _advise(
-    stop: Stop, short: Sequence[Deficit], reason: str, needed: float | None, budget: int | None
+    stop: Stop, short: Sequence[Deficit], remedy: str, needed: float | None, budget: int | None
 ) -> str:
     """What would fill the cells, as one sentence."""
     if not short:
@@ -177,10 +182,8 @@ def _advise(
             f"raise `budget` by about {_round_tokens(needed):,} tokens, to {wanted:,}, in a new `output`; "
             "stored replies are used again"
         )
-    if reason in _FAILURES:
-        return _NO_REPLY
-    if reason:
-        return _MENDINGS.get(reason, _ANOTHER_MODEL)
+    if remedy:
+        return remedy
     if stop.kind == "budget":
         return "raise `budget`; unlabelled rows under `pool` are adopted for no token"
     return "more real rows of these cells, or a file of unlabelled ones under `pool`"

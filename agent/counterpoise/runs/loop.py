@@ -20,6 +20,7 @@ from counterpoise.core.event_kinds import (
 from counterpoise.core.events import tell_event
 from counterpoise.core.plain import to_plain
 from counterpoise.core.plans import Plan
+from counterpoise.filters.base import list_remedies
 from counterpoise.llm import BudgetSpent, ChatClient, ThoughtsUnpaid
 from counterpoise.llm.capabilities import learn_capabilities
 from counterpoise.llm.connect import open_models
@@ -28,6 +29,7 @@ from counterpoise.report.preview import Preview
 from counterpoise.report.schema import count_cell, count_within, describe_item
 from counterpoise.runs.directory import RunDirectory
 from counterpoise.runs.endings import BALANCED, NOTHING_PAYS, Progress, Stop, describe_ending
+from counterpoise.runs.filter_report import list_filter_audits
 from counterpoise.runs.ledger import Ledger, add_accepted
 from counterpoise.runs.outcome import write_outcome
 from counterpoise.runs.planner import UNPAID
@@ -94,9 +96,11 @@ class TextRun:
             _tell_prefix_hits(models.chat, directory)
         ledger, context, trust = repair.ledger, repair.context, repair.trust
         outcome = write_outcome(directory.path / "dataset", directory.path / "rejected", job, context, ledger)
-        if context.attribute_filter is not None:
-            trust = replace(trust, rows=(*trust.rows, *context.attribute_filter.list_audits()))
-        ending = describe_ending(repair.stop, list_short(context, ledger), ledger, job.budget.tokens)
+        trust = replace(trust, rows=(*trust.rows, *list_filter_audits(context.filters)))
+        remedies = list_remedies([one.part for one in context.filters])
+        ending = describe_ending(
+            repair.stop, list_short(context, ledger), ledger, job.budget.tokens, remedies
+        )
         report = make_report(job, context, ledger, trust, simple, outcome, resources.budget, ending)
         return RunResult(to_plain(report), len(ledger.list_accepted()), to_plain(ending))
 

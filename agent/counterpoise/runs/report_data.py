@@ -29,7 +29,7 @@ from counterpoise.runs.advice import (
     write_headline,
 )
 from counterpoise.runs.comparison import compare_ways, describe_arm, describe_score, measure_held_out
-from counterpoise.runs.filter_report import describe_filters, note_languages
+from counterpoise.runs.filter_report import describe_filters, note_refusals
 from counterpoise.runs.ledger import Ledger, add_accepted
 from counterpoise.runs.outcome import RunOutcome
 from counterpoise.runs.report_sections import (
@@ -95,7 +95,7 @@ def make_report(
         balance=describe_balance(context, records, add_accepted(records, ledger)),
         rounds=describe_rounds(ledger),
         verdicts=describe_verdicts(context, ledger),
-        filters=describe_filters(context.written, ledger),
+        filters=describe_filters(context.filters, ledger),
         scorers=[ScorerAudit(**row) for row in trust.rows],
         spend=describe_spend(budget, ledger),
         validation=Validation(
@@ -143,7 +143,7 @@ def _describe_data(job: Job, context: RunContext, ledger: Ledger) -> DataFacts:
             *context.inputs.notes,
             *_note_measured(len(records)),
             *_note_pool(n_pool),
-            *note_languages(context.written, ledger),
+            *note_refusals(context.filters, ledger),
         ],
     )
 

@@ -9,7 +9,7 @@ from counterpoise.core.errors import JobError, RunDirectoryError
 from counterpoise.core.registry import DEFAULT, Registry
 from counterpoise.llm.config import IN_MEMORY
 
-PART_KEYS = ("actions", "students", "treatments")
+PART_KEYS = ("actions", "filters", "students", "treatments")
 """All such keys; a task has some of them."""
 
 
@@ -23,6 +23,10 @@ def find_family(key: str) -> Registry[Any]:
         from counterpoise.actions import ACTIONS
 
         return ACTIONS
+    if key == "filters":
+        from counterpoise.tasks.filters import FILTERS
+
+        return FILTERS
     if key == "students":
         from counterpoise.students.registry import STUDENTS
 

@@ -129,6 +129,8 @@ class Job(JobBase):
         cache_dir: where replies and vectors are kept; by default the user's cache folder.
         actions: what may be done about a cell that lacks records, by registered names, in the order of preference;
             `default` stands for the whole default list. In Python an action may be an object.
+        filters: what proposals have to pass, by registered names; `default` stands for all that ship. In Python one
+            may be an object.
         students: who data is judged by, by registered names: `vectors` (on those of the encoder), `words`. In Python a
             classifier of scikit-learn may stand here, or a `SklearnStudent`.
         treatments: the ways to train them that cost no token, by registered names; `default` stands for all that ship.
@@ -168,6 +170,7 @@ class Job(JobBase):
     rounds: int | None = Field(None, ge=1, le=100)
     seed: int = 0
     actions: tuple[Any, ...] = Field((DEFAULT,), validate_default=True)
+    filters: tuple[Any, ...] = Field((DEFAULT,), validate_default=True)
     students: tuple[Any, ...] = Field((DEFAULT,), validate_default=True)
     treatments: tuple[Any, ...] = Field((DEFAULT,), validate_default=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -12,17 +11,14 @@ from counterpoise.balance.deficits import Target, list_short_cells
 from counterpoise.core.plans import Deficit
 from counterpoise.core.records import Floats
 from counterpoise.core.schema import RowSchema
-from counterpoise.filters.copies import KnownTexts, make_known_texts
-from counterpoise.filters.edit_filter import EditFilter
-from counterpoise.filters.text import TextFilter, make_text_filter
-from counterpoise.filters.written import WrittenFilters, fit_written_filters
+from counterpoise.filters.chain import FilterData, ReadyFilter, fit_filters
 from counterpoise.scorers.base import ClassifierScorer
 from counterpoise.scorers.without_sources import score_without_sources
 from counterpoise.students.cell_choice import score_unlabelled
 from counterpoise.students.cell_marks import make_marks, weigh_records
 from counterpoise.students.rows import view_rows
 from counterpoise.students.validation import MOST_VALIDATION_ROWS
-from counterpoise.tasks.text.attribute_filter import AttributeFilter
+from counterpoise.tasks.filters import FILTERS
 from counterpoise.tasks.text.inputs import Inputs
 from counterpoise.tasks.text.job import Job
 from counterpoise.tasks.text.label_trust import LabelTrust
@@ -40,13 +36,9 @@ class RunContext:
         schema: which columns mean what.
         actions: what may be done about a cell, in the order of preference.
         data: what actions may know; settled rounds are added to it as they come.
-        text_filter: bounds from real rows.
-        known: texts that must not be repeated.
+        filters: what proposals have to pass, in order.
         target: as the job says.
         key: the run's key.
-        edit_filter: judges edits; without one none is refused.
-        attribute_filter: for texts written for an attribute value; without one they are taken for what they are to be.
-        written: what is asked of texts that a model wrote; without, only what `filters` ask.
     """
 
     inputs: Inputs
@@ -56,13 +48,9 @@ class RunContext:
     schema: RowSchema
     actions: tuple[Action, ...]
     data: ActionData
-    text_filter: TextFilter
-    known: Mapping[str, KnownTexts]
+    filters: tuple[ReadyFilter, ...]
     target: Target
     key: str
-    edit_filter: EditFilter | None = None
-    attribute_filter: AttributeFilter | None = None
-    written: WrittenFilters | None = None
 
 
 def open_context(job: Job, inputs: Inputs, trust: LabelTrust) -> RunContext:
@@ -77,12 +65,6 @@ def open_context(job: Job, inputs: Inputs, trust: LabelTrust) -> RunContext:
         weights=weigh_records(train.records),
     )
     headings = dict(zip(names, inputs.label_texts, strict=True))
-    known = {
-        "copy_of_data": make_known_texts(map(str, train.records.texts), train.vectors),
-        "copy_of_held_out": make_known_texts(
-            map(str, inputs.held_out.records.texts), inputs.held_out.vectors
-        ),
-    }
     return RunContext(
         inputs=inputs,
         scorer=scorer,
@@ -100,28 +82,26 @@ def open_context(job: Job, inputs: Inputs, trust: LabelTrust) -> RunContext:
             pool_scores=score_pool(job, inputs, trust, scorer) if len(pool) else None,
             is_trusted=trust.is_trusted,
         ),
-        text_filter=make_text_filter(train.records.texts, headings.values()),
-        known=known,
+        filters=fit_filters(FILTERS.choose(job.filters), gather_filter_data(job, inputs, trust)),
         target=job.target,
         key=job.key,
-        edit_filter=EditFilter(
-            train,
-            inputs.encoder,
-            inputs.concepts,
-            trust.is_trusted,
-            partial(score_without_sources, train, inputs.folds, inputs.encoder),
-        ),
-        attribute_filter=AttributeFilter(inputs),
-        written=fit_written_filters(
-            train.records,
-            train.vectors,
-            inputs.folds,
-            trust.out_of_fold,
-            inputs.encoder,
-            tuple(headings.values()),
-            job.key,
-            is_trusted=trust.is_trusted,
-        ),
+    )
+
+
+def gather_filter_data(job: Job, inputs: Inputs, trust: LabelTrust) -> FilterData:
+    """What filters may know of the data."""
+    train = inputs.train
+    return FilterData(
+        train=train,
+        held_out=inputs.held_out,
+        folds=inputs.folds,
+        encoder=inputs.encoder,
+        headings=inputs.label_texts,
+        concepts=inputs.concepts,
+        key=job.key,
+        label_scores=trust.out_of_fold,
+        is_trusted=trust.is_trusted,
+        score_blind=partial(score_without_sources, train, inputs.folds, inputs.encoder),
     )
 
 

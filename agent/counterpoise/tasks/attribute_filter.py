@@ -13,9 +13,9 @@ data has it, and refuse just what the thin cells need.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.special import softmax
@@ -24,13 +24,14 @@ from counterpoise.balance.counts import MOST_VALUES, encode_values
 from counterpoise.core.encoded_records import Vectors
 from counterpoise.core.plans import Proposal, Verdict
 from counterpoise.core.records import Floats, Integers
-from counterpoise.filters.base import KEPT
+from counterpoise.filters.base import KEPT, OFF_TARGET
+from counterpoise.filters.batch import ProposalBatch
+from counterpoise.filters.chain import FilterData
 from counterpoise.filters.writers import LIMITS, choose_limit, measure_against
 from counterpoise.scorers.audits import Audit, audit, describe_audit
 from counterpoise.students.linear import fit_log_probabilities
 from counterpoise.students.validation import draw_rows
 from counterpoise.students.weights import log_prior
-from counterpoise.tasks.text.inputs import Inputs
 
 CONTRADICTED = "attribute_contradicted"
 MOST_ROWS = 2_000
@@ -91,19 +92,24 @@ class AttributeFilter:
     """The judges of all attributes; each is fitted when it is first asked, and the same whenever that is.
 
     Args:
-        inputs: the data.
+        data: the training rows with their folds.
     """
 
-    inputs: Inputs
+    data: FilterData
     _judges: dict[str, AttributeJudge | None] = field(default_factory=dict)
 
     def find(self, attribute: str) -> AttributeJudge | None:
         """The judge of an attribute; None where there are too few rows or too many values."""
         if attribute not in self._judges:
-            self._judges[attribute] = fit_judge(self.inputs, attribute)
+            self._judges[attribute] = fit_judge(self.data, attribute)
         return self._judges[attribute]
 
-    def verdicts(
+    def verdicts(self, batch: ProposalBatch) -> list[Verdict]:
+        """One verdict a proposal, in order; a sound text is judged, whatever its label and concept."""
+        sound = [not reason or reason in OFF_TARGET for reason in batch.reasons]
+        return self.check(batch.proposals, sound, batch.vectors)
+
+    def check(
         self, proposals: Sequence[Proposal], passing: Sequence[bool], vectors: Vectors
     ) -> list[Verdict]:
         """One verdict a proposal, in order; edits keep what their source has, and are not judged.
@@ -136,22 +142,22 @@ class AttributeFilter:
                 verdicts[place] = Verdict(proposals[place].id, fault == KEPT, fault, scores)
         return verdicts
 
-    def list_audits(self) -> list[dict[str, Any]]:
+    def audits(self) -> list[dict[str, Any]]:
         """A line of the report for each attribute that was asked about."""
         return [judge.describe() for _, judge in sorted(self._judges.items()) if judge is not None]
 
 
-def fit_judge(inputs: Inputs, attribute: str) -> AttributeJudge | None:
+def fit_judge(data: FilterData, attribute: str) -> AttributeJudge | None:
     """Fit and audit a judge on the training rows that have a value of the attribute.
 
     Args:
-        inputs: the data.
+        data: the training rows with their folds.
         attribute: one of its attribute columns.
 
     Returns:
         The judge; None with fewer than two values that have ten rows in all, or more values than make cells.
     """
-    records = inputs.train.records
+    records = data.train.records
     known = np.flatnonzero(records.attributes[attribute] != "")
     if len(known) < _FEWEST_ROWS:
         return None
@@ -164,7 +170,7 @@ def fit_judge(inputs: Inputs, attribute: str) -> AttributeJudge | None:
     cells = codes * len(records.label_names) + records.labels[rows]
     counts = np.bincount(cells)
     weights = np.minimum(len(rows) / ((counts > 0).sum() * counts[cells]), _LARGEST_WEIGHT)
-    vectors, folds = inputs.train.vectors[rows], inputs.folds[rows]
+    vectors, folds = data.train.vectors[rows], data.folds[rows]
     out_of_fold = np.full((len(rows), n_values), 1.0 / n_values)
     for fold in np.unique(folds):
         inside = folds != fold
@@ -188,3 +194,17 @@ def _fit(vectors: Vectors, codes: Integers, weights: Floats, others: Vectors, n_
     """(m, v) probabilities of the values of other rows, the shares of the values taken out."""
     scores = fit_log_probabilities(vectors, codes, weights, others, n_values)
     return np.asarray(softmax(scores - log_prior(codes, weights, n_values), axis=1))
+
+
+class AttributePart:
+    """The registered filter."""
+
+    name = "attributes"
+    reasons = (CONTRADICTED,)
+    remedies: ClassVar[Mapping[str, str]] = {
+        CONTRADICTED: "a model that writes what it is asked for, or more real rows of these cells to show it"
+    }
+
+    def fit(self, data: FilterData) -> AttributeFilter:
+        """Its judges are fitted when they are first asked."""
+        return AttributeFilter(data)
