@@ -53,7 +53,10 @@ def test_a_finished_run_is_read_and_its_report_written(tmp_path: Path) -> None:
     run = copy_run(tmp_path, "http://127.0.0.1:9/v1")
     (run / "FINISHED").touch()
     assert execute(["report", str(run), "--quiet"]) == 0
-    assert "counterfactual" not in (run / "report.html").read_text(encoding="utf-8")
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "counterfactual" not in page
+    assert "minilm_lr" not in page and "vectors:minilm" in page, "students have their names of today"
+    assert "Logistic regression on words" in page
     assert len(counterpoise.resume(run, progress=False).rejected) > 0
 
 

@@ -11,9 +11,16 @@ import pytest
 
 import counterpoise
 from counterpoise.actions import ACTIONS
+from counterpoise.data.exporters import list_forms
+from counterpoise.students.treatments import TREATMENTS
 
 PACKAGE = Path(counterpoise.__file__).parent
 KNOW_NO_ACTION = ("runs", "filters", "report", "students", "balance", "scorers", "cli", "core", "data")
+
+
+KNOW_NO_TREATMENT = ("runs", "tasks", "actions", "filters", "report", "scorers", "cli", "core", "data")
+FORMS = {form.name for form in list_forms()}
+KNOW_NO_FORM = ("runs", "tasks", "actions", "report", "cli", "core")
 
 
 def list_kinds() -> set[str]:
@@ -60,5 +67,16 @@ def test_no_action_is_known_by_name(folder: str) -> None:
     assert not find_named(folder, list_kinds())
 
 
+@pytest.mark.parametrize("folder", KNOW_NO_TREATMENT)
+def test_no_treatment_is_known_by_name(folder: str) -> None:
+    assert not find_named(folder, {name for name in TREATMENTS.defaults if name != "nothing"})
+
+
+@pytest.mark.parametrize("folder", KNOW_NO_FORM)
+def test_no_form_of_instances_is_known_by_name(folder: str) -> None:
+    assert not find_named(folder, FORMS)
+
+
 def test_a_name_would_be_found() -> None:
+    assert find_named("students", set(TREATMENTS.defaults)) and find_named("data", FORMS)
     assert find_named("actions", list_kinds())

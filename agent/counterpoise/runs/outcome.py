@@ -18,6 +18,7 @@ from counterpoise.data.rejected import RejectedProposal, write_rejected
 from counterpoise.data.result_rows import Part
 from counterpoise.data.sources import name_source
 from counterpoise.data.writing import content_hash, load_result, write_result
+from counterpoise.report.arm_words import ADOPTED, OURS, UNVERIFIED, WRITTEN
 from counterpoise.runs.ledger import JudgedProposals, Ledger
 from counterpoise.scorers.base import SimilarityScorer
 from counterpoise.students.rows import Rows, make_rows
@@ -37,7 +38,7 @@ class RunOutcome:
         unverified: original rows and all proposals, whatever the filters said.
         apart: original rows with the adopted ones alone (`adopted`) and with the written ones alone (`written`); empty
             where there is only one kind of them.
-        groups: arm -> (n,) group names of its rows.
+        groups: `own`, or an arm with added rows -> (n,) group names of its rows.
         parents: (n, n_folds) of `ours`: 1 where a row was made from rows of that fold.
     """
 
@@ -67,7 +68,7 @@ def write_outcome(dataset: Path, rejected: Path, job: Job, context: RunContext, 
     unverified, _ = _gather(inputs, ledger, _list_written)
     apart = {
         name: _gather(inputs, ledger, pick)[0]
-        for name, pick in (("adopted", _list_adopted), ("written", _list_kept_written))
+        for name, pick in ((ADOPTED, _list_adopted), (WRITTEN, _list_kept_written))
     }
     if any(len(rows) == len(inputs.train) for rows in apart.values()):
         apart = {}
@@ -104,10 +105,8 @@ def write_outcome(dataset: Path, rejected: Path, job: Job, context: RunContext, 
         apart=apart,
         groups={
             "own": train_groups,
-            **dict.fromkeys(
-                ("counterpoise", "added_rows", "averaged"), _name_groups(train_groups, len(ours))
-            ),
-            "unverified": _name_groups(train_groups, len(unverified)),
+            OURS: _name_groups(train_groups, len(ours)),
+            UNVERIFIED: _name_groups(train_groups, len(unverified)),
             **{name: _name_groups(train_groups, len(rows)) for name, rows in apart.items()},
         },
         parents=parents,

@@ -38,7 +38,7 @@ def mine(
         str,
         typer.Option(
             help="Name of the form to write (docs/data.md lists them); by default that of DATA where it can hold "
-            "several positives a query, else tevatron."
+            "several positives a query, else Tevatron's."
         ),
     ] = "",
     strict: Annotated[
