@@ -62,7 +62,7 @@ def relabel(
     """
     from counterpoise import api
     from counterpoise.data.outputs import check_outputs
-    from counterpoise.tasks.retrieval.outputs import list_outputs, write_rows
+    from counterpoise.tasks.retrieval.outputs import list_outputs, write_relabelled
 
     session: Session = context.obj
     keys: dict[str, Any] = {
@@ -94,7 +94,7 @@ def relabel(
     check_outputs(list_outputs(target), (data, corpus, gold), may_replace=overwrite)
     with session.open_screen() as listener:
         done = api.relabel_negatives(data, listener=listener, **keys)
-    written, rows = write_rows(done, Path(data), target, form, overwrite=overwrite)
+    written, rows = write_relabelled(done, Path(data), target, form, overwrite=overwrite)
     _show(session, done, rows, {name: str(path) for name, path in written.items()})
 
 

@@ -23,7 +23,7 @@ def list_outputs(target: Path) -> dict[str, Path]:
 
 def write_relabelled(
     done: RelabelledInstances, source: Path, target: Path, form: str = "auto", *, overwrite: bool = False
-) -> dict[str, Path]:
+) -> tuple[dict[str, Path], TrainingRows]:
     """Write the repaired instances in the form of their source, the decisions and the summary beside them.
 
     What is written can be trained on: a row that lost its negative is filled with another one of its query, or left
@@ -37,18 +37,11 @@ def write_relabelled(
         overwrite: whether files that exist may be replaced; the source never is.
 
     Returns:
-        What was written: `repaired`, `decisions`, `summary`.
+        The files that were written, `repaired`, `decisions` and `summary`, and the rows.
 
     Raises:
         JobError: a file cannot be written, or exists.
     """
-    return write_rows(done, source, target, form, overwrite=overwrite)[0]
-
-
-def write_rows(
-    done: RelabelledInstances, source: Path, target: Path, form: str = "auto", *, overwrite: bool = False
-) -> tuple[dict[str, Path], TrainingRows]:
-    """As `write_relabelled`; gives the rows that were written, too."""
     from counterpoise.actions.relabel.training_rows import make_training_rows
     from counterpoise.core.files import write_whole, writing
     from counterpoise.data.exporters import EXPORTERS
