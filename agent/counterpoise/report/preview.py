@@ -172,8 +172,10 @@ def _show_encoders(encoders: Sequence[Mapping[str, Any]]) -> ScreenTable:
 
 
 def _show_forecasts(forecasts: Sequence[Mapping[str, Any]]) -> ScreenTable:
+    from counterpoise.students.treatments import BASELINE
+
     return ScreenTable(
-        "Forecast of a whole run, in points beyond logit adjustment",
+        f"Forecast of a whole run, in points beyond {format_name(BASELINE.name)}",
         ("action", "student", ">records", ">macro-F1", ">AUROC"),
         [
             (

@@ -51,7 +51,9 @@ def _make_student(given: object) -> Student:
     return SklearnStudent(type(given).__name__, given)
 
 
-STUDENTS = StudentFamily("students", needs=("features", "fit_log_probabilities", "write_code"))
+STUDENTS = StudentFamily(
+    "students", needs=("meaning", "uses_vectors", "bind", "features", "fit_log_probabilities", "write_code")
+)
 VECTORS = STUDENTS.register(VectorsStudent())
 WORDS = STUDENTS.register(WordsStudent())
 

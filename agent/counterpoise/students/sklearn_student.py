@@ -68,7 +68,7 @@ class SklearnStudent(Student):
         self.name = name
         self.uses_vectors = on == "vectors"
         self._representation = REPRESENTATIONS[on]()
-        kind = type(classifier).__name__
+        kind = _name_kind(classifier)
         self.meaning = f"{kind} on {self._representation.meaning}"
         if not is_classifier(classifier):
             raise JobError(f"{kind} is no classifier of scikit-learn", where=_WHERE)
@@ -149,6 +149,12 @@ def repeat_rows(weights: Floats) -> Integers:
     unit = max(float(weights[positive].min()), float(weights.max()) / MOST_REPEATS)
     repeats = np.where(positive, np.maximum(1, np.rint(weights / unit)), 0)
     return np.repeat(np.arange(len(weights)), repeats.astype(np.int64))
+
+
+def _name_kind(classifier: Any) -> str:
+    """The class of a classifier; of a pipeline those of its steps."""
+    steps = getattr(classifier, "steps", None)
+    return " and ".join(_name_kind(step) for _, step in steps) if steps else type(classifier).__name__
 
 
 def _fix_seeds(classifier: Any) -> Any:

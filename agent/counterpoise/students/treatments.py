@@ -195,7 +195,10 @@ class TreatmentFamily(Registry[Treatment]):
         return treatments
 
 
-TREATMENTS = TreatmentFamily("treatments", needs=("score", "suits"))
+TREATMENTS = TreatmentFamily(
+    "treatments",
+    needs=("meaning", "advice", "needs_zero_shot", "uses_added", "uses_pool", "code", "score", "suits"),
+)
 
 NOTHING = TREATMENTS.register(Nothing())
 TREATMENTS.register(ClassWeights())

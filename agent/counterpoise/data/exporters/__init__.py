@@ -20,7 +20,11 @@ from counterpoise.data.exporters.sentence_transformers import SentenceTransforme
 from counterpoise.data.exporters.tevatron import Tevatron
 from counterpoise.data.exporters.tevatron_ids import TevatronIds
 
-EXPORTERS: Registry[Exporter] = Registry("exporters", needs=("write",), key="form")
+EXPORTERS: Registry[Exporter] = Registry(
+    "exporters",
+    needs=("holds_query", "has_titles", "has_columns", "write", "count_slots", "is_judged"),
+    key="form",
+)
 
 EXPORTERS.register(TevatronIds())
 DEFAULT_EXPORTER = EXPORTERS.register(Tevatron())
