@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 
@@ -57,7 +56,9 @@ FILTER = EditFilter(
     INPUTS.encoder,
     INPUTS.concepts,
     is_trusted=True,
-    score=partial(score_without_sources, INPUTS.train, INPUTS.folds, INPUTS.encoder),
+    score=lambda _, vectors, rows: score_without_sources(
+        INPUTS.train, INPUTS.folds, INPUTS.encoder, vectors, rows
+    ),
 )
 
 

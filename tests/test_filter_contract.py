@@ -83,7 +83,7 @@ def make_data(n_labels: int) -> FilterData:
         key="seed 0",
         label_scores=score_labels(n_labels, train.vectors),
         is_trusted=True,
-        score_blind=lambda vectors, _: score_labels(n_labels, vectors),
+        score_blind=lambda _, vectors, __: score_labels(n_labels, vectors),
     )
 
 

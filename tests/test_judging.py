@@ -54,7 +54,7 @@ def make_data(*, is_trusted: bool) -> FilterData:
         key="seed 0",
         label_scores=np.full((len(INPUTS.train), 2), 0.5),
         is_trusted=is_trusted,
-        score_blind=lambda vectors, _: np.full((len(vectors), 2), 0.5),
+        score_blind=lambda _, vectors, __: np.full((len(vectors), 2), 0.5),
     )
 
 

@@ -8,19 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ParamSpec, TypeVar, cast
+from typing import cast
 
 from counterpoise.core.encoded_records import EncodedRecords, Vectors
-from counterpoise.core.errors import CounterpoiseError, PartError
+from counterpoise.core.guards import fault, guard
 from counterpoise.core.plans import Verdict
 from counterpoise.core.records import Floats, Integers
 from counterpoise.filters.base import FILTERS, KEPT, Filter, FittedFilter, combine_verdicts
 from counterpoise.filters.batch import ProposalBatch
 from counterpoise_retrievers.encoder_protocol import Encoder
-
-Given = TypeVar("Given")
-Asked = ParamSpec("Asked")
-_RESUME = "mend it, then run the job again: what was paid for is not asked again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +33,8 @@ class FilterData:
         key: the run's key.
         label_scores: (n, k) of the label scorer for the training rows, cross-fitted.
         is_trusted: whether the label scorer passed its audit.
-        score_blind: (m, k) label probabilities of m vectors whose sources are the given m rows, by who never saw these.
+        score_blind: (m, k) label probabilities of m texts with their vectors, by who never saw the m rows that they
+            were made from.
         earlier: the filters that were fitted before, in order.
     """
 
@@ -50,7 +47,7 @@ class FilterData:
     key: str
     label_scores: Floats
     is_trusted: bool
-    score_blind: Callable[[Vectors, Integers], Floats]
+    score_blind: Callable[[Sequence[str], Vectors, Integers], Floats]
     earlier: tuple[FittedFilter, ...] = ()
 
 
@@ -72,9 +69,9 @@ def fit_filters(parts: Sequence[Filter], data: FilterData) -> tuple[ReadyFilter,
     for part in sorted(parts, key=lambda part: bool(getattr(part, "is_last", False))):
         fit = getattr(part, "fit", None)
         known = replace(data, earlier=tuple(one.fitted for one in ready))
-        fitted = part if fit is None else guard(part, fit, known)
+        fitted = part if fit is None else guard(FILTERS, part, fit, known)
         if not hasattr(fitted, "verdicts"):
-            raise PartError("it has no `verdicts`", where=f"filter '{part.name}'", hint=_RESUME)
+            raise fault(FILTERS, part, "it has no `verdicts`")
         ready.append(ReadyFilter(part, cast("FittedFilter", fitted)))
     return tuple(ready)
 
@@ -89,24 +86,11 @@ def ask_filters(filters: Sequence[ReadyFilter], batch: ProposalBatch) -> list[Ve
         [Verdict(proposal.id, not proposal.failure, proposal.failure or KEPT) for proposal in batch.proposals]
     ]
     for one in filters:
-        verdicts = guard(one.part, _list_verdicts, one.fitted, batch)
+        verdicts = guard(FILTERS, one.part, _list_verdicts, one.fitted, batch)
         _check_verdicts(one.part, verdicts, batch)
         batch.add_verdicts(verdicts)
         layers.append(verdicts)
     return combine_verdicts(*layers)
-
-
-def guard(part: Filter, call: Callable[Asked, Given], *args: Asked.args, **keys: Asked.kwargs) -> Given:
-    """What a call of a part gives; whatever a user's part raises becomes one line that names it."""
-    try:
-        return call(*args, **keys)
-    except CounterpoiseError:
-        raise
-    except Exception as error:
-        if part.name in FILTERS.names:
-            raise  # what ships is ours to mend
-        message = f"it raised {type(error).__name__}: {error}"
-        raise PartError(message, where=f"filter '{part.name}'", hint=_RESUME) from error
 
 
 def _list_verdicts(fitted: FittedFilter, batch: ProposalBatch) -> list[Verdict]:
@@ -114,12 +98,11 @@ def _list_verdicts(fitted: FittedFilter, batch: ProposalBatch) -> list[Verdict]:
 
 
 def _check_verdicts(part: Filter, verdicts: Sequence[object], batch: ProposalBatch) -> None:
-    where = f"filter '{part.name}'"
     given = [getattr(verdict, "proposal_id", None) for verdict in verdicts]
     if given != [proposal.id for proposal in batch.proposals]:
         message = f"it gave {len(given)} verdicts for {len(batch)} proposals, or in another order"
-        raise PartError(message, where=where, hint=_RESUME)
+        raise fault(FILTERS, part, message)
     reasons = {verdict.reason for verdict in cast("Sequence[Verdict]", verdicts) if not verdict.kept}
     if unknown := sorted(reasons - set(part.reasons)):
         message = f"it refused for '{unknown[0]}', which is none of its `reasons`"
-        raise PartError(message, where=where, hint=_RESUME)
+        raise fault(FILTERS, part, message)

@@ -35,14 +35,14 @@ class EditFilter:
         encoder: of the vectors.
         concepts: name -> definition.
         is_trusted: whether the label scorer passed its audit; if not there is nobody to confirm an edit.
-        score: (m, k) label probabilities of m vectors whose sources are the given m rows, by who never saw these.
+        score: (m, k) label probabilities of m texts with vectors, by who never saw the m rows they were made from.
     """
 
     train: EncodedRecords
     encoder: Encoder
     concepts: Mapping[str, str]
     is_trusted: bool
-    score: Callable[[Vectors, Integers], Floats]
+    score: Callable[[Sequence[str], Vectors, Integers], Floats]
 
     def verdicts(self, batch: ProposalBatch) -> list[Verdict]:
         """One verdict a proposal, in order; whatever is no edit passes."""
@@ -73,7 +73,7 @@ class EditFilter:
         sources = {str(train.records.ids[row]): str(train.records.texts[row]) for row in source_rows}
         before = train.records.concepts
         evidence = EditEvidence(
-            label=self.score(vectors[edits], source_rows),
+            label=self.score([proposal.text for proposal in mine], vectors[edits], source_rows),
             cosines=pair_cosines(vectors[edits], train.vectors[source_rows]),
             rises=self._measure_rises(mine, vectors[edits], source_rows),
             concepts=concepts.take(np.array(edits)) if concepts else None,

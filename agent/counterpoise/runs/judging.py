@@ -48,7 +48,7 @@ def make_batch(proposals: Sequence[Proposal], context: RunContext, ledger: Ledge
             ledger.stack_vectors(inputs.encoder.dimension),
         ),
         encoder=inputs.encoder,
-        score_labels=lambda _, vectors: context.scorer.score_vectors(vectors),
+        score_labels=context.scorer.score_texts,
         label_concepts=None if inputs.labeller is None else inputs.labeller.label,
     )
 

@@ -38,9 +38,16 @@ from counterpoise.runs.procedures import PreparedRun, RunResources, RunResult
 from counterpoise.runs.report_data import make_report
 from counterpoise.runs.rounds import carry_out, list_deficits, list_short, plan_round
 from counterpoise.runs.simple_ways import measure_simple_ways
+from counterpoise.scorers.family import SCORERS
 from counterpoise.tasks.text.inputs import Inputs
 from counterpoise.tasks.text.job import Job
-from counterpoise.tasks.text.label_trust import LabelTrust, audit_free_scorers, audit_model, label_with_model
+from counterpoise.tasks.text.label_trust import (
+    LabelTrust,
+    audit_free_scorers,
+    audit_model,
+    label_with_model,
+    needs_model,
+)
 from counterpoise.tasks.text.parts import RunContext, open_context
 from counterpoise.tasks.text.preparation import prepare
 
@@ -121,13 +128,15 @@ def keep_old_rounds(job: Job, inputs: Inputs, directory: RunDirectory) -> Job:
 async def _repair(job: Job, inputs: Inputs, models: Models, resources: RunResources) -> Repair:
     """The rounds: the part of a run that spends tokens."""
     ledger = Ledger()
-    trust = audit_free_scorers(inputs)
+    scorers = SCORERS.choose(job.scorers)
+    trust = audit_free_scorers(inputs, scorers)
     context = open_context(job, inputs, trust)
     chat, directory = models.chat, resources.directory
     limit, unpaid = job.budget.tokens, None
     try:
         models = await learn_capabilities(models, directory, resources.cache_dir)
-        trust = await audit_model(trust, inputs, chat, job.key)
+        if any(needs_model(scorer) for scorer in scorers):
+            trust = await audit_model(trust, inputs, chat, job.key)
         labelled, line = await label_with_model(inputs, chat, job.key)
         if line is not None:
             inputs = labelled

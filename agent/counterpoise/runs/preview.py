@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Literal
 
 from counterpoise.actions import ACTIONS
 from counterpoise.actions.base import list_requests
-from counterpoise.core.assets import find_cache_dir
 from counterpoise.core.event_kinds import Forecasting
 from counterpoise.core.events import tell_event, tell_progress
 from counterpoise.core.records import Records
@@ -20,19 +17,19 @@ from counterpoise.llm.connect import name_unknown
 from counterpoise.llm.models import Models
 from counterpoise.report.pages import format_name
 from counterpoise.report.preview import Preview
-from counterpoise.runs.advice import METRIC_NAMES, say_students
+from counterpoise.runs.advice import say_students
 from counterpoise.runs.ledger import Ledger
 from counterpoise.runs.offers import foresee_records
 from counterpoise.runs.outlook import look_ahead
 from counterpoise.runs.rounds import list_short, plan_round
 from counterpoise.runs.simple_ways import SimpleWays, measure_simple_ways
+from counterpoise.scorers.family import SCORERS
 from counterpoise.students.base import Student
 from counterpoise.students.cell_choice import choose_cell_way
 from counterpoise.students.cell_marks import make_marks
 from counterpoise.students.forecasts import Forecast, forecast_gains
 from counterpoise.students.rows import view_rows
 from counterpoise.students.validation import MOST_VALIDATION_ROWS
-from counterpoise.tasks.text.encoder_trials import EncoderTrials, list_at_hand, say_encoders, try_encoders
 from counterpoise.tasks.text.inputs import Inputs
 from counterpoise.tasks.text.job import Job
 from counterpoise.tasks.text.label_trust import audit_free_scorers
@@ -57,7 +54,7 @@ async def make_preview(job: Job) -> Preview:
 
     inputs = prepare(job, look)
     simple = measure_simple_ways(job, inputs)
-    trust = audit_free_scorers(inputs)
+    trust = audit_free_scorers(inputs, SCORERS.choose(job.scorers))
     context = open_context(job, inputs, trust)
     ledger = Ledger()
     plan = plan_round(context, ledger, models, round_number=1, n_rounds=job.rounds, limit=job.budget.tokens)
@@ -67,13 +64,11 @@ async def make_preview(job: Job) -> Preview:
         if len(prompts) < _MOST_PROMPTS:
             requests = list_requests(actions[item.action], item, context.data, models)
             prompts += [request.prompt for request in requests[:1]]
-    trials = _try_encoders(job, inputs, simple)
     forecasts = _make_forecasts(context, simple, models, job.budget.tokens)
     advice = [
         f"Without a token: {format_name(simple.best[student].name)} is the best way for {said}."
         for student, said in say_students(simple.students).items()
     ]
-    advice += say_encoders(trials, METRIC_NAMES[job.metric])
     advice += advise_on_records(simple, job.metric)
     advice += _advise_on_cells(job, inputs, simple.students)
     free = Counter[str]()
@@ -105,22 +100,6 @@ async def make_preview(job: Job) -> Preview:
         estimated_tokens=sum(item.reserved_tokens for item in plan.items),
         notes=list(inputs.notes),
         advice=advice,
-        encoders=[asdict(one) for one in trials.trials],
-    )
-
-
-def _try_encoders(job: Job, inputs: Inputs, simple: SimpleWays) -> EncoderTrials:
-    """The encoders at hand on a sample of the training rows."""
-    cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
-    return try_encoders(
-        inputs.train.records,
-        inputs.folds,
-        inputs.label_texts,
-        list_at_hand(job.encoder, cache_dir),
-        simple.treatments,
-        job.metric,
-        len(inputs.train) + len(inputs.held_out) + len(inputs.pool),
-        cache_dir,
     )
 
 

@@ -6,6 +6,7 @@ a description, and a language model that picks a letter. Whichever it is, it dec
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,6 +81,10 @@ class ClassifierScorer:
         weights = np.ones(len(self.labels)) if self.weights is None else self.weights
         scores = fit_log_probabilities(self.vectors, self.labels, weights, vectors, self.n_labels)
         return np.asarray(softmax(scores - log_prior(self.labels, weights, self.n_labels), axis=1))
+
+    def score_texts(self, texts: Sequence[str], vectors: NDArray[np.float32]) -> Floats:
+        """The same for n texts with their vectors; it goes by the vectors alone."""
+        return self.score_vectors(vectors)
 
 
 @dataclass(frozen=True, slots=True)

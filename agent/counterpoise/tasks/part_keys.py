@@ -9,7 +9,7 @@ from counterpoise.core.errors import JobError, RunDirectoryError
 from counterpoise.core.registry import DEFAULT, Registry
 from counterpoise.llm.config import IN_MEMORY
 
-PART_KEYS = ("actions", "filters", "students", "treatments")
+PART_KEYS = ("actions", "filters", "scorers", "students", "treatments")
 """All such keys; a task has some of them."""
 
 
@@ -27,6 +27,10 @@ def find_family(key: str) -> Registry[Any]:
         from counterpoise.tasks.filters import FILTERS
 
         return FILTERS
+    if key == "scorers":
+        from counterpoise.scorers.family import SCORERS
+
+        return SCORERS
     if key == "students":
         from counterpoise.students.registry import STUDENTS
 

@@ -131,6 +131,8 @@ class Job(JobBase):
             `default` stands for the whole default list. In Python an action may be an object.
         filters: what proposals have to pass, by registered names; `default` stands for all that ship. In Python one
             may be an object.
+        scorers: who may say a label, by registered names; each is audited, and one of the user's own decides where it
+            is surely better than the classifier. In Python one may be an object.
         students: who data is judged by, by registered names: `vectors` (on those of the encoder), `words`. In Python a
             classifier of scikit-learn may stand here, or a `SklearnStudent`.
         treatments: the ways to train them that cost no token, by registered names; `default` stands for all that ship.
@@ -171,6 +173,7 @@ class Job(JobBase):
     seed: int = 0
     actions: tuple[Any, ...] = Field((DEFAULT,), validate_default=True)
     filters: tuple[Any, ...] = Field((DEFAULT,), validate_default=True)
+    scorers: tuple[Any, ...] = Field((DEFAULT,), validate_default=True)
     students: tuple[Any, ...] = Field((DEFAULT,), validate_default=True)
     treatments: tuple[Any, ...] = Field((DEFAULT,), validate_default=True)
 

@@ -12,8 +12,10 @@ from counterpoise.core.records import Floats, Integers
 from counterpoise.core.splits import sample_by_rank
 from counterpoise.llm import ChatClient
 from counterpoise.scorers.audits import Audit, audit, describe_audit
-from counterpoise.scorers.base import LLMScorer, cross_fit
+from counterpoise.scorers.base import LLMScorer
 from counterpoise.scorers.concepts.model import ask_model, run_pilot
+from counterpoise.scorers.deciding import Decider, choose_decider, score_out_of_fold
+from counterpoise.scorers.family import BASELINE, SCORERS, ClassifierPart, Scorer, ScorerRows
 from counterpoise.scorers.gold import LABEL
 from counterpoise.scorers.letters import LETTERS, WHICH_LABEL
 from counterpoise.tasks.text.concept_inputs import label_inputs
@@ -31,18 +33,20 @@ class LabelTrust:
 
     Args:
         rows: one row a scorer, as the report shows it (`report.schema.ScorerAudit`).
-        out_of_fold: (n, k) of the classifier on the training rows.
-        classifier: its audit.
+        out_of_fold: (n, k) of the scorer that decides, on the training rows.
+        classifier: the classifier's audit.
+        decider: the scorer of the user's own that decides instead of the classifier; None where the classifier does.
     """
 
     rows: tuple[dict[str, Any], ...]
     out_of_fold: Floats
     classifier: Audit
+    decider: Decider | None = None
 
     @property
     def is_trusted(self) -> bool:
-        """Whether the classifier may adopt and refuse."""
-        return not self.classifier.is_weak
+        """Whether the scorer that decides may adopt and refuse."""
+        return self.decider is not None or not self.classifier.is_weak
 
     def describe_concepts(self, inputs: Inputs, line: dict[str, Any]) -> LabelTrust:
         """The same with the lines of the concepts' scorers as they are now, and that of the model's pilot."""
@@ -53,40 +57,88 @@ class LabelTrust:
         )
 
 
-def audit_free_scorers(inputs: Inputs) -> LabelTrust:
-    """Audit the label scorers that cost no token: the classifier by cross-fitting, similarity as it is."""
-    train = inputs.train
-    names = train.records.label_names
-    out_of_fold, _ = cross_fit(train.vectors, train.records.labels, inputs.folds, len(names))
-    known, truth, source = find_known_labels(inputs)
-    classifier = audit(out_of_fold[known], truth, names=names)
-    rows = [
-        describe_audit(
-            "classifier",
-            "Which label has the text? Logistic regression on sentence vectors, cross-fitted" + source,
-            classifier,
-            role="refused" if classifier.is_weak else "used",
-            price=0.0,
-            note="It adopts from the pool and refuses proposals it holds for another label."
-            if not classifier.is_weak
-            else "Its AUROC interval touches 0.6, so it neither adopts nor refuses: more rows of the rare labels "
-            "(20 help) or a better encoder would.",
-        )
+def audit_free_scorers(inputs: Inputs, scorers: Sequence[Scorer] | None = None) -> LabelTrust:
+    """Audit the label scorers that need no model, those that learn by cross-fitting, and choose who decides.
+
+    Args:
+        inputs: the data.
+        scorers: those that the job names; None for the default list. The classifier is audited in any case.
+
+    Raises:
+        PartError: a scorer of the user's own failed.
+    """
+    chosen = SCORERS.choose(SCORERS.defaults) if scorers is None else tuple(scorers)
+    parts = [BASELINE, *(part for part in chosen if part is not BASELINE and not needs_model(part))]
+    names = inputs.train.records.label_names
+    rows, (known, truth, source) = show_rows(inputs), find_known_labels(inputs)
+    scores = {part.name: score_out_of_fold(part, rows, inputs.folds) for part in parts}
+    results = {name: audit(found[known], truth, names=names) for name, found in scores.items()}
+    classifier = results[BASELINE.name]
+    able = {part.name: results[part.name] for part in parts[1:] if getattr(part, "may_decide", True)}
+    decides = choose_decider(classifier, able)
+    lines = [
+        describe_baseline(classifier, source, decides),
+        *(_describe_other(part, results[part.name], classifier, source, decides) for part in parts[1:]),
     ]
-    similarity = audit(train.zero_shot[known], truth, names=names)
-    rows.append(
-        describe_audit(
-            "similarity",
-            "Which label's description is the text nearest to?",
-            similarity,
-            role="reported",
-            price=0.0,
-            note="It knows nothing of the data; a line for each label under `labels` in the job helps it.",
-        )
-    )
     if inputs.labeller is not None:
-        rows += inputs.labeller.list_audits()
-    return LabelTrust(tuple(rows), out_of_fold, classifier)
+        lines += inputs.labeller.list_audits()
+    decider = next(
+        (Decider(part, rows, inputs.folds, scores[decides]) for part in parts if part.name == decides), None
+    )
+    return LabelTrust(tuple(lines), scores[decides or BASELINE.name], classifier, decider)
+
+
+def needs_model(scorer: Scorer) -> bool:
+    """Whether a scorer is audited only once the model of the job is there."""
+    return bool(getattr(scorer, "needs_model", False))
+
+
+def show_rows(inputs: Inputs) -> ScorerRows:
+    """The training rows as scorers see them."""
+    train = inputs.train
+    records = train.records
+    return ScorerRows(
+        records.texts, train.vectors, records.label_names, inputs.label_texts, inputs.encoder, records.labels
+    )
+
+
+def describe_baseline(classifier: Audit, source: str, decides: str) -> dict[str, Any]:
+    """The classifier's line in the report.
+
+    Args:
+        classifier: its audit.
+        source: where the known labels come from.
+        decides: the scorer of the user's own that decides instead of it; "" where it does.
+    """
+    note = (
+        "It adopts from the pool and refuses proposals it holds for another label."
+        if not classifier.is_weak
+        else "Its AUROC interval touches 0.6, so it neither adopts nor refuses: more rows of the rare labels "
+        "(20 help) or a better encoder would."
+    )
+    role = "refused" if classifier.is_weak else "used"
+    if decides:
+        note, role = f"'{decides}' is surely better, and takes its decisions.", "reported"
+    question = f"{ClassifierPart.question}{source}"
+    return describe_audit(BASELINE.name, question, classifier, role=role, price=BASELINE.price, note=note)
+
+
+def _describe_other(
+    part: Scorer, result: Audit, classifier: Audit, source: str, decides: str
+) -> dict[str, Any]:
+    """The line of a scorer that is measured against the classifier."""
+    beaten = f"AUROC {result.auc_low:.2f} to {result.auc_high:.2f}"
+    bar = f"the classifier's {classifier.auc_low:.2f} to {classifier.auc_high:.2f}"
+    if not getattr(part, "may_decide", True):
+        role, note = "reported", str(getattr(part, "note", "It is reported beside the others."))
+    elif part.name == decides:
+        role, note = "used", f"It decides instead of the classifier: {beaten} lies above {bar}."
+    elif result.is_weak:
+        role, note = "refused", "Its AUROC interval touches 0.6: it decides nothing."
+    else:
+        role, note = "reported", f"{beaten} is not above {bar}, or another is better: it decides nothing."
+    question = str(getattr(part, "question", "")) or f"Which label has the text?{source}"
+    return describe_audit(part.name, question, result, role=role, price=part.price, note=note)
 
 
 def find_known_labels(inputs: Inputs) -> tuple[Integers, Integers, str]:

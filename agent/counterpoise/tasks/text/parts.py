@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 from counterpoise.actions import ACTIONS
 from counterpoise.actions.base import Action, ActionData, PoolScores
 from counterpoise.balance.deficits import Target, list_short_cells
+from counterpoise.core.encoded_records import Vectors
 from counterpoise.core.plans import Deficit
-from counterpoise.core.records import Floats
+from counterpoise.core.records import Floats, Integers
 from counterpoise.core.schema import RowSchema
 from counterpoise.filters.chain import FilterData, ReadyFilter, fit_filters
 from counterpoise.scorers.base import ClassifierScorer
+from counterpoise.scorers.deciding import Decider
 from counterpoise.scorers.without_sources import score_without_sources
 from counterpoise.students.cell_choice import score_unlabelled
 from counterpoise.students.cell_marks import make_marks, weigh_records
@@ -30,7 +32,7 @@ class RunContext:
 
     Args:
         inputs: the data.
-        scorer: the label scorer, trained on all training rows.
+        scorer: the label scorer that decides, trained on all training rows.
         is_trusted: whether it passed its audit; if not it neither adopts nor refuses.
         out_of_fold: (n, k) what it says of the training rows, cross-fitted.
         schema: which columns mean what.
@@ -42,7 +44,7 @@ class RunContext:
     """
 
     inputs: Inputs
-    scorer: ClassifierScorer
+    scorer: ClassifierScorer | Decider
     is_trusted: bool
     out_of_fold: Floats
     schema: RowSchema
@@ -67,7 +69,7 @@ def open_context(job: Job, inputs: Inputs, trust: LabelTrust) -> RunContext:
     headings = dict(zip(names, inputs.label_texts, strict=True))
     return RunContext(
         inputs=inputs,
-        scorer=scorer,
+        scorer=trust.decider or scorer,
         is_trusted=trust.is_trusted,
         out_of_fold=trust.out_of_fold,
         schema=job.as_task(),
@@ -101,16 +103,30 @@ def gather_filter_data(job: Job, inputs: Inputs, trust: LabelTrust) -> FilterDat
         key=job.key,
         label_scores=trust.out_of_fold,
         is_trusted=trust.is_trusted,
-        score_blind=partial(score_without_sources, train, inputs.folds, inputs.encoder),
+        score_blind=_choose_blind(inputs, trust),
+    )
+
+
+def _choose_blind(inputs: Inputs, trust: LabelTrust) -> Callable[[Sequence[str], Vectors, Integers], Floats]:
+    """Who judges edits without having seen what they were made from."""
+    if trust.decider is not None:
+        return trust.decider.score_without_sources
+    return lambda _, vectors, rows: score_without_sources(
+        inputs.train, inputs.folds, inputs.encoder, vectors, rows
     )
 
 
 def score_pool(job: Job, inputs: Inputs, trust: LabelTrust, scorer: ClassifierScorer) -> PoolScores:
     """Probabilities of the labels of the training rows, cross-fitted, and of the pool.
 
-    The classifier gives them, but not where a concept or an attribute goes with the label (`cell_choice`).
+    The classifier gives them, but not where a concept or an attribute goes with the label (`cell_choice`), nor where a
+    scorer of the user's own decides.
     """
     train, pool = inputs.train, inputs.pool
+    if trust.decider is not None:
+        return PoolScores(
+            trust.out_of_fold, trust.decider.score_texts(list(pool.records.texts), pool.vectors)
+        )
     if len(train) > MOST_VALIDATION_ROWS or not find_skewed_cells(job, inputs):
         plain = replace(scorer, weights=None)  # as those that gave `out_of_fold`
         return PoolScores(trust.out_of_fold, plain.score_vectors(pool.vectors))
