@@ -164,10 +164,14 @@ def list_assets(cache_dir: Path | None = None) -> list[AssetStatus]:
     """All pinned assets; present means there with the right size (the hash is checked at use)."""
     folder = find_cache_dir(cache_dir)
     return [
-        AssetStatus(asset, path, path.is_file() and path.stat().st_size == asset.size)
-        for asset in ASSETS.values()
-        for path in [_locate(asset, folder)]
+        AssetStatus(asset, _locate(asset, folder), is_present(asset, folder)) for asset in ASSETS.values()
     ]
+
+
+def is_present(asset: Asset, cache_dir: Path | None = None) -> bool:
+    """Whether an asset is there with the right size; the hash is checked at use."""
+    path = _locate(asset, find_cache_dir(cache_dir))
+    return path.is_file() and path.stat().st_size == asset.size
 
 
 def ensure_asset(name: str | Asset, cache_dir: Path | None = None, progress: Progress | None = None) -> Path:

@@ -230,6 +230,16 @@ class StudentsTrained(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class EncodersCompared(Event):
+    """So many of so many encoders were tried on a sample of the rows."""
+
+    name: ClassVar[str] = "encoders_compared"
+    done: int
+    total: int
+    what: str = field(metadata=NAME)
+
+
+@dataclass(frozen=True, slots=True)
 class Forecasting(Event):
     """So many of so many halves of thin labels are measured."""
 
@@ -261,5 +271,5 @@ class Judging(Event):
     limit: float | None
 
 
-Step = Encoding | StudentsTrained | Forecasting | Downloading | Judging
+Step = Encoding | EncodersCompared | StudentsTrained | Forecasting | Downloading | Judging
 """How far something is that takes long."""

