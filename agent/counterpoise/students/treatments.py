@@ -16,7 +16,9 @@ from counterpoise.core.records import Floats, Integers
 from counterpoise.core.registry import Registry
 from counterpoise.students.base import FitTask, Treatment
 from counterpoise.students.linear import PROBABILITY_FLOOR
+from counterpoise.students.pool_ways import SelfTraining, Spreading
 from counterpoise.students.recipe_lines import ADJUSTED, SCORE, draw_lines
+from counterpoise.students.vector_ways import Prototypes, ShrunkLda, VectorSmote
 from counterpoise.students.weights import balance_weights, log_prior
 
 N_BAGS = 10
@@ -208,6 +210,13 @@ LOGIT_ADJUSTMENT = TREATMENTS.register(LogitAdjustment())
 TREATMENTS.register(BalancedBags())
 TREATMENTS.register(EmbeddingZeroShot())
 ZERO_SHOT_PRIOR = TREATMENTS.register(ZeroShotPrior())
+
+# A job has to name these: no evaluation has shown yet that the choice gains by them.
+TREATMENTS.register(ShrunkLda(), default=False)
+TREATMENTS.register(Prototypes(), default=False)
+TREATMENTS.register(VectorSmote(), default=False)
+TREATMENTS.register(SelfTraining(), default=False)
+TREATMENTS.register(Spreading(), default=False)
 
 BASELINE = LOGIT_ADJUSTMENT
 """The simple way that others have to beat: recommended unless another is evidently better, and what forecasts, gains of
