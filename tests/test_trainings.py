@@ -6,16 +6,21 @@ import os
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 from joblib import cpu_count
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.naive_bayes import MultinomialNB
 
+from counterpoise.core.errors import JobError
 from counterpoise.core.records import Floats
 from counterpoise.students import training as trainings
 from counterpoise.students.rows import make_rows
+from counterpoise.students.sklearn_student import SklearnStudent
 from counterpoise.students.training import Training, run_trainings
 from counterpoise.students.treatments import TREATMENTS
 from tests.made_up import ENCODER, STUDENTS, as_objects, write_sentences
@@ -97,3 +102,18 @@ def test_the_processes_end_with_a_parent_that_is_killed() -> None:
     killed.stdout.close()
     _, alive = psutil.wait_procs(children, timeout=20)
     assert not alive
+
+
+def test_a_classifier_of_a_users_that_refuses_its_rows_says_so_from_its_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(trainings, "LONG_WORK", 0)
+    monkeypatch.setattr(trainings, "cpu_count", lambda: max(2, cpu_count()))
+    forest = SklearnStudent("forest", RandomForestClassifier(n_estimators=3))
+    one, other = (replace(training, student=forest) for training in make_trainings()[:2])
+    beside = list(run_trainings([one, other]))
+    again = list(run_trainings([one, other]))
+    assert beside[0]["nothing"].tobytes() == again[0]["nothing"].tobytes() != beside[1]["nothing"].tobytes()
+    counts = SklearnStudent("counts", MultinomialNB())  # vectors are no counts
+    with pytest.raises(JobError, match=r"^key 'students': the student 'counts' cannot be trained \(Negative"):
+        list(run_trainings([replace(one, student=counts), other]))
