@@ -106,8 +106,9 @@ class SklearnStudent(Student):
                 model = clone(self._classifier).fit(features[rows], labels[rows], **given)
                 scores[:, model.classes_] = _score(model, test)
         except (ValueError, TypeError, ArithmeticError, np.linalg.LinAlgError) as error:
+            said = " ".join(str(error).split()) or type(error).__name__
             raise JobError(
-                f"the student '{self.name}' cannot be trained ({str(error).strip().splitlines()[0]:.200})",
+                f"the student '{self.name}' cannot be trained ({said:.200})",
                 where=_WHERE,
                 hint="choose another classifier, or leave it out",
             ) from error
