@@ -7,10 +7,12 @@ import doctest
 import re
 from importlib import import_module
 from pathlib import Path
-from runpy import run_path
+from textwrap import dedent
 
 import pytest
 
+from counterpoise.core.errors import JobError
+from counterpoise.tasks.filters import FILTERS
 from counterpoise.tasks.text.job import load_job
 
 ROOT = Path(__file__).parents[1]
@@ -61,28 +63,25 @@ def test_the_python_in_the_readme_uses_names_that_exist() -> None:
     assert run_names <= set(dir(counterpoise.Run)), run_names
 
 
-@pytest.mark.parametrize(
-    ("heading", "said"),
-    [
-        ("A judge", "right in 88%, AUROC at least 0.87, weak: False\n"),
-        ("A generator", "r001-p00-00000 ('a',) I mean: Never again!\n"),
-        (
-            "A check",
-            "r001-p00-00000 False telephone\nr001-p00-00001 True kept\nr001-p00-00002 False refusal\n",
-        ),
-    ],
-)
-def test_the_examples_on_extending_run(
-    heading: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_parts_on_extending_are_those_that_a_test_installs() -> None:
     text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
-    section = text[text.index(f"\n## {heading}\n") :]
-    match = re.search(r"```python\n(.*?)```", section, re.DOTALL)
+    shown = re.findall(r"`mine_parts/(\w+\.py)`[^\n]*:\n\n```python\n(.*?)\n```", text, re.DOTALL)
+    folder = ROOT / "tests" / "parts_distribution" / "mine_parts"
+    assert {name for name, _ in shown} == {path.name for path in folder.glob("*.py")} - {"__init__.py"}
+    for name, code in shown:
+        assert code == (folder / name).read_text(encoding="utf-8").rstrip(), name
+
+
+def test_the_job_on_extending_is_valid_but_for_the_part_that_is_not_installed(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    match = re.search(r"```yaml\n(   data:.*?)```", text, re.DOTALL)
     assert match is not None
-    path = tmp_path / "example.py"
-    path.write_text(match[1], encoding="utf-8")
-    run_path(str(path))
-    assert said in capsys.readouterr().out
+    path = tmp_path / "job.yaml"
+    path.write_text(dedent(match[1]), encoding="utf-8")
+    with pytest.raises(JobError, match=r"key 'filters': found 'mine\.privacy'"):
+        load_job(path)
+    path.write_text(dedent(match[1]).replace(", mine.privacy", ""), encoding="utf-8")
+    assert load_job(path).filters == FILTERS.defaults
 
 
 @pytest.mark.parametrize("name", list_modules())

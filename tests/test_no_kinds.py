@@ -12,7 +12,9 @@ import pytest
 import counterpoise
 from counterpoise.actions import ACTIONS
 from counterpoise.data.exporters import list_forms
+from counterpoise.scorers.family import SCORERS
 from counterpoise.students.treatments import TREATMENTS
+from counterpoise.tasks.filters import FILTERS
 
 PACKAGE = Path(counterpoise.__file__).parent
 KNOW_NO_ACTION = ("runs", "filters", "report", "students", "balance", "scorers", "cli", "core", "data")
@@ -65,6 +67,16 @@ def find_named(folder: str, kinds: set[str]) -> list[str]:
 @pytest.mark.parametrize("folder", KNOW_NO_ACTION)
 def test_no_action_is_known_by_name(folder: str) -> None:
     assert not find_named(folder, list_kinds())
+
+
+@pytest.mark.parametrize("folder", ["runs", "report", "students", "actions", "balance"])
+def test_no_filter_and_no_scorer_is_known_by_its_class(folder: str) -> None:
+    parts = [FILTERS.find(name) for name in FILTERS.names] + [SCORERS.find(name) for name in SCORERS.names]
+    assert not find_named(folder, {type(part).__name__ for part in parts})
+    compared = re.compile(r"""\.name (==|!=|in|not in) ["'(\[{]""")
+    assert not [
+        path for path in (PACKAGE / folder).rglob("*.py") if compared.search(path.read_text(encoding="utf-8"))
+    ]
 
 
 @pytest.mark.parametrize("folder", KNOW_NO_TREATMENT)
