@@ -138,6 +138,7 @@ def test_it_says_why_it_refuses(name: str) -> None:
     part = find(name)
     assert part.name == name and part.reasons and KEPT not in part.reasons
     assert set(getattr(part, "remedies", {})) <= set(part.reasons)
+    assert set(getattr(part, "off_target", ())) <= set(part.reasons)
 
 
 @pytest.mark.parametrize("name", PARTS)

@@ -12,6 +12,7 @@ import pytest
 import counterpoise
 from counterpoise.actions import ACTIONS
 from counterpoise.data.exporters import list_forms
+from counterpoise.filters.base import CUT_OFF
 from counterpoise.scorers.family import SCORERS
 from counterpoise.students.treatments import TREATMENTS
 from counterpoise.tasks.filters import FILTERS
@@ -23,6 +24,7 @@ KNOW_NO_ACTION = ("runs", "filters", "report", "students", "balance", "scorers",
 KNOW_NO_TREATMENT = ("runs", "tasks", "actions", "filters", "report", "scorers", "cli", "core", "data")
 FORMS = {form.name for form in list_forms()}
 KNOW_NO_FORM = ("runs", "tasks", "actions", "report", "cli", "core")
+KNOW_NO_FILTER = ("runs", "report", "cli", "actions", "students", "balance", "data", "llm", "core", "scorers")
 
 
 def list_kinds() -> set[str]:
@@ -89,6 +91,18 @@ def test_no_form_of_instances_is_known_by_name(folder: str) -> None:
     assert not find_named(folder, FORMS)
 
 
+def list_refusals() -> set[str]:
+    """Reasons that only a filter can tell, and the classes of filters; `cut_off` is a field of reports, too."""
+    parts = FILTERS.choose(FILTERS.names)
+    reasons = {reason for part in parts for reason in part.reasons if "_" in reason} - {CUT_OFF}
+    return reasons | {type(part).__name__ for part in parts}
+
+
+@pytest.mark.parametrize("folder", KNOW_NO_FILTER)
+def test_no_filter_is_known_by_its_reasons(folder: str) -> None:
+    assert not find_named(folder, list_refusals())
+
+
 def test_a_name_would_be_found() -> None:
     assert find_named("students", set(TREATMENTS.defaults)) and find_named("data", FORMS)
-    assert find_named("actions", list_kinds())
+    assert find_named("actions", list_kinds()) and find_named("filters", list_refusals())

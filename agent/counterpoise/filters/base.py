@@ -28,9 +28,6 @@ KEPT = "kept"
 CUT_OFF = "cut_off"
 """The reason of a text whose tokens ended within it; reports count it apart."""
 
-OFF_TARGET = frozenset({"label_contradicted", "writer_misses_label", "concept_missing"})
-"""Reasons that say: a sound text, but not what was asked for. Whoever audits a writer counts such texts."""
-
 
 class FittedFilter(Protocol):
     """A filter that knows all that it needs of the user's data.
@@ -48,8 +45,9 @@ class Filter(NamedPart, Protocol):
     """A registered filter: what it is called, and why it may refuse.
 
     It has `verdicts(batch)`, as a `FittedFilter` has, or where it needs the user's rows `fit(data)`, which gives one
-    (see `chain.FilterData`). It may have `remedies`, what helps where many are refused for a reason (half a sentence),
-    and `is_last`, for one that looks at what all others keep.
+    (see `chain.FilterData`). It may have `remedies`, what helps where many are refused for a reason (half a sentence);
+    `off_target`, those of its reasons that say: a sound text, but not what was asked for; and `is_last`, for one that
+    looks at what all others keep.
     """
 
     @property

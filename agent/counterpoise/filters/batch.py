@@ -6,7 +6,7 @@ nothing more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -49,10 +49,11 @@ class ProposalBatch:
     score_labels: Callable[[Sequence[str], Vectors], Floats]
     label_concepts: Callable[[Sequence[str], Vectors], ConceptColumns] | None = None
     _reasons: list[str] = field(default_factory=list)
+    _off_target: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         """Whatever has no text is refused for why it has none."""
-        self._reasons = [proposal.failure for proposal in self.proposals]
+        self._reasons, self._off_target = [proposal.failure for proposal in self.proposals], set()
 
     def __len__(self) -> int:
         """Proposals."""
@@ -73,8 +74,22 @@ class ProposalBatch:
         """(n,) which still pass."""
         return [not reason for reason in self._reasons]
 
-    def add_verdicts(self, verdicts: Sequence[Verdict]) -> None:
-        """Take in what a filter says, one verdict a proposal; the first no counts."""
+    @property
+    def sound(self) -> list[bool]:
+        """(n,) which still pass, or are refused only as something else than was asked for.
+
+        Whoever audits a writer counts these: they are what it has written.
+        """
+        return [not reason or reason in self._off_target for reason in self._reasons]
+
+    def add_verdicts(self, verdicts: Sequence[Verdict], off_target: Collection[str] = ()) -> None:
+        """Take in what a filter says; the first no counts.
+
+        Args:
+            verdicts: one a proposal.
+            off_target: reasons of the filter that say: a sound text, but not what was asked for.
+        """
+        self._off_target.update(off_target)
         for place, verdict in enumerate(verdicts):
             if not verdict.kept and not self._reasons[place]:
                 self._reasons[place] = verdict.reason

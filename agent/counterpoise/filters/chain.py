@@ -88,7 +88,7 @@ def ask_filters(filters: Sequence[ReadyFilter], batch: ProposalBatch) -> list[Ve
     for one in filters:
         verdicts = guard(FILTERS, one.part, _list_verdicts, one.fitted, batch)
         _check_verdicts(one.part, verdicts, batch)
-        batch.add_verdicts(verdicts)
+        batch.add_verdicts(verdicts, getattr(one.part, "off_target", ()))
         layers.append(verdicts)
     return combine_verdicts(*layers)
 

@@ -92,7 +92,7 @@ class LabelPart:
     """The registered filter."""
 
     name = "labels"
-    reasons = (CONTRADICTED,)
+    reasons = off_target = (CONTRADICTED,)
     remedies: ClassVar[Mapping[str, str]] = {
         CONTRADICTED: "a model that writes what it is asked for, or a line for each label under `labels`"
     }

@@ -18,7 +18,7 @@ import numpy as np
 from counterpoise.balance.intervals import wilson_interval
 from counterpoise.core.plans import Nature, Proposal, Verdict
 from counterpoise.core.records import Floats, Integers
-from counterpoise.filters.base import KEPT, OFF_TARGET
+from counterpoise.filters.base import KEPT
 from counterpoise.filters.batch import ProposalBatch
 from counterpoise.filters.chain import FilterData
 from counterpoise.filters.labels import CONTRADICTED_FROM, SupportLimits
@@ -160,7 +160,9 @@ class WriterFilter:
         """One verdict a proposal, in order."""
         if not self.is_trusted:
             return [Verdict(proposal.id, True, KEPT) for proposal in batch.proposals]
-        counted = [not reason or reason == SUPPORT or reason in OFF_TARGET for reason in batch.reasons]
+        counted = [
+            is_sound or reason == SUPPORT for is_sound, reason in zip(batch.sound, batch.reasons, strict=True)
+        ]
         return check_writers(
             batch.proposals,
             counted,
@@ -176,7 +178,7 @@ class WriterPart:
     """The registered filter."""
 
     name = "writers"
-    reasons = (MISSED,)
+    reasons = off_target = (MISSED,)
     remedies: ClassVar[Mapping[str, str]] = {
         MISSED: "a model that writes what it is asked for, or a line for each label under `labels`"
     }

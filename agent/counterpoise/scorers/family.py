@@ -131,6 +131,7 @@ class VectorScorer:
         return self.scorer.score_vectors(rows.vectors)
 
 
-BASELINE = SCORERS.register(ClassifierPart())
+BASELINE = ClassifierPart()
+SCORERS.register(BASELINE)
 SCORERS.register(SimilarityPart())
 SCORERS.register(ModelPart())

@@ -24,7 +24,7 @@ from counterpoise.balance.counts import MOST_VALUES, encode_values
 from counterpoise.core.encoded_records import Vectors
 from counterpoise.core.plans import Proposal, Verdict
 from counterpoise.core.records import Floats, Integers
-from counterpoise.filters.base import KEPT, OFF_TARGET
+from counterpoise.filters.base import KEPT
 from counterpoise.filters.batch import ProposalBatch
 from counterpoise.filters.chain import FilterData
 from counterpoise.filters.writers import LIMITS, choose_limit, measure_against
@@ -106,8 +106,7 @@ class AttributeFilter:
 
     def verdicts(self, batch: ProposalBatch) -> list[Verdict]:
         """One verdict a proposal, in order; a sound text is judged, whatever its label and concept."""
-        sound = [not reason or reason in OFF_TARGET for reason in batch.reasons]
-        return self.check(batch.proposals, sound, batch.vectors)
+        return self.check(batch.proposals, batch.sound, batch.vectors)
 
     def check(
         self, proposals: Sequence[Proposal], passing: Sequence[bool], vectors: Vectors

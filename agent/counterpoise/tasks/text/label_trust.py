@@ -15,7 +15,7 @@ from counterpoise.scorers.audits import Audit, audit, describe_audit
 from counterpoise.scorers.base import LLMScorer
 from counterpoise.scorers.concepts.model import ask_model, run_pilot
 from counterpoise.scorers.deciding import Decider, choose_decider, score_out_of_fold
-from counterpoise.scorers.family import BASELINE, SCORERS, ClassifierPart, Scorer, ScorerRows
+from counterpoise.scorers.family import BASELINE, SCORERS, Scorer, ScorerRows
 from counterpoise.scorers.gold import LABEL
 from counterpoise.scorers.letters import LETTERS, WHICH_LABEL
 from counterpoise.tasks.text.concept_inputs import label_inputs
@@ -119,7 +119,7 @@ def describe_baseline(classifier: Audit, source: str, decides: str) -> dict[str,
     role = "refused" if classifier.is_weak else "used"
     if decides:
         note, role = f"'{decides}' is surely better, and takes its decisions.", "reported"
-    question = f"{ClassifierPart.question}{source}"
+    question = f"{BASELINE.question}{source}"
     return describe_audit(BASELINE.name, question, classifier, role=role, price=BASELINE.price, note=note)
 
 
