@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from counterpoise.core.errors import ServerError
+import counterpoise
+from counterpoise.core.errors import JobError, ServerError
 from counterpoise.core.records import Records
+from counterpoise.core.registry import Registry
 from counterpoise.students.treatments import TREATMENTS
+from counterpoise.tasks.retrieval.job import RetrievalJob
 from counterpoise.tasks.text.encoder_trials import (
     MOST_SAMPLED,
     EncoderTrials,
@@ -19,6 +24,8 @@ from counterpoise.tasks.text.encoder_trials import (
     say_encoders,
     try_encoders,
 )
+from counterpoise.tasks.text.job import Job
+from counterpoise.tasks.text.preparation import prepare
 from tests.made_up import ENCODER, WordEncoder, make_records, write_sentences
 
 LABEL_TEXTS = ("a rude and cold place", "a lovely and warm place")
@@ -114,3 +121,68 @@ def test_a_sample_has_rare_labels_whole_and_as_many_of_the_others() -> None:
     more = make_rows(15, 2_001)
     kept = {str(more.texts[row]) for row in draw_sample(more)} & {str(many.texts[row]) for row in drawn}
     assert len(kept) >= MOST_SAMPLED - 3
+
+
+class Place:
+    """Lets a run on texts choose between the two encoders of these tests."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, better: WordEncoder) -> None:
+        family = Registry[Any]("encoders", key="encoder")
+        family.register(_Ready("minilm", Blind()))
+        family.register(_Ready("better", better), default=False)
+        monkeypatch.setattr("counterpoise.data.encoder_choice.ENCODERS", family)
+        monkeypatch.setattr("counterpoise.tasks.text.encoder_trials.ENCODERS", family)
+
+    def make_job(self, folder: Path, **keys: Any) -> Job:
+        texts, labels = write_sentences(20, 120, 5)
+        names = [("bad", "good")[label] for label in labels]
+        test, truth = write_sentences(20, 20, 6)
+        return Job.make(
+            data={"text": texts, "label": names},
+            held_out={"text": test, "label": [("bad", "good")[label] for label in truth]},
+            text="text",
+            label="label",
+            labels=dict(zip(("bad", "good"), LABEL_TEXTS, strict=True)),
+            llm="http://127.0.0.1:9/v1",
+            budget=0,
+            cache_dir=str(folder / "cache"),
+            output=str(folder / "run"),
+            **keys,
+        )
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """An encoder that ships, ready to be opened."""
+
+    name: str
+    encoder: WordEncoder
+
+    def is_at_hand(self, cache_dir: Path) -> bool:
+        return True
+
+    def open(self, cache_dir: Path) -> WordEncoder:
+        return self.encoder
+
+
+def test_auto_takes_the_better_encoder_and_a_run_keeps_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place(monkeypatch, Named("words"))
+    inputs = prepare(place.make_job(tmp_path, encoder="auto"))
+    assert inputs.encoder_choice == "better" and inputs.encoder.encoder.name == "words"  # type: ignore[attr-defined]
+    assert "`encoder: auto` took better on 140 rows (+" in " ".join(inputs.notes)
+    other = Place(monkeypatch, Blind())
+    same = prepare(other.make_job(tmp_path / "other", encoder="auto"))
+    assert same.encoder_choice == "minilm" and "no other gains a point" in " ".join(same.notes)
+
+
+def test_a_preview_tells_what_an_encoder_would_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = counterpoise.preview(Place(monkeypatch, Named("words")).make_job(tmp_path), progress=False)
+    assert [one["encoder"] for one in found.encoders] == ["minilm", "better"]
+    assert any(line.startswith("Change the encoder first: `encoder: better`") for line in found.advice)
+
+
+def test_only_tasks_that_try_encoders_take_auto() -> None:
+    with pytest.raises(JobError, match="key 'encoder': found 'auto'"):
+        RetrievalJob.make(data="triples.jsonl", encoder="auto")

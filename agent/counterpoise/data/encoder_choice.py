@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from counterpoise_retrievers.encoders import Encoder, OnnxEncoder
 
 IN_MEMORY = "memory:"
+AUTO = "auto"
+"""Stands for the encoder at hand that is evidently best on a sample; a job of a task that tries them may say so."""
+
 _URLS = ("http://", "https://")
 _NEEDED = ("name", "dimension", "max_tokens", "encode")
 
@@ -148,6 +151,8 @@ def resolve_encoder(chosen: object, base: Path) -> object:
         return chosen
     if chosen in ("", DEFAULT_ENCODER):
         return ""
+    if chosen == AUTO:
+        return AUTO
     path = base / Path(chosen).expanduser()
     if is_hub_id(chosen) and not path.exists():
         return chosen
@@ -171,7 +176,7 @@ def check_encoder_choice(chosen: object) -> EncoderChoice:
         raise ValueError(
             f"found {chosen!r:.80}; a server needs the name of its model: {{url: ..., model: ...}}"
         )
-    is_known = chosen.startswith(IN_MEMORY) or is_folder(chosen) or is_hub_id(chosen)
+    is_known = chosen == AUTO or chosen.startswith(IN_MEMORY) or is_folder(chosen) or is_hub_id(chosen)
     if chosen and not is_known:
         try:
             ENCODERS.find(chosen)

@@ -16,9 +16,9 @@ from counterpoise.report.schema import Interval, Recommendation
 from counterpoise.runs.simple_ways import SimpleWays
 from counterpoise.students.base import Student, Treatment
 from counterpoise.students.held_out import HeldOutScore, MeanInterval
+from counterpoise.students.metrics import METRIC_NAMES
 from counterpoise.students.treatments import NOTHING
 
-METRIC_NAMES = {"macro_f1": "macro-F1", "auroc": "AUROC"}
 _NOTHING = "doing nothing"
 
 

@@ -20,6 +20,7 @@ from counterpoise.core.event_kinds import (
 from counterpoise.core.events import tell_event
 from counterpoise.core.plain import to_plain
 from counterpoise.core.plans import Plan
+from counterpoise.data.encoder_choice import AUTO
 from counterpoise.filters.base import list_remedies
 from counterpoise.llm import BudgetSpent, ChatClient, ThoughtsUnpaid
 from counterpoise.llm.capabilities import learn_capabilities
@@ -28,6 +29,7 @@ from counterpoise.llm.models import Models
 from counterpoise.report.preview import Preview
 from counterpoise.report.schema import count_cell, count_within, describe_item
 from counterpoise.runs.directory import RunDirectory
+from counterpoise.runs.encoder_gain import note_encoder_gain
 from counterpoise.runs.endings import BALANCED, NOTHING_PAYS, Progress, Stop, describe_ending
 from counterpoise.runs.filter_report import list_filter_audits
 from counterpoise.runs.ledger import Ledger, add_accepted
@@ -81,6 +83,11 @@ class TextRun:
     def prepare(self, job: Job, directory: RunDirectory) -> PreparedRun:
         """Read, divide, encode and label the rows."""
         inputs = prepare(job)
+        if job.encoder == AUTO:
+            # The directory keeps what was taken, so that a run that is resumed takes the same.
+            job = job.model_copy(update={"encoder": inputs.encoder_choice})
+        else:
+            inputs = replace(inputs, notes=(*inputs.notes, *note_encoder_gain(job, inputs)))
         return PreparedRun(keep_old_rounds(job, inputs, directory), inputs, inputs.fingerprint)
 
     async def carry_out(self, prepared: PreparedRun, resources: RunResources) -> RunResult:

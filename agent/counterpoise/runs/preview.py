@@ -6,12 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Literal
 
 from counterpoise.actions import ACTIONS
 from counterpoise.actions.base import list_requests
-from counterpoise.core.assets import find_cache_dir
 from counterpoise.core.event_kinds import Forecasting
 from counterpoise.core.events import tell_event, tell_progress
 from counterpoise.core.records import Records
@@ -20,7 +18,8 @@ from counterpoise.llm.connect import name_unknown
 from counterpoise.llm.models import Models
 from counterpoise.report.pages import format_name
 from counterpoise.report.preview import Preview
-from counterpoise.runs.advice import METRIC_NAMES, say_students
+from counterpoise.runs.advice import say_students
+from counterpoise.runs.encoder_gain import try_at_hand
 from counterpoise.runs.ledger import Ledger
 from counterpoise.runs.offers import foresee_records
 from counterpoise.runs.outlook import look_ahead
@@ -31,9 +30,10 @@ from counterpoise.students.base import Student
 from counterpoise.students.cell_choice import choose_cell_way
 from counterpoise.students.cell_marks import make_marks
 from counterpoise.students.forecasts import Forecast, forecast_gains
+from counterpoise.students.metrics import METRIC_NAMES
 from counterpoise.students.rows import view_rows
 from counterpoise.students.validation import MOST_VALIDATION_ROWS
-from counterpoise.tasks.text.encoder_trials import EncoderTrials, list_at_hand, say_encoders, try_encoders
+from counterpoise.tasks.text.encoder_trials import say_encoders
 from counterpoise.tasks.text.inputs import Inputs
 from counterpoise.tasks.text.job import Job
 from counterpoise.tasks.text.label_trust import audit_free_scorers
@@ -57,6 +57,7 @@ async def make_preview(job: Job) -> Preview:
         tell_event(look_ahead(records, job.target, label_texts, ACTIONS.choose(job.actions), models))
 
     inputs = prepare(job, look)
+    job = job.model_copy(update={"encoder": inputs.encoder_choice})
     simple = measure_simple_ways(job, inputs)
     trust = audit_free_scorers(inputs, SCORERS.choose(job.scorers))
     context = open_context(job, inputs, trust)
@@ -68,7 +69,7 @@ async def make_preview(job: Job) -> Preview:
         if len(prompts) < _MOST_PROMPTS:
             requests = list_requests(actions[item.action], item, context.data, models)
             prompts += [request.prompt for request in requests[:1]]
-    trials = _try_encoders(job, inputs, simple)
+    trials = try_at_hand(job, inputs, simple.treatments)
     forecasts = _make_forecasts(context, simple, models, job.budget.tokens)
     advice = [
         f"Without a token: {format_name(simple.best[student].name)} is the best way for {said}."
@@ -107,21 +108,6 @@ async def make_preview(job: Job) -> Preview:
         notes=list(inputs.notes),
         advice=advice,
         encoders=[asdict(one) for one in trials.trials],
-    )
-
-
-def _try_encoders(job: Job, inputs: Inputs, simple: SimpleWays) -> EncoderTrials:
-    """The encoders at hand on a sample of the training rows."""
-    cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
-    return try_encoders(
-        inputs.train.records,
-        inputs.folds,
-        inputs.label_texts,
-        list_at_hand(job.encoder, cache_dir),
-        simple.treatments,
-        job.metric,
-        len(inputs.train) + len(inputs.held_out) + len(inputs.pool),
-        cache_dir,
     )
 
 

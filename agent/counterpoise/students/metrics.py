@@ -7,6 +7,8 @@ import numpy as np
 from counterpoise.core.records import Floats, Integers
 
 METRICS = ("macro_f1", "auroc")
+METRIC_NAMES = {"macro_f1": "macro-F1", "auroc": "AUROC"}
+"""For people."""
 
 
 def compute_macro_f1(

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationInfo, field_validator
 
 from counterpoise.core.errors import RunDirectoryError
 from counterpoise.core.strict_yaml import SETTINGS, read_mapping, validate
-from counterpoise.data.encoder_choice import check_encoder_choice, resolve_encoder
+from counterpoise.data.encoder_choice import AUTO, check_encoder_choice, resolve_encoder
 from counterpoise.data.served_encoder import ServedEncoder
 from counterpoise.data.sources import normalise_path, resolve_source
 from counterpoise.llm.config import IN_MEMORY, Budget, LlmConfig, ModelObject, expand_llm
@@ -49,6 +49,8 @@ class JobBase(BaseModel):
     """Keys that name a file or a folder."""
     KEY_FILES: ClassVar[tuple[str, ...]] = ()
     """Keys whose value is a mapping, or names a YAML file that holds it."""
+    TRIES_ENCODERS: ClassVar[bool] = False
+    """Whether `encoder: auto` is possible."""
     MODELS: ClassVar[tuple[str, ...]] = ("llm",)
     """Keys that hold a model."""
 
@@ -74,6 +76,8 @@ class JobBase(BaseModel):
     @field_validator("encoder")
     @classmethod
     def _check_encoder(cls, value: object) -> object:
+        if value == AUTO and not cls.TRIES_ENCODERS:
+            raise ValueError(f"found '{AUTO}', but encoders are tried on texts with labels alone; name one")
         return check_encoder_choice(value)
 
     @field_validator(*PART_KEYS, mode="before", check_fields=False)

@@ -232,5 +232,27 @@ def say_encoders(trials: EncoderTrials, metric_name: str) -> list[str]:
     ]
 
 
+def say_choice(trials: EncoderTrials, metric: str) -> str:
+    """Which encoder `encoder: auto` took, and why."""
+    best, others = trials.best, ", ".join(one.encoder for one in trials.trials[1:])
+    if len(trials.trials) < 2:
+        return f"no other encoder than {best.encoder} is at hand: `encoder: auto` took it"
+    gained = (
+        f"{100 * best.gain:+.1f} points of {metric} over {trials.trials[0].encoder}, for no token"
+        if best is not trials.trials[0]
+        else "no other gains a point"
+    )
+    return f"`encoder: auto` took {best.encoder} on {trials.n_rows} rows ({gained}); beside it were tried: {others}"
+
+
+def say_gain(trials: EncoderTrials, metric: str) -> str:
+    """What the encoder of a job, the second one tried, gives over the default one, the first."""
+    default, used = trials.trials
+    return (
+        f"the encoder {used.encoder} alone gives {100 * used.gain:+.1f} points of {metric} over {default.encoder} on "
+        f"{trials.n_rows} rows, each under its best way without tokens"
+    )
+
+
 def _say_seconds(seconds: float) -> str:
     return f"{max(1, round(seconds))} s" if seconds < 120 else f"{seconds / 60:,.0f} minutes"

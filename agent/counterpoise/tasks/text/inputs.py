@@ -17,6 +17,7 @@ from counterpoise.balance.corrected_counts import CorrectedCount
 from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.plans import Cell
 from counterpoise.core.records import Integers
+from counterpoise.data.encoder_choice import EncoderChoice
 from counterpoise.scorers.concepts.labeller import ConceptLabeller
 from counterpoise.scorers.gold import Gold
 from counterpoise_retrievers.encoder_protocol import Encoder
@@ -51,6 +52,7 @@ class Inputs:
         labeller: labels the concepts of further texts; None without concepts.
         gold: by concept, and for the label under `label`, what is known of some training rows.
         trusted: (n,) whether a training row's label is known to be right, where the job names such a column.
+        encoder_choice: the encoder as a job names it; where that says `auto`, the one that was taken.
         corrected: counts of concept cells of the training rows, corrected for the scorers' errors.
     """
 
@@ -67,4 +69,5 @@ class Inputs:
     labeller: ConceptLabeller | None = None
     gold: Mapping[str, Gold] = field(default_factory=dict)
     trusted: NDArray[np.bool_] | None = None
+    encoder_choice: EncoderChoice = ""
     corrected: Mapping[Cell, CorrectedCount] = field(default_factory=dict)

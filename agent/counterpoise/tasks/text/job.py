@@ -145,6 +145,8 @@ class Job(JobBase):
     PATHS = (*JobBase.PATHS, "gold")
     KEY_FILES = ("concepts",)
 
+    TRIES_ENCODERS = True
+
     task: Literal["text_classification"] = "text_classification"
     sample: Sample | None = None
     held_out: Annotated[

@@ -19,14 +19,17 @@ from counterpoise.core.label_spellings import match_label
 from counterpoise.core.records import Integers, Records
 from counterpoise.core.splits import assign_folds
 from counterpoise.data.column_values import read_marks
-from counterpoise.data.encoder_choice import list_known_languages
+from counterpoise.data.encoder_choice import AUTO, EncoderChoice, list_known_languages
 from counterpoise.data.encoders import open_cached
 from counterpoise.data.result_rows import Part
 from counterpoise.data.sources import name_source
 from counterpoise.scorers.base import SimilarityScorer
 from counterpoise.scorers.gold import LABEL, Gold, read_gold
+from counterpoise.students.metrics import METRIC_NAMES
+from counterpoise.students.treatments import TREATMENTS
 from counterpoise.tasks.text.concept_inputs import label_inputs
 from counterpoise.tasks.text.encoder_fit import note_fit
+from counterpoise.tasks.text.encoder_trials import list_at_hand, say_choice, try_encoders
 from counterpoise.tasks.text.inputs import Inputs, Tables
 from counterpoise.tasks.text.job import Job
 from counterpoise.tasks.text.reading import read_parts
@@ -68,15 +71,21 @@ def prepare(job: Job, after_read: Callable[[Records, tuple[str, ...]], None] | N
     if after_read is not None:
         after_read(parts.train.records, label_texts)
     cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
-    encoder = open_cached(job.encoder, cache_dir)
     pool_records = parts.pool.records if parts.pool else parts.train.records.take([])
+    choice, tried = job.encoder, list[str]()
+    if choice == AUTO:
+        sample = parts.train.records.take(_order_by_id(parts.train.records))
+        n_all = len(sample) + len(parts.held_out.records) + len(pool_records)
+        choice, tried = _choose_encoder(job, sample, folds, label_texts, n_all, cache_dir)
+    encoder = open_cached(choice, cache_dir)
     train = encode_records(parts.train.records, encoder, label_texts)
     held_out = encode_records(parts.held_out.records, encoder, label_texts)
     pool = encode_records(pool_records, encoder, label_texts)
     gold: dict[str, Gold] = {}
     if job.gold:
         gold = read_gold(Path(job.gold), train.records, (*job.concepts, LABEL), f"{job.key}:gold")
-    notes = [*parts.notes, *note_fit(encoder.encoder, train.records, list_known_languages(job.encoder))]
+    fits = note_fit(encoder.encoder, train.records, list_known_languages(choice))
+    notes = [*parts.notes, *tried, *fits]
     inputs = Inputs(
         tables=Tables(parts.train.table, parts.held_out.table),
         train=train,
@@ -89,9 +98,20 @@ def prepare(job: Job, after_read: Callable[[Records, tuple[str, ...]], None] | N
         notes=tuple(notes),
         fingerprint=_fingerprint((train, held_out, pool), encoder, gold),
         gold=gold,
+        encoder_choice=choice,
         trusted=_find_trusted(parts.train, train, job.trusted),
     )
     return label_inputs(inputs) if job.concepts else inputs
+
+
+def _choose_encoder(
+    job: Job, records: Records, folds: Integers, label_texts: tuple[str, ...], n_all: int, cache_dir: Path
+) -> tuple[EncoderChoice, list[str]]:
+    """The encoder at hand that is evidently best on a sample, the default one where none is; and a sentence on it."""
+    choices = list_at_hand("", cache_dir)
+    treatments = TREATMENTS.choose(job.treatments)
+    trials = try_encoders(records, folds, label_texts, choices, treatments, job.metric, n_all, cache_dir)
+    return trials.best.encoder, [say_choice(trials, METRIC_NAMES[job.metric])]
 
 
 def describe_labels(labels: Mapping[str, str], label_names: Sequence[str]) -> dict[str, str]:
