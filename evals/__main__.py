@@ -25,6 +25,7 @@ EVALS = {
     "counterfactual_quality": "edits of texts: do they do what they claim, and can the filters tell",
     "counterfactual_training": "what counterfactuals do downstream, by hand, by lexicon, published; filtered and not",
     "minority_text": "skewed texts: what adding written or adopted records is worth beyond the simple ways",
+    "simple_ways": "ways without a token: what each gives with few rows, and how good the choice among them is",
     "sampler": "the sampler in a pipeline of imbalanced-learn, beside RandomOverSampler and class weights",
     "gap_means": "what part of the gap to real data is closed, over all data sets of minority_text",
     "budget_curve": "what written records gain, and what that costs, as the budget grows",
