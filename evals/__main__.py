@@ -27,6 +27,7 @@ EVALS = {
     "minority_text": "skewed texts: what adding written or adopted records is worth beyond the simple ways",
     "simple_ways": "ways without a token: what each gives with few rows, and how good the choice among them is",
     "sampler": "the sampler in a pipeline of imbalanced-learn, beside RandomOverSampler and class weights",
+    "encoders": "encoders at hand: what each gives on sealed rows, and whether a sample names the right one",
     "gap_means": "what part of the gap to real data is closed, over all data sets of minority_text",
     "budget_curve": "what written records gain, and what that costs, as the budget grows",
     "peers": "the same model at equal tokens in the hands of a plain script and of distilabel",
