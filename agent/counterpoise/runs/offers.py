@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from counterpoise.actions.base import Action, ActionData, Offer
+from counterpoise.actions.base import ActionData
 from counterpoise.balance.counts import count_cells
 from counterpoise.balance.deficits import list_short_cells
 from counterpoise.core.plans import Cell, Deficit
 from counterpoise.core.records import Records
 from counterpoise.llm.models import Models
+from counterpoise.runs.acting import CellOffers, ask_actions
 from counterpoise.runs.ledger import Ledger, add_accepted
 from counterpoise.runs.planner import make_plan
 from counterpoise.tasks.text.parts import RunContext
-
-CellOffers = dict[str, Offer]
 
 
 def make_offers(
@@ -51,12 +50,6 @@ def make_offers(
 def view_data(context: RunContext, ledger: Ledger) -> ActionData:
     """What actions may know, with what the settled rounds have proposed and cost."""
     return replace(context.data, taken=ledger.list_offered(), costs=ledger.costs)
-
-
-def ask_actions(actions: Iterable[Action], cell: Cell, data: ActionData, models: Models) -> CellOffers:
-    """Name of an action -> its offer for a cell, in the order of the actions."""
-    offers = {action.name: action.offer(cell, data, models) for action in actions}
-    return {name: offer for name, offer in offers.items() if offer is not None}
 
 
 @dataclass(frozen=True, slots=True)

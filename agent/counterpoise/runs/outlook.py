@@ -23,7 +23,7 @@ from counterpoise.core.records import Records
 from counterpoise.core.splits import sample_by_rank
 from counterpoise.llm.models import Models
 from counterpoise.report.schema import count_cell
-from counterpoise.runs.offers import ask_actions
+from counterpoise.runs.acting import ask_actions
 from counterpoise.runs.planner import make_plan
 
 _MOST_SHOWN = 50

@@ -10,9 +10,9 @@ from counterpoise.balance.deficits import choose_cells, list_short_cells
 from counterpoise.core.event_kinds import Judged, TokensUsed
 from counterpoise.core.events import tell_event
 from counterpoise.core.plans import Deficit, Plan, PlanItem, Proposal
-from counterpoise.core.schema import RowSchema, divide_text
 from counterpoise.llm import ChatClient
 from counterpoise.llm.models import Models
+from counterpoise.runs.acting import act
 from counterpoise.runs.judging import judge
 from counterpoise.runs.ledger import JudgedProposals, Ledger, add_accepted
 from counterpoise.runs.offers import make_offers, view_data
@@ -76,8 +76,9 @@ async def carry_out(
     for item in plan.items:
         # A row that was taken for one cell of its label is none for another.
         taken = data.taken | {proposal.source_id for proposal in proposals if proposal.source_id}
-        async for proposal in actions[item.action].act(item, replace(data, taken=taken), models):
-            proposals.append(_complete(proposal, context.schema))
+        known = replace(data, taken=taken)
+        async for proposal in act(actions[item.action], item, known, models, context.schema):
+            proposals.append(proposal)
             if item.n_requests:
                 _report_progress(item, proposals, models.chat)
     proposals.sort(key=lambda proposal: proposal.id)
@@ -91,15 +92,6 @@ async def carry_out(
         )
     )
     return judged
-
-
-def _complete(proposal: Proposal, schema: RowSchema) -> Proposal:
-    """The proposal with both its content and the text that is rendered of it."""
-    if proposal.failure:
-        return proposal
-    if proposal.content:
-        return proposal if proposal.text else replace(proposal, text=schema.render(proposal.content))
-    return replace(proposal, content=divide_text(proposal.text, schema.text_columns))
 
 
 def _report_progress(item: PlanItem, proposals: Sequence[Proposal], chat: ChatClient) -> None:

@@ -1,0 +1,102 @@
+"""Asking actions for offers and having them act; what one of a user's own does wrong ends the run in one line."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
+
+from counterpoise.actions import ACTIONS
+from counterpoise.actions.base import Action, ActionData, Offer
+from counterpoise.core.errors import CounterpoiseError
+from counterpoise.core.guards import fault, guard
+from counterpoise.core.plans import Cell, PlanItem, Proposal
+from counterpoise.core.schema import RowSchema, divide_text
+from counterpoise.llm import BudgetSpent
+from counterpoise.llm.models import Models
+
+CellOffers = dict[str, Offer]
+
+
+def ask_actions(actions: Iterable[Action], cell: Cell, data: ActionData, models: Models) -> CellOffers:
+    """Name of an action -> its offer for a cell, in the order of the actions.
+
+    Raises:
+        PartError: an action of the user's own raised, or offers what cannot be.
+    """
+    offers = {action.name: guard(ACTIONS, action, action.offer, cell, data, models) for action in actions}
+    for action in actions:
+        offer = offers[action.name]
+        if offer is not None and (offer.request_tokens < 0 or offer.per_request < 1):
+            raise fault(ACTIONS, action, f"it offers what cannot be ({offer})")
+    return {name: offer for name, offer in offers.items() if offer is not None}
+
+
+async def act(
+    action: Action, item: PlanItem, data: ActionData, models: Models, schema: RowSchema
+) -> AsyncIterator[Proposal]:
+    """The proposals of an action for an item, each with its content and its text.
+
+    Raises:
+        PartError: an action of the user's own raised, or proposes what cannot be.
+    """
+    checker = _Checker(action, item, data)
+    proposals = action.act(item, data, models)
+    while True:
+        try:
+            proposal = await anext(proposals)
+        except StopAsyncIteration:
+            return
+        except (CounterpoiseError, BudgetSpent):
+            raise
+        except Exception as error:
+            if action.name in ACTIONS.names:
+                raise
+            raise fault(ACTIONS, action, f"it raised {type(error).__name__}: {error}") from error
+        checker.check(proposal)
+        yield _complete(proposal, schema)
+
+
+class _Checker:
+    """What has to hold for the proposals of one item."""
+
+    def __init__(self, action: Action, item: PlanItem, data: ActionData) -> None:
+        self._action = action
+        self._item = item
+        self._labels = frozenset(data.train.records.label_names)
+        self._ids = data.recall("ids of training rows", lambda: frozenset(map(str, data.train.records.ids)))
+        self._seen: set[str] = set()
+
+    def check(self, proposal: Proposal) -> None:
+        """Nothing where it can be judged and kept.
+
+        Raises:
+            PartError: says what cannot be.
+        """
+        if said := self._find_fault(proposal):
+            raise fault(ACTIONS, self._action, f"its proposal {said}")
+        self._seen.add(proposal.id)
+
+    def _find_fault(self, proposal: Proposal) -> str:
+        if not isinstance(proposal, Proposal):
+            return f"is {proposal!r:.60}; yield `counterpoise.core.plans.Proposal`"
+        named = f"'{proposal.id}'"
+        if proposal.item != self._item:
+            return f"{named} is of another item; pass on the one that it was given"
+        if not proposal.id.startswith(f"{self._item.id}-") or proposal.id in self._seen:
+            return f"{named} needs an id of its own that begins with '{self._item.id}-'"
+        if proposal.label not in self._labels:
+            return f"{named} has the label '{proposal.label}', which the data does not know"
+        if stranger := next((one for one in proposal.parents if one not in self._ids), None):
+            return f"{named} has the parent '{stranger}', which is no id of a training row"
+        if proposal.nature.is_edit and not proposal.parents:
+            return f"{named} is an edit without a parent"
+        return ""
+
+
+def _complete(proposal: Proposal, schema: RowSchema) -> Proposal:
+    """The proposal with both its content and the text that is rendered of it."""
+    if proposal.failure:
+        return proposal
+    if proposal.content:
+        return proposal if proposal.text else replace(proposal, text=schema.render(proposal.content))
+    return replace(proposal, content=divide_text(proposal.text, schema.text_columns))
