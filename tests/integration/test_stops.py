@@ -55,7 +55,7 @@ def test_minutes_end_a_run_inside_a_round_and_what_is_under_way_is_kept(
         return write_soup(body, index)
 
     monkeypatch.setattr(
-        "counterpoise.runs.loop.TokenBudget",
+        "counterpoise.runs.run.TokenBudget",
         partial(TokenBudget, clock=lambda: 3600.0 if n_written >= 2 else 0.0),
     )
     with LocalServer(reply) as server:
