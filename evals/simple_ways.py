@@ -174,10 +174,11 @@ def score_draw(draw: Draw, tables: Tables, students: Sequence[Student]) -> Score
         scores[way, who, "macro_f1"] = compute_macro_f1(table.argmax(axis=1), draw.test.labels, draw.n_labels)
         scores[way, who, "auroc"] = compute_auroc(ranks, draw.test.labels)
     said = score_predictions(tables.inner, draw.own.labels, draw.n_labels)
+    counts = np.bincount(draw.own.labels, minlength=draw.n_labels)
     measured = dict.fromkeys(way for way, _ in tables.inner)
     for arm, names in zip(CHOICES, (TREATMENTS.defaults, tuple(measured)), strict=True):
         ways = [TREATMENTS.find(name) for name in names if name in measured]
-        best = choose_best(said, "macro_f1", ways)
+        best = choose_best(said, "macro_f1", ways, counts)
         for student in students:
             for metric in METRICS:
                 scores[arm, student.name, metric] = scores[best[student.name].name, student.name, metric]

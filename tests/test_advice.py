@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import pytest
 
 from counterpoise.report.schema import Interval
@@ -67,8 +68,9 @@ def decide(
 
 def make_simple(best: Mapping[str, Treatment] = BEST, levels: Mapping[str, float] = VALIDATED) -> SimpleWays:
     """What inner validation said of the best way of each student."""
-    scores = [ArmScore(best[name].name, name, level, level) for name, level in levels.items()]
-    return SimpleWays(STUDENTS, TREATMENTS.choose(TREATMENTS.defaults), tuple(scores), dict(best))
+    scores = [ArmScore(best[name].name, name, level, level, 0.3) for name, level in levels.items()]
+    treatments = TREATMENTS.choose(TREATMENTS.defaults)
+    return SimpleWays(STUDENTS, treatments, tuple(scores), dict(best), np.array([15, 300]))
 
 
 @pytest.mark.parametrize(

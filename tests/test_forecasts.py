@@ -97,12 +97,14 @@ def advise(*values: float) -> list[str]:
     """The advice where the best ways of the students are so good and another way is worse."""
     other = TREATMENTS.find("oversampling")
     scores = tuple(
-        ArmScore(arm.name, student.name, value, 0.9)
+        ArmScore(arm.name, student.name, value, 0.9, 0.3)
         for student, highest in zip(STUDENTS, values, strict=True)
         for arm, value in ((BASELINE, 0.8), (other, highest))
     )
     best = {student.name: other for student in STUDENTS}
-    return advise_on_records(SimpleWays(STUDENTS, (BASELINE, other), scores, best), "macro_f1")
+    return advise_on_records(
+        SimpleWays(STUDENTS, (BASELINE, other), scores, best, np.array([15, 300])), "macro_f1"
+    )
 
 
 def test_a_preview_says_where_there_is_nothing_to_gain() -> None:

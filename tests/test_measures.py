@@ -14,7 +14,7 @@ from counterpoise.students.added_ways import ADDED_ROWS, PLAIN_WAY, PRIOR_WAY
 from counterpoise.students.base import Treatment
 from counterpoise.students.fitting import predict
 from counterpoise.students.held_out import Arm, HeldOutScore, score_held_out
-from counterpoise.students.metrics import METRICS
+from counterpoise.students.metrics import METRICS, compute_log_loss
 from counterpoise.students.rows import Rows, make_rows
 from counterpoise.students.treatments import BASELINE, NOTHING, TREATMENTS
 from counterpoise.students.validation import (
@@ -103,9 +103,12 @@ def test_added_rows_are_trained_on_and_never_scored() -> None:
     assert all(score.auroc < 0.4 for score in misled)
 
 
+COUNTS = np.array([15, 300])
+
+
 def test_the_best_arm_is_the_earlier_of_equals() -> None:
     scores = [
-        ArmScore(arm, student, macro_f1, auroc)
+        ArmScore(arm, student, macro_f1, auroc, 0.4)
         for student in NAMES
         for arm, macro_f1, auroc in (
             ("balanced_bags", 0.7, 0.8),
@@ -115,8 +118,34 @@ def test_the_best_arm_is_the_earlier_of_equals() -> None:
         )
     ]
     weights = TREATMENTS.find("class_weights")
-    assert choose_best(scores, "macro_f1", SIMPLE) == dict.fromkeys(NAMES, weights)
-    assert choose_best(scores, "auroc", SIMPLE) == dict.fromkeys(NAMES, NOTHING)
+    assert choose_best(scores, "macro_f1", SIMPLE, COUNTS) == dict.fromkeys(NAMES, weights)
+    assert choose_best(scores, "auroc", SIMPLE, COUNTS) == dict.fromkeys(NAMES, NOTHING)
+
+
+def test_of_ways_whose_macro_f1_is_as_good_the_surest_is_the_best() -> None:
+    error = estimate_f1_error(0.8, COUNTS)
+    scores = [
+        ArmScore("nothing", "words", 0.799 - error, 0.9, 0.1),
+        ArmScore("class_weights", "words", 0.801 - error, 0.8, 0.3),
+        ArmScore("balanced_bags", "words", 0.8, 0.7, 0.4),
+    ]
+    assert choose_best(scores, "macro_f1", SIMPLE, COUNTS)["words"].name == "class_weights"
+    # With a hundred times the rows the same difference is evident, and what counts is macro-F1 alone.
+    assert choose_best(scores, "macro_f1", SIMPLE, COUNTS * 100)["words"].name == "balanced_bags"
+    assert choose_best(scores, "auroc", SIMPLE, COUNTS)["words"] is NOTHING
+
+
+def test_the_log_loss_weighs_labels_alike_and_does_not_ask_how_sure_scores_are() -> None:
+    truth = np.repeat([0, 1], [90, 10])
+    scores = np.random.default_rng(0).normal(0, 1, (100, 2)) + np.eye(2)[truth]
+    loss = compute_log_loss(scores, truth)
+    assert 0 < loss < np.log(2)
+    assert compute_log_loss(scores * 3 + 5, truth) == pytest.approx(loss, abs=1e-6)
+    twice = np.concatenate([np.arange(100), np.arange(90)])
+    assert compute_log_loss(scores[twice], truth[twice]) == pytest.approx(loss, abs=1e-6)
+    assert compute_log_loss(np.zeros((100, 2)), truth) == pytest.approx(np.log(2))
+    # Worse than a guess it is a guess, and a way that leans to the large label is hardly better than one.
+    assert compute_log_loss(scores + np.array([9.0, 0.0]), truth) > 0.9 * np.log(2)
 
 
 def make_arm(way: Treatment, train: Rows, groups: Objects | None = None) -> Arm:
@@ -204,9 +233,6 @@ def test_three_labels_are_compared_by_probability() -> None:
         assert score.values["auroc"].low > 0.95 and score.values["macro_f1"].mean > 0.9
 
 
-COUNTS = np.array([15, 300])
-
-
 def test_the_error_of_an_auroc_is_that_of_hanley_and_mcneil() -> None:
     # Their example: an area of 0.893 with 51 diseased and 58 normal images has a standard error of 0.032.
     assert estimate_auroc_error(0.893, np.array([51, 58])) == pytest.approx(0.032, abs=0.001)
@@ -217,18 +243,18 @@ def test_the_error_of_an_auroc_is_that_of_hanley_and_mcneil() -> None:
 
 def test_the_mixture_is_recommended_unless_it_evidently_ranks_worse_than_a_simple_way() -> None:
     simple = [
-        ArmScore(arm, student, f1, auroc)
+        ArmScore(arm, student, f1, auroc, loss)
         for student in NAMES
-        for arm, f1, auroc in (
-            ("nothing", 0.5, 0.90),
-            ("logit_adjustment", 0.8, 0.90),
-            ("balanced_bags", 0.7, 0.95),
+        for arm, f1, auroc, loss in (
+            ("nothing", 0.5, 0.90, 0.6),
+            ("logit_adjustment", 0.8, 0.90, 0.3),
+            ("balanced_bags", 0.7, 0.95, 0.4),
         )
     ]
     error = estimate_auroc_error(0.95, COUNTS)
     mine = [
-        ArmScore("averaged_prior", VECTORS.name, 0.6, 0.951 - error),
-        ArmScore("averaged", WORDS.name, 0.9, 0.949 - error),
+        ArmScore("averaged_prior", VECTORS.name, 0.6, 0.951 - error, 0.5),
+        ArmScore("averaged", WORDS.name, 0.9, 0.949 - error, 0.5),
     ]
     mixed = {VECTORS.name: PRIOR_WAY.mixed, WORDS.name: PLAIN_WAY.mixed}
 
@@ -238,17 +264,17 @@ def test_the_mixture_is_recommended_unless_it_evidently_ranks_worse_than_a_simpl
     assert choose(mine, "macro_f1", COUNTS) == {VECTORS.name: PRIOR_WAY.mixed, WORDS.name: BASELINE}
     # With a hundred times the rows the same difference is evident.
     assert choose(mine, "macro_f1", COUNTS * 100)[VECTORS.name] is BASELINE
-    # Among simple ways it is the same rule: logit adjustment unless another is evidently better.
+    # Where nothing was added it is the best simple way.
     bags = TREATMENTS.find("balanced_bags")
-    assert choose([], "auroc", COUNTS * 100) == dict.fromkeys(NAMES, bags)
-    assert choose([], "auroc", COUNTS) == dict.fromkeys(NAMES, BASELINE)
+    assert choose([], "auroc", COUNTS) == dict.fromkeys(NAMES, bags)
+    assert choose([], "macro_f1", COUNTS) == dict.fromkeys(NAMES, BASELINE)
 
 
 def test_the_zero_shot_prior_is_used_unless_it_evidently_harms_without_added_rows() -> None:
-    scores = [ArmScore("logit_adjustment", student, 0.8, 0.9) for student in NAMES]
+    scores = [ArmScore("logit_adjustment", student, 0.8, 0.9, 0.3) for student in NAMES]
     error, f1_error = estimate_auroc_error(0.9, COUNTS), estimate_f1_error(0.8, COUNTS)
     assert f1_error == pytest.approx(np.sqrt(0.16 / 15 + 0.16 / 300) / 2)
-    fine = ArmScore("zero_shot_prior", VECTORS.name, 0.801 - f1_error, 0.901 - error)
+    fine = ArmScore("zero_shot_prior", VECTORS.name, 0.801 - f1_error, 0.901 - error, 0.3)
     assert choose_added_ways([*scores, fine], COUNTS) == {VECTORS.name: PRIOR_WAY, WORDS.name: PLAIN_WAY}
     for harm in (replace(fine, auroc=0.899 - error), replace(fine, macro_f1=0.799 - f1_error)):
         assert choose_added_ways([*scores, harm], COUNTS) == dict.fromkeys(NAMES, PLAIN_WAY)

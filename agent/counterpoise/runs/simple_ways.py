@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
+
 from counterpoise.core.event_kinds import Measured, StudentsTrained
 from counterpoise.core.events import tell_event, tell_progress
+from counterpoise.core.records import Integers
 from counterpoise.data.encoder_choice import name_encoder
 from counterpoise.students.base import Student, Treatment
 from counterpoise.students.registry import choose_students
@@ -33,16 +36,18 @@ class SimpleWays:
         treatments: the ways that cost no token.
         scores: of each treatment with each student that it suits.
         best: name of student -> the best treatment by the job's metric.
+        counts: (k,) rows of each label that were scored.
     """
 
     students: tuple[Student, ...]
     treatments: tuple[Treatment, ...]
     scores: tuple[ArmScore, ...]
     best: dict[str, Treatment]
+    counts: Integers
 
     def choose_best(self, metric: str) -> dict[str, str]:
         """Name of student -> name of the best treatment by a metric."""
-        best = choose_best(self.scores, metric, self.treatments)
+        best = choose_best(self.scores, metric, self.treatments, self.counts)
         return {student: treatment.name for student, treatment in best.items()}
 
 
@@ -69,7 +74,9 @@ def measure_simple_ways(job: Job, inputs: Inputs) -> SimpleWays:
         tell=tell_progress(partial(StudentsTrained, what=TRAINED)),
         pool=view_pool(inputs),
     )
-    ways = SimpleWays(students, treatments, tuple(scores), choose_best(scores, job.metric, treatments))
+    counts = np.bincount(records.labels[drawn], minlength=len(records.label_names))
+    best = choose_best(scores, job.metric, treatments, counts)
+    ways = SimpleWays(students, treatments, tuple(scores), best, counts)
     tell_event(Measured([score.as_dict() for score in scores], ways.choose_best(job.metric)))
     return ways
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
 
 from counterpoise.core.records import Floats, Integers
 
 METRICS = ("macro_f1", "auroc")
+_LEAST_LOG = float(np.log(1e-9))  # one row without hope must not decide
+_LOG_SHARPNESS = (-4.0, 3.0)
 METRIC_NAMES = {"macro_f1": "macro-F1", "auroc": "AUROC"}
 """For people."""
 
@@ -75,6 +79,29 @@ def compute_auroc(scores: Floats, truth: Integers) -> float:
     rank_sums = (_rank(columns) * hits).sum(axis=0)
     areas = (rank_sums - n_hits * (n_hits + 1) / 2) / (n_hits * (len(truth) - n_hits))
     return float(areas.mean())
+
+
+def compute_log_loss(scores: Floats, truth: Integers) -> float:
+    """Log-loss with the labels weighed alike, at the temperature under which it is least (Guo et al., 2017).
+
+    Ways differ in how sure their scores are, which is no merit: at one temperature each the losses are of one scale.
+
+    Args:
+        scores: (n, k) log-scores.
+        truth: (n,) right label indices.
+
+    Returns:
+        0 or more; the log of k is what a guess has.
+    """
+    logs = np.maximum(log_softmax(scores, axis=1), _LEAST_LOG)
+    weights = 1 / np.bincount(truth)[truth]
+    weights /= weights.sum()
+    rows = np.arange(len(truth))
+
+    def measure(log_sharpness: float) -> float:
+        return -float(weights @ log_softmax(np.exp(log_sharpness) * logs, axis=1)[rows, truth])
+
+    return float(minimize_scalar(measure, bounds=_LOG_SHARPNESS, method="bounded").fun)
 
 
 def compute_drawn_aurocs(scores: Floats, truth: Integers, counts: Integers) -> Floats:

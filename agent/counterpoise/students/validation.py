@@ -18,11 +18,11 @@ from counterpoise.students.added_ways import PLAIN_WAY, PRIOR_WAY, AddedWay
 from counterpoise.students.base import Student, Treatment
 from counterpoise.students.metrics import (
     compute_auroc,
+    compute_log_loss,
     compute_macro_f1,
 )
 from counterpoise.students.rows import Rows
 from counterpoise.students.training import Tell, Training, run_trainings
-from counterpoise.students.treatments import BASELINE
 
 MOST_VALIDATION_ROWS = 5_000
 MOST_TRAINING_ROWS = 20_000
@@ -31,15 +31,16 @@ _FEWEST_OF_A_LABEL = 50
 
 @dataclass(frozen=True, slots=True)
 class ArmScore:
-    """An arm with one student: both metrics, 0 to 1."""
+    """An arm with one student: both metrics, 0 to 1, and the log-loss, 0 or more, see `compute_log_loss`."""
 
     arm: str
     student: str
     macro_f1: float
     auroc: float
+    log_loss: float
 
     def as_dict(self) -> dict[str, str | float]:
-        """Plain values, for events and the preview."""
+        """Plain values, for events and the preview: the metrics of the user's."""
         return {"arm": self.arm, "student": self.student, "macro_f1": self.macro_f1, "auroc": self.auroc}
 
 
@@ -137,6 +138,7 @@ def _score_arm(arm: str, student: str, scored: Floats, truth: Integers, n_labels
         student,
         compute_macro_f1(scored.argmax(axis=1), truth, n_labels, equalise=True),
         compute_auroc(softmax(scored, axis=1) if n_labels > 2 else scored, truth),
+        compute_log_loss(scored, truth),
     )
 
 
@@ -160,20 +162,29 @@ def draw_rows(ids: Objects, labels: Integers, most: int) -> Integers:
 
 
 def choose_best(
-    scores: Sequence[ArmScore], metric: str, treatments: Sequence[Treatment]
+    scores: Sequence[ArmScore], metric: str, treatments: Sequence[Treatment], counts: Integers
 ) -> dict[str, Treatment]:
-    """For each student that was scored the treatment with the highest `metric`; the earlier one of equals.
+    """For each student that was scored the best treatment; the earlier one of equals.
+
+    By AUROC it is the highest one. The macro-F1 of a dozen rows of a label is mostly noise of the threshold, and the
+    highest of eight is the luckiest: among those within one standard error of the highest the least log-loss decides,
+    to which every row adds by how sure the scores are of it. With many rows the error is small, and macro-F1 decides.
 
     Args:
         scores: of any arms.
         metric: what counts.
         treatments: those to choose from.
+        counts: (k,) rows of each label that were scored.
     """
     order = {treatment.name: place for place, treatment in enumerate(treatments)}
     best = {}
     for student in dict.fromkeys(score.student for score in scores):
         mine = [score for score in scores if score.student == student and score.arm in order]
         highest = max(mine, key=lambda score: (round(getattr(score, metric), 9), -order[score.arm]))
+        if metric == "macro_f1":
+            least = highest.macro_f1 - estimate_f1_error(highest.macro_f1, counts)
+            close = [score for score in mine if score.macro_f1 >= least]
+            highest = min(close, key=lambda score: (round(score.log_loss, 6), order[score.arm]))
         best[student] = treatments[order[highest.arm]]
     return best
 
@@ -245,8 +256,7 @@ def recommend(
     Whether rows carry information is asked of the AUROC, which needs no threshold: macro-F1 on a dozen rows of a
     label is mostly noise of the threshold. The mixture is judged on fewer of the added rows than there are (those
     made from a fold cannot judge it), and half of it is a simple way; so it is given the benefit of one standard
-    error (the rule of Breiman et al., 1984, Classification and regression trees). Among simple ways `metric` decides,
-    by the same rule: the baseline unless another is better by more than one standard error.
+    error (the rule of Breiman et al., 1984, Classification and regression trees). Among simple ways see `choose_best`.
 
     Args:
         scores: the simple ways on inner validation.
@@ -256,13 +266,7 @@ def recommend(
         simple: the simple ways.
         mixed: student -> the mixture that its score in `mine` is of.
     """
-    chosen = choose_best(scores, metric, simple)
-    value = {(score.arm, score.student): getattr(score, metric) for score in scores}
-    estimate_error = estimate_f1_error if metric == "macro_f1" else estimate_auroc_error
-    for student, treatment in chosen.items():
-        plain = value[BASELINE.name, student]
-        if value[treatment.name, student] <= plain + estimate_error(plain, counts):
-            chosen[student] = BASELINE
+    chosen = choose_best(scores, metric, simple, counts)
     for score in mine:
         best = max(other.auroc for other in scores if other.student == score.student)
         if score.auroc >= best - estimate_auroc_error(best, counts):

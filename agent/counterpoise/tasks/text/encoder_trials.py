@@ -192,7 +192,8 @@ def _score(
     student, n_labels = VectorsStudent(name), len(rows.records.label_names)
     tables = predict_out_of_fold(view_rows(rows), folds, n_labels, [student], treatments)
     scores = score_predictions(tables, rows.records.labels, n_labels)
-    best = choose_best(scores, metric, treatments)[student.name]
+    counts = np.bincount(rows.records.labels, minlength=n_labels)
+    best = choose_best(scores, metric, treatments, counts)[student.name]
     values = next({one: getattr(score, one) for one in METRICS} for score in scores if score.arm == best.name)
     return _Scored(best.name, values, tables[best.name, student.name])
 
