@@ -10,14 +10,13 @@ import pytest
 from counterpoise.actions.adopt import (
     SURE_FROM,
     Adoptable,
-    estimate_shares,
     find_adoptable,
     list_candidates,
     propose_adoptions,
 )
 from counterpoise.core.plans import Cell, PlanItem
 from counterpoise.core.records import UNLABELLED, ConceptColumns, Floats, Integers, Records, State
-from counterpoise.students.calibration import calibrate_labels
+from counterpoise.students.calibration import calibrate_labels, estimate_shares
 from counterpoise_retrievers.faiss_index import FaissIndex
 from tests.made_up import make_records
 

@@ -31,13 +31,11 @@ from counterpoise.core.plans import Cell, Kind, Nature, PlanItem, Proposal
 from counterpoise.core.records import Floats, Integers, Records, State
 from counterpoise.core.splits import sample_by_rank
 from counterpoise.llm.models import Models
-from counterpoise.students.calibration import calibrate_labels
+from counterpoise.students.calibration import calibrate_labels, estimate_shares
 from counterpoise_retrievers.faiss_index import FaissIndex
 
 SURE_FROM = 0.8
 _N_NEIGHBOURS = 200
-_EM_STEPS = 500
-_EM_TOLERANCE = 1e-7
 _WORTH = 0.5
 """Explains, by `forecasts.compute_factor`, the gap that adopted rows closed on cebab."""
 
@@ -113,27 +111,6 @@ def find_adoptable(out_of_fold: Floats, labels: Integers, pool: Floats) -> Adopt
     best = posteriors.argmax(axis=1)
     sure = np.where(posteriors.max(axis=1) >= SURE_FROM, best, -1)
     return Adoptable(posteriors, shares, sure.astype(np.int64))
-
-
-def estimate_shares(likelihoods: Floats) -> Floats:
-    """Shares of the labels in unlabelled data, by expectation maximisation.
-
-    Args:
-        likelihoods: (m, k) probabilities that hold where every label is as likely.
-
-    Returns:
-        (k,) shares, summing to 1; equal ones for an empty pool.
-    """
-    n_labels = likelihoods.shape[1]
-    shares = np.full(n_labels, 1.0 / n_labels)
-    for _ in range(_EM_STEPS if len(likelihoods) else 0):
-        weighted = likelihoods * shares
-        updated = (weighted / weighted.sum(axis=1, keepdims=True)).mean(axis=0)
-        moved = float(np.abs(updated - shares).max())
-        shares = updated
-        if moved < _EM_TOLERANCE:
-            break
-    return shares
 
 
 def list_candidates(

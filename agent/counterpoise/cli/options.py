@@ -83,6 +83,9 @@ class JobOptions:
     gold: Annotated[str, typer.Option(metavar="FILE", help="Answers, as `label --ask` asks for them.")] = ""
     concepts: Annotated[str, typer.Option(metavar="FILE", help="YAML file of name: definition.")] = ""
     pool: Annotated[str, typer.Option(help="Unlabelled rows that may be adopted.")] = ""
+    answers: Annotated[
+        str, typer.Option(metavar="FILE", help="Rows of the pool that you have labelled, see `label --pool`.")
+    ] = ""
     held_out: Annotated[str, typer.Option(help="Rows to score on at the end, or a share of DATA.")] = ""
     metric: Annotated[str, typer.Option(help="macro_f1 or auroc.")] = ""
     model: Annotated[str, typer.Option(metavar="URL|embedded", help="The model that writes.")] = ""
@@ -107,6 +110,7 @@ def read_job(options: JobOptions) -> JobBase:
         "gold": options.gold,
         "concepts": options.concepts,
         "pool": options.pool,
+        "answers": options.answers,
         "held_out": _read_share(options.held_out),
         "metric": options.metric,
         "llm": _check_model(options.model),

@@ -19,6 +19,8 @@ class Kind(enum.StrEnum):
     ORIGINAL = "original"
     ADOPTED = "adopted"
     RELABELLED = "relabelled"
+    ANSWERED = "answered"
+    """A row of the pool whose label a person gave: a training row like the user's own."""
 
 
 class Nature(enum.Enum):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,6 +94,7 @@ def render_card(
     added: Sequence[AddedRecord],
     relabelled: Mapping[str, RelabelledRecord],
     name: str,
+    answered: Collection[str] = (),
 ) -> str:
     """The text of README.md.
 
@@ -105,6 +106,7 @@ def render_card(
         relabelled: id -> new label.
         name: of the configuration, other for other shards. `load_dataset` keeps what it has read under the names of
             folder and configuration, and every result lies in a folder named `dataset`.
+        answered: ids of the training rows that a person labelled.
     """
     splits = ("train", "held_out")
     files = [{"split": split, "path": f"{split}-*.parquet"} for split in splits]
@@ -126,8 +128,9 @@ def render_card(
         "",
         "| kind | rows |",
         "|---|---|",
-        f"| {Kind.ORIGINAL} | {len(train) - n_changed} |",
+        f"| {Kind.ORIGINAL} | {len(train) - n_changed - len(answered)} |",
         f"| {Kind.RELABELLED} | {n_changed} |",
+        *([f"| {Kind.ANSWERED} | {len(answered)} |"] if answered else []),
         *(f"| {_escape(kind)} | {count} |" for kind, count in sorted(kinds.items())),
         "",
         "## Cells",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset, Features
 
+from counterpoise.core.plans import Kind
 from counterpoise.core.records import UNLABELLED, ConceptColumns, Floats, Provenance, Records, State
 from counterpoise.core.schema import TextClassification, divide_text
 from counterpoise.data.card import AddedRecord, RelabelledRecord
@@ -38,10 +39,12 @@ def convert_part(
     role: str,
     relabelled: Mapping[str, RelabelledRecord],
     weights: Floats | None,
+    answered: Collection[str] = (),
 ) -> Iterator[pa.Table]:
     """The user's rows in batches, with the columns of the result."""
     schema = features.arrow_schema
     blank = Provenance(id="").as_struct()
+    by_hand = Provenance(id="", kind=Kind.ANSWERED).as_struct()
     start = 0
     for batch in part.table.with_format("arrow").iter(BATCH_ROWS):
         rows = range(start, start + len(batch))
@@ -62,7 +65,11 @@ def convert_part(
         columns["provenance"] = [
             new[row].provenance.as_struct()
             if row in new
-            else {**blank, "id": record, "label_before": respelled.get(row)}
+            else {
+                **(by_hand if record in answered else blank),
+                "id": record,
+                "label_before": respelled.get(row),
+            }
             for row, record in enumerate(ids)
         ]
         yield _assemble(columns, schema, len(rows))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from hashlib import file_digest, sha256
 from pathlib import Path
 
@@ -46,6 +46,7 @@ def write_result(
     added: Iterable[AddedRecord] = (),
     relabelled: Mapping[str, RelabelledRecord] | None = None,
     weights: Floats | None = None,
+    answered: Collection[str] = (),
     card: CardFacts,
 ) -> None:
     """Write the result into a folder, whole or not at all.
@@ -62,6 +63,7 @@ def write_result(
         added: the records to add, in any order.
         relabelled: id -> new label and provenance.
         weights: (n,) weights of the original rows; by default 1.
+        answered: ids of those that were rows of a pool until a person labelled them.
         card: what the data card says.
 
     Raises:
@@ -76,7 +78,7 @@ def write_result(
     try:
         note_scrap(partial)
         _clear(folder, partial)
-        originals = convert_part(train, features, task, "train", relabelled, weights)
+        originals = convert_part(train, features, task, "train", relabelled, weights, answered)
         constants = find_constants(train.table, task) if ordered else {}
         additions = convert_added(ordered, features, task, constants)
         _write_shards(
@@ -85,7 +87,7 @@ def write_result(
         sealed = convert_part(held_out, features, task, "held_out", {}, None)
         _write_shards(partial, "held_out", sealed, len(held_out.records), features)
         name = f"counterpoise-{_hash_shards(partial)}"
-        text = render_card(card, train.records, held_out.records, ordered, relabelled, name)
+        text = render_card(card, train.records, held_out.records, ordered, relabelled, name, answered)
         (partial / "README.md").write_text(text, encoding="utf-8", newline="\n")
         if folder.exists():
             shutil.rmtree(folder)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from counterpoise.core.assets import find_cache_dir
+from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.errors import DataError
 from counterpoise.core.event_kinds import Warned
 from counterpoise.core.events import Listener, tell_event
@@ -26,12 +27,13 @@ from counterpoise.core.schema import TextClassification
 from counterpoise.core.splits import sample_by_rank
 from counterpoise.core.strict_yaml import read_mapping
 from counterpoise.data.encoders import open_cached
-from counterpoise.data.reading import read_records
+from counterpoise.data.reading import read_pool, read_records
 from counterpoise.data.sources import load_table, name_source
 from counterpoise.llm import ReplyStore, TokenBudget
 from counterpoise.llm.capabilities import learn_manner
 from counterpoise.llm.config import read_llm
 from counterpoise.llm.connect import open_models
+from counterpoise.scorers.anchors import choose_pool_rows
 from counterpoise.scorers.answers import AnswerSheet, open_answers
 from counterpoise.scorers.concepts.discovery import (
     ask_for_concepts,
@@ -44,20 +46,37 @@ from counterpoise.scorers.concepts.passages import make_passages, split_passages
 from counterpoise.scorers.concepts.views import make_anchors, make_views
 from counterpoise.scorers.gold import LABEL, Gold, RowsToAsk, choose_rows_to_ask, read_answer, read_gold
 from counterpoise.tasks.text.job import job_from
+from counterpoise.tasks.text.preparation import divide
+from counterpoise.tasks.text.reading import group_records
 from counterpoise_retrievers.encoders import Encoder
 
 OpenScreen = Callable[[], AbstractContextManager[Listener]]
 _MOST_ASKED_FROM = 5_000  # rows whose similarity is worth computing to choose forty
+_MOST_POOL_ROWS = 20_000  # of a pool that are encoded to choose twenty
 
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """Rows with their vectors and the concepts to label."""
+    """Rows with their vectors and the concepts to label.
+
+    Args:
+        records: n labelled rows, by id.
+        vectors: (n, d) of their texts.
+        concepts: name -> definition.
+        encoder: the encoder, cached.
+        pool: unlabelled rows to be asked about instead of the labelled ones; None without.
+    """
 
     records: Records
     vectors: NDArray[np.float32]
     concepts: Mapping[str, str]
     encoder: Encoder
+    pool: EncodedRecords | None = None
+
+    @property
+    def asked_from(self) -> Records:
+        """The rows that a person may be asked about."""
+        return self.records if self.pool is None else self.pool.records
 
 
 def read_texts(
@@ -70,6 +89,7 @@ def read_texts(
     *,
     label_spellings: Spellings = "ask",
     keep_labels: Sequence[str] = (),
+    pool: str = "",
 ) -> Texts:
     """Read and encode a data set.
 
@@ -82,6 +102,7 @@ def read_texts(
         open_screen: shows downloads, and what is odd about the file.
         label_spellings: see `TextClassification`.
         keep_labels: see `TextClassification`.
+        pool: unlabelled rows to be asked about, "" for none.
 
     Raises:
         UserError: a file, a column or a definition that cannot be used.
@@ -97,13 +118,39 @@ def read_texts(
     table = load_table(data, task=task, notes=notes)
     records = read_records(table, task, source=name_source(data))
     records = records.take(np.argsort(records.ids.astype(str), kind="stable"))
+    open_questions = read_open_questions(pool, task, records.label_names, notes) if pool else None
     cache_dir = find_cache_dir(None)
     with open_screen():
         for note in notes:
             tell_event(Warned(note))
         cached = open_cached(encoder, cache_dir)
         vectors = cached.encode([str(value) for value in records.texts])
-    return Texts(records, vectors, listed, cached)
+        if open_questions is None:
+            return Texts(records, vectors, listed, cached)
+        encoded = EncodedRecords(
+            open_questions, cached.encode([str(value) for value in open_questions.texts])
+        )
+    return Texts(records, vectors, listed, cached, encoded)
+
+
+def read_open_questions(
+    pool: str, task: TextClassification, label_names: tuple[str, ...], notes: list[str]
+) -> Records:
+    """The rows of a pool that a person may be asked about, by id; of a very large pool a part, drawn by hash.
+
+    Args:
+        pool: file, folder or hub id.
+        task: which columns mean what; a label column of the pool is not read.
+        label_names: labels of the data.
+        notes: sentences on what is odd are added.
+    """
+    table = load_table(pool, task=task, notes=notes)
+    records = read_pool(table, task, label_names, source=name_source(pool))
+    kept = np.sort(sample_by_rank(records.ids, _MOST_POOL_ROWS, "pool to ask about"))
+    if len(kept) < len(records):
+        notes.append(f"{len(kept):,} of {len(records):,} rows of the pool are looked at, drawn at random")
+    records = records.take(kept)
+    return records.take(np.argsort(records.ids.astype(str), kind="stable"))
 
 
 def list_questions(texts: Texts) -> dict[str, str]:
@@ -114,15 +161,23 @@ def list_questions(texts: Texts) -> dict[str, str]:
 
 
 def choose_rows(texts: Texts, n: int, seed: int, known: Integers | None = None) -> RowsToAsk:
-    """Rows to ask about: half at random, half spread over the range of each concept's similarity.
+    """Rows to ask about: half at random, half informative.
+
+    Informative is what is spread over the range of each concept's similarity, and in a pool what lies where labels are
+    thin (`anchors`).
 
     Args:
         texts: the rows.
         n: how many.
         seed: another one draws other rows.
         known: positions of rows that were asked about already.
+
+    Returns:
+        Positions in `texts.asked_from`.
     """
     key, records = f"seed {seed}:ask", texts.records
+    if texts.pool is not None:
+        return _choose_in_pool(texts, texts.pool, n, key, () if known is None else known)
     new = np.setdiff1d(np.arange(len(records)), () if known is None else known)
     kept = new[np.sort(sample_by_rank(records.ids[new], _MOST_ASKED_FROM, key))]
     few = records.take(kept)
@@ -133,6 +188,16 @@ def choose_rows(texts: Texts, n: int, seed: int, known: Integers | None = None) 
         scores = np.column_stack([make_views(passages, anchor).similarity for anchor in anchors])
     asked = choose_rows_to_ask(few, n, key, scores)
     return RowsToAsk(kept[asked.rows], asked.is_audit)
+
+
+def _choose_in_pool(
+    texts: Texts, pool: EncodedRecords, n: int, key: str, known: Integers | tuple[()]
+) -> RowsToAsk:
+    new = np.setdiff1d(np.arange(len(pool)), known)
+    records = group_records(texts.records)
+    folds = divide(records, f"{key}:folds", "data")
+    asked = choose_pool_rows(EncodedRecords(records, texts.vectors), folds, pool.take(new), n, key)
+    return RowsToAsk(new[asked.rows], asked.is_audit)
 
 
 def prepare_answers(texts: Texts, path: Path, n: int, seed: int, *, goes_on: bool) -> tuple[AnswerSheet, int]:
@@ -153,7 +218,9 @@ def prepare_answers(texts: Texts, path: Path, n: int, seed: int, *, goes_on: boo
     if goes_on and answers.list_open(list(questions)):
         return answers, 0
     before = len(answers.rows)
-    answers.add(texts.records, choose_rows(texts, n, seed, answers.find_asked(texts.records)))
+    asked = choose_rows(texts, n, seed, answers.find_asked(texts.asked_from))
+    choices = "" if texts.pool is None else " | ".join(texts.records.label_names)
+    answers.add(texts.asked_from, asked, choices)
     answers.save()
     return answers, len(answers.rows) - before
 

@@ -86,6 +86,7 @@ def write_outcome(dataset: Path, rejected: Path, job: Job, context: RunContext, 
         held_out=_restore(inputs.tables.held_out, inputs.held_out),
         added=added,
         weights=ours.weights[:own][inputs.train.user_order],
+        answered=inputs.answered,
         card=CardFacts(
             name=job.name,
             source=name_source(job.data).rsplit("/", 1)[-1],

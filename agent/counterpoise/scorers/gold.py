@@ -23,7 +23,7 @@ from counterpoise.core.records import Floats, Integers, Objects, Records
 from counterpoise.core.splits import keyed_hash, sample_by_rank
 
 AUDIT, TRAINING = "audit", "training"
-ID, ASK, TEXT, LABEL = "id", "ask", "text", "label"
+ID, ASK, TEXT, LABEL, CHOICES = "id", "ask", "text", "label", "choices"
 
 _YES = frozenset({"yes", "y", "1", "true", "present"})
 _NO = frozenset({"no", "n", "0", "false", "absent"})
@@ -117,8 +117,12 @@ def _draw_in_turn(records: Records, n: int, key: str) -> Integers:
     return np.array(picked[:n], dtype=np.int64)
 
 
-def read_answer_lines(path: Path) -> tuple[list[str], list[dict[str, str]], str, str]:
+def read_answer_lines(path: Path, name: str = "gold") -> tuple[list[str], list[dict[str, str]], str, str]:
     """Columns, rows, delimiter and encoding of a file of answers, as we or a spreadsheet wrote it.
+
+    Args:
+        path: the file.
+        name: what errors call it.
 
     Raises:
         JobError: it cannot be read.
@@ -136,12 +140,22 @@ def read_answer_lines(path: Path) -> tuple[list[str], list[dict[str, str]], str,
         rows = [{str(name): str(cell) for name, cell in row.items() if name is not None} for row in reader]
         return list(reader.fieldnames or ()), rows, delimiter, encoding
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise JobError(f"cannot be read ({error})", where=f"gold: {path}", hint="name a CSV file") from error
+        raise JobError(
+            f"cannot be read ({error})", where=f"{name}: {path}", hint="name a CSV file"
+        ) from error
     finally:
         csv.field_size_limit(before)
 
 
-def read_gold(path: Path, records: Records, questions: Sequence[str], key: str) -> dict[str, Gold]:
+def read_gold(
+    path: Path,
+    records: Records,
+    questions: Sequence[str],
+    key: str,
+    *,
+    name: str = "gold",
+    data: str = "data",
+) -> dict[str, Gold]:
     """Read a gold file, or a file of answers (`answers`) that was filled in.
 
     Args:
@@ -150,6 +164,8 @@ def read_gold(path: Path, records: Records, questions: Sequence[str], key: str) 
         records: the rows it speaks of; answers to other rows are left out.
         questions: names of concepts, and `label`.
         key: of the split where the file says none.
+        name: what errors call the file.
+        data: and what the rows.
 
     Returns:
         By question; those without a column or an answer are missing.
@@ -158,7 +174,7 @@ def read_gold(path: Path, records: Records, questions: Sequence[str], key: str) 
         JobError: the file cannot be read.
         DataError: an answer that cannot be read or that contradicts another one, or no row that the data has.
     """
-    names, lines, _, _ = read_answer_lines(path)
+    names, lines, _, _ = read_answer_lines(path, name)
     columns = set(names)
     if not columns & {ID, TEXT}:
         hint = "write one with: counterpoise label DATA --text COLUMN --label COLUMN --ask 40"
@@ -190,9 +206,21 @@ def read_gold(path: Path, records: Records, questions: Sequence[str], key: str) 
                     )
                 found[question][row] = (bool(is_audit), answer)
     if lines and not n_known:
-        hint = "it must hold rows of this data, by id or text"
-        raise DataError("none of its rows is in the data", where=str(path), hint=hint)
+        hint = f"it must hold rows of this {data}, by id or text"
+        raise DataError(f"none of its rows is in the {data}", where=str(path), hint=hint)
     return {question: _collect(answers) for question, answers in found.items() if answers}
+
+
+def unite_gold(one: Gold | None, other: Gold) -> Gold:
+    """Both, where no row is in both."""
+    if one is None:
+        return other
+    return Gold(
+        np.concatenate([one.audit_rows, other.audit_rows]),
+        np.concatenate([one.audit_truth, other.audit_truth]),
+        np.concatenate([one.training_rows, other.training_rows]),
+        np.concatenate([one.training_truth, other.training_truth]),
+    )
 
 
 def read_answer(question: str, value: str, label_names: Sequence[str], where: str) -> int:

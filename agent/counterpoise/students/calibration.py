@@ -1,4 +1,4 @@
-"""Calibrating a classifier's label probabilities on rows whose labels are known."""
+"""Calibrating a classifier's label probabilities, on rows whose labels are known and on a pool's own shares."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from sklearn.linear_model import LogisticRegression
 from counterpoise.core.records import Floats, Integers
 from counterpoise.students.linear import PROBABILITY_FLOOR
 from counterpoise.students.weights import balance_weights
+
+_EM_STEPS = 500
+_EM_TOLERANCE = 1e-7
 
 
 def calibrate_labels(out_of_fold: Floats, labels: Integers, scores: Floats) -> Floats:
@@ -32,6 +35,27 @@ def calibrate_labels(out_of_fold: Floats, labels: Integers, scores: Floats) -> F
         model.predict_proba(centre_logs(scores, PROBABILITY_FLOOR)), PROBABILITY_FLOOR
     )
     return np.asarray(calibrated / calibrated.sum(axis=1, keepdims=True))
+
+
+def estimate_shares(likelihoods: Floats) -> Floats:
+    """Shares of the labels in unlabelled data, by expectation maximisation.
+
+    Args:
+        likelihoods: (m, k) probabilities that hold where every label is as likely.
+
+    Returns:
+        (k,) shares, summing to 1; equal ones for an empty pool.
+    """
+    n_labels = likelihoods.shape[1]
+    shares = np.full(n_labels, 1.0 / n_labels)
+    for _ in range(_EM_STEPS if len(likelihoods) else 0):
+        weighted = likelihoods * shares
+        updated = (weighted / weighted.sum(axis=1, keepdims=True)).mean(axis=0)
+        moved = float(np.abs(updated - shares).max())
+        shares = updated
+        if moved < _EM_TOLERANCE:
+            break
+    return shares
 
 
 def centre_logs(probabilities: Floats, floor: float) -> Floats:

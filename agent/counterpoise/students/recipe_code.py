@@ -21,7 +21,7 @@ from scipy.special import log_softmax, logsumexp
 {imports}
 rows = pd.concat(map(pd.read_parquet, sorted(glob("dataset/train-*.parquet"))), ignore_index=True)
 rows["content"] = rows[{text}].fillna("").astype(str).agg("\\n".join, axis=1)
-own = rows[[source["kind"] in ("original", "relabelled") for source in rows["provenance"]]]
+own = rows[[source["kind"] in ("original", "relabelled", "answered") for source in rows["provenance"]]]
 {setting}
 
 def fit(part, weights, adjust):

@@ -51,6 +51,8 @@ class JobBase(BaseModel):
     """Keys whose value is a mapping, or names a YAML file that holds it."""
     TRIES_ENCODERS: ClassVar[bool] = False
     """Whether `encoder: auto` is possible."""
+    LATER_KEYS: ClassVar[tuple[str, ...]] = ()
+    """Keys that earlier versions did not know: where they are empty, runs of these versions go on."""
     MODELS: ClassVar[tuple[str, ...]] = ("llm",)
     """Keys that hold a model."""
 
@@ -160,7 +162,7 @@ class JobBase(BaseModel):
         the contents of the data: what a run reads has a hash of its own.
         """
         keys = as_plain(self)
-        for name in ("name", "output", "cache_dir"):
+        for name in ("name", "output", "cache_dir", *(key for key in self.LATER_KEYS if not keys[key])):
             del keys[name]
         for name in (*self.SOURCES, *self.PATHS, "encoder"):
             if isinstance(keys.get(name), str):

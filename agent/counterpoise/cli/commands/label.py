@@ -35,6 +35,10 @@ def label(
     label: LabelOption,
     concepts: Annotated[str, typer.Option(metavar="FILE", help="YAML file of name: definition.")] = "",
     ask: Annotated[int, typer.Option(help="Write so many new rows to a file, for you to answer.", min=0)] = 0,
+    pool: Annotated[
+        str,
+        typer.Option(metavar="DATA", help="With --ask: unlabelled rows, asked about where labels are thin."),
+    ] = "",
     answers: Annotated[
         Path, typer.Option(help="The file of answers: written by --ask, read otherwise.")
     ] = Path("answers.csv"),
@@ -54,15 +58,19 @@ def label(
     (yes or no; empty where unsure) and run the command again without --ask, or name it as `gold` in a job. Asked again,
     it gets new rows, and what you have filled in stays. With --terminal each answer is saved at once, and a call that
     was stopped goes on where it was.
+
+    With --pool the rows are unlabelled ones: half at random, half like your rows of the labels that have few. Filled in
+    and named as `answers` in a job that has this `pool`, they are training rows.
     """
     from counterpoise.data.outputs import check_outputs
     from counterpoise.runs import labelling
 
     session: Session = context.obj
     task = make_task(text, label, (), label_spellings, keep_label)
+    _check_pool(pool, ask, concepts)
     if ask:
         _refuse_unused_output(context, output)
-        check_outputs({"--answers": answers}, (data, concepts), may_replace=True)
+        check_outputs({"--answers": answers}, (data, concepts, pool), may_replace=True)
     else:
         check_outputs({"--output": output}, (data, concepts, answers), may_replace=overwrite)
     texts = labelling.read_texts(
@@ -74,6 +82,7 @@ def label(
         session.open_screen,
         label_spellings=task.label_spellings,
         keep_labels=task.keep_labels,
+        pool=pool,
     )
     if ask:
         _ask(session, texts, ask, answers, is_terminal=terminal, seed=seed)
@@ -110,6 +119,17 @@ def _refuse_unused_output(context: typer.Context, output: Path) -> None:
             where="--output",
             hint="name the file of answers with --answers",
         )
+
+
+def _check_pool(pool: str, ask: int, concepts: str) -> None:
+    """Refuse a pool where nobody is asked for labels."""
+    if pool and not ask:
+        hint = "say how many rows you want to label with --ask 20; in a job, name the answers under `answers`"
+        raise JobError(f"found '{pool}' without --ask", where="--pool", hint=hint)
+    if pool and concepts:
+        hint = "leave one of them out"
+        found = "its rows are asked about their label, and --concepts names other questions"
+        raise JobError(found, where="--pool", hint=hint)
 
 
 def concepts(
@@ -181,6 +201,9 @@ def _ask(session: Session, texts: Texts, n: int, path: Path, *, is_terminal: boo
     new = "" if n_new == len(answers.rows) else f", {n_new} of them new"
     typer.echo(f"{len(answers.rows)} rows{new}: {path}")
     if not n_new and not is_terminal:
-        typer.echo("every row of the data was asked about already")
+        source = "data" if texts.pool is None else "pool"
+        typer.echo(f"every row of the {source} was asked about already")
     elif not is_terminal and not session.is_quiet:
         typer.echo(f"fill in {', '.join(questions)}; leave a cell empty where you are unsure")
+        if texts.pool is not None:
+            typer.echo(f"then name them in a job, beside `pool`: `answers: {path}`")

@@ -53,6 +53,7 @@ class Inputs:
         gold: by concept, and for the label under `label`, what is known of some training rows.
         trusted: (n,) whether a training row's label is known to be right, where the job names such a column.
         encoder_choice: the encoder as a job names it; where that says `auto`, the one that was taken.
+        answered: ids of the training rows that were rows of the pool until a person labelled them.
         corrected: counts of concept cells of the training rows, corrected for the scorers' errors.
     """
 
@@ -70,4 +71,5 @@ class Inputs:
     gold: Mapping[str, Gold] = field(default_factory=dict)
     trusted: NDArray[np.bool_] | None = None
     encoder_choice: EncoderChoice = ""
+    answered: frozenset[str] = frozenset()
     corrected: Mapping[Cell, CorrectedCount] = field(default_factory=dict)

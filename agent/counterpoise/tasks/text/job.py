@@ -115,6 +115,8 @@ class Job(JobBase):
             stop the run with a question (`ask`).
         keep_labels: words such as `null`, `NA` or `None` that are labels here, and not missing ones.
         gold: CSV of known answers, as `counterpoise label --ask` writes it and the user fills it in.
+        answers: CSV of rows of `pool` that the user has labelled, as `counterpoise label --pool POOL --ask 20` writes
+            it; they become training rows.
         concepts: name -> definition, or a file that holds these.
         target: `equal`, or label -> ratio: labels are wanted in this ratio to one another.
         metric: what the simple ways and the choice between actions are judged by.
@@ -142,7 +144,8 @@ class Job(JobBase):
     model_config = ConfigDict(**SETTINGS, arbitrary_types_allowed=True)
 
     SOURCES = ("data", "held_out", "pool")
-    PATHS = (*JobBase.PATHS, "gold")
+    PATHS = (*JobBase.PATHS, "gold", "answers")
+    LATER_KEYS = ("answers",)
     KEY_FILES = ("concepts",)
 
     TRIES_ENCODERS = True
@@ -168,6 +171,7 @@ class Job(JobBase):
     label_spellings: Spellings = "ask"
     keep_labels: LabelWords = ()
     gold: str = ""
+    answers: str = ""
     concepts: dict[str, str] = Field({})
     target: Literal["equal"] | dict[str, float] = "equal"
     metric: Literal["macro_f1", "auroc"] = "macro_f1"
@@ -233,6 +237,14 @@ class Job(JobBase):
         if twice is not None:
             raise ValueError(
                 f"column '{twice}' is named twice; text, label, attributes and trusted must differ"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_answers(self) -> Self:
+        if self.answers and self.pool is None:
+            raise ValueError(
+                "key 'answers' names labels of pool rows, and there is no pool; name it under 'pool'"
             )
         return self
 

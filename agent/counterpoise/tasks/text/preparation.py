@@ -24,9 +24,10 @@ from counterpoise.data.encoders import open_cached
 from counterpoise.data.result_rows import Part
 from counterpoise.data.sources import name_source
 from counterpoise.scorers.base import SimilarityScorer
-from counterpoise.scorers.gold import LABEL, Gold, read_gold
+from counterpoise.scorers.gold import LABEL, Gold, read_gold, unite_gold
 from counterpoise.students.metrics import METRIC_NAMES
 from counterpoise.students.treatments import TREATMENTS
+from counterpoise.tasks.text.answered import find_answers
 from counterpoise.tasks.text.concept_inputs import label_inputs
 from counterpoise.tasks.text.encoder_fit import note_fit
 from counterpoise.tasks.text.encoder_trials import list_at_hand, say_choice, try_encoders
@@ -84,6 +85,9 @@ def prepare(job: Job, after_read: Callable[[Records, tuple[str, ...]], None] | N
     gold: dict[str, Gold] = {}
     if job.gold:
         gold = read_gold(Path(job.gold), train.records, (*job.concepts, LABEL), f"{job.key}:gold")
+    answered = frozenset(map(str, parts.answered.ids)) if parts.answered else frozenset[str]()
+    if parts.answered and answered:
+        gold[LABEL] = unite_gold(gold.get(LABEL), find_answers(parts.answered, train.records))
     fits = note_fit(encoder.encoder, train.records, list_known_languages(choice))
     notes = [*parts.notes, *tried, *fits]
     inputs = Inputs(
@@ -100,6 +104,7 @@ def prepare(job: Job, after_read: Callable[[Records, tuple[str, ...]], None] | N
         gold=gold,
         encoder_choice=choice,
         trusted=_find_trusted(parts.train, train, job.trusted),
+        answered=answered,
     )
     return label_inputs(inputs) if job.concepts else inputs
 

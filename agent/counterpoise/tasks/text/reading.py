@@ -17,6 +17,7 @@ from counterpoise.data.reading import list_warnings, read_pool, read_records, ta
 from counterpoise.data.result_rows import Part
 from counterpoise.data.sources import load_table, name_source
 from counterpoise.data.writing import check_parts
+from counterpoise.tasks.text.answered import Answered, move_answered
 from counterpoise.tasks.text.job import Job, Rest, RestByLabel
 from counterpoise_retrievers.near_duplicates import group_near_duplicates
 
@@ -30,12 +31,14 @@ class Parts:
         held_out: sealed rows.
         pool: unlabelled rows, None without a pool.
         notes: sentences.
+        answered: rows of the pool that a person has labelled, now training rows; None without such answers.
     """
 
     train: Part
     held_out: Part
     pool: Part | None
     notes: list[str]
+    answered: Answered | None = None
 
 
 def read_parts(job: Job) -> Parts:
@@ -105,7 +108,11 @@ def read_parts(job: Job) -> Parts:
         found = "one label only" if len(train.records) else "nothing left"
         hint = "hold out fewer rows, or narrow the sample less" if job.sample else "hold out fewer rows"
         raise DataError(f"{found} among the training rows", where=name, hint=hint)
-    return Parts(train, held_out, pool, notes)
+    if not job.answers or pool is None:
+        return Parts(train, held_out, pool, notes)
+    moved = move_answered(Path(job.answers), train, pool, held_out.records, task, f"{key}:answers")
+    train = replace(moved.train, records=group_records(moved.train.records))
+    return Parts(train, held_out, moved.pool, [*notes, moved.note], moved)
 
 
 def _cut_folder(name: str) -> str:
