@@ -15,6 +15,7 @@ from counterpoise.students.base import Treatment
 from counterpoise.students.fitting import predict
 from counterpoise.students.held_out import Arm, HeldOutScore, score_held_out
 from counterpoise.students.metrics import METRICS, compute_log_loss
+from counterpoise.students.offset_ways import find_offsets
 from counterpoise.students.rows import Rows, make_rows
 from counterpoise.students.treatments import BASELINE, NOTHING, TREATMENTS
 from counterpoise.students.validation import (
@@ -292,3 +293,29 @@ def test_a_mixture_is_the_mean_of_its_parts_and_trains_one_of_them_on_own_rows_a
         assert predict(PLAIN_WAY.mixed, student, both, test, 2) == pytest.approx(mean)
     assert [PRIOR_WAY.mixed.suits(student) for student in STUDENTS] == [True, False]
     assert all(PLAIN_WAY.mixed.suits(student) for student in STUDENTS)
+
+
+def test_offsets_undo_what_shifts_scores_and_are_small_where_few_rows_say_so() -> None:
+    generator = np.random.default_rng(1)
+    truth = np.repeat([0, 1], [900, 100])
+    shift = np.array([0.0, 3.0])
+    scores = generator.normal(0, 1, (1000, 2)) + 2 * np.eye(2)[truth] + shift
+    offsets = find_offsets(scores, truth)
+    assert offsets[0] - offsets[1] == pytest.approx(3, abs=0.3)
+    few = np.concatenate([np.arange(20), np.arange(900, 903)])
+    hesitant = find_offsets(scores[few], truth[few])
+    assert 0.3 < hesitant[0] - hesitant[1] < 2.5
+
+
+def test_thresholds_are_tuned_on_rows_that_were_left_out() -> None:
+    own, test = make_side(12, 120, 3), make_side(60, 60, 4)
+    for student in STUDENTS:
+        moved = predict(TREATMENTS.find("tuned_offsets"), student, own, test, 2)
+        plain = predict(BASELINE, student, own, test, 2)
+        steps = moved - plain
+        assert steps == pytest.approx(np.tile(steps[0], (len(test), 1))), "one offset a label"
+    texts = ["a one", *(f"b number{row}" for row in range(20))]
+    alone = make_rows(as_objects(texts), ENCODER.encode(texts), np.array([0] + [1] * 20))
+    # Of a label with one text no row can be left out: nothing is tuned.
+    same = predict(TREATMENTS.find("tuned_offsets"), WORDS, alone, test, 2)
+    assert same == pytest.approx(predict(BASELINE, WORDS, alone, test, 2))

@@ -22,7 +22,10 @@ LINES = {"bad": "cold rude dull awful", "good": "lovely warm fresh great"}
 DRAWING = ("oversampling", "downsampling", "balanced_bags")
 CASES = [
     *((way, WORDS) for way in ("nothing", "class_weights", "oversampling", "averaged", "balanced_bags")),
-    *((way, VECTORS) for way in ("logit_adjustment", "embedding_zero_shot", "averaged_prior")),
+    *(
+        (way, VECTORS)
+        for way in ("logit_adjustment", "tuned_offsets", "embedding_zero_shot", "averaged_prior")
+    ),
 ]
 
 

@@ -16,6 +16,7 @@ from counterpoise.core.records import Floats, Integers
 from counterpoise.core.registry import Registry
 from counterpoise.students.base import FitTask, Treatment
 from counterpoise.students.linear import PROBABILITY_FLOOR
+from counterpoise.students.offset_ways import TunedOffsets
 from counterpoise.students.pool_ways import SelfTraining, Spreading
 from counterpoise.students.recipe_lines import ADJUSTED, SCORE, draw_lines
 from counterpoise.students.vector_ways import Prototypes, ShrunkLda, VectorSmote
@@ -217,6 +218,7 @@ TREATMENTS.register(Prototypes(), default=False)
 TREATMENTS.register(VectorSmote(), default=False)
 TREATMENTS.register(SelfTraining(), default=False)
 TREATMENTS.register(Spreading(), default=False)
+TREATMENTS.register(TunedOffsets(), default=False)
 
 BASELINE = LOGIT_ADJUSTMENT
 """The simple way that others have to beat: recommended unless another is evidently better, and what forecasts, gains of
