@@ -7,9 +7,16 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
+from counterpoise.runs.forecasting import compare_answers
 from counterpoise.runs.preview import advise_on_records
 from counterpoise.runs.simple_ways import SimpleWays
-from counterpoise.students.forecasts import Forecast, compute_factor, forecast_gains
+from counterpoise.students.forecasts import (
+    Forecast,
+    compute_factor,
+    forecast_gains,
+    list_filled,
+    measure_thin_loss,
+)
 from counterpoise.students.rows import Rows, make_rows
 from counterpoise.students.treatments import BASELINE, TREATMENTS
 from counterpoise.students.validation import ArmScore, score_arms
@@ -35,9 +42,9 @@ def make_skewed(n_thin: int, n_large: int, seed: int = 0) -> Rows:
 def forecast(rows: Rows, counts: Mapping[str, Mapping[int, int]]) -> list[Forecast]:
     ids = as_objects([f"id{row}" for row in range(len(rows))])
     folds = np.arange(len(rows)) % N_FOLDS
-    return forecast_gains(
-        rows, ids, folds, 2, STUDENTS, score_arms(rows, folds, 2, STUDENTS, [BASELINE]), counts, WORTH
-    )
+    simple = score_arms(rows, folds, 2, STUDENTS, [BASELINE])
+    loss = measure_thin_loss(rows, ids, folds, 2, STUDENTS, simple, list_filled(counts))
+    return [] if loss is None else forecast_gains(loss, counts, WORTH)
 
 
 def test_more_records_are_worth_more_and_adopted_ones_most() -> None:
@@ -114,3 +121,14 @@ def test_a_preview_says_where_there_is_nothing_to_gain() -> None:
     (one,) = advise(0.994, 0.996)
     assert one.startswith("Do not generate for logistic regression on words: ")
     assert advise(0.9, 0.8) == []
+
+
+def test_answers_are_compared_with_tokens_student_by_student() -> None:
+    def foresee(value: float) -> list[Forecast]:
+        return [Forecast("any", student.name, 20, value, value) for student in STUDENTS]
+
+    said = {student.name: student.name for student in STUDENTS}
+    sentence = compare_answers(foresee(0.021), foresee(0.004), said, "macro_f1")
+    assert sentence.startswith("20 rows of the pool that you label are expected to bring, in macro-F1, ")
+    assert sentence.count("+2.1 points for") == 2 == sentence.count("(20,000 tokens: +0.4)")
+    assert compare_answers(foresee(0.021), [], said, "auroc").count("(20,000 tokens: +0.0)") == 2

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import counterpoise
 from counterpoise.cli import app as cli
 from counterpoise.core.errors import DataError, JobError, UserError
 from counterpoise.data.card import CardFacts
@@ -16,6 +17,7 @@ from counterpoise.scorers.gold import read_answer_lines, unite_gold
 from counterpoise.tasks.text.answered import find_answers
 from counterpoise.tasks.text.job import job_from
 from counterpoise.tasks.text.reading import Parts, read_parts
+from tests.integration.helpers import make_cache, make_reviews
 from tests.made_up import write_sentences
 from tests.test_label_command import COLUMNS
 from tests.test_label_command import reviews as reviews
@@ -75,6 +77,27 @@ def test_rows_of_a_pool_are_asked_about_without_a_word_on_what_they_might_be(
     assert cli.execute(line) == 0
     assert "every row of the pool was asked about already" in capsys.readouterr().out
     assert cli.execute([*line, "--answers", pool]) == 2
+
+
+@pytest.mark.assets
+def test_a_preview_says_what_answers_are_worth_beside_tokens_where_there_is_a_pool(tmp_path: Path) -> None:
+    pairs = make_reviews(90, 12)
+    columns = {"review": [text for text, _ in pairs], "stars": [label for _, label in pairs]}
+    keys: dict[str, Any] = {
+        "text": "review",
+        "label": "stars",
+        "cache_dir": str(make_cache(tmp_path / "cache")),
+    }
+    keys |= {"output": str(tmp_path / "run"), "budget": 50_000}
+    pool = {"review": [text for text, _ in make_reviews(100, 20, seed=1)]}
+    preview = counterpoise.preview(job_from(data=columns, pool=pool, **keys))
+    answers = [one for one in preview.forecasts if one["action"] == "answers"]
+    assert preview.forecasts[: len(answers)] == answers and len(answers) == 2
+    assert all(5 <= one["records"] <= 16 for one in answers)
+    (sentence,) = [line for line in preview.advice if line.startswith("20 rows of the pool that you label")]
+    assert sentence.count("20,000 tokens") == 2
+    without = counterpoise.preview(job_from(data=columns, **keys))
+    assert not [one for one in without.forecasts if one["action"] == "answers"]
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ from counterpoise.llm import ReplyStore, TokenBudget
 from counterpoise.llm.capabilities import learn_manner
 from counterpoise.llm.config import read_llm
 from counterpoise.llm.connect import open_models
-from counterpoise.scorers.anchors import choose_pool_rows
+from counterpoise.scorers.anchors import MOST_POOL_ROWS, choose_pool_rows
 from counterpoise.scorers.answers import AnswerSheet, open_answers
 from counterpoise.scorers.concepts.discovery import (
     ask_for_concepts,
@@ -52,7 +52,6 @@ from counterpoise_retrievers.encoders import Encoder
 
 OpenScreen = Callable[[], AbstractContextManager[Listener]]
 _MOST_ASKED_FROM = 5_000  # rows whose similarity is worth computing to choose forty
-_MOST_POOL_ROWS = 20_000  # of a pool that are encoded to choose twenty
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +145,7 @@ def read_open_questions(
     """
     table = load_table(pool, task=task, notes=notes)
     records = read_pool(table, task, label_names, source=name_source(pool))
-    kept = np.sort(sample_by_rank(records.ids, _MOST_POOL_ROWS, "pool to ask about"))
+    kept = np.sort(sample_by_rank(records.ids, MOST_POOL_ROWS, "pool to ask about"))
     if len(kept) < len(records):
         notes.append(f"{len(kept):,} of {len(records):,} rows of the pool are looked at, drawn at random")
     records = records.take(kept)

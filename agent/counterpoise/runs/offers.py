@@ -59,10 +59,12 @@ class Foreseen:
     Args:
         counts: label index -> records.
         worth: real rows that one of them is expected to be worth.
+        is_free: whether it costs no token.
     """
 
     counts: Mapping[int, int]
     worth: float
+    is_free: bool
 
 
 def foresee_records(context: RunContext, models: Models, limit: int | None) -> dict[str, Foreseen]:
@@ -97,8 +99,8 @@ def foresee_records(context: RunContext, models: Models, limit: int | None) -> d
     for item in plan.items:
         if item.cell in free and item.count:
             counts.setdefault(item.action, {})[names.index(item.cell.label)] = item.count
-    worth = {name: offer.worth for mine in offers.values() for name, offer in mine.items()}
-    return {name: Foreseen(mine, worth[name]) for name, mine in counts.items()}
+    known = {name: offer for mine in offers.values() for name, offer in mine.items()}
+    return {name: Foreseen(mine, known[name].worth, known[name].is_free) for name, mine in counts.items()}
 
 
 def _give_free(need: int, offers: CellOffers) -> dict[str, int]:

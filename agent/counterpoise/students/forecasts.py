@@ -47,18 +47,30 @@ class Forecast:
     auroc: float
 
 
-def forecast_gains(
+@dataclass(frozen=True, slots=True)
+class ThinLoss:
+    """What the last doubling of the thin labels was worth.
+
+    Args:
+        have: (k,) rows of each label.
+        losses: (student, metric) -> what the baseline loses without half of the rows of the thin labels.
+    """
+
+    have: Integers
+    losses: Mapping[tuple[str, str], float]
+
+
+def measure_thin_loss(
     rows: Rows,
     ids: Objects,
     folds: Integers,
     n_labels: int,
     students: Sequence[Student],
     simple: Sequence[ArmScore],
-    counts: Mapping[str, Mapping[int, int]],
-    worth: Mapping[str, float],
+    thin: Sequence[int],
     tell: Tell | None = None,
-) -> list[Forecast]:
-    """Forecast what records are worth.
+) -> ThinLoss | None:
+    """Measure what half of the rows of some labels are worth.
 
     Args:
         rows: n rows, all of them the user's own.
@@ -67,20 +79,33 @@ def forecast_gains(
         n_labels: k.
         students: who is trained.
         simple: what the ways that cost no token have on the same rows and folds, the baseline among them.
-        counts: action -> label index -> records that it would add, in the order in which they are carried out.
-        worth: action -> how many real rows one of its records is expected to be worth, 0 to 1.
+        thin: label indices.
         tell: told how many halves are measured.
 
     Returns:
-        For each action with records and each student a forecast; none where a thin label has fewer than four rows,
-        which cannot be halved.
+        None where a thin label has fewer than four rows, which cannot be halved, or there is none.
     """
-    thin = sorted({label for mine in counts.values() for label, count in mine.items() if count})
     have = np.bincount(rows.labels, minlength=n_labels)
-    if not thin or have[thin].min() < _FEWEST_ROWS:
-        return []
-    loss = _measure_loss(rows, ids, folds, n_labels, students, simple, thin, tell)
-    effective = np.zeros(n_labels)
+    if not len(thin) or have[list(thin)].min() < _FEWEST_ROWS:
+        return None
+    return ThinLoss(have, _measure_loss(rows, ids, folds, n_labels, students, simple, thin, tell))
+
+
+def forecast_gains(
+    loss: ThinLoss, counts: Mapping[str, Mapping[int, int]], worth: Mapping[str, float]
+) -> list[Forecast]:
+    """Forecast what records are worth.
+
+    Args:
+        loss: what the last doubling of their labels was worth.
+        counts: action -> label index -> records that it would add, in the order in which they are carried out.
+        worth: action -> how many real rows one of its records is expected to be worth, 0 to 1.
+
+    Returns:
+        For each action with records and each student a forecast.
+    """
+    thin = list_filled(counts)
+    effective = np.zeros(len(loss.have))
     n_records = 0
     forecasts = []
     for action, mine in counts.items():
@@ -89,17 +114,24 @@ def forecast_gains(
         for label, count in mine.items():
             effective[label] += worth[action] * count
             n_records += count
-        factor = float(np.mean([compute_factor(int(have[label]), float(effective[label])) for label in thin]))
+        factor = float(
+            np.mean([compute_factor(int(loss.have[label]), float(effective[label])) for label in thin])
+        )
         forecasts += [
             Forecast(
                 action,
-                student.name,
+                student,
                 n_records,
-                *(max(0.0, factor * loss[student.name, metric]) for metric in METRICS),
+                *(max(0.0, factor * loss.losses[student, metric]) for metric in METRICS),
             )
-            for student in students
+            for student in dict.fromkeys(student for student, _ in loss.losses)
         ]
     return forecasts
+
+
+def list_filled(counts: Mapping[str, Mapping[int, int]]) -> list[int]:
+    """The labels that would get records."""
+    return sorted({label for mine in counts.values() for label, count in mine.items() if count})
 
 
 def compute_factor(n_rows: int, n_more: float) -> float:
