@@ -30,8 +30,8 @@ def make_scores(**values: float) -> Scores:
 
 
 DRAWS = [
-    make_scores(nothing=0.4, logit_adjustment=0.8, prototypes=0.9, chosen=0.8, chosen_all=0.9),
-    make_scores(nothing=0.5, logit_adjustment=0.9, prototypes=0.86, chosen=0.9, chosen_all=0.5),
+    make_scores(nothing=0.4, logit_adjustment=0.8, prototypes=0.9, chosen=0.8, chosen_all=0.9, highest=0.8),
+    make_scores(nothing=0.5, logit_adjustment=0.9, prototypes=0.86, chosen=0.9, chosen_all=0.5, highest=0.8),
 ]
 
 
@@ -51,7 +51,7 @@ def test_regret_counts_from_the_single_way_that_is_best_in_the_mean() -> None:
 
 
 def test_the_worst_is_that_of_one_set_and_parts_with_a_pool_stand_apart() -> None:
-    even = [make_scores(logit_adjustment=0.9, chosen=0.9, chosen_all=0.9)]
+    even = [make_scores(logit_adjustment=0.9, chosen=0.9, chosen_all=0.9, highest=0.9)]
     found = {"cebab": DRAWS, "sms_spam": even, "cebab+pool": even}
     lines = {(line.data, line.arm, line.metric): line.value for line in summarise_all(found)}
     assert lines["all", "chosen_all", "regret_points"] == pytest.approx(9)
