@@ -112,5 +112,5 @@ def compare_answers(
     ]
     return (
         f"{N_ANSWERS} rows of the pool that you label are expected to bring, in {METRIC_NAMES[metric]}, "
-        f"{' and '.join(parts)}: counterpoise label with --pool and --ask {N_ANSWERS} names them."
+        f"{' and '.join(parts)}; the command `label` with --pool names them."
     )
