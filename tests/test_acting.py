@@ -66,7 +66,7 @@ async def test_a_proposal_has_both_its_content_and_its_text() -> None:
     [
         (
             [KeyError("oops")],
-            "action 'mine.own': it raised KeyError: 'oops'; mend it, then run the job again",
+            "action 'mine.own': it raised KeyError: 'oops'; mend it, then resume the run",
         ),
         (["a text"], "its proposal is 'a text'; yield `counterpoise.core.plans.Proposal`"),
         ([GOOD, GOOD], "needs an id of its own that begins with 'r001-p00-'"),

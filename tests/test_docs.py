@@ -7,7 +7,9 @@ import doctest
 import re
 from importlib import import_module
 from pathlib import Path
+from runpy import run_path
 from textwrap import dedent
+from types import SimpleNamespace
 
 import pytest
 
@@ -96,3 +98,20 @@ def test_the_paths_that_contributors_are_sent_to_exist() -> None:
     assert len(answers) >= 20
     missing = [path for path in answers if "/" in path and not (ROOT / path).is_file()]
     assert not missing or not (ROOT / PACKAGES[0]).is_dir(), missing
+
+
+def test_the_filter_that_sees_rows_first_runs_as_it_is_shown(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    match = re.search(
+        r"```python\n(from collections\.abc import Sequence\n.*?ShoutingFilter.*?)```", text, re.DOTALL
+    )
+    assert match is not None
+    path = tmp_path / "shouting.py"
+    path.write_text(match[1], encoding="utf-8")
+    names = run_path(str(path))
+    rows = SimpleNamespace(train=SimpleNamespace(records=SimpleNamespace(texts=["Cold soup.", "NO!"])))
+    fitted = names["ShoutingFilter"]().fit(rows)
+    batch = SimpleNamespace(
+        texts=["WHAT A DAY", "ok"], proposals=[SimpleNamespace(id="a"), SimpleNamespace(id="b")]
+    )
+    assert [verdict.kept for verdict in fitted.verdicts(batch)] == [True, True] and fitted.most == 1.0

@@ -301,3 +301,30 @@ def test_no_plan_reserves_more_than_is_left(
         if item.action == "adopt":
             assert item.count <= min(adoptable[item.cell], needs[item.cell])
     assert len({item.action for item in made.items}) <= 1
+
+
+def test_an_action_that_alone_could_fill_a_cell_is_probed_with_what_there_is() -> None:
+    alone = {A: {"mine.own": Offer(700, most=400, is_probed=True)}}
+    made = plan([lack(A, 60)], alone, remaining=11_000, round_number=4)
+    assert [(item.action, item.n_requests, item.count) for item in made.items] == [("mine.own", 15, 0)]
+    beside = {A: make_offers(600) | alone[A]}
+    assert {item.action for item in plan([lack(A, 60)], beside, remaining=11_000, round_number=4).items} == {
+        "minority_text"
+    }
+    poor = plan([lack(A, 60)], alone, remaining=600, round_number=4)
+    assert not poor.items and poor.reason.endswith("600 tokens are left, and one may take 700")
+
+
+def test_of_several_that_could_fill_a_cell_each_is_tried_and_then_the_cheapest_taken() -> None:
+    both = {A: make_offers(600) | {"mine.own": Offer(300, per_request=2)}}
+    first = plan([lack(A, 60)], both, remaining=100_000, round_number=4)
+    assert [(item.action, item.n_requests) for item in first.items] == [
+        ("mine.own", 24),
+        ("minority_text", 11),
+    ]
+    tried = {
+        ("minority_text", A): Costs(60, 54, 6_000.0, 10),
+        ("mine.own", A): Costs(48, 46, 2_400.0, 24),
+    }
+    (item,) = plan([lack(A, 60)], both, tried, remaining=100_000, round_number=4).items
+    assert item.action == "mine.own" and item.first_source == 24

@@ -8,7 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 from counterpoise.core.errors import CounterpoiseError, PartError
 from counterpoise.core.registry import NamedPart, Registry
 
-RESUME = "mend it, then run the job again: what was paid for is not asked again"
+RESUME = "mend it, then resume the run: what was paid for is not asked again"
 Given = TypeVar("Given")
 Asked = ParamSpec("Asked")
 

@@ -43,12 +43,16 @@ class Registry(Generic[PartT]):
         family: name of the family, in the plural; the end of its group of entry points.
         needs: names of the attributes that a part has beside `name`; those of a user's are checked for them.
         key: of a job that names parts of it; the family's name where it is the same.
+        either: attributes of which a part has one at least.
     """
 
-    def __init__(self, family: str, needs: Sequence[str] = (), key: str = "") -> None:
+    def __init__(
+        self, family: str, needs: Sequence[str] = (), key: str = "", either: Sequence[str] = ()
+    ) -> None:
         self.family = family
         self.key = key or family
         self._needs = tuple(needs)
+        self._either = tuple(either)
         self._parts: dict[str, PartT] = {}
         self._defaults: list[str] = []
 
@@ -152,13 +156,19 @@ class Registry(Generic[PartT]):
             )
         return checked
 
+    def _list_needs(self) -> str:
+        listed = ", ".join(f"`{one}`" for one in ("name", *self._needs))
+        return f"{listed}, and {' or '.join(f'`{one}`' for one in self._either)}" if self._either else listed
+
     def _check(self, part: object, origin: str) -> PartT:
         """The part, which has all that its family needs."""
         missing = [attribute for attribute in ("name", *self._needs) if not hasattr(part, attribute)]
+        if self._either and not any(hasattr(part, attribute) for attribute in self._either):
+            missing.append("` and no `".join(self._either))
         if missing:
             raise JobError(
                 f"{origin} has no `{missing[0]}`",
                 where=f"key '{self.key}'",
-                hint=f"a part of it has {', '.join(f'`{one}`' for one in ('name', *self._needs))} (docs/extending.md)",
+                hint=f"a part of it has {self._list_needs()} (docs/extending.md)",
             )
         return cast("PartT", part)

@@ -130,7 +130,7 @@ class Multilingual:
         return E5Encoder()
 
 
-ENCODERS: Registry[NamedPart] = Registry("encoders", key="encoder")
+ENCODERS: Registry[NamedPart] = Registry("encoders", key="encoder", either=("encode", "open"))
 """Each is an `Encoder`, or an `EncoderOpener`."""
 
 DEFAULT_ENCODER = ENCODERS.register(MiniLm()).name

@@ -56,7 +56,7 @@ class Filter(NamedPart, Protocol):
         ...
 
 
-FILTERS: Registry[Filter] = Registry("filters", needs=("reasons",))
+FILTERS: Registry[Filter] = Registry("filters", needs=("reasons",), either=("verdicts", "fit"))
 """All that a job may name under `filters`."""
 
 

@@ -174,9 +174,11 @@ class _Round:
                 continue
             offer, total = self.market.offers[cell][action], self.market.sum_costs(action)
             if not total.requests:
-                affordable = MOST_OF_BUDGET * self.left / offer.request_tokens
+                # Where nothing else could fill the cell, the probe is all that the tokens are for.
+                others = self.market.find_filler(cell)
+                affordable = (MOST_OF_BUDGET if others else 1.0) * self.left / offer.request_tokens
                 n_requests = int(min(PROBE_REQUESTS, offer.requests_left, affordable))
-                if n_requests < PROBE_REQUESTS // 2:
+                if n_requests < (PROBE_REQUESTS // 2 if others else 1):
                     continue
                 probed.add(action)
                 count = 0

@@ -65,7 +65,7 @@ async def make_preview(job: Job) -> Preview:
     for item in plan.items:
         if len(prompts) < _MOST_PROMPTS:
             requests = list_requests(actions[item.action], item, context.data, models)
-            prompts += [request.prompt for request in requests[:1]]
+            prompts += [_show_request(request) for request in requests[:1]]
     trials = try_at_hand(job, inputs, simple.treatments)
     forecasts, answers_advice = forecast_run(context, simple, models, job.budget.tokens, job.metric)
     advice = [
@@ -107,6 +107,11 @@ async def make_preview(job: Job) -> Preview:
         advice=advice,
         encoders=[asdict(one) for one in trials.trials],
     )
+
+
+def _show_request(request: ChatRequest) -> str:
+    """A request as it is sent; of a conversation every turn with who says it."""
+    return request.prompt or "\n".join(f"{turn.role}: {turn.content}" for turn in request.messages)
 
 
 def advise_on_records(simple: SimpleWays, metric: Literal["macro_f1", "auroc"]) -> list[str]:

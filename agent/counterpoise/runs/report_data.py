@@ -44,6 +44,7 @@ from counterpoise.students.metrics import METRICS
 from counterpoise.students.recipe_code import write_code
 from counterpoise.students.validation import MOST_TRAINING_ROWS, MOST_VALIDATION_ROWS
 from counterpoise.tasks.job import as_plain
+from counterpoise.tasks.part_keys import name_parts
 from counterpoise.tasks.text.job import Job
 from counterpoise.tasks.text.label_trust import LabelTrust
 from counterpoise.tasks.text.parts import RunContext
@@ -198,6 +199,9 @@ def _describe_settings(job: Job, outcome: RunOutcome) -> dict[str, Any]:
         "concepts": ", ".join(job.concepts),
         "target": job.target if isinstance(job.target, str) else str(job.target),
         "metric": job.metric,
+        "actions": ", ".join(name_parts(job.actions)),
+        "filters": ", ".join(name_parts(job.filters)),
+        "scorers": ", ".join(name_parts(job.scorers)),
         "engine": job.llm.engine,
         "model": job.llm.model,
         "budget": job.budget.tokens,

@@ -81,7 +81,7 @@ class Scorer(NamedPart, Protocol):
         ...
 
 
-SCORERS: Registry[Scorer] = Registry("scorers", needs=("price",))
+SCORERS: Registry[Scorer] = Registry("scorers", needs=("price",), either=("score", "fit"))
 """All that a job may name under `scorers`."""
 
 

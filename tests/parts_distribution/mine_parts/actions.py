@@ -27,6 +27,8 @@ class OwnWriter:
     def list_requests(self, item: PlanItem, data: ActionData, models: Models) -> Sequence[ChatRequest]:
         """The requests of an item, one a record; a preview shows the first."""
         heading = data.headings[item.cell.label]
+        # No request is equal to an earlier one, whose stored reply would come back.
+        first = data.count_requests(self.name, item.cell)
         return [
             ChatRequest(
                 messages=(
@@ -35,7 +37,7 @@ class OwnWriter:
                 sampling=Sampling(temperature=0.9, max_tokens=80),
                 purpose="generate",
             )
-            for number, (_, text) in enumerate(self._choose_shown(item, data))
+            for number, (_, text) in enumerate(self._choose_shown(item, data), first)
         ]
 
     async def act(self, item: PlanItem, data: ActionData, models: Models) -> AsyncIterator[Proposal]:
