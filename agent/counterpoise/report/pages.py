@@ -54,8 +54,12 @@ def format_percent(value: float | None) -> str:
 
 
 def format_name(value: str) -> str:
-    """A name of ours in plain words: `logit_adjustment` becomes `logit adjustment`."""
-    return value.replace("_", " ")
+    """A name of ours in plain words; one of a user's part, which has a dot in it, as it is.
+
+    >>> format_name("logit_adjustment"), format_name("mine.half_adjusted")
+    ('logit adjustment', 'mine.half_adjusted')
+    """
+    return value if "." in value else value.replace("_", " ")
 
 
 def write_prose(text: str) -> Markup:
