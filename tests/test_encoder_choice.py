@@ -116,6 +116,11 @@ def test_without_an_identity_vectors_are_kept_for_as_long_as_the_encoder_is_used
 def test_a_part_that_is_no_encoder_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     point = EntryPoint("mine.none", f"{__name__}:NoEncoder", "counterpoise.encoders")
     monkeypatch.setattr(registry, "entry_points", lambda group: [point])
+    with pytest.raises(
+        JobError, match=re.escape("'mine.none' of counterpoise.encoders has no `encode` and no `open`")
+    ):
+        open_registered("mine.none", tmp_path)
+    monkeypatch.setattr(NoEncoder, "encode", lambda self, texts: texts, raising=False)
     with pytest.raises(JobError, match=re.escape("'mine.none' (NoEncoder) has no `dimension`")):
         open_registered("mine.none", tmp_path)
 

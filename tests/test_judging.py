@@ -209,7 +209,7 @@ def test_a_users_filter_that_fails_is_one_line(
     context = make_context([*FILTERS.choose(CHEAP), RaisingFilter(give)])
     with pytest.raises(PartError, match=re.escape(message)) as caught:
         judge_all(propose(BAD_TEXT), context=context)
-    assert caught.value.exit_code == 2 and "run the job again" in str(caught.value)
+    assert caught.value.exit_code == 2 and "resume the run" in str(caught.value)
 
 
 def test_a_part_that_cannot_judge_is_one_line() -> None:
