@@ -59,7 +59,7 @@ def format_name(value: str) -> str:
     >>> format_name("logit_adjustment"), format_name("mine.half_adjusted")
     ('logit adjustment', 'mine.half_adjusted')
     """
-    return value if "." in value else value.replace("_", " ")
+    return value if re.fullmatch(r"[\w-]+(?:\.[\w-]+)+", value) else value.replace("_", " ")
 
 
 def write_prose(text: str) -> Markup:
