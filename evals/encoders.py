@@ -59,7 +59,7 @@ def run_draw(corpus: Corpus, seed: int) -> dict[str, float]:
     cache_dir = find_cache_dir()
     choices, ways = list_at_hand("", cache_dir), TREATMENTS.choose(["default"])
     with threadpool_limits(1):
-        trials = try_encoders(records, folds, lines, choices, ways, "macro_f1", len(records), cache_dir)
+        trials = try_encoders(records, folds, lines, choices, ways, "macro_f1", cache_dir, len(records))
         scores = {
             one.encoder: _score(corpus, records, one.encoder, one.treatment, names, lines)
             for one in trials.trials

@@ -67,7 +67,7 @@ def compare(
     records = make_rows() if rows is None else rows
     folds = np.arange(len(records)) % 5
     ways = TREATMENTS.choose(["default"])
-    return try_encoders(records, folds, LABEL_TEXTS, encoders, ways, metric, 1_000, folder)
+    return try_encoders(records, folds, LABEL_TEXTS, encoders, ways, metric, folder, 1_000)
 
 
 @pytest.mark.parametrize("metric", ["macro_f1", "auroc"])
@@ -88,6 +88,27 @@ def test_the_same_vectors_by_another_name_are_no_gain(tmp_path: Path) -> None:
     trials = compare(Named("words"), Named("again"), folder=tmp_path)
     assert trials.trials[1].gain == trials.trials[1].low == 0 and trials.best.encoder == "words"
     assert not say_encoders(compare(Named("words"), folder=tmp_path), "macro-F1")
+
+
+def test_where_nobody_asks_for_speed_no_vector_that_is_kept_is_made_again(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    class Counted(Named):
+        identity = ""
+
+        def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+            asked.append(len(texts))
+            return super().encode(texts)
+
+    records = make_rows()
+    ways, folds = TREATMENTS.choose(["default"]), np.arange(len(records)) % 5
+    first, second = (
+        try_encoders(records, folds, LABEL_TEXTS, [Counted("counted")], ways, "macro_f1", tmp_path)
+        for _ in range(2)
+    )
+    # A new encoder may be probed with a text of ours, once.
+    assert len(records) < sum(asked) <= len(records) + len(LABEL_TEXTS) + 1
+    assert first.trials[0].macro_f1 == second.trials[0].macro_f1
 
 
 def test_what_is_tried_depends_on_no_order_and_no_clock(tmp_path: Path) -> None:

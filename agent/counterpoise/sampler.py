@@ -286,7 +286,7 @@ class CounterpoiseSampler(BaseEstimator):  # type: ignore[misc]  # scikit-learn 
             digest = hashlib.blake2b(said.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
             keys["name"] = f"sampler-{digest}"
         folder = Path(keys.get("output") or Path("runs") / keys["name"])
-        locks = find_cache_dir(Path(self.cache_dir) if self.cache_dir else None) / "locks"
+        locks = find_cache_dir(self.cache_dir) / "locks"
         locks.mkdir(parents=True, exist_ok=True)
         place = hashlib.blake2b(str(folder.absolute()).encode(), digest_size=8).hexdigest()
         # Searches over parameters of later steps ask for the same run, from several processes perhaps.

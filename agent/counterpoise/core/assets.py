@@ -135,9 +135,9 @@ class AssetStatus:
     is_present: bool
 
 
-def find_cache_dir(cache_dir: Path | None = None) -> Path:
-    """The cache folder: the one given, else $COUNTERPOISE_CACHE, else the system's for this user."""
-    if cache_dir is not None:
+def find_cache_dir(cache_dir: Path | str | None = None) -> Path:
+    """The cache folder: the one given (`""` gives none), else $COUNTERPOISE_CACHE, else the system's for this user."""
+    if cache_dir:
         return Path(cache_dir)
     if os.environ.get(CACHE_VARIABLE):
         return Path(os.environ[CACHE_VARIABLE]).expanduser()

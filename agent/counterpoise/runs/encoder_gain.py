@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from counterpoise.core.assets import find_cache_dir
 from counterpoise.data.encoder_choice import DEFAULT_ENCODER, EncoderChoice, is_at_hand, name_encoder
@@ -17,12 +16,13 @@ from counterpoise.tasks.text.job import Job
 
 def try_at_hand(job: Job, inputs: Inputs, treatments: Sequence[Treatment]) -> EncoderTrials:
     """The encoder of a job and the others at hand on a sample of its training rows."""
-    return _try(job, inputs, list_at_hand(job.encoder, _find_cache(job)), treatments)
+    n_all = len(inputs.train) + len(inputs.held_out) + len(inputs.pool)
+    return _try(job, inputs, list_at_hand(job.encoder, find_cache_dir(job.cache_dir)), treatments, n_all)
 
 
 def note_encoder_gain(job: Job, inputs: Inputs) -> list[str]:
     """A sentence on what another encoder than the default one gives by itself; none where it is the default one."""
-    cache_dir = _find_cache(job)
+    cache_dir = find_cache_dir(job.cache_dir)
     if name_encoder(job.encoder) == DEFAULT_ENCODER or not is_at_hand(DEFAULT_ENCODER, cache_dir):
         return []
     trials = _try(job, inputs, ["", job.encoder], TREATMENTS.choose(job.treatments))
@@ -30,7 +30,11 @@ def note_encoder_gain(job: Job, inputs: Inputs) -> list[str]:
 
 
 def _try(
-    job: Job, inputs: Inputs, choices: Sequence[EncoderChoice], treatments: Sequence[Treatment]
+    job: Job,
+    inputs: Inputs,
+    choices: Sequence[EncoderChoice],
+    treatments: Sequence[Treatment],
+    n_all: int | None = None,
 ) -> EncoderTrials:
     return try_encoders(
         inputs.train.records,
@@ -39,10 +43,6 @@ def _try(
         choices,
         treatments,
         job.metric,
-        len(inputs.train) + len(inputs.held_out) + len(inputs.pool),
-        _find_cache(job),
+        find_cache_dir(job.cache_dir),
+        n_all,
     )
-
-
-def _find_cache(job: Job) -> Path:
-    return find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)

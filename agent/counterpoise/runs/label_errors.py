@@ -121,7 +121,7 @@ def find_label_errors(
     llm = read_llm("embedded" if model == "" else model)
     columns = (text,) if isinstance(text, str) else tuple(text)
     task = TextClassification(columns, label, (), trusted, tuple(keep_labels), label_spellings)
-    cache = find_cache_dir(Path(cache_dir) if cache_dir else None)
+    cache = find_cache_dir(cache_dir)
     table = _read_table(data, gold, task, cache)
     settings = LabelSettings(min_precision, confidence, may_drop)
     with open_progress(listener, progress):

@@ -50,7 +50,7 @@ async def run_job(job: JobBase) -> FinishedRun:
         prepared = procedure.prepare(job, directory)
         job = prepared.job
         directory.begin(job.dump(), f"{job.fingerprint()}-{prepared.fingerprint}")
-        cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
+        cache_dir = find_cache_dir(job.cache_dir)
         budget = TokenBudget(job.budget.tokens)
         with ReplyStore(cache_dir / "replies.sqlite") as store:
             result = await procedure.carry_out(prepared, RunResources(directory, cache_dir, store, budget))

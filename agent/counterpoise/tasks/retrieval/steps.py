@@ -170,7 +170,7 @@ async def relabel_job(
         ServiceError: a server, a download or a disk failed; again with the same job goes on.
     """
     instances = load_instances(job) if instances is None else instances
-    cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
+    cache_dir = find_cache_dir(job.cache_dir)
     prepared = prepare_job(job, instances, load_corpus(job.corpus))
     with ReplyStore(cache_dir / "replies.sqlite") as store:
         return await judge_prepared(job, prepared, store, TokenBudget(job.budget.tokens), cache_dir)
@@ -215,7 +215,7 @@ def prepare_job(job: RetrievalJob, instances: Sequence[Instance], corpus: Sequen
     gold = load_gold(job.gold) if job.gold else {}
     mined: Mapping[int, Sequence[Passage]] = {}
     if corpus:
-        cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
+        cache_dir = find_cache_dir(job.cache_dir)
         mined = mine_candidates(instances, corpus, open_cached(job.encoder, cache_dir), job.candidates)
     return prepare_cases(
         instances,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
 from time import perf_counter
 
@@ -27,6 +28,7 @@ from counterpoise.students.linear_students import VectorsStudent
 from counterpoise.students.metrics import METRICS, compute_auroc, compute_macro_f1
 from counterpoise.students.rows import view_rows
 from counterpoise.students.validation import choose_best, predict_out_of_fold, score_predictions
+from counterpoise_retrievers.encoders import Encoder
 
 MOST_SAMPLED = 600
 EVIDENT_GAIN = 0.01
@@ -46,8 +48,8 @@ class EncoderTrial:
         treatment: name of the way.
         macro_f1, auroc: out of fold, 0 to 1.
         gain, low: of the metric that counts over the encoder in use, and what 95% of resamples stay above.
-        texts_per_second: it encodes here and now.
-        seconds: that all rows are expected to take.
+        texts_per_second: it encodes here and now; NaN where speed was not asked for.
+        seconds: that all rows are expected to take; NaN likewise.
     """
 
     encoder: str
@@ -102,8 +104,8 @@ def try_encoders(
     choices: Sequence[EncoderChoice],
     treatments: Sequence[Treatment],
     metric: str,
-    n_all: int,
     cache_dir: Path,
+    n_all: int | None = None,
 ) -> EncoderTrials:
     """Measure encoders on a sample.
 
@@ -114,8 +116,9 @@ def try_encoders(
         choices: the encoder in use, and others.
         treatments: the simple ways.
         metric: macro_f1 or auroc: what counts.
-        n_all: rows that would be encoded in all, held-out rows and pool too.
         cache_dir: where vectors are kept.
+        n_all: rows that would be encoded in all, held-out rows and pool too; None where nobody asks how long that
+            takes: then no text is encoded whose vector is kept.
 
     Raises:
         ServiceError: the encoder in use cannot be had. Another one that fails is left out.
@@ -125,7 +128,9 @@ def try_encoders(
     scored: list[tuple[EncoderChoice, _Scored, float]] = []
     for number, choice in enumerate(choices):
         try:
-            rows, rate = _encode(sample, label_texts, choice, cache_dir)
+            encoder = open_cached(choice, cache_dir)
+            rate = nan if n_all is None else _time(encoder.encoder, sample)
+            rows = _encode(sample, label_texts, encoder)
         except CounterpoiseError:
             if number == 0:
                 raise
@@ -145,7 +150,7 @@ def try_encoders(
                 found.values[metric] - baseline.values[metric],
                 float(np.quantile(gains, _EVIDENCE)),
                 rate,
-                n_all / rate,
+                (n_all or 0) / rate,
             )
         )
     return EncoderTrials(tuple(trials), len(sample))
@@ -169,21 +174,19 @@ def draw_sample(records: Records) -> Integers:
     return np.sort(np.concatenate(picked))
 
 
-def _encode(
-    sample: Records, label_texts: tuple[str, ...], choice: EncoderChoice, cache_dir: Path
-) -> tuple[EncodedRecords, float]:
-    """The sample's rows as an encoder sees them, and how many texts it encodes a second."""
-    encoder = open_cached(choice, cache_dir)
-    texts = [str(text) for text in sample.texts]
-    timed = texts[:_N_TIMED]
-    encoder.encoder.encode(timed[:1])  # what has to be started is started by the first text
+def _time(encoder: Encoder, sample: Records) -> float:
+    """How many texts an encoder encodes a second."""
+    timed = [str(text) for text in sample.texts[:_N_TIMED]]
+    encoder.encode(timed[:1])  # what has to be started is started by the first text
     started = perf_counter()
-    encoder.encoder.encode(timed)
-    rate = len(timed) / max(perf_counter() - started, 1e-9)
-    vectors = encoder.encode(texts)
-    return EncodedRecords(
-        sample, vectors, SimilarityScorer(encoder, label_texts).score_vectors(vectors)
-    ), rate
+    encoder.encode(timed)
+    return len(timed) / max(perf_counter() - started, 1e-9)
+
+
+def _encode(sample: Records, label_texts: tuple[str, ...], encoder: Encoder) -> EncodedRecords:
+    """The sample's rows as an encoder sees them."""
+    vectors = encoder.encode([str(text) for text in sample.texts])
+    return EncodedRecords(sample, vectors, SimilarityScorer(encoder, label_texts).score_vectors(vectors))
 
 
 def _score(

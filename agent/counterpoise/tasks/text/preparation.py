@@ -71,13 +71,12 @@ def prepare(job: Job, after_read: Callable[[Records, tuple[str, ...]], None] | N
     label_texts = tuple(described.get(label, label) for label in task_labels)
     if after_read is not None:
         after_read(parts.train.records, label_texts)
-    cache_dir = find_cache_dir(Path(job.cache_dir) if job.cache_dir else None)
+    cache_dir = find_cache_dir(job.cache_dir)
     pool_records = parts.pool.records if parts.pool else parts.train.records.take([])
     choice, tried = job.encoder, list[str]()
     if choice == AUTO:
         sample = parts.train.records.take(_order_by_id(parts.train.records))
-        n_all = len(sample) + len(parts.held_out.records) + len(pool_records)
-        choice, tried = _choose_encoder(job, sample, folds, label_texts, n_all, cache_dir)
+        choice, tried = _choose_encoder(job, sample, folds, label_texts, cache_dir)
     encoder = open_cached(choice, cache_dir)
     train = encode_records(parts.train.records, encoder, label_texts)
     held_out = encode_records(parts.held_out.records, encoder, label_texts)
@@ -110,12 +109,12 @@ def prepare(job: Job, after_read: Callable[[Records, tuple[str, ...]], None] | N
 
 
 def _choose_encoder(
-    job: Job, records: Records, folds: Integers, label_texts: tuple[str, ...], n_all: int, cache_dir: Path
+    job: Job, records: Records, folds: Integers, label_texts: tuple[str, ...], cache_dir: Path
 ) -> tuple[EncoderChoice, list[str]]:
     """The encoder at hand that is evidently best on a sample, the default one where none is; and a sentence on it."""
     choices = list_at_hand("", cache_dir)
     treatments = TREATMENTS.choose(job.treatments)
-    trials = try_encoders(records, folds, label_texts, choices, treatments, job.metric, n_all, cache_dir)
+    trials = try_encoders(records, folds, label_texts, choices, treatments, job.metric, cache_dir)
     return trials.best.encoder, [say_choice(trials, METRIC_NAMES[job.metric])]
 
 
