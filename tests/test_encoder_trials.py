@@ -193,6 +193,7 @@ def test_auto_takes_the_better_encoder_and_a_run_keeps_to_it(
     inputs = prepare(place.make_job(tmp_path, encoder="auto"))
     assert inputs.encoder_choice == "better" and inputs.encoder.encoder.name == "words"  # type: ignore[attr-defined]
     assert "`encoder: auto` took better on 140 rows (+" in " ".join(inputs.notes)
+    assert any(note.endswith("; beside it were tried: minilm") for note in inputs.notes)
     other = Place(monkeypatch, Blind())
     same = prepare(other.make_job(tmp_path / "other", encoder="auto"))
     assert same.encoder_choice == "minilm" and "no other gains a point" in " ".join(same.notes)

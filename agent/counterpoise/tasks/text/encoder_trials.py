@@ -238,8 +238,9 @@ def say_encoders(trials: EncoderTrials, metric_name: str) -> list[str]:
 
 def say_choice(trials: EncoderTrials, metric: str) -> str:
     """Which encoder `encoder: auto` took, and why."""
-    best, others = trials.best, ", ".join(one.encoder for one in trials.trials[1:])
-    if len(trials.trials) < 2:
+    best = trials.best
+    others = ", ".join(one.encoder for one in trials.trials if one is not best)
+    if not others:
         return f"no other encoder than {best.encoder} is at hand: `encoder: auto` took it"
     gained = (
         f"{100 * best.gain:+.1f} points of {metric} over {trials.trials[0].encoder}, for no token"
