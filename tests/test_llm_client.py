@@ -333,6 +333,18 @@ async def test_outcomes_stream_while_one_request_hangs(store_path: Path) -> None
         assert len(store) == 49
 
 
+async def test_a_stream_that_nobody_closed_ends_before_the_connection_does(store_path: Path) -> None:
+    with LocalServer(script=["hang"]) as server, ReplyStore(store_path) as store:
+        budget = TokenBudget()
+        async with connect(server, store, budget, concurrency=4) as chat:
+            stream = chat.generate_many(ask(str(number)) for number in range(5))
+            for _ in range(4):
+                await anext(stream)
+        assert budget.used == budget.paid == server.prompt_tokens + server.completion_tokens
+        assert budget.reserved == 0, "the request under way was called off, its reply is none that was lost"
+        await stream.aclose()
+
+
 async def test_any_object_with_generate_is_an_engine(store_path: Path) -> None:
     scripted = ScriptedChatClient(lambda request, index: f"{request.prompt} {index}")
     scored = ScriptedChatClient(lambda request, index: {"A": 1.0, "B": 3.0})

@@ -99,6 +99,7 @@ class ChatClient:
         self._sender = Sender(self._lanes, self._accounts, quarantine, self._retries)
         self._asker = Asker(self._accounts, self._sender, quarantine)
         self._opened = AsyncExitStack()
+        self._running: set[asyncio.Task[RequestOutcome]] = set()
 
     async def __aenter__(self) -> Self:
         """Enter the engines that are async context managers; they find their model now.
@@ -120,7 +121,12 @@ class ChatClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave the engines."""
+        """End the requests under way, then leave the engines.
+
+        Whoever stops reading outcomes may leave a generator that is closed late; by then a request under way would fail
+        for want of a connection, and count as a reply that was paid for and lost.
+        """
+        await _end_all(self._running)
         await self._lanes.stop_watching()
         await self._opened.__aexit__(kind, error, trace)
 
@@ -201,6 +207,7 @@ class ChatClient:
 
         def note_end(task: asyncio.Task[RequestOutcome]) -> None:
             running.discard(task)
+            self._running.discard(task)
             finished.append(task)
             is_finished.set()
 
@@ -219,6 +226,7 @@ class ChatClient:
                             yield item
                         else:
                             running.add(item)
+                            self._running.add(item)
                             item.add_done_callback(note_end)
                     await asyncio.sleep(0)  # a long replay must not starve the rest of the program
                 elif not finished:
