@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from counterpoise.core.assets import find_cache_dir
 from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.records import Records
-from counterpoise.core.splits import assign_folds
+from counterpoise.core.splits import assign_folds, sample_by_rank
 from counterpoise.data.encoders import open_cached
 from counterpoise.scorers.base import SimilarityScorer
 from counterpoise.students.fitting import predict
@@ -29,12 +29,13 @@ from counterpoise.students.rows import Rows, view_rows
 from counterpoise.students.treatments import TREATMENTS
 from counterpoise.tasks.text.encoder_trials import EncoderTrials, list_at_hand, try_encoders
 from evals.common import Result, Settings, interval, resample_means
+from evals.foreign_sets import FOREIGN_SETS
 from evals.minority_text import CORPORA, Corpus, divide_draw
 from evals.sampler import load_tweets
 
-SETS = {**CORPORA, "gpt_written_tweets": load_tweets}
-N_SEEDS = 3
-N_TEST = 400
+SETS = {**CORPORA, "gpt_written_tweets": load_tweets, **FOREIGN_SETS}
+N_SEEDS = 5
+N_TEST = 450
 
 
 def run(settings: Settings) -> Iterator[Result]:
@@ -91,7 +92,8 @@ def _score(
             EncodedRecords(records, vectors, SimilarityScorer(encoder, lines).score_vectors(vectors))
         )
 
-    test = _as_records(corpus.test[:N_TEST], names)
+    drawn = sample_by_rank([text for text, _ in corpus.test], N_TEST, "sealed")
+    test = _as_records([corpus.test[row] for row in drawn], names)
     way, student = TREATMENTS.find(treatment), VectorsStudent(encoder_name)
     scores = predict(way, student, view(train), view(test), len(names))
     return compute_macro_f1(scores.argmax(axis=1), test.labels, len(names), equalise=True)

@@ -119,5 +119,6 @@ def test_texts_in_another_language_than_the_encoder_are_said_so_in_any_letters(t
     for name, texts in {"german": german, "english": english, "few": german[:10] + english[:9]}.items():
         data = write_rows(tmp_path / f"{name}.jsonl", texts, [place % 2 for place in range(len(texts))])
         notes[name] = " ".join(prepare(job_from(data=data, text="text", label="label")).notes)
-    assert "100% of these texts look like another language" in notes["german"]
-    assert "language" not in notes["english"] + notes["few"]
+    assert "100% of these texts look like de, which the encoder minilm-l6-v2" in notes["german"]
+    assert "`encoder: multilingual`" in notes["german"]
+    assert "look like" not in notes["english"] + notes["few"]

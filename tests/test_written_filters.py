@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 
 import counterpoise
+from counterpoise.core.languages import score_languages
 from counterpoise.core.plans import Kind, Nature
 from counterpoise.filters.alarms import choose_bars, cross_refuse
 from counterpoise.filters.base import KEPT
 from counterpoise.filters.char_model import fit_char_model
-from counterpoise.filters.languages import allow_chance, fit_languages, score_languages
+from counterpoise.filters.languages import allow_chance, fit_languages
 from counterpoise.filters.text_measures import (
     count_said,
     cut_to_sentence,

@@ -25,7 +25,11 @@ DataArgument = Annotated[str, typer.Argument(metavar="DATA", help="A file, a fol
 TextOption = Annotated[list[str], typer.Option("--text", help="Text column; several are joined.")]
 LabelOption = Annotated[str, typer.Option("--label", help="Label column.")]
 AttributeOption = Annotated[
-    list[str], typer.Option("--attribute", help="Column that should not decide the label; may be repeated.")
+    list[str],
+    typer.Option(
+        "--attribute",
+        help="Column that should not decide the label (text.language: the language of the text); may be repeated.",
+    ),
 ]
 SpellingsOption = Annotated[
     str,

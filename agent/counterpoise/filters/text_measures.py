@@ -15,6 +15,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from counterpoise.core.letters import MOST_LETTERS, WORD_WITH_DIGIT, list_letters, strip_marks
+
 WINDOW = 12
 """Units before another in which it counts as said again."""
 
@@ -24,25 +26,10 @@ PHRASE = 3
 LOOP = 40
 """Signs of the longest loop that is looked for."""
 
-MOST_LETTERS = 2_000
-"""Letters of a text that are looked at, from its beginning."""
-
-_HANDLE_OR_LINK = re.compile(r"(?:https?://|www\.)\S+|[@][\w.:]+|&\w{2,8};|&#\d+;", re.IGNORECASE)
 _WITHOUT_BLANKS = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN", "YI")
-_WITH_DIGIT = re.compile(r"\w*\d\w*")
 _TAG = re.compile(r"#\w+")
 _UNIT = re.compile(r"\w+(?:['’]\w+)*")
 _SMOOTHING = 2.0
-
-
-def strip_marks(text: str) -> str:
-    """The text without handles, links and character references: what its language can be read from."""
-    return _HANDLE_OR_LINK.sub(" ", text[: 4 * MOST_LETTERS])
-
-
-def list_letters(text: str) -> str:
-    """Its letters in their order, without those of handles, links and words with a digit in them (codes, numbers)."""
-    return "".join(sign for sign in _WITH_DIGIT.sub(" ", strip_marks(text)) if sign.isalpha())[:MOST_LETTERS]
 
 
 def name_script(letter: str) -> str:
@@ -77,7 +64,9 @@ def split_units(text: str) -> list[str]:
 
 def count_said(text: str) -> int:
     """Letters of the different words that a text has, without handles, links, tags and words with a digit in them."""
-    return sum(len(unit) for unit in set(split_units(_WITH_DIGIT.sub(" ", _TAG.sub(" ", strip_marks(text))))))
+    return sum(
+        len(unit) for unit in set(split_units(WORD_WITH_DIGIT.sub(" ", _TAG.sub(" ", strip_marks(text)))))
+    )
 
 
 def measure_loop(text: str) -> float:

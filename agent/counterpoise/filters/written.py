@@ -28,6 +28,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from counterpoise.core.languages import SURE_FROM, score_languages
+from counterpoise.core.letters import strip_marks
 from counterpoise.core.plans import Nature, Proposal, Verdict
 from counterpoise.core.records import Floats, Integers, Records
 from counterpoise.core.splits import sample_by_rank
@@ -37,7 +39,7 @@ from counterpoise.filters.batch import ProposalBatch
 from counterpoise.filters.chain import FilterData
 from counterpoise.filters.char_model import CharModel, Spread, blend_spreads, fit_char_model, fit_spread
 from counterpoise.filters.copy_limits import CopyLimits, fit_copy_limits
-from counterpoise.filters.languages import SURE_FROM, LanguageShares, fit_languages, score_languages
+from counterpoise.filters.languages import LanguageShares, fit_languages
 from counterpoise.filters.task_talk import encode_task, find_leftover, measure_task_talk
 from counterpoise.filters.text_measures import (
     count_said,
@@ -46,7 +48,6 @@ from counterpoise.filters.text_measures import (
     measure_repetition,
     share_scripts,
     split_units,
-    strip_marks,
 )
 from counterpoise_retrievers.encoders import Encoder
 from counterpoise_retrievers.faiss_index import FaissIndex

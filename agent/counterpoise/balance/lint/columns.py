@@ -27,6 +27,7 @@ from counterpoise.core.label_spellings import (
     spell_value,
     unite_labels,
 )
+from counterpoise.core.languages import LANGUAGE, find_languages, tell_languages
 from counterpoise.core.records import UNLABELLED, ConceptColumns, Integers, Records
 from counterpoise.core.schema import LINE_END, TextClassification
 
@@ -157,28 +158,31 @@ def read_columns(table: Any, task: TextClassification, concepts: ConceptColumns 
         raise JobError(
             f"found {list(task.text)}", where="text", hint="name one text column or more, each once"
         )
-    for column in (*task.text, task.label, *task.attributes):
+    attributes_there = [name for name in task.attributes if name != LANGUAGE or name in table.column_names]
+    for column in (*task.text, task.label, *attributes_there):
         if column not in table.column_names:
             known = ", ".join(table.column_names)
             raise DataError(f"there is no column {column!r}", hint=f"the columns are {known}")
     if not isinstance(table, pa.Table):
         label_names = tuple(getattr(table.features[task.label], "names", ()))
-        wanted = list(dict.fromkeys((*task.text, task.label, *task.attributes)))
+        wanted = list(dict.fromkeys((*task.text, task.label, *attributes_there)))
         table = table.select_columns(wanted).with_format("arrow")[:]
     if not table.num_rows:
         raise DataError("the table has no rows")
-    for column in (*task.text, task.label, *task.attributes):
+    for column in (*task.text, task.label, *attributes_there):
         _check_plain(table.column(column), column)
     # What reading the file left behind in Arrow's pool would otherwise be held until the end.
     pa.default_memory_pool().release_unused()
     labels, counts, missing = encode_labels(table.column(task.label), task, label_names)
+    texts = TextColumn((table.select(list(task.text)),))
     attributes, n_values, spelled = {}, {}, {task.label: counts}
     for name in task.attributes:
-        coded, spelled[name] = _unite_numbers(encode_column(table.column(name), missing=MISSING))
+        column = table.column(name) if name in attributes_there else _find_languages(texts)
+        coded, spelled[name] = _unite_numbers(encode_column(column, missing=MISSING))
         n_values[name] = sum(1 for value in coded.values if value != MISSING)
         attributes[name] = limit_values(coded)
     return Columns(
-        TextColumn((table.select(list(task.text)),)),
+        texts,
         labels,
         attributes,
         n_values,
@@ -186,6 +190,14 @@ def read_columns(table: Any, task: TextClassification, concepts: ConceptColumns 
         spelled,
         missing,
         task.label,
+    )
+
+
+def _find_languages(texts: TextColumn) -> pa.ChunkedArray:
+    """The language of each text, as the column of an attribute."""
+    all_texts = [text for batch in texts.batches() for text in batch]
+    return pa.chunked_array(
+        [pa.array(tell_languages(all_texts, find_languages(all_texts)), pa.large_string())]
     )
 
 

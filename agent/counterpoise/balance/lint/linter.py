@@ -76,6 +76,7 @@ from counterpoise.balance.lint.shortcuts import (
     measure_predictor,
 )
 from counterpoise.core.errors import JobError
+from counterpoise.core.languages import LANGUAGE, N_NOTED, note_languages
 from counterpoise.core.records import ConceptColumns, Integers, Records, State
 from counterpoise.core.schema import TextClassification
 
@@ -254,7 +255,7 @@ def _lint(
         n_clusters=n_clusters,
         duplicates=repeats.summary,
         findings=findings,
-        notes=tuple(_iterate_notes(columns, units, sample_rows, n_clusters)),
+        notes=(*_iterate_notes(columns, units, sample_rows, n_clusters), *_note_languages(columns, facts)),
         fail_on=fail_on,
     )
 
@@ -440,6 +441,16 @@ def _iterate_notes(columns: Columns, units: _Units, sample_rows: int, n_clusters
             yield f"{name!r} {ONE_VALUE}, so it says nothing of the label"
         if n_values > MOST_VALUES:
             yield f"{name!r} has {n_values:,} values: numbers were put into ranges, rare names taken together"
+
+
+def _note_languages(columns: Columns, facts: TextFacts) -> list[str]:
+    """What languages the texts are in, where that is no attribute; of some rows by a hash of their text."""
+    if LANGUAGE in columns.attributes:
+        return []
+    rows = np.sort(np.argsort(facts.hashes, kind="stable")[:N_NOTED])
+    texts = [text for batch in columns.texts.take(rows).batches() for text in batch]
+    names = columns.labels.values
+    return note_languages(texts, [names[code] if code >= 0 else "" for code in columns.labels.codes[rows]])
 
 
 def _as_tuples(table: Any) -> tuple[tuple[Any, ...], ...]:

@@ -2,61 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
-import numpy as np
-
+from counterpoise.core.languages import find_languages, tell_languages
 from counterpoise.core.records import Records
-from counterpoise.filters.languages import list_languages, score_languages
+from counterpoise.data.encoder_choice import ENCODERS, is_at_hand, list_known_languages
 from counterpoise_retrievers.encoders import Encoder, TokenCounter
 
 _UNFIT_RATIO = 0.45
 """Share of unknown tokens from which an encoder does not know a language at all."""
 
-_MOST_FOREIGN = 0.5
-"""Share of texts in another language; of English ones some 2% are misread."""
-
 _TEXTS_LOOKED_AT = 500
 _FEWEST_TOLD = 20
-_TRUST_LESS = "trust what rests on it less, or name a multilingual one under `encoder`"
 
 
-def note_fit(encoder: Encoder, records: Records, known: Sequence[str] = ()) -> list[str]:
+def note_fit(encoder: Encoder, records: Records, known: Sequence[str], cache_dir: Path) -> list[str]:
     """Sentences on texts that do not fit the encoder: too long, or in a language it does not know.
 
     Args:
         encoder: of their vectors.
-        records: the training rows.
+        records: the training rows, in the order of their ids.
         known: languages that the encoder knows, where it says so. Others in the same letters have no unknown tokens.
+        cache_dir: where weights are kept: whether an encoder that fits is at hand.
     """
     texts = [str(text) for text in records.texts]
     notes: list[str] = []
-    if not isinstance(encoder, TokenCounter):
-        return notes
-    if n_long := encoder.count_long(texts):
+    if isinstance(encoder, TokenCounter) and (n_long := encoder.count_long(texts)):
         notes.append(
             f"{n_long} of {len(texts)} texts are longer than the encoder's window of {encoder.max_tokens} tokens: "
             "they are encoded in pieces and the vectors averaged"
         )
-    ratio = encoder.unknown_token_ratio(texts[:2000])
-    if ratio > _UNFIT_RATIO:
+    ratio = encoder.unknown_token_ratio(texts[:2000]) if isinstance(encoder, TokenCounter) else 0.0
+    shares = _share_languages(texts[:_TEXTS_LOOKED_AT]) if known or ratio > _UNFIT_RATIO else {}
+    foreign = [code for code in shares if known and code not in known]
+    if foreign:
+        share = sum(shares[code] for code in foreign)
+        notes.append(
+            f"{share:.0%} of these texts look like {' and '.join(foreign)}, which the encoder {encoder.name} does not "
+            f"know: {_name_fitting(shares, known, cache_dir)}"
+        )
+    elif ratio > _UNFIT_RATIO:
         notes.append(
             f"the encoder {encoder.name} does not fit the language of these texts ({ratio:.0%} of the tokens are "
-            f"unknown to it): {_TRUST_LESS}"
-        )
-    elif tuple(known) == ("en",) and (foreign := _count_foreign(texts[:_TEXTS_LOOKED_AT])) > _MOST_FOREIGN:
-        notes.append(
-            f"the encoder {encoder.name} knows English, and {foreign:.0%} of these texts look like another language: "
-            f"{_TRUST_LESS}"
+            f"unknown to it): {_name_fitting(shares, known, cache_dir)}"
         )
     return notes
 
 
-def _count_foreign(texts: Sequence[str]) -> float:
-    """Share of the texts long enough to tell that look like another language than English; 0 where few are."""
-    names = list_languages()
-    scores = score_languages(texts)
-    told = ~np.isnan(scores[:, 0])
-    if told.sum() < _FEWEST_TOLD:
-        return 0.0
-    return float(np.mean(scores[told].argmax(axis=1) != names.index("en")))
+def _share_languages(texts: Sequence[str]) -> dict[str, float]:
+    """Language -> its share of the texts that are long enough to tell, the commonest first; none where few are."""
+    codes = find_languages(texts)
+    counts = Counter(code for code in tell_languages(texts, codes) if code)
+    return {code: counts[code] / counts.total() for code in codes} if counts.total() >= _FEWEST_TOLD else {}
+
+
+def _name_fitting(wanted: Iterable[str], known: Sequence[str], cache_dir: Path) -> str:
+    """What to do about it: the encoder that ships and knows all of these languages, where there is one."""
+    fitting = [
+        name
+        for name in ENCODERS.names
+        if (knows := list_known_languages(name)) != tuple(known) and set(wanted) <= set(knows)
+    ]
+    if not fitting:
+        return "none that ships knows all of it; name one that does under `encoder`, and trust what rests on it less"
+    name = min(fitting, key=lambda one: not is_at_hand(one, cache_dir))
+    ready = "" if is_at_hand(name, cache_dir) else f" (`pip install counterpoise[{name}]`)"
+    return f"`encoder: {name}`{ready} does"

@@ -109,7 +109,7 @@ class Job(JobBase):
         text: text column or columns.
         label: label column.
         labels: label -> one line that says what such records are; for prompts and the zero-shot baseline.
-        attributes: columns that should not decide the label.
+        attributes: columns that should not decide the label; `text.language` is the language of the text.
         trusted: column that marks rows whose label is known to be right.
         label_spellings: labels that differ only in blanks, case or Unicode form are one (`merge`), several (`keep`), or
             stop the run with a question (`ask`).

@@ -33,6 +33,7 @@ from counterpoise.tasks.text.encoder_fit import note_fit
 from counterpoise.tasks.text.encoder_trials import list_at_hand, say_choice, try_encoders
 from counterpoise.tasks.text.inputs import Inputs, Tables
 from counterpoise.tasks.text.job import Job
+from counterpoise.tasks.text.language_cells import note_training_languages
 from counterpoise.tasks.text.reading import read_parts
 from counterpoise_retrievers.encoders import Encoder
 
@@ -87,8 +88,8 @@ def prepare(job: Job, after_read: Callable[[Records, tuple[str, ...]], None] | N
     answered = frozenset(map(str, parts.answered.ids)) if parts.answered else frozenset[str]()
     if parts.answered and answered:
         gold[LABEL] = unite_gold(gold.get(LABEL), find_answers(parts.answered, train.records))
-    fits = note_fit(encoder.encoder, train.records, list_known_languages(choice))
-    notes = [*parts.notes, *tried, *fits]
+    fits = note_fit(encoder.encoder, train.records, list_known_languages(choice), cache_dir)
+    notes = [*parts.notes, *tried, *fits, *note_training_languages(train.records)]
     inputs = Inputs(
         tables=Tables(parts.train.table, parts.held_out.table),
         train=train,

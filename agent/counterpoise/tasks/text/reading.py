@@ -19,6 +19,7 @@ from counterpoise.data.sources import load_table, name_source
 from counterpoise.data.writing import check_parts
 from counterpoise.tasks.text.answered import Answered, move_answered
 from counterpoise.tasks.text.job import Job, Rest, RestByLabel
+from counterpoise.tasks.text.language_cells import add_languages, leave_out_language
 from counterpoise_retrievers.near_duplicates import group_near_duplicates
 
 
@@ -54,6 +55,7 @@ def read_parts(job: Job) -> Parts:
     cache_dir = Path(job.cache_dir) if job.cache_dir else None
     told: list[str] = []
     table = load_table(_resolve_asset(job.data, cache_dir), task=task, notes=told)
+    task = leave_out_language(task, table.column_names)
     records = group_records(read_records(table, task, source=name))
     notes = [*list_warnings(records, _cut_folder(name)), *_cut_folders(told, name)]
     whole = Part(table, records)
@@ -108,6 +110,8 @@ def read_parts(job: Job) -> Parts:
         found = "one label only" if len(train.records) else "nothing left"
         hint = "hold out fewer rows, or narrow the sample less" if job.sample else "hold out fewer rows"
         raise DataError(f"{found} among the training rows", where=name, hint=hint)
+    if task.attributes != job.attributes:
+        train, held_out, pool = add_languages(train, held_out, pool)
     if not job.answers or pool is None:
         return Parts(train, held_out, pool, notes)
     moved = move_answered(Path(job.answers), train, pool, held_out.records, task, f"{key}:answers")
