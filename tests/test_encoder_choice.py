@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from counterpoise.cli.options import JobOptions, read_job
 from counterpoise.core import registry
 from counterpoise.core.errors import JobError, RunDirectoryError
 from counterpoise.data.encoder_choice import list_known_languages, open_registered, resolve_encoder
@@ -127,3 +129,10 @@ def test_a_part_that_is_no_encoder_is_one_line(monkeypatch: pytest.MonkeyPatch, 
 
 class NoEncoder:
     name = "mine.none"
+
+
+def test_a_command_names_an_encoder(tmp_path: Path) -> None:
+    given = JobOptions(str(tmp_path / "reviews.csv"), text=["review"], label="stars", encoder="nomic")
+    assert getattr(read_job(given), "encoder", "") == "nomic"
+    with pytest.raises(JobError, match="did you mean 'nomic'"):
+        read_job(replace(given, encoder="nomik"))

@@ -17,11 +17,12 @@ from counterpoise.core.records import Records
 from counterpoise.core.registry import Registry
 from counterpoise.students.treatments import TREATMENTS
 from counterpoise.tasks.retrieval.job import RetrievalJob
+from counterpoise.tasks.text import encoder_trials
+from counterpoise.tasks.text.encoder_sentences import say_encoders
 from counterpoise.tasks.text.encoder_trials import (
     MOST_SAMPLED,
     EncoderTrials,
     draw_sample,
-    say_encoders,
     try_encoders,
 )
 from counterpoise.tasks.text.job import Job
@@ -203,6 +204,65 @@ def test_a_preview_tells_what_an_encoder_would_give(tmp_path: Path, monkeypatch:
     found = counterpoise.preview(Place(monkeypatch, Named("words")).make_job(tmp_path), progress=False)
     assert [one["encoder"] for one in found.encoders] == ["minilm", "better"]
     assert any(line.startswith("Change the encoder first: `encoder: better`") for line in found.advice)
+
+
+def test_a_preview_that_takes_the_best_encoder_tries_each_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+    real = encoder_trials.try_encoders
+
+    def count(*arguments: Any) -> EncoderTrials:
+        trials = real(*arguments)
+        tried.extend(one.encoder for one in trials.trials)
+        return trials
+
+    for module in ("tasks.text.preparation", "runs.encoder_gain"):
+        monkeypatch.setattr(f"counterpoise.{module}.try_encoders", count)
+    job = Place(monkeypatch, Named("words")).make_job(tmp_path, encoder="auto")
+    found = counterpoise.preview(job, progress=False)
+    assert tried == ["minilm", "better"] == [one["encoder"] for one in found.encoders]
+    assert all(one["texts_per_second"] > 0 for one in found.encoders), "a preview shows the speed"
+    assert any("`encoder: auto` took better" in note for note in found.notes)
+    assert not any("encoder" in line for line in found.advice)
+
+
+def _scale(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
+
+
+def test_near_the_ceiling_encoders_are_compared_by_five_rows_a_label(tmp_path: Path) -> None:
+    """Two encoders that are all right with all rows; one of them needs many rows for it."""
+
+    class Noisy(WordEncoder):
+        name = "noisy"
+        identity = ""
+
+        def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+            vectors = np.zeros((len(texts), self.dimension), np.float32)
+            for row, text in enumerate(texts):
+                vectors[row, 0] = 0.3 if text.startswith("good") else -0.3
+                vectors[row, 1 + sum(map(ord, text)) % 39] = 1
+            return _scale(vectors)
+
+    class Clear(Noisy):
+        name = "clear"
+
+        def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+            vectors = super().encode(texts)
+            vectors[:, 0] *= 8
+            return _scale(vectors)
+
+    texts = [f"{('bad', 'good')[place % 2]} {place * place}" for place in range(200)]
+    records = make_records(texts, [place % 2 for place in range(200)])
+    trials = compare(Noisy(), Clear(), folder=tmp_path, rows=records)
+    first, second = trials.trials
+    assert first.macro_f1 > 0.95 and first.few_gain == 0 == first.few_low
+    assert second.gain < 0.01 < second.few_gain and second.few_low > 0 and trials.best is second
+    (said,) = say_encoders(trials, "macro-F1")
+    assert "points of recall with 5 rows a label" in said
+    assert compare(Clear(), Noisy(), folder=tmp_path, rows=records).best.encoder == "clear"
+    assert compare(Noisy(), Clear(), folder=tmp_path, rows=records, metric="auroc").trials[1].few_gain == 0
 
 
 def test_only_tasks_that_try_encoders_take_auto() -> None:

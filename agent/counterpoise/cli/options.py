@@ -92,6 +92,12 @@ class JobOptions:
     ] = ""
     held_out: Annotated[str, typer.Option(help="Rows to score on at the end, or a share of DATA.")] = ""
     metric: Annotated[str, typer.Option(help="macro_f1 or auroc.")] = ""
+    encoder: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|DIR|auto", help="What makes vectors: nomic, multilingual, owner/name, ..."
+        ),
+    ] = ""
     model: Annotated[str, typer.Option(metavar="URL|embedded", help="The model that writes.")] = ""
     budget: Annotated[str, typer.Option(help="Tokens that may be spent, e.g. 2M or 500k.")] = ""
     minutes: Annotated[float | None, typer.Option(help="Minutes that may be spent.")] = None
@@ -117,6 +123,7 @@ def read_job(options: JobOptions) -> JobBase:
         "answers": options.answers,
         "held_out": _read_share(options.held_out),
         "metric": options.metric,
+        "encoder": options.encoder,
         "llm": _check_model(options.model),
         "seed": options.seed,
         "output": options.output,

@@ -9,7 +9,8 @@ from counterpoise.data.encoder_choice import DEFAULT_ENCODER, EncoderChoice, is_
 from counterpoise.students.base import Treatment
 from counterpoise.students.metrics import METRIC_NAMES
 from counterpoise.students.treatments import TREATMENTS
-from counterpoise.tasks.text.encoder_trials import EncoderTrials, list_at_hand, say_gain, try_encoders
+from counterpoise.tasks.text.encoder_sentences import say_gain
+from counterpoise.tasks.text.encoder_trials import EncoderTrials, list_at_hand, try_encoders
 from counterpoise.tasks.text.inputs import Inputs
 from counterpoise.tasks.text.job import Job
 

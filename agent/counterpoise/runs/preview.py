@@ -30,7 +30,7 @@ from counterpoise.students.cell_marks import make_marks
 from counterpoise.students.metrics import METRIC_NAMES
 from counterpoise.students.rows import view_rows
 from counterpoise.students.validation import MOST_VALIDATION_ROWS
-from counterpoise.tasks.text.encoder_trials import say_encoders
+from counterpoise.tasks.text.encoder_sentences import say_encoders
 from counterpoise.tasks.text.inputs import Inputs
 from counterpoise.tasks.text.job import Job
 from counterpoise.tasks.text.label_trust import audit_free_scorers
@@ -53,7 +53,7 @@ async def make_preview(job: Job) -> Preview:
     def look(records: Records, label_texts: tuple[str, ...]) -> None:
         tell_event(look_ahead(records, job.target, label_texts, ACTIONS.choose(job.actions), models))
 
-    inputs = prepare(job, look)
+    inputs = prepare(job, look, with_speed=True)
     job = job.model_copy(update={"encoder": inputs.encoder_choice})
     simple = measure_simple_ways(job, inputs)
     trust = audit_free_scorers(inputs, SCORERS.choose(job.scorers))
@@ -66,13 +66,14 @@ async def make_preview(job: Job) -> Preview:
         if len(prompts) < _MOST_PROMPTS:
             requests = list_requests(actions[item.action], item, context.data, models)
             prompts += [_show_request(request) for request in requests[:1]]
-    trials = try_at_hand(job, inputs, simple.treatments)
+    trials = inputs.encoder_trials or try_at_hand(job, inputs, simple.treatments)
     forecasts, answers_advice = forecast_run(context, simple, models, job.budget.tokens, job.metric)
     advice = [
         f"Without a token: {format_name(simple.best[student].name)} is the best way for {said}."
         for student, said in say_students(simple.students).items()
     ]
-    advice += say_encoders(trials, METRIC_NAMES[job.metric])
+    if inputs.encoder_trials is None:  # else a note says which one was taken
+        advice += say_encoders(trials, METRIC_NAMES[job.metric])
     advice += advise_on_records(simple, job.metric)
     advice += _advise_on_cells(job, inputs, simple.students)
     free = Counter[str]()

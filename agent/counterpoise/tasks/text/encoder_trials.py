@@ -28,11 +28,15 @@ from counterpoise.students.linear_students import VectorsStudent
 from counterpoise.students.metrics import METRICS, compute_auroc, compute_macro_f1
 from counterpoise.students.rows import view_rows
 from counterpoise.students.validation import choose_best, predict_out_of_fold, score_predictions
+from counterpoise.tasks.text.few_rows import compare_hits, measure_hits
 from counterpoise_retrievers.encoders import Encoder
 
 MOST_SAMPLED = 600
 EVIDENT_GAIN = 0.01
 """A gain of less is not worth another encoder, whatever its interval: one point of macro-F1 or AUROC."""
+
+CEILING = 0.95
+"""Macro-F1 from which five points are left at most: too few rows err for encoders to be told apart out of fold."""
 
 _N_TIMED = 16
 _N_RESAMPLES = 200
@@ -50,6 +54,8 @@ class EncoderTrial:
         gain, low: of the metric that counts over the encoder in use, and what 95% of resamples stay above.
         texts_per_second: it encodes here and now; NaN where speed was not asked for.
         seconds: that all rows are expected to take; NaN likewise.
+        few_gain, few_low: the same gain where five rows a label are all there is to learn from (`few_rows`), looked at
+            where the encoder in use is near the ceiling; else 0.
     """
 
     encoder: str
@@ -60,11 +66,18 @@ class EncoderTrial:
     low: float
     texts_per_second: float
     seconds: float
+    few_gain: float = 0.0
+    few_low: float = 0.0
 
     @property
     def is_evident(self) -> bool:
         """Whether it is better than the encoder in use by a point or more, and not by luck."""
-        return self.gain >= EVIDENT_GAIN and self.low > 0
+        return (self.gain >= EVIDENT_GAIN and self.low > 0) or self.is_evident_of_few
+
+    @property
+    def is_evident_of_few(self) -> bool:
+        """The same of five rows a label."""
+        return self.few_gain >= EVIDENT_GAIN and self.few_low > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +91,9 @@ class EncoderTrials:
     def best(self) -> EncoderTrial:
         """The one with the largest gain among those whose gain is evident; else the one in use."""
         return max(
-            (one for one in self.trials if one.is_evident), key=lambda one: one.gain, default=self.trials[0]
+            (one for one in self.trials if one.is_evident),
+            key=lambda one: max(one.gain, one.few_gain),
+            default=self.trials[0],
         )
 
 
@@ -89,6 +104,7 @@ class _Scored:
     treatment: str
     values: dict[str, float]
     table: Floats
+    hits: Floats
 
 
 def list_at_hand(chosen: EncoderChoice, cache_dir: Path) -> list[EncoderChoice]:
@@ -139,6 +155,7 @@ def try_encoders(
         if len(choices) > 1:
             tell_event(EncodersCompared(done=number + 1, total=len(choices), what="encoders"))
     baseline, trials = scored[0][1], []
+    is_near_ceiling = metric == "macro_f1" and baseline.values[metric] >= CEILING
     for choice, found, rate in scored:
         gains = _resample_gains(found.table, baseline.table, sample.labels, metric)
         trials.append(
@@ -151,6 +168,11 @@ def try_encoders(
                 float(np.quantile(gains, _EVIDENCE)),
                 rate,
                 (n_all or 0) / rate,
+                *(
+                    compare_hits(found.hits, baseline.hits, sample.labels, _EVIDENCE)
+                    if is_near_ceiling
+                    else ()
+                ),
             )
         )
     return EncoderTrials(tuple(trials), len(sample))
@@ -198,7 +220,8 @@ def _score(
     counts = np.bincount(rows.records.labels, minlength=n_labels)
     best = choose_best(scores, metric, treatments, counts)[student.name]
     values = next({one: getattr(score, one) for one in METRICS} for score in scores if score.arm == best.name)
-    return _Scored(best.name, values, tables[best.name, student.name])
+    hits = measure_hits(rows.vectors, rows.records.labels)
+    return _Scored(best.name, values, tables[best.name, student.name], hits)
 
 
 def _resample_gains(mine: Floats, other: Floats, truth: Integers, metric: str) -> Floats:
@@ -216,48 +239,3 @@ def _resample_gains(mine: Floats, other: Floats, truth: Integers, metric: str) -
         rows = np.concatenate([generator.choice(one, len(one)) for one in members])
         gains[draw] = measure(mine[rows], truth[rows]) - measure(other[rows], truth[rows])
     return gains
-
-
-def say_encoders(trials: EncoderTrials, metric_name: str) -> list[str]:
-    """What to do about the encoder, in sentences; none where there is but one."""
-    if len(trials.trials) < 2:
-        return []
-    used, best = trials.trials[0], trials.best
-    if best is used:
-        others = ", ".join(one.encoder for one in trials.trials[1:])
-        return [
-            f"No other encoder at hand ({others}) is better than {used.encoder} by a point of {metric_name} on "
-            f"{trials.n_rows} rows."
-        ]
-    return [
-        f"Change the encoder first: `encoder: {best.encoder}` gives {100 * best.gain:+.1f} points of {metric_name} on "
-        f"{trials.n_rows} rows (95% sure of {100 * best.low:+.1f} or more) for no token. It encodes "
-        f"{best.texts_per_second:,.0f} texts a second here, all of them in about {_say_seconds(best.seconds)}."
-    ]
-
-
-def say_choice(trials: EncoderTrials, metric: str) -> str:
-    """Which encoder `encoder: auto` took, and why."""
-    best = trials.best
-    others = ", ".join(one.encoder for one in trials.trials if one is not best)
-    if not others:
-        return f"no other encoder than {best.encoder} is at hand: `encoder: auto` took it"
-    gained = (
-        f"{100 * best.gain:+.1f} points of {metric} over {trials.trials[0].encoder}, for no token"
-        if best is not trials.trials[0]
-        else "no other gains a point"
-    )
-    return f"`encoder: auto` took {best.encoder} on {trials.n_rows} rows ({gained}); beside it were tried: {others}"
-
-
-def say_gain(trials: EncoderTrials, metric: str) -> str:
-    """What the encoder of a job, the second one tried, gives over the default one, the first."""
-    default, used = trials.trials
-    return (
-        f"the encoder {used.encoder} alone gives {100 * used.gain:+.1f} points of {metric} over {default.encoder} on "
-        f"{trials.n_rows} rows, each under its best way without tokens"
-    )
-
-
-def _say_seconds(seconds: float) -> str:
-    return f"{max(1, round(seconds))} s" if seconds < 120 else f"{seconds / 60:,.0f} minutes"

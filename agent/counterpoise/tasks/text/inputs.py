@@ -20,6 +20,7 @@ from counterpoise.core.records import Integers
 from counterpoise.data.encoder_choice import EncoderChoice
 from counterpoise.scorers.concepts.labeller import ConceptLabeller
 from counterpoise.scorers.gold import Gold
+from counterpoise.tasks.text.encoder_trials import EncoderTrials
 from counterpoise_retrievers.encoder_protocol import Encoder
 
 
@@ -53,6 +54,7 @@ class Inputs:
         gold: by concept, and for the label under `label`, what is known of some training rows.
         trusted: (n,) whether a training row's label is known to be right, where the job names such a column.
         encoder_choice: the encoder as a job names it; where that says `auto`, the one that was taken.
+        encoder_trials: the encoders that were tried for `auto`; None where the job names one.
         answered: ids of the training rows that were rows of the pool until a person labelled them.
         corrected: counts of concept cells of the training rows, corrected for the scorers' errors.
     """
@@ -71,5 +73,6 @@ class Inputs:
     gold: Mapping[str, Gold] = field(default_factory=dict)
     trusted: NDArray[np.bool_] | None = None
     encoder_choice: EncoderChoice = ""
+    encoder_trials: EncoderTrials | None = None
     answered: frozenset[str] = frozenset()
     corrected: Mapping[Cell, CorrectedCount] = field(default_factory=dict)

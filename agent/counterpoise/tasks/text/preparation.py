@@ -19,7 +19,7 @@ from counterpoise.core.label_spellings import match_label
 from counterpoise.core.records import Integers, Records
 from counterpoise.core.splits import assign_folds
 from counterpoise.data.column_values import read_marks
-from counterpoise.data.encoder_choice import AUTO, EncoderChoice, list_known_languages
+from counterpoise.data.encoder_choice import AUTO, list_known_languages
 from counterpoise.data.encoders import open_cached
 from counterpoise.data.result_rows import Part
 from counterpoise.data.sources import name_source
@@ -30,7 +30,8 @@ from counterpoise.students.treatments import TREATMENTS
 from counterpoise.tasks.text.answered import find_answers
 from counterpoise.tasks.text.concept_inputs import label_inputs
 from counterpoise.tasks.text.encoder_fit import note_fit
-from counterpoise.tasks.text.encoder_trials import list_at_hand, say_choice, try_encoders
+from counterpoise.tasks.text.encoder_sentences import say_choice
+from counterpoise.tasks.text.encoder_trials import EncoderTrials, list_at_hand, try_encoders
 from counterpoise.tasks.text.inputs import Inputs, Tables
 from counterpoise.tasks.text.job import Job
 from counterpoise.tasks.text.language_cells import note_training_languages
@@ -40,12 +41,18 @@ from counterpoise_retrievers.encoders import Encoder
 N_FOLDS = 5
 
 
-def prepare(job: Job, after_read: Callable[[Records, tuple[str, ...]], None] | None = None) -> Inputs:
+def prepare(
+    job: Job,
+    after_read: Callable[[Records, tuple[str, ...]], None] | None = None,
+    *,
+    with_speed: bool = False,
+) -> Inputs:
     """Read, divide, encode and label the inputs of a job.
 
     Args:
         job: what to do.
         after_read: given the training rows, and a line a label, before what takes long begins.
+        with_speed: whether encoders that are tried are timed, too.
 
     Raises:
         UserError: a mistake in the job or the data.
@@ -74,10 +81,11 @@ def prepare(job: Job, after_read: Callable[[Records, tuple[str, ...]], None] | N
         after_read(parts.train.records, label_texts)
     cache_dir = find_cache_dir(job.cache_dir)
     pool_records = parts.pool.records if parts.pool else parts.train.records.take([])
-    choice, tried = job.encoder, list[str]()
+    choice, trials, tried = job.encoder, None, list[str]()
     if choice == AUTO:
-        sample = parts.train.records.take(_order_by_id(parts.train.records))
-        choice, tried = _choose_encoder(job, sample, folds, label_texts, cache_dir)
+        n_all = len(parts.train.records) + len(parts.held_out.records) + len(pool_records)
+        trials = _try_encoders(job, parts.train.records, folds, label_texts, n_all if with_speed else None)
+        choice, tried = trials.best.encoder, [say_choice(trials, METRIC_NAMES[job.metric])]
     encoder = open_cached(choice, cache_dir)
     train = encode_records(parts.train.records, encoder, label_texts)
     held_out = encode_records(parts.held_out.records, encoder, label_texts)
@@ -103,20 +111,21 @@ def prepare(job: Job, after_read: Callable[[Records, tuple[str, ...]], None] | N
         fingerprint=_fingerprint((train, held_out, pool), encoder, gold),
         gold=gold,
         encoder_choice=choice,
+        encoder_trials=trials,
         trusted=_find_trusted(parts.train, train, job.trusted),
         answered=answered,
     )
     return label_inputs(inputs) if job.concepts else inputs
 
 
-def _choose_encoder(
-    job: Job, records: Records, folds: Integers, label_texts: tuple[str, ...], cache_dir: Path
-) -> tuple[EncoderChoice, list[str]]:
-    """The encoder at hand that is evidently best on a sample, the default one where none is; and a sentence on it."""
-    choices = list_at_hand("", cache_dir)
-    treatments = TREATMENTS.choose(job.treatments)
-    trials = try_encoders(records, folds, label_texts, choices, treatments, job.metric, cache_dir)
-    return trials.best.encoder, [say_choice(trials, METRIC_NAMES[job.metric])]
+def _try_encoders(
+    job: Job, records: Records, folds: Integers, label_texts: tuple[str, ...], n_all: int | None
+) -> EncoderTrials:
+    """The default encoder and the others at hand on a sample."""
+    cache_dir = find_cache_dir(job.cache_dir)
+    ordered = records.take(_order_by_id(records))
+    choices, treatments = list_at_hand("", cache_dir), TREATMENTS.choose(job.treatments)
+    return try_encoders(ordered, folds, label_texts, choices, treatments, job.metric, cache_dir, n_all)
 
 
 def describe_labels(labels: Mapping[str, str], label_names: Sequence[str]) -> dict[str, str]:
