@@ -12,7 +12,7 @@ from scipy.special import log_softmax
 
 from counterpoise.scorers.base import SimilarityScorer
 from counterpoise.students.base import Student
-from counterpoise.students.fitting import predict
+from counterpoise.students.fitting import predict, predict_by_treatments
 from counterpoise.students.recipe_code import write_code
 from counterpoise.students.rows import Rows, make_rows
 from counterpoise.students.treatments import TREATMENTS
@@ -93,6 +93,24 @@ def test_the_code_is_the_model_that_was_measured(
             abs=2e-3,
         )
     assert "\n\n\n\n" not in code and max(map(len, code.splitlines())) < 110
+
+
+@pytest.mark.parametrize("student", STUDENTS, ids=lambda student: student.name)
+def test_with_the_pool_put_in_the_code_is_the_model_that_saw_it(
+    student: Student, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("counterpoise.data.encoders.make_encoder", lambda *_: ENCODER)
+    way, pool = TREATMENTS.find("labelled_pool"), make_side(60, 40, 9)
+    code = write_code(way, student, text=("review",), label="stars", descriptions=LINES)
+    filled = code.replace("unlabelled = []", f"unlabelled = {list(pool.texts)!r}")
+    assert filled != code
+    space: dict[str, Any] = {}
+    exec(compile(filled, "recipe", "exec"), space)  # the code is ours; that it runs is what is tested
+    expected = predict_by_treatments([way], student, BOTH, TEST, 2, pool=pool)[way.name]
+    assert log_softmax(space["score"](list(TEST.texts)), axis=1)[:, 0] == pytest.approx(
+        log_softmax(expected, axis=1)[:, 0], abs=6e-2
+    )
 
 
 def test_every_way_has_code() -> None:

@@ -62,7 +62,10 @@ def measure_simple_ways(job: Job, inputs: Inputs) -> SimpleWays:
         JobError: a student needs another encoder, or a classifier of the user's cannot be trained.
     """
     students = choose_students(job.students, name_encoder(job.encoder))
-    treatments = TREATMENTS.choose(job.treatments)
+    pool = view_pool(inputs)
+    treatments = tuple(
+        way for way in TREATMENTS.choose(job.treatments) if pool is not None or not way.uses_pool
+    )
     records = inputs.train.records
     drawn = draw_rows(records.ids, records.labels, MOST_VALIDATION_ROWS)
     scores = score_arms(
@@ -72,7 +75,7 @@ def measure_simple_ways(job: Job, inputs: Inputs) -> SimpleWays:
         students,
         treatments,
         tell=tell_progress(partial(StudentsTrained, what=TRAINED)),
-        pool=view_pool(inputs),
+        pool=pool,
     )
     counts = np.bincount(records.labels[drawn], minlength=len(records.label_names))
     best = choose_best(scores, job.metric, treatments, counts)

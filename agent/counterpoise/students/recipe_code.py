@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from counterpoise.students.base import Student, Treatment
+from counterpoise.students.representations import SentenceVectors
 
 _HEAD = """\
 # Run it in the folder of the run, where dataset/ lies.
@@ -50,6 +51,12 @@ def compare(texts):
 middle = np.mean([compare(own["content"][own[{label}] == name]).mean(axis=0) for name in names], axis=0)
 """
 
+_POOL = """
+unlabelled = []  # the texts of your pool go here; without them this is logit adjustment
+"""
+
+_POOL_IMPORTS = "from counterpoise.students.pool_recipe import label_pool\n"
+
 _TAIL = """\
 names = np.array(sorted(set(own[{label}])))
 print(names[score(["a text to be labelled"]).argmax(axis=1)])
@@ -80,16 +87,23 @@ def write_code(
     if not way.code:
         return _NO_CODE.replace("{name}", way.name)
     lines = student.write_code(encoder)
+    imports, setting = lines.imports, lines.setting
+    if way.uses_pool:
+        imports += _POOL_IMPORTS
+        if not student.uses_vectors:  # who labels the pool does
+            vectors = SentenceVectors()
+            imports, setting = vectors.join_imports(imports), vectors.write_setting(encoder) + setting
+        setting += _POOL
     parts = [
-        _HEAD.replace("{imports}", lines.imports)
+        _HEAD.replace("{imports}", imports)
         .replace("{text}", repr(list(text)))
-        .replace("{setting}", lines.setting)
+        .replace("{setting}", setting)
         .replace("{make}", lines.make)
         .replace("{trained}", lines.trained)
         .replace("{model}", lines.model)
         .replace("{log_probabilities}", lines.log_probabilities)
     ]
-    if "compare(" in way.code:
+    if "compare" in way.code:
         parts.append(_NEAR.replace("{descriptions}", repr(dict(descriptions))))
     code = "\n".join([*parts, way.code, _TAIL]).replace("{label}", repr(label))
     return re.sub(r"\n{4,}", "\n\n\n", code)

@@ -16,9 +16,12 @@ from counterpoise.core.records import Floats, Integers
 from counterpoise.core.registry import Registry
 from counterpoise.students.base import FitTask, Treatment
 from counterpoise.students.linear import PROBABILITY_FLOOR
+from counterpoise.students.naive_bayes import NaiveBayesEm
 from counterpoise.students.offset_ways import TunedOffsets
+from counterpoise.students.pool_labels import LabelledPool, NeighbourVotes, ZeroShotPool
 from counterpoise.students.pool_ways import SelfTraining, Spreading
 from counterpoise.students.recipe_lines import ADJUSTED, SCORE, draw_lines
+from counterpoise.students.similarity import compare_descriptions
 from counterpoise.students.vector_ways import Prototypes, ShrunkLda, VectorSmote
 from counterpoise.students.weights import balance_weights, log_prior
 
@@ -142,25 +145,8 @@ class ZeroShotPrior(Treatment):
 
 
 def score_by_similarity(task: FitTask) -> Floats:
-    """Log-probabilities of the label descriptions, centred so that a text half way between two labels scores 0.
-
-    The centre is the mean over labels of the mean over the label's own training rows: descriptions differ in how
-    near all texts are to them, and a threshold that ignores it halves the macro-F1.
-
-    Returns:
-        (m, k) log-scores.
-
-    Raises:
-        ValueError: there are no zero-shot scores.
-    """
-    train = task.train
-    if not len(task.test.zero_shot) or not len(train.zero_shot):
-        raise ValueError("this treatment needs similarities to label descriptions")
-    own = np.flatnonzero(train.original)
-    logs = np.log(np.maximum(train.zero_shot[own], PROBABILITY_FLOOR))
-    labels = train.labels[own]
-    centre = np.mean([logs[labels == label].mean(axis=0) for label in np.unique(labels)], axis=0)
-    return np.asarray(np.log(np.maximum(task.test.zero_shot, PROBABILITY_FLOOR)) - centre)
+    """(m, k) log-scores of the rows to score, see `similarity.compare_descriptions`."""
+    return compare_descriptions(task.train, task.test)
 
 
 def _draw(task: FitTask, per_label: Callable[[Integers], int], *, draw: int = 0) -> Integers:
@@ -212,6 +198,7 @@ TREATMENTS.register(BalancedBags())
 TREATMENTS.register(EmbeddingZeroShot())
 ZERO_SHOT_PRIOR = TREATMENTS.register(ZeroShotPrior())
 TREATMENTS.register(TunedOffsets())
+TREATMENTS.register(LabelledPool())
 
 # A job has to name these: no evaluation has shown yet that the choice gains by them.
 TREATMENTS.register(ShrunkLda(), default=False)
@@ -219,6 +206,9 @@ TREATMENTS.register(Prototypes(), default=False)
 TREATMENTS.register(VectorSmote(), default=False)
 TREATMENTS.register(SelfTraining(), default=False)
 TREATMENTS.register(Spreading(), default=False)
+TREATMENTS.register(NaiveBayesEm(), default=False)
+TREATMENTS.register(NeighbourVotes(), default=False)
+TREATMENTS.register(ZeroShotPool(), default=False)
 
 BASELINE = LOGIT_ADJUSTMENT
 """The simple way that others have to beat: every job has it; forecasts, gains of records and the choice between uses of

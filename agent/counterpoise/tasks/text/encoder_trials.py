@@ -130,7 +130,7 @@ def try_encoders(
         folds: (n,) their folds.
         label_texts: one line a label.
         choices: the encoder in use, and others.
-        treatments: the simple ways.
+        treatments: the simple ways; those that look at a pool are left out, since no pool is encoded for a trial.
         metric: macro_f1 or auroc: what counts.
         cache_dir: where vectors are kept.
         n_all: rows that would be encoded in all, held-out rows and pool too; None where nobody asks how long that
@@ -139,6 +139,7 @@ def try_encoders(
     Raises:
         ServiceError: the encoder in use cannot be had. Another one that fails is left out.
     """
+    treatments = [way for way in treatments if not way.uses_pool]
     drawn = draw_sample(records)
     sample, mine = records.take(drawn), folds[drawn]
     scored: list[tuple[EncoderChoice, _Scored, float]] = []

@@ -137,7 +137,8 @@ class Job(JobBase):
             is surely better than the classifier. In Python one may be an object.
         students: who data is judged by, by registered names: `vectors` (on those of the encoder), `words`. In Python a
             classifier of scikit-learn may stand here, or a `SklearnStudent`.
-        treatments: the ways to train them that cost no token, by registered names; `default` stands for all that ship.
+        treatments: the ways to train them that cost no token, by registered names; `default` stands for the whole
+            default list. Those that look at the pool are measured where there is one.
         encoder: instead of the pinned one, see `JobBase`.
     """
 
