@@ -65,7 +65,7 @@ def make_data(texts: list[str], labels: list[int], names: tuple[str, ...]) -> Ac
         "seed 0",
         {"music": "how loud the band was"},
         pool=pool,
-        pool_scores=PoolScores(sure, sure),
+        pool_scores=PoolScores(sure, np.array(labels), sure),
         is_trusted=True,
     )
 

@@ -20,6 +20,7 @@ from counterpoise.runs.simple_ways import SimpleWays
 from counterpoise.students.added_ways import PLAIN_WAY, PRIOR_WAY
 from counterpoise.students.base import Treatment
 from counterpoise.students.held_out import HeldOutScore, MeanInterval
+from counterpoise.students.samples import RowSample
 from counterpoise.students.treatments import BASELINE, TREATMENTS
 from counterpoise.students.validation import ArmScore
 from tests.made_up import STUDENTS, VECTORS, WORDS
@@ -70,7 +71,14 @@ def make_simple(best: Mapping[str, Treatment] = BEST, levels: Mapping[str, float
     """What inner validation said of the best way of each student."""
     scores = [ArmScore(best[name].name, name, level, level, 0.3) for name, level in levels.items()]
     treatments = TREATMENTS.choose(TREATMENTS.defaults)
-    return SimpleWays(STUDENTS, treatments, tuple(scores), dict(best), np.array([15, 300]))
+    return SimpleWays(
+        STUDENTS,
+        treatments,
+        tuple(scores),
+        dict(best),
+        np.array([15, 300]),
+        RowSample(np.arange(315), 315, 315),
+    )
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from counterpoise.students.forecasts import (
     measure_thin_loss,
 )
 from counterpoise.students.rows import Rows, make_rows
+from counterpoise.students.samples import RowSample
 from counterpoise.students.treatments import BASELINE, TREATMENTS
 from counterpoise.students.validation import ArmScore, score_arms
 from tests.made_up import ENCODER, STUDENTS, WORDS, as_objects
@@ -110,7 +111,15 @@ def advise(*values: float) -> list[str]:
     )
     best = {student.name: other for student in STUDENTS}
     return advise_on_records(
-        SimpleWays(STUDENTS, (BASELINE, other), scores, best, np.array([15, 300])), "macro_f1"
+        SimpleWays(
+            STUDENTS,
+            (BASELINE, other),
+            scores,
+            best,
+            np.array([15, 300]),
+            RowSample(np.arange(315), 315, 315),
+        ),
+        "macro_f1",
     )
 
 

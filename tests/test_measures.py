@@ -22,7 +22,6 @@ from counterpoise.students.validation import (
     ArmScore,
     choose_added_ways,
     choose_best,
-    draw_rows,
     estimate_auroc_error,
     estimate_f1_error,
     recommend,
@@ -198,18 +197,6 @@ def test_the_baseline_differs_from_itself_by_exactly_nothing(table: list[HeldOut
         # Subtracting one number from all scores ranks as before: paired draws show no noise at all.
         shift = adjusted.differences["auroc"]
         assert (shift.low, shift.high) == pytest.approx((0, 0), abs=1e-9)
-
-
-def test_what_is_measured_is_drawn_by_hash_and_has_every_label() -> None:
-    ids = as_objects([f"row{row}" for row in range(1000)])
-    labels = np.array([0] * 20 + [1] * 100 + [2] * 880)
-    assert draw_rows(ids, labels, 1000).tolist() == list(range(1000))
-    drawn = draw_rows(ids, labels, 100)
-    counts = np.bincount(labels[drawn])
-    assert counts[0] == 20 and counts[1] >= 50 and 80 < counts[2] < 120 and (np.diff(drawn) > 0).all()
-    # Turned round, the same rows are drawn.
-    turned = draw_rows(ids[::-1], labels[::-1], 100)
-    assert set(ids[::-1][turned]) == set(ids[drawn])
 
 
 def test_a_label_whose_only_group_is_not_drawn_is_kept() -> None:

@@ -149,5 +149,8 @@ async def test_more_labels_than_letters_are_not_asked_about() -> None:
     inputs = Inputs(Tables(table, table), side, side, side, folds, ENCODER, names, {}, (), "fingerprint")
     chat, engine = make_chat(choose)
     trust = await audit_label_scorers(inputs, chat, "seed 0")
-    assert [row["name"] for row in trust.rows] == ["classifier", "similarity"] and engine.n_calls == 0
+    assert [row["name"] for row in trust.rows] == ["classifier", "similarity", "llm"] and engine.n_calls == 0
+    refused = trust.rows[-1]
+    assert (refused["role"], refused["n"], refused["auc"]) == ("refused", 0, None)
+    assert "21 labels are more than the 20 letters" in refused["note"]
     assert trust.classifier.auc > 0.95

@@ -65,8 +65,7 @@ class Adopt:
         is_told = len(data.train) and len(data.train.records.label_names) > 1
         if pool is None or scores is None or not data.is_trusted or not is_told:
             return np.empty(0, dtype=np.int64)
-        labels = data.train.records.labels
-        adoptable = data.recall(self.name, lambda: find_adoptable(scores.own, labels, scores.pool))
+        adoptable = data.recall(self.name, lambda: find_adoptable(scores.own, scores.labels, scores.pool))
         index = data.recall((self.name, "index"), lambda: _index(pool))
         thin = data.train.vectors[find_rows(data.train.records, cell)]
         return list_candidates(cell, pool.records, adoptable, data.taken, thin, index)
@@ -149,8 +148,9 @@ def list_candidates(
         reached = np.zeros(len(pool), dtype=np.bool_)
         reached[np.unique(near[near >= 0])] = True
         fits &= reached
-    fits &= np.fromiter((identity not in taken for identity in pool.ids), np.bool_, len(pool))
-    return np.flatnonzero(fits).astype(np.int64)
+    found = np.flatnonzero(fits).astype(np.int64)
+    is_free = np.fromiter((identity not in taken for identity in pool.ids[found]), np.bool_, len(found))
+    return found[is_free]
 
 
 def propose_adoptions(item: PlanItem, pool: Records, candidates: Integers, key: str) -> list[Proposal]:

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar, cast
 from counterpoise.actions.demonstrations import choose_demonstrations
 from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.plans import Cell, PlanItem, Proposal
-from counterpoise.core.records import Floats
+from counterpoise.core.records import Floats, Integers
 from counterpoise.llm import ChatRequest
 from counterpoise.llm.models import Models
 from counterpoise_retrievers.encoder_protocol import Encoder
@@ -92,11 +92,13 @@ class PoolScores:
     """What the label scorer says, its prior taken out.
 
     Args:
-        own: (n, k) probabilities of the training rows, cross-fitted.
+        own: (n, k) probabilities of training rows, cross-fitted.
+        labels: (n,) their label indices.
         pool: (m, k) of the pool's.
     """
 
     own: Floats
+    labels: Integers
     pool: Floats
 
 

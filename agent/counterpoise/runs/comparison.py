@@ -20,13 +20,11 @@ from counterpoise.students.added_ways import AddedWay
 from counterpoise.students.base import Treatment
 from counterpoise.students.held_out import Arm, HeldOutScore, score_held_out
 from counterpoise.students.rows import Rows, view_rows
+from counterpoise.students.samples import MOST_TRAINING_ROWS, draw_rows
 from counterpoise.students.training import TRAINED
 from counterpoise.students.validation import (
-    MOST_TRAINING_ROWS,
-    MOST_VALIDATION_ROWS,
     ArmScore,
     choose_added_ways,
-    draw_rows,
     recommend,
     score_arms,
 )
@@ -87,8 +85,7 @@ def _score_added(
 ) -> list[ArmScore]:
     """Cross-validated scores of the ways that use added rows; a row never judges those it was made from."""
     records = context.inputs.train.records
-    drawn = draw_rows(records.ids, records.labels, MOST_VALIDATION_ROWS)
-    drawn = np.concatenate([drawn, np.arange(len(records), len(outcome.ours))])
+    drawn = np.concatenate([simple.sample.rows, np.arange(len(records), len(outcome.ours))])
     folds = np.concatenate([context.inputs.folds, np.full(n_added, -1)])[drawn]
     treatments = {part.name: part for way in ways.values() for part in (way.added, way.mixed)}
     return score_arms(

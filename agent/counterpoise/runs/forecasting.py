@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -18,7 +19,6 @@ from counterpoise.scorers.anchors import MOST_POOL_ROWS, choose_pool_rows, find_
 from counterpoise.students.forecasts import Forecast, forecast_gains, list_filled, measure_thin_loss
 from counterpoise.students.metrics import METRIC_NAMES
 from counterpoise.students.rows import view_rows
-from counterpoise.students.validation import MOST_VALIDATION_ROWS
 from counterpoise.tasks.text.inputs import Inputs
 from counterpoise.tasks.text.parts import RunContext
 
@@ -43,12 +43,11 @@ def forecast_run(
         metric: what gains are told in, a key of `METRIC_NAMES`.
 
     Returns:
-        Forecasts, those of answers first, and at most a sentence; none on data too large to be measured.
+        Forecasts, those of answers first, and at most a sentence.
     """
     inputs = context.inputs
-    train = inputs.train
-    if len(train) > MOST_VALIDATION_ROWS:
-        return [], []
+    drawn = simple.sample.rows
+    train = inputs.train.take(drawn)
     foreseen = foresee_records(context, models, limit)
     counts = {action: one.counts for action, one in foreseen.items()}
     answered = foresee_answers(inputs, context.key)
@@ -56,7 +55,7 @@ def forecast_run(
     loss = measure_thin_loss(
         view_rows(train),
         train.records.ids,
-        inputs.folds,
+        inputs.folds[drawn],
         len(train.records.label_names),
         simple.students,
         simple.scores,
@@ -65,6 +64,8 @@ def forecast_run(
     )
     if loss is None:
         return [], []
+    labels = inputs.train.records.labels
+    loss = replace(loss, have=np.bincount(labels, minlength=len(inputs.train.records.label_names)))
     run = forecast_gains(loss, counts, {action: one.worth for action, one in foreseen.items()})
     known = {ANSWERS: {label: count for label, count in answered.items() if label in thin}}
     answers = forecast_gains(loss, known, {ANSWERS: 1.0})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Literal
 
@@ -20,16 +19,15 @@ from counterpoise.runs.advice import say_students
 from counterpoise.runs.encoder_gain import try_at_hand
 from counterpoise.runs.forecasting import forecast_run
 from counterpoise.runs.ledger import Ledger
+from counterpoise.runs.notes import note_left_out
 from counterpoise.runs.outlook import look_ahead
 from counterpoise.runs.rounds import list_short, plan_round
 from counterpoise.runs.simple_ways import SimpleWays, measure_simple_ways
 from counterpoise.scorers.family import SCORERS
-from counterpoise.students.base import Student
 from counterpoise.students.cell_choice import choose_cell_way
 from counterpoise.students.cell_marks import make_marks
 from counterpoise.students.metrics import METRIC_NAMES
 from counterpoise.students.rows import view_rows
-from counterpoise.students.validation import MOST_VALIDATION_ROWS
 from counterpoise.tasks.text.encoder_sentences import say_encoders
 from counterpoise.tasks.text.inputs import Inputs
 from counterpoise.tasks.text.job import Job
@@ -75,7 +73,7 @@ async def make_preview(job: Job) -> Preview:
     if inputs.encoder_trials is None:  # else a note says which one was taken
         advice += say_encoders(trials, METRIC_NAMES[job.metric])
     advice += advise_on_records(simple, job.metric)
-    advice += _advise_on_cells(job, inputs, simple.students)
+    advice += _advise_on_cells(job, inputs, simple)
     free = Counter[str]()
     for item in plan.items:
         free[item.action] += 0 if item.n_requests else item.count
@@ -87,10 +85,11 @@ async def make_preview(job: Job) -> Preview:
     advice += answers_advice
     if not free.total() and not len(inputs.pool):
         advice.append("A pool of unlabelled records would help more than writing: name it under `pool`.")
+    short = list_short(context, ledger)
     return Preview(
         arms=[score.as_dict() for score in simple.scores],
         best=simple.choose_best(job.metric),
-        deficits=list_short(context, ledger),
+        deficits=short,
         plan=list(plan.items),
         prompts=prompts,
         forecasts=[
@@ -104,7 +103,7 @@ async def make_preview(job: Job) -> Preview:
             for one in forecasts
         ],
         estimated_tokens=sum(item.reserved_tokens for item in plan.items),
-        notes=list(inputs.notes),
+        notes=[*inputs.notes, *note_left_out(simple.sample, inputs.train.records, short)],
         advice=advice,
         encoders=[asdict(one) for one in trials.trials],
     )
@@ -138,20 +137,20 @@ def advise_on_records(simple: SimpleWays, metric: Literal["macro_f1", "auroc"]) 
     return [f"Do not generate{whom}: the best way without tokens leaves less than half a point to gain."]
 
 
-def _advise_on_cells(job: Job, inputs: Inputs, students: Sequence[Student]) -> list[str]:
+def _advise_on_cells(job: Job, inputs: Inputs, simple: SimpleWays) -> list[str]:
     """Which way to take where a concept or an attribute goes with the label."""
-    train = inputs.train
     skewed = find_skewed_cells(job, inputs)
-    if not skewed or len(train) > MOST_VALIDATION_ROWS:
+    if not skewed:
         return []
+    train, folds = inputs.train.take(simple.sample.rows), inputs.folds[simple.sample.rows]
     rows = view_rows(train)
     marks, n_labels = make_marks(train.records), len(train.records.label_names)
     sentences = [
         f"{len(skewed)} cells are thin, the one that lacks most being '{skewed[0].cell}'. Without a token:"
     ]
-    said = say_students(students)
-    for student in students:
-        choice = choose_cell_way(student, rows, marks, inputs.folds, n_labels)
+    said = say_students(simple.students)
+    for student in simple.students:
+        choice = choose_cell_way(student, rows, marks, folds, n_labels)
         sentences.append(f"{format_name(choice.way.name)} for {said[student.name]} ({choice.reason}).")
     return [" ".join(sentences)]
 

@@ -31,6 +31,7 @@ from counterpoise.runs.advice import (
 from counterpoise.runs.comparison import compare_ways, describe_arm, describe_score, measure_held_out
 from counterpoise.runs.filter_report import describe_filters, note_refusals
 from counterpoise.runs.ledger import Ledger, add_accepted
+from counterpoise.runs.notes import note_held_out, note_left_out
 from counterpoise.runs.outcome import RunOutcome
 from counterpoise.runs.report_sections import (
     describe_balance,
@@ -38,11 +39,11 @@ from counterpoise.runs.report_sections import (
     describe_spend,
     describe_verdicts,
 )
+from counterpoise.runs.rounds import list_short
 from counterpoise.runs.simple_ways import SimpleWays
 from counterpoise.students.held_out import N_SEEDS
 from counterpoise.students.metrics import METRICS
 from counterpoise.students.recipe_code import write_code
-from counterpoise.students.validation import MOST_TRAINING_ROWS, MOST_VALIDATION_ROWS
 from counterpoise.tasks.job import as_plain
 from counterpoise.tasks.part_keys import name_parts
 from counterpoise.tasks.text.job import Job
@@ -92,7 +93,7 @@ def make_report(
         headline=write_headline(choice, job.metric, table, added, simple.students),
         advice=[describe_action(choice, job.metric, added)],
         recommendation=describe_recommendation(choice, _write_code(job, context, choice)),
-        data=_describe_data(job, context, ledger),
+        data=_describe_data(job, context, ledger, simple),
         balance=describe_balance(context, records, add_accepted(records, ledger)),
         rounds=describe_rounds(ledger),
         verdicts=describe_verdicts(context, ledger),
@@ -132,7 +133,7 @@ def _write_code(job: Job, context: RunContext, choice: Choice) -> str:
     )
 
 
-def _describe_data(job: Job, context: RunContext, ledger: Ledger) -> DataFacts:
+def _describe_data(job: Job, context: RunContext, ledger: Ledger, simple: SimpleWays) -> DataFacts:
     records, n_pool = context.inputs.train.records, len(context.inputs.pool)
     return DataFacts(
         source=name_source(job.data).rsplit("/", 1)[-1],
@@ -142,20 +143,12 @@ def _describe_data(job: Job, context: RunContext, ledger: Ledger) -> DataFacts:
         pool_rows=n_pool,
         notes=[
             *context.inputs.notes,
-            *_note_measured(len(records)),
+            *note_left_out(simple.sample, records, list_short(context, Ledger())),
+            *note_held_out(len(records)),
             *_note_pool(n_pool),
             *note_refusals(context.filters, ledger),
         ],
     )
-
-
-def _note_measured(n_rows: int) -> list[str]:
-    if n_rows <= MOST_VALIDATION_ROWS:
-        return []
-    return [
-        f"arms were compared on {MOST_VALIDATION_ROWS:,} training rows on inner validation and on at most "
-        f"{MOST_TRAINING_ROWS:,} for the held-out table, drawn by hash, and fifty rows of every label besides"
-    ]
 
 
 def _note_pool(n_pool: int) -> list[str]:

@@ -14,15 +14,10 @@ from counterpoise.data.encoder_choice import name_encoder
 from counterpoise.students.base import Student, Treatment
 from counterpoise.students.registry import choose_students
 from counterpoise.students.rows import Rows, view_rows
+from counterpoise.students.samples import RowSample, draw_sample
 from counterpoise.students.training import TRAINED
 from counterpoise.students.treatments import TREATMENTS
-from counterpoise.students.validation import (
-    MOST_VALIDATION_ROWS,
-    ArmScore,
-    choose_best,
-    draw_rows,
-    score_arms,
-)
+from counterpoise.students.validation import ArmScore, choose_best, score_arms
 from counterpoise.tasks.text.inputs import Inputs
 from counterpoise.tasks.text.job import Job
 
@@ -37,6 +32,7 @@ class SimpleWays:
         scores: of each treatment with each student that it suits.
         best: name of student -> the best treatment by the job's metric.
         counts: (k,) rows of each label that were scored.
+        sample: the training rows that were scored; whatever is compared with these scores is measured on the same.
     """
 
     students: tuple[Student, ...]
@@ -44,6 +40,7 @@ class SimpleWays:
     scores: tuple[ArmScore, ...]
     best: dict[str, Treatment]
     counts: Integers
+    sample: RowSample
 
     def choose_best(self, metric: str) -> dict[str, str]:
         """Name of student -> name of the best treatment by a metric."""
@@ -67,7 +64,8 @@ def measure_simple_ways(job: Job, inputs: Inputs) -> SimpleWays:
         way for way in TREATMENTS.choose(job.treatments) if pool is not None or not way.uses_pool
     )
     records = inputs.train.records
-    drawn = draw_rows(records.ids, records.labels, MOST_VALIDATION_ROWS)
+    sample = draw_sample(records)
+    drawn = sample.rows
     scores = score_arms(
         view_rows(inputs.train).take(drawn),
         inputs.folds[drawn],
@@ -79,7 +77,7 @@ def measure_simple_ways(job: Job, inputs: Inputs) -> SimpleWays:
     )
     counts = np.bincount(records.labels[drawn], minlength=len(records.label_names))
     best = choose_best(scores, job.metric, treatments, counts)
-    ways = SimpleWays(students, treatments, tuple(scores), best, counts)
+    ways = SimpleWays(students, treatments, tuple(scores), best, counts, sample)
     tell_event(Measured([score.as_dict() for score in scores], ways.choose_best(job.metric)))
     return ways
 

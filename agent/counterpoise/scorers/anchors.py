@@ -25,6 +25,7 @@ from counterpoise.scorers.base import cross_fit
 from counterpoise.scorers.gold import RowsToAsk
 from counterpoise.students.calibration import calibrate_labels, estimate_shares
 from counterpoise.students.linear import fit_log_probabilities
+from counterpoise.students.samples import draw_sample
 from counterpoise.students.weights import log_prior
 from counterpoise_retrievers.faiss_index import FaissIndex
 
@@ -34,6 +35,7 @@ MOST_POOL_ROWS = 20_000
 _MOST_ANCHORS = 10
 _N_NEAREST = 100  # pool rows around an anchor
 _SPARE = 2  # rows to draw from for each that is wanted
+_MOST_PRODUCTS = 50_000_000  # cosines of pool rows to labelled rows at a time
 _MOST_MEASURED = 2_000  # rows that tell how alike rows are
 _ALIKE = 0.6  # settled, like the others, on five draws of the sets of the evaluation `asked`
 
@@ -99,7 +101,12 @@ def choose_by_anchors(
 
 
 def score_pool(train: EncodedRecords, folds: Integers, vectors: Vectors) -> Floats:
-    """(m, k) calibrated probabilities of the labels of pool rows, under the shares that the pool itself shows."""
+    """(m, k) calibrated probabilities of the labels of pool rows, under the shares that the pool itself shows.
+
+    What says them has learned from the rows of `draw_sample`.
+    """
+    drawn = draw_sample(train.records).rows
+    train, folds = train.take(drawn), folds[drawn]
     labels, n_labels = train.records.labels, len(train.records.label_names)
     ones = np.ones(len(labels))
     out_of_fold, _ = cross_fit(train.vectors, labels, folds, n_labels)
@@ -167,7 +174,13 @@ def _take_in_turn(
         n: how many.
     """
     candidates = np.unique(np.concatenate([queue for queues, _ in turns for queue in queues]))
-    nearest = dict(zip(candidates.tolist(), (pool[candidates] @ train.T).max(axis=1).tolist(), strict=True))
+    n_at_once = max(1, _MOST_PRODUCTS // max(1, len(train)))
+    alike_most = [
+        float(value)
+        for first in range(0, len(candidates), n_at_once)
+        for value in (pool[candidates[first : first + n_at_once]] @ train.T).max(axis=1)
+    ]
+    nearest = dict(zip(candidates.tolist(), alike_most, strict=True))
     taken: list[int] = []
     for queues, limit in turns:
         waiting = [queue.tolist() for queue in queues]

@@ -42,13 +42,16 @@ def is_surely_better(result: Audit, baseline: Audit) -> bool:
     return not result.is_weak and result.auc_low > baseline.auc_high
 
 
-def score_out_of_fold(part: Scorer, rows: ScorerRows, folds: Integers) -> Floats:
+def score_out_of_fold(
+    part: Scorer, rows: ScorerRows, folds: Integers, learned: Integers | None = None
+) -> Floats:
     """(n, k) probabilities, each from a scorer that never saw the label of the row.
 
     Args:
         part: the scorer.
         rows: n, with their labels.
         folds: (n,) fold numbers; near-duplicates share one.
+        learned: positions of those of them that it learns from; None for all.
 
     Raises:
         PartError: a scorer of the user's own raised, or what it gave is no table of probabilities.
@@ -56,8 +59,9 @@ def score_out_of_fold(part: Scorer, rows: ScorerRows, folds: Integers) -> Floats
     if not hasattr(part, "fit"):
         return ask_scorer(part, fit_scorer(part, rows), rows)
     scores = np.zeros((len(rows), len(rows.label_names)))
+    shown = np.arange(len(rows)) if learned is None else learned
     for fold in np.unique(folds):
-        inside, outside = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+        inside, outside = shown[folds[shown] != fold], np.flatnonzero(folds == fold)
         scores[outside] = ask_scorer(part, fit_scorer(part, rows.take(inside)), rows.take(outside))
     return scores
 

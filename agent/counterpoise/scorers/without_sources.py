@@ -9,6 +9,7 @@ from counterpoise.core.records import Floats, Integers
 from counterpoise.scorers.base import ClassifierScorer
 from counterpoise.students.calibration import calibrate_labels
 from counterpoise.students.cell_marks import weigh_records
+from counterpoise.students.samples import draw_sample
 from counterpoise_retrievers.encoder_protocol import Encoder
 
 
@@ -20,14 +21,17 @@ def score_without_sources(
     A classifier that was trained on the source holds its edit for the source's label, which would confirm
     every injection and refuse good counterfactual edits. Cells weigh alike, else it would take a concept that goes
     with a label for the label and refuse what the thin cells need. Probabilities are calibrated on what the
-    classifiers say of the training rows they did not see: on a hundred rows they are far too timid.
+    classifiers say of the training rows they did not see: on a hundred rows they are far too timid. They learn from the
+    rows of `draw_sample`.
     """
     n_labels = len(train.records.label_names)
+    of_sources, drawn = folds[source_rows], draw_sample(train.records).rows
+    train, folds = train.take(drawn), folds[drawn]
     weights = weigh_records(train.records)
     probabilities = np.zeros((len(vectors), n_labels))
     out_of_fold = np.zeros((len(train), n_labels))
     for fold in np.unique(folds):
-        inside, mine = folds != fold, folds[source_rows] == fold
+        inside, mine = folds != fold, of_sources == fold
         scorer = ClassifierScorer(
             encoder,
             train.vectors[inside],

@@ -52,12 +52,22 @@ class ThinLoss:
     """What the last doubling of the thin labels was worth.
 
     Args:
-        have: (k,) rows of each label.
+        have: (k,) rows of each label in the data.
         losses: (student, metric) -> what the baseline loses without half of the rows of the thin labels.
+        measured: (k,) rows of each label that this was measured on: fewer than it has, where that was a sample.
     """
 
     have: Integers
     losses: Mapping[tuple[str, str], float]
+    measured: Integers
+
+    def find_factor(self, label: int, n_more: float) -> float:
+        """Worth of so many rows more of a label, in units of the loss that was measured; see `compute_factor`.
+
+        The errors that a sample shows are those of fewer rows, by the root of how many fewer.
+        """
+        n_rows, n_measured = int(self.have[label]), int(self.measured[label])
+        return compute_factor(n_rows, n_more) * float(np.sqrt(n_measured / n_rows))
 
 
 def measure_thin_loss(
@@ -88,7 +98,7 @@ def measure_thin_loss(
     have = np.bincount(rows.labels, minlength=n_labels)
     if not len(thin) or have[list(thin)].min() < _FEWEST_ROWS:
         return None
-    return ThinLoss(have, _measure_loss(rows, ids, folds, n_labels, students, simple, thin, tell))
+    return ThinLoss(have, _measure_loss(rows, ids, folds, n_labels, students, simple, thin, tell), have)
 
 
 def forecast_gains(
@@ -114,9 +124,7 @@ def forecast_gains(
         for label, count in mine.items():
             effective[label] += worth[action] * count
             n_records += count
-        factor = float(
-            np.mean([compute_factor(int(loss.have[label]), float(effective[label])) for label in thin])
-        )
+        factor = float(np.mean([loss.find_factor(label, float(effective[label])) for label in thin]))
         forecasts += [
             Forecast(
                 action,

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import softmax
 
-from counterpoise.core.records import Floats, Integers, Objects
-from counterpoise.core.splits import sample_by_rank
+from counterpoise.core.records import Floats, Integers
 from counterpoise.students.added_ways import PLAIN_WAY, PRIOR_WAY, AddedWay
 from counterpoise.students.base import Student, Treatment
 from counterpoise.students.metrics import (
@@ -23,10 +22,6 @@ from counterpoise.students.metrics import (
 )
 from counterpoise.students.rows import Rows
 from counterpoise.students.training import Tell, Training, run_trainings
-
-MOST_VALIDATION_ROWS = 5_000
-MOST_TRAINING_ROWS = 20_000
-_FEWEST_OF_A_LABEL = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,25 +135,6 @@ def _score_arm(arm: str, student: str, scored: Floats, truth: Integers, n_labels
         compute_auroc(softmax(scored, axis=1) if n_labels > 2 else scored, truth),
         compute_log_loss(scored, truth),
     )
-
-
-def draw_rows(ids: Objects, labels: Integers, most: int) -> Integers:
-    """Positions of at most `most` rows by keyed hash, in order, and of the first fifty of every label besides.
-
-    The arms are compared on these: a hundred thousand rows would say the same, hours later.
-
-    Args:
-        ids: (n,) ids of the rows.
-        labels: (n,) label indices.
-        most: rows wanted; all of them where there are fewer.
-    """
-    if len(ids) <= most:
-        return np.arange(len(ids))
-    parts = [sample_by_rank(ids, most, "measured")]
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        parts.append(members[sample_by_rank(ids[members], _FEWEST_OF_A_LABEL, "measured")])
-    return np.unique(np.concatenate(parts))
 
 
 def choose_best(

@@ -30,7 +30,7 @@ from counterpoise.filters.chain import FilterData
 from counterpoise.filters.writers import LIMITS, choose_limit, measure_against
 from counterpoise.scorers.audits import Audit, audit, describe_audit
 from counterpoise.students.linear import fit_log_probabilities
-from counterpoise.students.validation import draw_rows
+from counterpoise.students.samples import draw_rows
 from counterpoise.students.weights import log_prior
 
 CONTRADICTED = "attribute_contradicted"

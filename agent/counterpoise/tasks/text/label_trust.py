@@ -18,6 +18,7 @@ from counterpoise.scorers.deciding import Decider, choose_decider, score_out_of_
 from counterpoise.scorers.family import BASELINE, SCORERS, Scorer, ScorerRows
 from counterpoise.scorers.gold import LABEL
 from counterpoise.scorers.letters import LETTERS, WHICH_LABEL
+from counterpoise.students.samples import draw_sample
 from counterpoise.tasks.text.concept_inputs import label_inputs
 from counterpoise.tasks.text.inputs import Inputs
 
@@ -71,7 +72,8 @@ def audit_free_scorers(inputs: Inputs, scorers: Sequence[Scorer] | None = None) 
     parts = [BASELINE, *(part for part in chosen if part is not BASELINE and not needs_model(part))]
     names = inputs.train.records.label_names
     rows, (known, truth, source) = show_rows(inputs), find_known_labels(inputs)
-    scores = {part.name: score_out_of_fold(part, rows, inputs.folds) for part in parts}
+    learned = draw_sample(inputs.train.records).rows
+    scores = {part.name: score_out_of_fold(part, rows, inputs.folds, learned) for part in parts}
     results = {name: audit(found[known], truth, names=names) for name, found in scores.items()}
     classifier = results[BASELINE.name]
     able = {part.name: results[part.name] for part in parts[1:] if getattr(part, "may_decide", True)}
@@ -145,7 +147,7 @@ def find_known_labels(inputs: Inputs) -> tuple[Integers, Integers, str]:
     """The rows that label scorers are audited on: (m,) positions, (m,) right labels, and where they come from.
 
     Labels the user answered for a random draw come first, then rows of the column `trusted`, then all labels of the
-    data, which cross-fitting keeps honest as long as they are right.
+    data (of a sample, where there are many), which cross-fitting keeps honest as long as they are right.
     """
     records = inputs.train.records
     answered = inputs.gold.get(LABEL)
@@ -154,7 +156,13 @@ def find_known_labels(inputs: Inputs) -> tuple[Integers, Integers, str]:
     if inputs.trusted is not None and inputs.trusted.sum() >= FEWEST_KNOWN:
         rows = np.flatnonzero(inputs.trusted)
         return rows, records.labels[rows], f"; {len(rows)} rows you marked as trusted."
-    return np.arange(len(records)), records.labels, "; all rows."
+    sample = draw_sample(records)
+    rows = sample.rows
+    return (
+        rows,
+        records.labels[rows],
+        f"; {len(rows):,} of {sample.n_all:,} rows." if sample.is_part else "; all rows.",
+    )
 
 
 async def label_with_model(
@@ -192,9 +200,14 @@ async def audit_model(trust: LabelTrust, inputs: Inputs, chat: ChatClient, key: 
         chat: the way to the model.
         key: the run's key.
     """
-    if not 2 <= len(inputs.train.records.label_names) <= len(LETTERS):
+    n_labels = len(inputs.train.records.label_names)
+    if n_labels < 2:
         return trust
-    rows = await _audit_model(inputs, chat, key, trust.classifier)
+    if n_labels > len(LETTERS):
+        note = f"It was not asked: it picks a letter, and {n_labels} labels are more than the {len(LETTERS)} letters."
+        rows = [describe_audit("llm", WHICH_LABEL, None, role="refused", price=None, note=note)]
+    else:
+        rows = await _audit_model(inputs, chat, key, trust.classifier)
     return replace(trust, rows=(*trust.rows, *rows))
 
 

@@ -19,7 +19,7 @@ from counterpoise.scorers.without_sources import score_without_sources
 from counterpoise.students.cell_choice import score_unlabelled
 from counterpoise.students.cell_marks import make_marks, weigh_records
 from counterpoise.students.rows import view_rows
-from counterpoise.students.validation import MOST_VALIDATION_ROWS
+from counterpoise.students.samples import draw_sample
 from counterpoise.tasks.filters import FILTERS
 from counterpoise.tasks.text.inputs import Inputs
 from counterpoise.tasks.text.job import Job
@@ -59,12 +59,13 @@ def open_context(job: Job, inputs: Inputs, trust: LabelTrust) -> RunContext:
     """Fit and index what all rounds share."""
     train, pool = inputs.train, inputs.pool
     names = train.records.label_names
+    learned = train.take(draw_sample(train.records).rows)
     scorer = ClassifierScorer(
         inputs.encoder,
-        train.vectors,
-        train.records.labels,
+        learned.vectors,
+        learned.records.labels,
         len(names),
-        weights=weigh_records(train.records),
+        weights=weigh_records(learned.records),
     )
     headings = dict(zip(names, inputs.label_texts, strict=True))
     return RunContext(
@@ -117,23 +118,24 @@ def _choose_blind(inputs: Inputs, trust: LabelTrust) -> Callable[[Sequence[str],
 
 
 def score_pool(job: Job, inputs: Inputs, trust: LabelTrust, scorer: ClassifierScorer) -> PoolScores:
-    """Probabilities of the labels of the training rows, cross-fitted, and of the pool.
+    """Probabilities of the labels of training rows (see `draw_sample`), cross-fitted, and of the pool.
 
     The classifier gives them, but not where a concept or an attribute goes with the label (`cell_choice`), nor where a
     scorer of the user's own decides.
     """
-    train, pool = inputs.train, inputs.pool
+    drawn = draw_sample(inputs.train.records).rows
+    train, pool = inputs.train.take(drawn), inputs.pool
+    labels, own_scores = train.records.labels, trust.out_of_fold[drawn]
     if trust.decider is not None:
-        return PoolScores(
-            trust.out_of_fold, trust.decider.score_texts(list(pool.records.texts), pool.vectors)
-        )
-    if len(train) > MOST_VALIDATION_ROWS or not find_skewed_cells(job, inputs):
+        scores = trust.decider.score_texts(list(pool.records.texts), pool.vectors)
+        return PoolScores(own_scores, labels, scores)
+    if not find_skewed_cells(job, inputs):
         plain = replace(scorer, weights=None)  # as those that gave `out_of_fold`
-        return PoolScores(trust.out_of_fold, plain.score_vectors(pool.vectors))
+        return PoolScores(own_scores, labels, plain.score_vectors(pool.vectors))
     own, others = view_rows(train), view_rows(pool)
     marks, n_labels = make_marks(train.records), len(train.records.label_names)
-    _, out_of_fold, scores = score_unlabelled(own, marks, inputs.folds, others, n_labels)
-    return PoolScores(out_of_fold, scores)
+    _, out_of_fold, scores = score_unlabelled(own, marks, inputs.folds[drawn], others, n_labels)
+    return PoolScores(out_of_fold, labels, scores)
 
 
 def find_skewed_cells(job: Job, inputs: Inputs) -> list[Deficit]:
