@@ -23,6 +23,7 @@ import numpy as np
 from scipy.special import softmax
 from threadpoolctl import threadpool_limits
 
+from counterpoise.core.label_lines import encode_lines
 from counterpoise.core.records import Integers, Records
 from counterpoise.core.splits import assign_folds
 from counterpoise.scorers.base import SimilarityScorer
@@ -139,13 +140,14 @@ def make_draw(corpus: Corpus, encoder: Encoder, seed: int, *, with_pool: bool) -
     """Draw and encode; own rows are divided into folds as a run divides them."""
     names = sorted(corpus.labels)
     train, _, rest = divide_draw(corpus, seed)
-    scorer = SimilarityScorer(encoder, tuple(corpus.labels[name] for name in names))
+    described = tuple(corpus.labels[name] for name in names)
+    scorer, lines = SimilarityScorer(encoder, described), encode_lines(encoder.encode, described)
 
     def make(pairs: Sequence[tuple[str, str]]) -> Rows:
         texts = np.array([text for text, _ in pairs], dtype=object)
         vectors = encoder.encode(list(texts))
         labels = np.array([names.index(label) for _, label in pairs])
-        return make_rows(texts, vectors, labels, zero_shot=scorer.score_vectors(vectors))
+        return make_rows(texts, vectors, labels, zero_shot=scorer.score_vectors(vectors), lines=lines)
 
     own = make(sorted(train))
     folds = assign_folds(Records(own.texts, own.texts, own.labels, tuple(names)), N_FOLDS, f"draw {seed}")

@@ -101,7 +101,7 @@ def make_records(
 
 
 def join_rows(first: Rows, second: Rows) -> Rows:
-    """The rows of both; zero-shot scores where both have them."""
+    """The rows of both with the first one's lines; zero-shot scores where both have them."""
     both = (first, second)
     zero_shot = [rows.zero_shot for rows in both if len(rows.zero_shot)]
     return make_rows(
@@ -111,6 +111,7 @@ def join_rows(first: Rows, second: Rows) -> Rows:
         weights=np.concatenate([rows.weights for rows in both]),
         original=np.concatenate([rows.original for rows in both]),
         zero_shot=np.concatenate(zero_shot) if len(zero_shot) == 2 else None,
+        lines=first.lines,
     )
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from scipy.special import log_softmax
 
+from counterpoise.core.label_lines import encode_lines
 from counterpoise.scorers.base import SimilarityScorer
 from counterpoise.students.base import Student
 from counterpoise.students.fitting import predict, predict_by_treatments
@@ -21,10 +22,26 @@ from tests.made_up import ENCODER, STUDENTS, VECTORS, WORDS, as_objects, write_s
 LINES = {"bad": "cold rude dull awful", "good": "lovely warm fresh great"}
 DRAWING = ("oversampling", "downsampling", "balanced_bags")
 CASES = [
-    *((way, WORDS) for way in ("nothing", "class_weights", "oversampling", "averaged", "balanced_bags")),
+    *(
+        (way, WORDS)
+        for way in (
+            "nothing",
+            "class_weights",
+            "oversampling",
+            "averaged",
+            "balanced_bags",
+            "description_rows",
+        )
+    ),
     *(
         (way, VECTORS)
-        for way in ("logit_adjustment", "tuned_offsets", "embedding_zero_shot", "averaged_prior")
+        for way in (
+            "logit_adjustment",
+            "tuned_offsets",
+            "embedding_zero_shot",
+            "averaged_prior",
+            "description_rows",
+        )
     ),
 ]
 
@@ -48,6 +65,7 @@ BOTH = make_rows(
     weights=np.concatenate([OWN.weights, ADDED.weights]),
     original=np.concatenate([OWN.original, ADDED.original]),
     zero_shot=np.concatenate([OWN.zero_shot, ADDED.zero_shot]),
+    lines=encode_lines(ENCODER.encode, list(LINES.values())),
 )
 
 

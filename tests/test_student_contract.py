@@ -17,6 +17,7 @@ from sklearn.svm import SVC, LinearSVC
 from threadpoolctl import threadpool_limits
 
 from counterpoise.core.errors import JobError
+from counterpoise.core.label_lines import encode_lines
 from counterpoise.core.records import Floats
 from counterpoise.students.base import FitTask, Student, Treatment
 from counterpoise.students.cell_marks import CellMarks
@@ -87,7 +88,8 @@ def make_side(counts: dict[int, int], n_labels: int, seed: int = 0) -> Rows:
     ]
     zero_shot = 0.05 + np.eye(n_labels)[labels] + generator.random((len(labels), n_labels))
     rows = make_rows(as_objects(texts), ENCODER.encode(texts), labels)
-    return replace(rows, zero_shot=zero_shot / zero_shot.sum(axis=1, keepdims=True))
+    lines = encode_lines(ENCODER.encode, [f"label{label} in a line" for label in range(n_labels)])
+    return replace(rows, zero_shot=zero_shot / zero_shot.sum(axis=1, keepdims=True), lines=lines)
 
 
 def mark(rows: Rows) -> CellMarks:

@@ -202,6 +202,7 @@ def _gather(
         zero_shot=np.concatenate(
             [train.zero_shot, SimilarityScorer(inputs.encoder, inputs.label_texts).score_vectors(added)]
         ),
+        lines=train.lines,
     )
     return rows, parents
 

@@ -156,6 +156,7 @@ class Treatment(ABC):
         needs_zero_shot: whether it needs zero-shot scores, which only students on vectors have.
         uses_added: whether it trains on added rows beside the user's own, so that it is no simple way.
         uses_pool: whether it looks at the unlabelled rows.
+        uses_lines: whether it trains on the lines about the labels (`Rows.lines`).
         code: its lines of the recipe, which define `score`; see `recipe_lines`. "" where it has none.
     """
 
@@ -165,6 +166,7 @@ class Treatment(ABC):
     needs_zero_shot: bool = False
     uses_added: bool = False
     uses_pool: bool = False
+    uses_lines: bool = False
     code: str = ""
 
     @abstractmethod
@@ -178,3 +180,7 @@ class Treatment(ABC):
     def suits(self, student: Student) -> bool:
         """Whether a student can be trained in this way."""
         return student.uses_vectors or not self.needs_zero_shot
+
+    def write_code(self, student: Student) -> str:
+        """Its lines of the recipe for one student."""
+        return self.code

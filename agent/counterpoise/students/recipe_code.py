@@ -84,7 +84,8 @@ def write_code(
         descriptions: value of the label column -> one line about it.
         encoder: folder of an encoder of the user's own, "" for the pinned one.
     """
-    if not way.code:
+    own = way.write_code(student)
+    if not own:
         return _NO_CODE.replace("{name}", way.name)
     lines = student.write_code(encoder)
     imports, setting = lines.imports, lines.setting
@@ -103,7 +104,8 @@ def write_code(
         .replace("{model}", lines.model)
         .replace("{log_probabilities}", lines.log_probabilities)
     ]
-    if "compare" in way.code:
-        parts.append(_NEAR.replace("{descriptions}", repr(dict(descriptions))))
-    code = "\n".join([*parts, way.code, _TAIL]).replace("{label}", repr(label))
+    if "compare" in own:
+        parts.append(_NEAR)
+    code = "\n".join([*parts, own, _TAIL]).replace("{descriptions}", repr(dict(descriptions)))
+    code = code.replace("{label}", repr(label))
     return re.sub(r"\n{4,}", "\n\n\n", code)

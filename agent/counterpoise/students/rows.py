@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counterpoise.core.encoded_records import EncodedRecords
+from counterpoise.core.label_lines import LabelLines
 from counterpoise.core.records import Floats, Integers, Objects
 
 
@@ -22,6 +23,7 @@ class Rows:
         weights: (n,) weights of the written data set, mean about 1.
         original: (n,) whether the row is the user's own and not added.
         zero_shot: (n, k) similarity to the label descriptions, or an empty array.
+        lines: lines about the labels, the same whichever rows are taken; None where there are none.
     """
 
     texts: Objects
@@ -30,6 +32,7 @@ class Rows:
     weights: Floats
     original: NDArray[np.bool_]
     zero_shot: Floats
+    lines: LabelLines | None = None
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -44,6 +47,7 @@ class Rows:
             self.weights[picked],
             self.original[picked],
             self.zero_shot[picked] if len(self.zero_shot) else self.zero_shot,
+            self.lines,
         )
 
 
@@ -55,8 +59,9 @@ def make_rows(
     weights: Floats | None = None,
     original: NDArray[np.bool_] | None = None,
     zero_shot: Floats | None = None,
+    lines: LabelLines | None = None,
 ) -> Rows:
-    """Rows with the usual defaults: weight 1, all of them the user's own, no zero-shot scores."""
+    """Rows with the usual defaults: weight 1, all of them the user's own, no zero-shot scores, no lines."""
     n = len(labels)
     return Rows(
         texts,
@@ -65,10 +70,11 @@ def make_rows(
         np.ones(n) if weights is None else weights,
         np.ones(n, dtype=np.bool_) if original is None else original,
         np.empty((0, 0)) if zero_shot is None else zero_shot,
+        lines,
     )
 
 
 def view_rows(encoded: EncodedRecords) -> Rows:
-    """A run's rows as the students see them, with their zero-shot scores."""
-    records = encoded.records
-    return make_rows(records.texts, encoded.vectors, records.labels, zero_shot=encoded.zero_shot)
+    """A run's rows as the students see them, with their zero-shot scores and the lines about their labels."""
+    records, near = encoded.records, encoded.zero_shot
+    return make_rows(records.texts, encoded.vectors, records.labels, zero_shot=near, lines=encoded.lines)

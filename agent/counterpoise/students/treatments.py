@@ -15,6 +15,7 @@ from counterpoise.core.errors import JobError
 from counterpoise.core.records import Floats, Integers
 from counterpoise.core.registry import Registry
 from counterpoise.students.base import FitTask, Treatment
+from counterpoise.students.described_ways import DescriptionRows
 from counterpoise.students.linear import PROBABILITY_FLOOR
 from counterpoise.students.naive_bayes import NaiveBayesEm
 from counterpoise.students.offset_ways import TunedOffsets
@@ -186,7 +187,17 @@ class TreatmentFamily(Registry[Treatment]):
 
 TREATMENTS = TreatmentFamily(
     "treatments",
-    needs=("meaning", "advice", "needs_zero_shot", "uses_added", "uses_pool", "code", "score", "suits"),
+    needs=(
+        "meaning",
+        "advice",
+        "needs_zero_shot",
+        "uses_added",
+        "uses_pool",
+        "uses_lines",
+        "code",
+        "score",
+        "suits",
+    ),
 )
 
 NOTHING = TREATMENTS.register(Nothing())
@@ -204,6 +215,7 @@ TREATMENTS.register(LabelledPool())
 TREATMENTS.register(ShrunkLda(), default=False)
 TREATMENTS.register(Prototypes(), default=False)
 TREATMENTS.register(VectorSmote(), default=False)
+TREATMENTS.register(DescriptionRows(), default=False)
 TREATMENTS.register(SelfTraining(), default=False)
 TREATMENTS.register(Spreading(), default=False)
 TREATMENTS.register(NaiveBayesEm(), default=False)

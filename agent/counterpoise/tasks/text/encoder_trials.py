@@ -24,6 +24,7 @@ from counterpoise.data.encoder_choice import ENCODERS, EncoderChoice, is_at_hand
 from counterpoise.data.encoders import open_cached
 from counterpoise.scorers.base import SimilarityScorer
 from counterpoise.students.base import Treatment
+from counterpoise.students.described_ways import find_lines
 from counterpoise.students.linear_students import VectorsStudent
 from counterpoise.students.metrics import METRICS, compute_auroc, compute_macro_f1
 from counterpoise.students.rows import view_rows
@@ -147,7 +148,7 @@ def try_encoders(
         try:
             encoder = open_cached(choice, cache_dir)
             rate = nan if n_all is None else _time(encoder.encoder, sample)
-            rows = _encode(sample, label_texts, encoder)
+            rows = _encode(sample, label_texts, encoder, treatments)
         except CounterpoiseError:
             if number == 0:
                 raise
@@ -206,10 +207,13 @@ def _time(encoder: Encoder, sample: Records) -> float:
     return len(timed) / max(perf_counter() - started, 1e-9)
 
 
-def _encode(sample: Records, label_texts: tuple[str, ...], encoder: Encoder) -> EncodedRecords:
+def _encode(
+    sample: Records, label_texts: tuple[str, ...], encoder: Encoder, treatments: Sequence[Treatment]
+) -> EncodedRecords:
     """The sample's rows as an encoder sees them."""
     vectors = encoder.encode([str(text) for text in sample.texts])
-    return EncodedRecords(sample, vectors, SimilarityScorer(encoder, label_texts).score_vectors(vectors))
+    near = SimilarityScorer(encoder, label_texts).score_vectors(vectors)
+    return EncodedRecords(sample, vectors, near, lines=find_lines(treatments, encoder.encode, label_texts))
 
 
 def _score(

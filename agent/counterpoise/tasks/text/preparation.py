@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from counterpoise.data.result_rows import Part
 from counterpoise.data.sources import name_source
 from counterpoise.scorers.base import SimilarityScorer
 from counterpoise.scorers.gold import LABEL, Gold, read_gold, unite_gold
+from counterpoise.students.described_ways import find_lines
 from counterpoise.students.metrics import METRIC_NAMES
 from counterpoise.students.treatments import TREATMENTS
 from counterpoise.tasks.text.answered import find_answers
@@ -87,7 +89,8 @@ def prepare(
         trials = _try_encoders(job, parts.train.records, folds, label_texts, n_all if with_speed else None)
         choice, tried = trials.best.encoder, [say_choice(trials, METRIC_NAMES[job.metric])]
     encoder = open_cached(choice, cache_dir)
-    train = encode_records(parts.train.records, encoder, label_texts)
+    lines = find_lines(TREATMENTS.choose(job.treatments), encoder.encode, label_texts)
+    train = replace(encode_records(parts.train.records, encoder, label_texts), lines=lines)
     held_out = encode_records(parts.held_out.records, encoder, label_texts)
     pool = encode_records(pool_records, encoder, label_texts)
     gold: dict[str, Gold] = {}
