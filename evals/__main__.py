@@ -21,6 +21,7 @@ EVALS = {
     "concept_bias": "concepts that stand for a label: what the simple ways, injections, a pool and the agent do",
     "attributes": "cells that the user named by an attribute: served, right, and worth something to students",
     "fine_tuned": "concept bias of a student whose weights are all trained, next to published figures",
+    "tuned_students": "students that train an encoder, beside frozen vectors and words, with few rows",
     "in_context": "concept bias of a model that is shown eight examples, skewed and balanced ones",
     "counterfactual_quality": "edits of texts: do they do what they claim, and can the filters tell",
     "counterfactual_training": "what counterfactuals do downstream, by hand, by lexicon, published; filtered and not",

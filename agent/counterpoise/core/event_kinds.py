@@ -230,6 +230,36 @@ class StudentsTrained(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class EncoderTuned(Event):
+    """A training of a student that trains an encoder has done so many of so many batches."""
+
+    name: ClassVar[str] = "tuning"
+    done: int
+    total: int
+    what: str = field(metadata=NAME)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingsPriced(Event):
+    """What the trainings of a student that takes minutes are expected to take, before they begin.
+
+    Args:
+        student: its name.
+        seconds: of one training, by a few timed batches.
+        trainings: that come now.
+        more: that a run may need after them.
+        message: all that in a sentence.
+    """
+
+    name: ClassVar[str] = "trainings_priced"
+    student: str
+    seconds: float
+    trainings: int
+    more: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class EncodersCompared(Event):
     """So many of so many encoders were tried on a sample of the rows."""
 
@@ -271,5 +301,5 @@ class Judging(Event):
     limit: float | None
 
 
-Step = Encoding | EncodersCompared | StudentsTrained | Forecasting | Downloading | Judging
+Step = Encoding | EncodersCompared | EncoderTuned | StudentsTrained | Forecasting | Downloading | Judging
 """How far something is that takes long."""

@@ -19,6 +19,7 @@ from counterpoise.core.event_kinds import (
     Audited,
     Downloading,
     EncodersCompared,
+    EncoderTuned,
     Encoding,
     Examining,
     Forecasting,
@@ -39,6 +40,7 @@ from counterpoise.core.event_kinds import (
     Step,
     StudentsTrained,
     TokensUsed,
+    TrainingsPriced,
     Warned,
 )
 from counterpoise.core.events import Event, Listener, ignore
@@ -147,16 +149,9 @@ class RunState:
 
     def apply(self, event: Event) -> None:
         """Take one event in; an unknown one changes nothing."""
+        if isinstance(event, Step):
+            self._move_bar(_name_bar(event), event.done, event.total)
         match event:
-            case (
-                Encoding()
-                | EncodersCompared()
-                | Downloading()
-                | Judging()
-                | StudentsTrained()
-                | Forecasting()
-            ):
-                self._move_bar(_name_bar(event), event.done, event.total)
             case Outlook():
                 self.cells = list(event.deficits)
             case Planned():
@@ -334,9 +329,9 @@ def describe_event(event: Event, pace: float | None = None, seconds: float | Non
 
 
 def _describe(event: Event, pace: float | None, seconds: float | None) -> str:
+    if isinstance(event, Step):
+        return _describe_step(event) + _describe_left(seconds)
     match event:
-        case Encoding() | EncodersCompared() | Downloading() | Judging() | StudentsTrained() | Forecasting():
-            return _describe_step(event) + _describe_left(seconds)
         case Read():
             return _describe_read(event)
         case Outlook():
@@ -367,7 +362,7 @@ def _describe(event: Event, pace: float | None, seconds: float | None) -> str:
             return f"{100 * event.hit_ratio:.0f}% of the prompt tokens came from the server's prefix cache"
         case Warned():
             return f"warning: {event.message}"
-        case Starting() | GoldMatched():
+        case Starting() | GoldMatched() | TrainingsPriced():
             return event.message
         case _:
             return ""
@@ -486,6 +481,7 @@ _COUNTED: dict[type[Event], tuple[str, str]] = {
     Encoding: ("encoded", "texts"),
     Judging: ("judged", "instances"),
     StudentsTrained: ("trained", "students"),
+    EncoderTuned: ("trained on", "batches"),
     EncodersCompared: ("tried", "encoders"),
     Forecasting: ("measured", "halves of thin labels for the forecast"),
 }

@@ -151,8 +151,10 @@ def _list_arms(
     yield Arm(OURS, *ours, compared.chosen)
     yield Arm(WITH_ADDED, *ours, added)
     yield Arm(AVERAGED, *ours, mixed)
+    # What each kind of records is worth alone decides nothing: not worth minutes.
+    quick = {one.name: added[one.name] for one in simple.students if not one.slow_step}
     for name, rows in (*outcome.apart.items(), (UNVERIFIED, outcome.unverified)):
-        yield Arm(name, *pick(rows, name), added)
+        yield Arm(name, *pick(rows, name), quick)
 
 
 def describe_arm(score: ArmScore) -> ValidationRow:

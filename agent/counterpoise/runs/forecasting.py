@@ -52,12 +52,13 @@ def forecast_run(
     counts = {action: one.counts for action, one in foreseen.items()}
     answered = foresee_answers(inputs, context.key)
     thin = list_filled(counts) or list_filled({ANSWERS: answered})
+    students = [student for student in simple.students if not student.slow_step]  # twenty-five trainings each
     loss = measure_thin_loss(
         view_rows(train),
         train.records.ids,
         inputs.folds[drawn],
         len(train.records.label_names),
-        simple.students,
+        students,
         simple.scores,
         thin,
         tell_progress(partial(Forecasting, what="forecast")),
@@ -79,7 +80,7 @@ def forecast_run(
         {action: one.counts for action, one in paid.items()},
         {action: one.worth for action, one in paid.items()},
     )
-    return [*answers, *run], [compare_answers(answers, written, say_students(simple.students), metric)]
+    return [*answers, *run], [compare_answers(answers, written, say_students(students), metric)]
 
 
 def foresee_answers(inputs: Inputs, key: str) -> dict[int, int]:

@@ -6,8 +6,11 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Literal
 
+import numpy as np
+
 from counterpoise.actions import ACTIONS
 from counterpoise.actions.base import list_requests
+from counterpoise.core.assets import find_cache_dir
 from counterpoise.core.events import tell_event
 from counterpoise.core.records import Records
 from counterpoise.llm import ChatClient, ChatRequest, ScriptedChatClient, TokenBudget
@@ -23,6 +26,7 @@ from counterpoise.runs.notes import note_left_out
 from counterpoise.runs.outlook import look_ahead
 from counterpoise.runs.rounds import list_short, plan_round
 from counterpoise.runs.simple_ways import SimpleWays, measure_simple_ways
+from counterpoise.runs.slow_students import offer_tuning
 from counterpoise.scorers.family import SCORERS
 from counterpoise.students.cell_choice import choose_cell_way
 from counterpoise.students.cell_marks import make_marks
@@ -72,6 +76,8 @@ async def make_preview(job: Job) -> Preview:
     ]
     if inputs.encoder_trials is None:  # else a note says which one was taken
         advice += say_encoders(trials, METRIC_NAMES[job.metric])
+    advice += [f"{price.message[:1].upper()}{price.message[1:]}." for price in simple.prices]
+    advice += _offer_tuning(job, inputs, simple)
     advice += advise_on_records(simple, job.metric)
     advice += _advise_on_cells(job, inputs, simple)
     free = Counter[str]()
@@ -137,6 +143,12 @@ def advise_on_records(simple: SimpleWays, metric: Literal["macro_f1", "auroc"]) 
     return [f"Do not generate{whom}: the best way without tokens leaves less than half a point to gain."]
 
 
+def _offer_tuning(job: Job, inputs: Inputs, simple: SimpleWays) -> list[str]:
+    """What training the encoder itself would take, where it could be done at once."""
+    rows, n_folds = view_rows(inputs.train).take(simple.sample.rows), len(np.unique(inputs.folds))
+    return offer_tuning(simple.students, rows, n_folds, len(inputs.held_out), find_cache_dir(job.cache_dir))
+
+
 def _advise_on_cells(job: Job, inputs: Inputs, simple: SimpleWays) -> list[str]:
     """Which way to take where a concept or an attribute goes with the label."""
     skewed = find_skewed_cells(job, inputs)
@@ -149,7 +161,8 @@ def _advise_on_cells(job: Job, inputs: Inputs, simple: SimpleWays) -> list[str]:
         f"{len(skewed)} cells are thin, the one that lacks most being '{skewed[0].cell}'. Without a token:"
     ]
     said = say_students(simple.students)
-    for student in simple.students:
+    # The ways for cells train on the rows in other weights, each of them anew.
+    for student in (one for one in simple.students if one.slow_step != "fit"):
         choice = choose_cell_way(student, rows, marks, folds, n_labels)
         sentences.append(f"{format_name(choice.way.name)} for {said[student.name]} ({choice.reason}).")
     return [" ".join(sentences)]

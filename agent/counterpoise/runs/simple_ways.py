@@ -7,10 +7,12 @@ from functools import partial
 
 import numpy as np
 
-from counterpoise.core.event_kinds import Measured, StudentsTrained
+from counterpoise.core.assets import find_cache_dir
+from counterpoise.core.event_kinds import Measured, StudentsTrained, TrainingsPriced
 from counterpoise.core.events import tell_event, tell_progress
 from counterpoise.core.records import Integers
 from counterpoise.data.encoder_choice import name_encoder
+from counterpoise.runs.slow_students import price_trainings
 from counterpoise.students.base import Student, Treatment
 from counterpoise.students.registry import choose_students
 from counterpoise.students.rows import Rows, view_rows
@@ -33,6 +35,7 @@ class SimpleWays:
         best: name of student -> the best treatment by the job's metric.
         counts: (k,) rows of each label that were scored.
         sample: the training rows that were scored; whatever is compared with these scores is measured on the same.
+        prices: what students that take minutes were expected to take.
     """
 
     students: tuple[Student, ...]
@@ -41,6 +44,7 @@ class SimpleWays:
     best: dict[str, Treatment]
     counts: Integers
     sample: RowSample
+    prices: tuple[TrainingsPriced, ...] = ()
 
     def choose_best(self, metric: str) -> dict[str, str]:
         """Name of student -> name of the best treatment by a metric."""
@@ -58,7 +62,7 @@ def measure_simple_ways(job: Job, inputs: Inputs) -> SimpleWays:
     Raises:
         JobError: a student needs another encoder, or a classifier of the user's cannot be trained.
     """
-    students = choose_students(job.students, name_encoder(job.encoder))
+    students = choose_students(job.students, name_encoder(job.encoder), find_cache_dir(job.cache_dir))
     pool = view_pool(inputs)
     treatments = tuple(
         way for way in TREATMENTS.choose(job.treatments) if pool is not None or not way.uses_pool
@@ -66,9 +70,11 @@ def measure_simple_ways(job: Job, inputs: Inputs) -> SimpleWays:
     records = inputs.train.records
     sample = draw_sample(records)
     drawn = sample.rows
+    rows, folds = view_rows(inputs.train).take(drawn), inputs.folds[drawn]
+    prices = price_trainings(students, rows, len(np.unique(folds)), len(inputs.held_out))
     scores = score_arms(
-        view_rows(inputs.train).take(drawn),
-        inputs.folds[drawn],
+        rows,
+        folds,
         len(records.label_names),
         students,
         treatments,
@@ -77,7 +83,7 @@ def measure_simple_ways(job: Job, inputs: Inputs) -> SimpleWays:
     )
     counts = np.bincount(records.labels[drawn], minlength=len(records.label_names))
     best = choose_best(scores, job.metric, treatments, counts)
-    ways = SimpleWays(students, treatments, tuple(scores), best, counts, sample)
+    ways = SimpleWays(students, treatments, tuple(scores), best, counts, sample, tuple(prices))
     tell_event(Measured([score.as_dict() for score in scores], ways.choose_best(job.metric)))
     return ways
 

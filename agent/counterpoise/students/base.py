@@ -11,6 +11,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -19,6 +21,9 @@ from counterpoise.students.cell_marks import CellMarks
 from counterpoise.students.linear import Features
 from counterpoise.students.recipe_lines import StudentCode
 from counterpoise.students.rows import Rows
+
+SlowStep = Literal["", "features", "fit"]
+"""What of a training takes minutes: nothing, learning the representation, or training the classifier."""
 
 
 class Student(ABC):
@@ -29,11 +34,36 @@ class Student(ABC):
         meaning: what it is, in words that go on in a sentence: `logistic regression on words`.
         uses_vectors: whether it sees the encoder's vectors. Descriptions of labels are vectors too, so such a student
             alone has zero-shot scores.
+        slow_step: what takes minutes in training it. A student with a slow step is trained where nothing else will do:
+            in the simple ways that need no such step of their own (`Treatment.shares`) and in the ways to use added
+            rows; forecasts leave it out.
     """
 
     name: str
     meaning: str
     uses_vectors: bool = False
+    slow_step: SlowStep = ""
+
+    def check(self) -> None:
+        """Refuse, before anything is read, what cannot be used here; by default nothing is refused.
+
+        Raises:
+            JobError: says what is missing.
+        """
+        return
+
+    def place(self, cache_dir: Path) -> Student:
+        """The student as it is in a run that keeps what takes long below `cache_dir`; here itself."""
+        return self
+
+    def time_training(self, train: Rows, n_scored: int) -> float:
+        """Seconds that a training is expected to take on this machine, measured now; asked of slow students alone.
+
+        Args:
+            train: n rows as they would be trained on.
+            n_scored: rows that would be scored.
+        """
+        return 0.0
 
     def bind(self, encoder: str) -> Student:
         """The student as it is in a run whose vectors are those of `encoder`; here itself.
@@ -52,7 +82,7 @@ class Student(ABC):
             test: m rows; their labels are not read.
 
         Returns:
-            (n, d) and (m, d), dense or sparse.
+            (n, d) and (m, d), dense or sparse; for a student that reads texts itself (n,) and (m,) of them.
         """
 
     @abstractmethod
@@ -145,6 +175,14 @@ class FitTask:
         )
 
 
+_FREE_OF: dict[SlowStep, tuple[SlowStep, ...]] = {
+    "": ("",),
+    "features": ("", "features"),
+    "fit": ("", "features", "fit"),
+}
+"""By what a treatment shares: the slow steps of students to whom it costs nothing more."""
+
+
 class Treatment(ABC):
     """A way to train a student on skewed data.
 
@@ -157,6 +195,9 @@ class Treatment(ABC):
         uses_added: whether it trains on added rows beside the user's own, so that it is no simple way.
         uses_pool: whether it looks at the unlabelled rows.
         uses_lines: whether it trains on the lines about the labels (`Rows.lines`).
+        shares: what it shares with the student trained on the rows as they are, so that it costs a slow student
+            nothing more: `fit` where `FitTask.plain` is all that it trains, `features` where it trains on
+            `FitTask.features` again. "" where it learns from other rows.
         code: its lines of the recipe, which define `score`; see `recipe_lines`. "" where it has none.
     """
 
@@ -167,6 +208,7 @@ class Treatment(ABC):
     uses_added: bool = False
     uses_pool: bool = False
     uses_lines: bool = False
+    shares: SlowStep = ""
     code: str = ""
 
     @abstractmethod
@@ -178,8 +220,10 @@ class Treatment(ABC):
         """
 
     def suits(self, student: Student) -> bool:
-        """Whether a student can be trained in this way."""
-        return student.uses_vectors or not self.needs_zero_shot
+        """Whether a student can be trained in this way, and in a time that is reasonable."""
+        if self.needs_zero_shot and not student.uses_vectors:
+            return False
+        return self.uses_added or student.slow_step in _FREE_OF[self.shares]
 
     def write_code(self, student: Student) -> str:
         """Its lines of the recipe for one student."""

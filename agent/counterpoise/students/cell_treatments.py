@@ -45,6 +45,8 @@ back, short enough that the text still counts. Chosen on draws from training tex
 class CellTreatment(Treatment):
     """A treatment whose task has marks."""
 
+    shares = "features"
+
     def get_marks(self, task: FitTask) -> CellMarks:
         """The marks of the training rows.
 
@@ -197,7 +199,7 @@ def _join(features: Features, columns: Floats) -> Features:
     beside = columns.astype(np.float32)
     if isinstance(features, csr_matrix):
         return csr_matrix(hstack([features, csr_matrix(beside)], format="csr"))
-    return np.hstack([features, beside])
+    return np.hstack([features, beside]).astype(np.float32, copy=False)
 
 
 def _normalise(scores: Floats) -> Floats:

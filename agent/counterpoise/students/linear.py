@@ -10,7 +10,7 @@ from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import ThreadpoolController
 
-from counterpoise.core.records import Floats, Integers
+from counterpoise.core.records import Floats, Integers, Objects
 
 INVERSE_REGULARISATION = 3.0
 
@@ -21,7 +21,7 @@ _MANY_COEFFICIENTS = 1_000_000
 PROBABILITY_FLOOR = 1e-9  # probability of a label that is absent from a training part
 
 
-Features = NDArray[np.float32] | csr_matrix
+Features = NDArray[np.float32] | csr_matrix | Objects
 
 
 def fit_log_probabilities(

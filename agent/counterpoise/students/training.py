@@ -72,11 +72,13 @@ def run_trainings(trainings: Sequence[Training], tell: Tell | None = None) -> It
 
     Args:
         trainings: independent of each other.
-        tell: told after each where all of them together take long.
+        tell: told after each where all of them together take long, or one does.
     """
     if sum(one.work for one in trainings) < LONG_WORK:
-        for one in trainings:
+        for done, one in enumerate(trainings, start=1):
             yield _predict(one)
+            if tell is not None and one.student.slow_step:
+                tell(done, len(trainings))
         return
     n_processes = min(MOST_PROCESSES, cpu_count(), len(trainings))
     side_by_side = Parallel(n_jobs=n_processes, return_as="generator", pre_dispatch=n_processes)

@@ -36,6 +36,7 @@ class Nothing(Treatment):
     name = "nothing"
     meaning = "the data as it is"
     advice = "Train {student} on your rows as they are"
+    shares = "fit"
     code = "score = fit(own, ones(own), 0)\n"
 
     def score(self, task: FitTask) -> Floats:
@@ -48,6 +49,7 @@ class ClassWeights(Treatment):
 
     name = "class_weights"
     meaning = "rows of rare labels weigh more"
+    shares = "features"
     code = (
         "shares = own[{label}].map(own[{label}].value_counts())\n"
         "score = fit(own, len(own) / own[{label}].nunique() / shares, 0)\n"
@@ -63,6 +65,7 @@ class Oversampling(Treatment):
 
     name = "oversampling"
     meaning = "rows of rare labels repeated"
+    shares = "features"
     code = draw_lines(extreme="max", replace=True) + "score = fit(draw(0), ones(draw(0)), 0)\n"
 
     def score(self, task: FitTask) -> Floats:
@@ -79,6 +82,7 @@ class Downsampling(Treatment):
     """Rows are left out until each label has as many as the smallest."""
 
     name = "downsampling"
+    shares = "features"
     code = draw_lines(extreme="min", replace=False) + "score = fit(draw(0), ones(draw(0)), 0)\n"
 
     def score(self, task: FitTask) -> Floats:
@@ -91,6 +95,7 @@ class LogitAdjustment(Treatment):
 
     name = "logit_adjustment"
     meaning = "threshold moved by how common each label is"
+    shares = "fit"
     code = "score = fit(own, ones(own), 1)\n"
 
     def score(self, task: FitTask) -> Floats:
@@ -103,6 +108,7 @@ class BalancedBags(Treatment):
 
     name = "balanced_bags"
     meaning = "classifiers on balanced draws, averaged"
+    shares = "features"
     code = (
         draw_lines(extreme="min", replace=False)
         + f"bags = [fit(draw(seed), ones(draw(seed)), 0) for seed in range({N_BAGS})]\n"

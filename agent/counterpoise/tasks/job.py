@@ -22,7 +22,14 @@ from counterpoise.data.encoder_choice import AUTO, check_encoder_choice, resolve
 from counterpoise.data.served_encoder import ServedEncoder
 from counterpoise.data.sources import normalise_path, resolve_source
 from counterpoise.llm.config import IN_MEMORY, Budget, LlmConfig, ModelObject, expand_llm
-from counterpoise.tasks.part_keys import PART_KEYS, check_parts, expand_parts, find_family, name_parts
+from counterpoise.tasks.part_keys import (
+    PART_KEYS,
+    check_parts,
+    expand_parts,
+    find_family,
+    name_parts,
+    resolve_students,
+)
 
 
 class JobBase(BaseModel):
@@ -139,6 +146,8 @@ class JobBase(BaseModel):
                 resolved[name] = _resolve_path(value, base)
             elif name == "encoder":
                 resolved[name] = resolve_encoder(value, base)
+            elif name == "students":
+                resolved[name] = resolve_students(value, base)
             elif name in cls.KEY_FILES and isinstance(value, str | Path):
                 resolved[name] = read_mapping(Path(_resolve_path(value, base)))
             elif name in cls.MODELS and isinstance(value, Mapping):

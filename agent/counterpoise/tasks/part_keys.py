@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from counterpoise.core.errors import JobError, RunDirectoryError
 from counterpoise.core.registry import DEFAULT, Registry
+from counterpoise.data.sources import normalise_path
 from counterpoise.llm.config import IN_MEMORY
+from counterpoise.students.tuned import METHODS
 
 PART_KEYS = ("actions", "filters", "scorers", "students", "treatments")
 """All such keys; a task has some of them."""
@@ -62,6 +65,21 @@ def expand_parts(key: str, value: object) -> tuple[Any, ...]:
     except JobError as error:
         raise ValueError(f"{error.message}; {error.hint}") from error
     return expanded
+
+
+def resolve_students(value: object, base: Path) -> object:
+    """The students of a job, folders of weights behind their names (`fine_tuned:models/mine`) made absolute.
+
+    Args:
+        value: as the user gave it.
+        base: the folder that relative paths start from.
+    """
+    if isinstance(value, list | tuple):
+        return [resolve_students(one, base) for one in value]
+    method, _, folder = str(value).partition(":")
+    if not isinstance(value, str) or method not in METHODS or not folder:
+        return value
+    return f"{method}:{normalise_path(base / Path(folder).expanduser())}"
 
 
 def is_in_memory(part: object) -> bool:
