@@ -17,8 +17,8 @@ from langchain_core.embeddings import Embeddings
 
 from counterpoise.core.assets import ensure_asset
 from counterpoise.core.errors import AssetError, DataError, JobError, ServerError
+from counterpoise.core.hub_files import is_hub_id
 from counterpoise.data.encoders import make_encoder, open_cached
-from counterpoise.data.hub_encoder import is_hub_id
 from counterpoise.tasks.text.job import Job
 from counterpoise_retrievers.encoders import Encoder
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from counterpoise.cli import app as cli
-from counterpoise.core.errors import JobError
+from counterpoise.core.errors import AssetError, JobError
 from counterpoise.core.event_kinds import TrainingsPriced
 from counterpoise.core.events import Event, listening
 from counterpoise.core.records import Floats, Integers
@@ -29,6 +29,7 @@ from counterpoise.students.tuned.worker import BATCH, HOW, count_updates, iterat
 from counterpoise.students.validation import score_arms
 from counterpoise.tasks.part_keys import resolve_students
 from tests.made_up import WORDS
+from tests.test_encoder_sources import COMMIT, REPOSITORY, serve_hub
 from tests.test_student_contract import make_side
 
 SIMPLE = tuple(TREATMENTS.find(name) for name in TREATMENTS.names if not TREATMENTS.find(name).uses_added)
@@ -132,10 +133,10 @@ def test_without_torch_one_line_says_what_to_install(
 
 
 def test_a_folder_of_weights_is_found_from_the_job_file_and_checked(tmp_path: Path) -> None:
-    found = resolve_students(["default", "fine_tuned:models/mine", "contrastive", WORDS], tmp_path)
-    assert found == ["default", f"fine_tuned:{tmp_path / 'models' / 'mine'}", "contrastive", WORDS]
     folder = tmp_path / "models" / "mine"
     folder.mkdir(parents=True)
+    found = resolve_students(["default", "fine_tuned:models/mine", "contrastive", WORDS], tmp_path)
+    assert found == ["default", f"fine_tuned:{folder}", "contrastive", WORDS]
     for name in ("config.json", "tokenizer.json", "pytorch_model.bin"):
         (folder / name).write_text("{}")
     with pytest.raises(JobError, match=r"mine has no model\.safetensors"):
@@ -149,6 +150,29 @@ def test_a_folder_of_weights_is_found_from_the_job_file_and_checked(tmp_path: Pa
     with pytest.raises(JobError, match="has no model_type"):
         FolderWeights(folder).open(tmp_path)
     assert set(FILES) == {"config.json", "model.safetensors", "tokenizer.json"}
+
+
+def test_weights_of_the_hub_are_those_of_a_commit_and_no_other_kind_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = f"contrastive:{REPOSITORY}@{COMMIT[:7]}"
+    assert resolve_students([chosen], tmp_path) == [chosen]
+    files = {"config.json": b'{"model_type": "bert"}', "tokenizer.json": b"{}", "pytorch_model.bin": b"x"}
+    with serve_hub(files, monkeypatch) as hub:
+        with pytest.raises(JobError, match=r"students: .*: has no model\.safetensors") as caught:
+            STUDENTS.find(chosen).place(tmp_path)
+        assert "\n" not in str(caught.value) and not any(path.endswith(".bin") for path in hub.asked)
+        hub.files["model.safetensors"] = b"x"
+        student = STUDENTS.find(chosen).place(tmp_path)
+    repository = REPOSITORY.rpartition("/")[2]
+    assert student.name == f"contrastive:{repository}@{COMMIT[:7]}"
+    assert student.meaning == f"logistic regression on vectors of {REPOSITORY}@2d711642b726 tuned by contrast"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert STUDENTS.find(chosen).place(tmp_path).meaning == student.meaning
+    with pytest.raises(
+        AssetError, match=r"config\.json is not here; try again .* or name a folder with config\.json"
+    ):
+        STUDENTS.find("fine_tuned:nobody/here").place(tmp_path)
 
 
 def test_pairs_draw_labels_alike_and_rows_by_weight() -> None:

@@ -130,7 +130,8 @@ def end_child() -> None:
     for child in psutil.Process().children():
         if "counterpoise.students.tuned.worker" in child.cmdline():
             child.kill()
-            child.wait()
+            while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
+                time.sleep(0.05)
 
 
 def train_in(cache: Path, student: str, seed: int = 1, n: int = 30) -> Floats:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias, cast, runtime_checkable
 
 from counterpoise.core.errors import JobError, RunDirectoryError
+from counterpoise.core.hub_files import is_hub_id
 from counterpoise.core.registry import NamedPart, Registry
 from counterpoise.core.strict_yaml import validate
-from counterpoise.data.hub_encoder import is_hub_id
 from counterpoise.data.served_encoder import ServedEncoder
 from counterpoise.data.shipped_encoders import MiniLm, Multilingual, Nomic
 from counterpoise.data.sources import normalise_path

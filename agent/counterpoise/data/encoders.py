@@ -17,10 +17,11 @@ from counterpoise.core.assets import find_cache_dir
 from counterpoise.core.errors import DataError, JobError, ServerError
 from counterpoise.core.event_kinds import Encoding
 from counterpoise.core.events import Listener, current_listener, listening, tell_progress
+from counterpoise.core.hub_files import is_hub_id
 from counterpoise.core.redactions import keep_secret, keep_secrets_of
 from counterpoise.data.encoder_choice import EncoderChoice, is_folder, open_registered, resolve_encoder
 from counterpoise.data.guarded_encoder import GuardedEncoder
-from counterpoise.data.hub_encoder import is_hub_id, open_hub_encoder
+from counterpoise.data.hub_encoder import open_hub_encoder
 from counterpoise.data.served_encoder import ServedEncoder
 from counterpoise_retrievers.arrays import Vectors
 from counterpoise_retrievers.encoders import (

@@ -8,25 +8,19 @@ settings, as sentence-transformers writes them.
 from __future__ import annotations
 
 import json
-import re
 from hashlib import file_digest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from counterpoise.core.errors import AssetError, JobError
+from counterpoise.core.errors import JobError
+from counterpoise.core.hub_files import HubFiles
 
 if TYPE_CHECKING:
     from counterpoise_retrievers.onnx_encoder import OnnxEncoder, Pooling
 
 MODELS = ("onnx/model.onnx", "model.onnx")
-_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*(?:@[\w./-]+)?")
 _DEFAULT_WINDOW = 512
 _LONGEST_WINDOW = 8192
-
-
-def is_hub_id(chosen: str) -> bool:
-    """Whether a choice has the form of a repository's name."""
-    return _ID.fullmatch(chosen) is not None
 
 
 def open_hub_encoder(chosen: str, cache_dir: Path) -> OnnxEncoder:
@@ -43,7 +37,13 @@ def open_hub_encoder(chosen: str, cache_dir: Path) -> OnnxEncoder:
     from counterpoise_retrievers.onnx_encoder import OnnxEncoder
 
     repository, _, revision = chosen.partition("@")
-    fetch = _Fetcher(repository, revision or None, cache_dir / "hub")
+    fetch = HubFiles(
+        repository,
+        revision or None,
+        cache_dir / "hub",
+        key="encoder",
+        instead="a folder with model.onnx and tokenizer.json",
+    )
     model = next((path for name in MODELS if (path := fetch(name)) is not None), None)
     tokenizer = fetch("tokenizer.json")
     if model is None or tokenizer is None:
@@ -71,70 +71,7 @@ def open_hub_encoder(chosen: str, cache_dir: Path) -> OnnxEncoder:
         ) from error
 
 
-class _Fetcher:
-    """Files of one repository at one revision.
-
-    Args:
-        repository: `owner/name`.
-        revision: a branch, a tag or a commit; None for the default branch.
-        folder: where they are kept.
-    """
-
-    def __init__(self, repository: str, revision: str | None, folder: Path) -> None:
-        self._repository = repository
-        self._revision = revision
-        self._folder = folder
-        self.snapshot = folder
-
-    def __call__(self, name: str, *, is_needed: bool = True) -> Path | None:
-        """The path of a file; None where the repository has none of that name.
-
-        Without a network a file that is not needed is taken not to be there: had it been, it would be here.
-        """
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import (
-            EntryNotFoundError,
-            HfHubHTTPError,
-            LocalEntryNotFoundError,
-            RepositoryNotFoundError,
-            RevisionNotFoundError,
-        )
-
-        where = f"encoder: {self._repository}"
-        try:
-            found = Path(
-                hf_hub_download(self._repository, name, revision=self._revision, cache_dir=self._folder)
-            )
-        except LocalEntryNotFoundError as error:
-            if not is_needed:
-                return None
-            raise AssetError(
-                f"the hub cannot be reached, and {name} is not here",
-                where=where,
-                hint="try again where there is a network, or name a folder with model.onnx and tokenizer.json",
-            ) from error
-        except EntryNotFoundError:
-            return None
-        except RevisionNotFoundError as error:
-            raise JobError(
-                f"no revision '{self._revision}'", where=where, hint="a branch, tag or commit"
-            ) from error
-        except RepositoryNotFoundError as error:
-            raise JobError(
-                "no such repository on the hub, or it is private",
-                where=where,
-                hint="write owner/name as the hub has it",
-            ) from error
-        except (HfHubHTTPError, OSError) as error:
-            raise AssetError(
-                f"the hub does not give {name} ({error})", where=where, hint="try again later"
-            ) from error
-        # .../snapshots/COMMIT/NAME
-        self.snapshot = found.parents[len(Path(name).parts) - 1]
-        return found
-
-
-def _read_json(fetch: _Fetcher, name: str) -> dict[str, Any]:
+def _read_json(fetch: HubFiles, name: str) -> dict[str, Any]:
     path = fetch(name, is_needed=False)
     if path is None:
         return {}
@@ -145,14 +82,14 @@ def _read_json(fetch: _Fetcher, name: str) -> dict[str, Any]:
     return read if isinstance(read, dict) else {}
 
 
-def _read_pooling(fetch: _Fetcher) -> Pooling:
+def _read_pooling(fetch: HubFiles) -> Pooling:
     settings = _read_json(fetch, "1_Pooling/config.json")
     if settings.get("pooling_mode_cls_token"):
         return "cls"
     return "last" if settings.get("pooling_mode_lasttoken") else "mean"
 
 
-def _read_window(fetch: _Fetcher) -> int:
+def _read_window(fetch: HubFiles) -> int:
     """The window that the encoder was made for; what its tokenizer alone would allow may be without end."""
     for name, key in (
         ("sentence_bert_config.json", "max_seq_length"),
@@ -164,7 +101,7 @@ def _read_window(fetch: _Fetcher) -> int:
     return _DEFAULT_WINDOW
 
 
-def _read_prefix(fetch: _Fetcher) -> str:
+def _read_prefix(fetch: HubFiles) -> str:
     """What is put in front of texts to classify, where the repository says so."""
     prompts = _read_json(fetch, "config_sentence_transformers.json").get("prompts")
     if not isinstance(prompts, dict):

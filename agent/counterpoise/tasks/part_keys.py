@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from counterpoise.core.errors import JobError, RunDirectoryError
+from counterpoise.core.hub_files import is_hub_id
 from counterpoise.core.registry import DEFAULT, Registry
 from counterpoise.data.sources import normalise_path
 from counterpoise.llm.config import IN_MEMORY
@@ -70,16 +71,19 @@ def expand_parts(key: str, value: object) -> tuple[Any, ...]:
 def resolve_students(value: object, base: Path) -> object:
     """The students of a job, folders of weights behind their names (`fine_tuned:models/mine`) made absolute.
 
+    As for an encoder, `owner/name` is a repository of the hub where there is no such folder.
+
     Args:
         value: as the user gave it.
         base: the folder that relative paths start from.
     """
     if isinstance(value, list | tuple):
         return [resolve_students(one, base) for one in value]
-    method, _, folder = str(value).partition(":")
-    if not isinstance(value, str) or method not in METHODS or not folder:
+    method, _, weights = str(value).partition(":")
+    if not isinstance(value, str) or method not in METHODS or not weights:
         return value
-    return f"{method}:{normalise_path(base / Path(folder).expanduser())}"
+    folder = base / Path(weights).expanduser()
+    return value if is_hub_id(weights) and not folder.exists() else f"{method}:{normalise_path(folder)}"
 
 
 def is_in_memory(part: object) -> bool:

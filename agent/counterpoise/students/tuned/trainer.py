@@ -201,6 +201,8 @@ class Trainer:
 
     def _start(self) -> subprocess.Popen[str]:
         """One thread; without the settings of malloc every batch gives its memory back and pays for it again."""
+        if self._process is not None:
+            end_child(self._process)  # it has ended; its pipes are open
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "counterpoise.students.tuned.worker"],
             stdin=subprocess.PIPE,

@@ -6,6 +6,7 @@ no training of their own (`Student.slow_step`). Their trainings are kept, see `t
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Self
 
@@ -20,7 +21,7 @@ from counterpoise.students.recipe_lines import StudentCode
 from counterpoise.students.rows import Rows
 from counterpoise.students.tuned import CONTRASTIVE, FINE_TUNED
 from counterpoise.students.tuned.trainer import TuningTask, check_installed, find_missing, run_task, time_task
-from counterpoise.students.tuned.weights import find_weights
+from counterpoise.students.tuned.weights import Weights, find_weights
 
 _FLOOR = float(np.log(PROBABILITY_FLOOR))
 
@@ -29,19 +30,23 @@ class TunedStudent(Student):
     """What both have in common.
 
     Args:
-        encoder: a folder with the weights to begin with; "" for the pinned ones.
+        encoder: a folder with the weights to begin with, or a repository of the hub; "" for the pinned ones.
         cache_dir: where weights and trainings are kept; None for the user's cache folder.
+        weights: those of `encoder`, where they were looked up.
     """
 
     method: str
     words: str
     """Its meaning, with `{}` for the encoder."""
 
-    def __init__(self, encoder: str = "", cache_dir: Path | None = None) -> None:
+    def __init__(
+        self, encoder: str = "", cache_dir: Path | None = None, weights: Weights | None = None
+    ) -> None:
         self.encoder = encoder
         self.cache_dir = cache_dir
-        self.weights = find_weights(encoder)
-        self.name = f"{self.method}:{Path(encoder).name}" if encoder else self.method
+        self.weights = weights or find_weights(encoder)
+        last = re.split(r"[/\\]", encoder)[-1]
+        self.name = f"{self.method}:{last}" if encoder else self.method
         self.meaning = self.words.replace("{}", self.weights.name)
 
     @property
@@ -49,8 +54,8 @@ class TunedStudent(Student):
         return find_cache_dir(self.cache_dir)
 
     def place(self, cache_dir: Path) -> Self:
-        """The student that keeps what it trains in a folder."""
-        return type(self)(self.encoder, cache_dir)
+        """The student that keeps what it trains in a folder; weights of the hub are fetched into it."""
+        return type(self)(self.encoder, cache_dir, self.weights.place(cache_dir))
 
     def check(self) -> None:
         """Refuse where torch or the weights are not there.

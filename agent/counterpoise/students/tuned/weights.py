@@ -1,4 +1,4 @@
-"""What a student that trains an encoder begins with: pinned weights, or a folder of the user's."""
+"""What a student that trains an encoder begins with: pinned weights, a folder, or a repository of the hub."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from counterpoise.core.assets import MINILM_FULL, MINILM_TOKENIZER, ensure_asset
 from counterpoise.core.errors import JobError
 from counterpoise.core.event_kinds import Downloading
 from counterpoise.core.events import tell_progress
+from counterpoise.core.hub_files import HubFiles, is_hub_id
 
 FILES = CONFIG, MODEL, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
 
@@ -74,6 +75,14 @@ class Weights(Protocol):
         """Whether nothing has to be fetched."""
         ...
 
+    def place(self, cache_dir: Path) -> Weights:
+        """The weights as they are in a run, whose name says which ones they are.
+
+        Raises:
+            AssetError, JobError: they cannot be had.
+        """
+        ...
+
     def open(self, cache_dir: Path) -> OpenedWeights:
         """Fetch what is not here yet.
 
@@ -97,6 +106,10 @@ class PinnedWeights:
         """Whether both files were fetched."""
         return is_present(MINILM_FULL, cache_dir) and is_present(MINILM_TOKENIZER, cache_dir)
 
+    def place(self, cache_dir: Path) -> Weights:
+        """Here itself; its files are fetched when they are needed."""
+        return self
+
     def open(self, cache_dir: Path) -> OpenedWeights:
         """Fetch both files; their hashes are checked."""
         model, tokenizer = (
@@ -114,15 +127,17 @@ class FolderWeights:
 
     Args:
         folder: its absolute path.
+        called: the name of what it is a copy of; "" for that of the folder.
     """
 
     folder: Path
+    called: str = ""
 
     @property
     def name(self) -> str:
         """The folder's, with the beginning of the hash of the weights where they are there."""
-        model = self.folder / MODEL
-        return f"{self.folder.name}@{_hash(model)[:12]}" if model.is_file() else self.folder.name
+        called, model = self.called or self.folder.name, self.folder / MODEL
+        return f"{called}@{_hash(model)[:12]}" if model.is_file() else called
 
     def check(self) -> None:
         """Refuse a folder that lacks one of the files."""
@@ -138,6 +153,10 @@ class FolderWeights:
         """It is."""
         return True
 
+    def place(self, cache_dir: Path) -> Weights:
+        """Here itself."""
+        return self
+
     def open(self, cache_dir: Path) -> OpenedWeights:
         """Read its settings, and take the hashes of its files."""
         self.check()
@@ -151,9 +170,52 @@ class FolderWeights:
         return OpenedWeights(settings, model, tokenizer, (_hash(model), _hash(tokenizer)))
 
 
+@dataclass(frozen=True, slots=True)
+class HubWeights:
+    """A repository of the hub with the same three files; nothing else is fetched.
+
+    Args:
+        chosen: `owner/name`, with `@revision` behind it or without.
+    """
+
+    chosen: str
+
+    @property
+    def name(self) -> str:
+        """As the job has it."""
+        return self.chosen
+
+    def check(self) -> None:
+        """Nothing can be said without asking the hub."""
+
+    def is_at_hand(self, cache_dir: Path) -> bool:
+        """That is not known before the hub was asked."""
+        return False
+
+    def place(self, cache_dir: Path) -> Weights:
+        """The folder that the files were fetched into."""
+        repository, _, revision = self.chosen.partition("@")
+        instead = f"a folder with {', '.join(FILES)}"
+        fetch = HubFiles(repository, revision or None, cache_dir / "hub", key="students", instead=instead)
+        for name in FILES:
+            if fetch(name) is None:
+                raise JobError(
+                    f"has no {name}",
+                    where=f"students: {self.chosen}",
+                    hint=f"name a repository with {', '.join(FILES)}",
+                )
+        return FolderWeights(fetch.snapshot, repository)
+
+    def open(self, cache_dir: Path) -> OpenedWeights:
+        """Fetch what is not here yet."""
+        return self.place(cache_dir).open(cache_dir)
+
+
 def find_weights(chosen: str) -> Weights:
-    """The weights of a choice: a folder, or "" for the pinned ones."""
-    return FolderWeights(Path(chosen)) if chosen else PinnedWeights()
+    """The weights of a choice: a folder, a repository of the hub, or "" for the pinned ones."""
+    if not chosen:
+        return PinnedWeights()
+    return HubWeights(chosen) if is_hub_id(chosen) else FolderWeights(Path(chosen))
 
 
 def _hash(path: Path) -> str:
