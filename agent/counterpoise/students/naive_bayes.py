@@ -30,8 +30,8 @@ class NaiveBayesEm(PoolWay):
     meaning = "naive Bayes on words, which labels the pool and learns from it in turns"
 
     def suits(self, student: Student) -> bool:
-        """Whether the student sees words."""
-        return not student.uses_vectors
+        """Whether the student sees words, and none that it trains an encoder on."""
+        return not student.uses_vectors and super().suits(student)
 
     def score_with(self, task: FitTask, pool: Rows) -> Floats:
         """Log-probabilities of naive Bayes after the last turn, every label as likely."""
