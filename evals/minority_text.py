@@ -138,7 +138,7 @@ def load_sms(folder: Path) -> Corpus:
     rows = dict.fromkeys(
         (row["text"], row["label"]) for row in read_csv(find_file(folder, "sms_spam/sms.csv.gz"))
     )
-    return _divide(
+    return divide_corpus(
         "sms_spam",
         list(rows),
         frozenset({"spam"}),
@@ -163,7 +163,7 @@ def load_hate(folder: Path) -> Corpus:
         }.get(name[:4], "Ordinary tweets that offend nobody")
         for name in names
     }
-    return _divide(
+    return divide_corpus(
         "davidson_hate",
         list(rows),
         frozenset({rare}),
@@ -173,8 +173,14 @@ def load_hate(folder: Path) -> Corpus:
 
 def load_clinc(folder: Path) -> Corpus:
     """Intents of the banking domain: five of the fifteen made rare."""
+    about = "Requests to a bank's assistant about: "
+    return load_domain(folder, "clinc150", "banking", about)
+
+
+def load_domain(folder: Path, name: str, domain: str, about: str, first: int = 0) -> Corpus:
+    """Intents of one domain of clinc150: every third made rare, from the one at place `first`."""
     rows = [
-        row for row in read_csv(find_file(folder, "clinc150/data_full.csv.gz")) if row["domain"] == "banking"
+        row for row in read_csv(find_file(folder, "clinc150/data_full.csv.gz")) if row["domain"] == domain
     ]
     pairs = {
         part: [(row["text"], row["label"]) for row in rows if row["split"] == part]
@@ -182,22 +188,25 @@ def load_clinc(folder: Path) -> Corpus:
     }
     names = sorted({label for _, label in pairs["train"]})
     return Corpus(
-        "clinc150",
+        name,
         pairs["train"],
         pairs["test"],
         [],
-        frozenset(names[::3]),
+        frozenset(names[first::3]),
         100,
-        {name: f"Requests to a bank's assistant about: {name.replace('_', ' ')}" for name in names},
+        {intent: about + intent.replace("_", " ") for intent in names},
         3,
     )
 
 
-def _divide(
+def divide_corpus(
     name: str,
     rows: list[tuple[str, str]],
     rare: frozenset[str],
     labels: Mapping[str, str],
+    *,
+    full: int = 300,
+    seeds: int = 3,
 ) -> Corpus:
     """The first fifth by keyed hash, at most 150 a label, is the test part: the same for every draw."""
     order = keyed_rank([text for text, _ in rows], f"{name}:test")
@@ -205,7 +214,7 @@ def _divide(
     test = []
     for label in sorted(labels):
         test += [rows[row] for row in order[:n_test] if rows[row][1] == label][:150]
-    return Corpus(name, [rows[row] for row in order[n_test:]], test, [], rare, 300, labels, 3)
+    return Corpus(name, [rows[row] for row in order[n_test:]], test, [], rare, full, labels, seeds)
 
 
 CORPORA: dict[str, Callable[[Path], Corpus]] = {

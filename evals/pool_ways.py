@@ -40,8 +40,9 @@ from counterpoise.students.validation import choose_added_ways, choose_best, sco
 from counterpoise_retrievers.encoders import Encoder
 from evals.asked import adopt
 from evals.common import Floats, Result, Settings, interval, resample_means
+from evals.further_sets import SETS
 from evals.minority_text import Corpus, divide_draw, find_best, open_encoder
-from evals.simple_ways import SETS, Draw, list_ways, make_draw, train_all
+from evals.simple_ways import Draw, list_ways, make_draw, train_all
 
 N_SEEDS = 5
 REAL = "real_data"

@@ -1,74 +1,76 @@
 """Ways without a token: what each gives with few rows, and how good the one is that the product chooses of them.
 
 Skewed data sets are drawn as in `minority_text` (15 rows of each rare label, `NAME@5` another number); every
-registered way trains both students and is scored on the test rows. `chosen` is what the product chooses on inner
-validation from its default list, `chosen_all` from all that are registered, `highest` the way of the default list
-with the highest macro-F1 there, `hindsight` the single way that is best
-in the mean over the draws of a set and student. `regret_points` is what the choice has less than that, and
-`over_logit_adjustment_points` what it has more than the baseline, in points of macro-F1. Lines of `all` are means
-over sets and students, and `worst`: the largest regret of one, the largest loss to the baseline. Ways that look at
-a pool are in the parts with `+pool` only.
+registered way trains both students and is scored on the test rows. What is chosen sees inner validation only:
+
+- `chosen`: what the product chooses of its default list. The evidence of other data sets that its choice begins with
+  is that of the other sets of the same run, without those that are kin (`further_sets.KIN`); of the table that ships,
+  less the set and its kin, where fewer than six others took part;
+- `chosen_all`: the same of all registered ways;
+- `no_evidence`: of the default list without evidence;
+- `before`: of the first eight ways the one with the highest macro-F1, which is how it was chosen before;
+- `hindsight`, `hindsight_before`: the single way of all, or of these eight, that is best in the mean over the draws.
+
+`regret_points` is what a choice has less than `hindsight`, `over_logit_adjustment_points` what it has more than the
+baseline, `over_before_points` more than `before`, in points of macro-F1. Lines of `all` are means over sets, sizes and
+students, and `worst`: the largest regret of one, the largest loss to the baseline. Ways that look at a pool are in the
+parts with `+pool` only. Draws are kept in the cache folder: a stopped evaluation goes on, parts may run side by side.
 
     python -m evals simple_ways --data DIR [--only cebab] [--only sms_spam@5+pool] [--seeds N] [--quick]
+    python -m evals.evidence        # makes of its results the table that ships
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from scipy.special import softmax
 from threadpoolctl import threadpool_limits
 
+import counterpoise.students
+from counterpoise.core.assets import find_cache_dir
+from counterpoise.core.files import write_whole
 from counterpoise.core.label_lines import encode_lines
 from counterpoise.core.records import Integers, Records
 from counterpoise.core.splits import assign_folds
 from counterpoise.scorers.base import SimilarityScorer
 from counterpoise.students.base import Student, Treatment
+from counterpoise.students.evidence import FIELDS, NO_EVIDENCE, Evidence, parse_evidence, read_shipped
 from counterpoise.students.fitting import predict_by_treatments
 from counterpoise.students.metrics import compute_auroc, compute_macro_f1
 from counterpoise.students.registry import choose_students
 from counterpoise.students.rows import Rows, make_rows
 from counterpoise.students.treatments import BASELINE, TREATMENTS
-from counterpoise.students.validation import choose_best, predict_out_of_fold, score_predictions
+from counterpoise.students.validation import (
+    ArmScore,
+    choose_best,
+    predict_out_of_fold,
+    score_predictions,
+)
 from counterpoise.tasks.text.preparation import N_FOLDS
 from counterpoise_retrievers.encoders import Encoder
-from evals.common import Floats, Result, Settings, find_file, interval, read_csv, resample_means
-from evals.minority_text import CORPORA, N_RARE, Corpus, divide_draw, draw_pool, find_best, open_encoder
-from evals.sampler import load_tweets
+from evals.common import Floats, Result, Settings, interval, resample_means
+from evals.further_sets import SETS, list_kin
+from evals.minority_text import N_RARE, Corpus, divide_draw, draw_pool, find_best, open_encoder
 
 N_SEEDS = 5
 METRICS = ("macro_f1", "auroc")
-CHOICES = ("chosen", "chosen_all", "highest")
+CHOICES = ("chosen", "chosen_all", "no_evidence", "before")
+WAYS_BEFORE = TREATMENTS.defaults[:8]
+SIZES = (N_RARE, 5, 50)
+POOL_SETS = ("cebab", "davidson_hate", "sms_spam", "clinc150", "gpt_written_tweets", "noisy_ag_news")
+_FEWEST_SETS = 6
+_CODE_OF_CHOICE = ("cell_choice", "evidence", "forecasts", "held_out", "recipe_code", "registry")
+"""Files of students that say nothing of what a draw measures."""
+_POINTS = ("regret_points", "over_logit_adjustment_points", "over_before_points")
 Scores = dict[tuple[str, str, str], float]
 """(arm, student, metric) -> value on the test rows."""
-
-
-def load_news(folder: Path) -> Corpus:
-    """News by topic with their true labels, those of science made rare."""
-
-    def read(name: str) -> list[tuple[str, str]]:
-        rows = read_csv(find_file(folder, f"noisy_ag_news/{name}.csv.gz"))
-        return list(dict.fromkeys((row["text"], row["true_label"]) for row in rows))
-
-    labels = {
-        "World": "News about politics and conflicts in the world",
-        "Sports": "News about sports",
-        "Business": "News about business and markets",
-        "Sci/Tech": "News about science and technology",
-    }
-    test = read("clean_test_2k")[:800]
-    return Corpus("noisy_ag_news", read("noisy_5k"), test, [], frozenset({"Sci/Tech"}), 300, labels, N_SEEDS)
-
-
-SETS: dict[str, Callable[[Path], Corpus]] = {
-    **CORPORA,
-    "gpt_written_tweets": load_tweets,
-    "noisy_ag_news": load_news,
-}
 
 
 @dataclass(frozen=True)
@@ -98,19 +100,32 @@ class Tables:
     outer: Mapping[tuple[str, str], Floats]
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What a choice may know of a draw, and what it is judged by.
+
+    Args:
+        inner: every way with each student on inner validation.
+        outer: the same on the test rows.
+        counts: (k,) own rows of each label.
+    """
+
+    inner: tuple[ArmScore, ...]
+    outer: Scores
+    counts: Integers
+
+
 def run(settings: Settings) -> Iterator[Result]:
     """All parts, or those named with `--only`."""
-    encoder = open_encoder()
-    students = choose_students(("default",), "minilm")
+    measured = {
+        (name, size, pool): measure_part(name, size, settings, with_pool=pool)
+        for name, size, pool in list_parts(settings.only, quick=settings.quick)
+    }
     found: dict[str, list[Scores]] = {}
-    for name, n_rare, with_pool in list_parts(settings.only, quick=settings.quick):
-        corpus = replace(SETS[name](settings.data), n_rare=n_rare)
-        data = name + (f"@{n_rare}" if n_rare != N_RARE else "") + ("+pool" if with_pool else "")
-        for seed in range(1 if settings.quick else settings.seeds or N_SEEDS):
-            draw = make_draw(corpus, encoder, seed, with_pool=with_pool)
-            tables = train_all(draw, students, list_ways(with_pool=with_pool), seed)
-            found.setdefault(data, []).append(score_draw(draw, tables, students))
-            print(f"{data}: draw {seed + 1}", file=sys.stderr, flush=True)
+    for (name, size, pool), draws in measured.items():
+        evidence = make_evidence(measured, name)
+        data = name + (f"@{size}" if size != N_RARE else "") + ("+pool" if pool else "")
+        found[data] = [add_choices(draw, evidence) for draw in draws]
         yield from summarise(data, found[data])
     yield from summarise_all(found)
 
@@ -121,13 +136,87 @@ def list_parts(only: Sequence[str], *, quick: bool) -> list[tuple[str, int, bool
     >>> list_parts(["cebab@5+pool", "sms_spam"], quick=False)
     [('cebab', 5, True), ('sms_spam', 15, False), ('sms_spam', 15, True)]
     """
+    if not only and not quick:
+        parts = [(name, size, False) for size in SIZES for name in SETS]
+        return parts + [(name, N_RARE, True) for name in POOL_SETS]
     parts = []
-    for wanted in only or (("cebab", "sms_spam") if quick else tuple(SETS)):
+    for wanted in only or ("cebab", "sms_spam"):
         name, _, size = wanted.removesuffix("+pool").partition("@")
         pools = (True,) if wanted.endswith("+pool") else (False,) if size else (False, True)
         if name in SETS:
             parts += [(name, int(size or N_RARE), pool) for pool in pools]
     return parts
+
+
+def measure_part(name: str, n_rare: int, settings: Settings, *, with_pool: bool) -> list[Measured]:
+    """All draws of one part."""
+    encoder, students = open_encoder(), choose_students(("default",), "minilm")
+    corpus = replace(SETS[name](settings.data), n_rare=n_rare)
+    draws = []
+    for seed in range(1 if settings.quick else settings.seeds or N_SEEDS):
+        draw = make_draw(corpus, encoder, seed, with_pool=with_pool)
+        ways = list_ways(with_pool=with_pool)
+        place = find_cache_dir() / "evals" / "simple_ways" / f"{hash_draw(draw, ways)}.json"
+        if not place.exists():
+            tables = train_all(draw, students, ways, seed)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(place, write_measured(score_draw(draw, tables)))
+            print(f"{name}@{n_rare}: draw {seed + 1}, pool {with_pool}", file=sys.stderr, flush=True)
+        draws.append(read_measured(place.read_text(encoding="utf-8")))
+    return draws
+
+
+def hash_draw(draw: Draw, ways: Sequence[Treatment]) -> str:
+    """Of everything that decides what is measured: the rows, the ways and the code of the students."""
+    digest = hashlib.sha256(repr([way.name for way in ways]).encode())
+    for rows in (draw.own, draw.test, *([draw.pool] if draw.pool is not None else [])):
+        digest.update(repr([*zip(rows.texts.tolist(), rows.labels.tolist(), strict=True)]).encode())
+        digest.update(rows.zero_shot.tobytes())
+    digest.update(draw.folds.tobytes())
+    for path in sorted(Path(counterpoise.students.__file__).parent.glob("*.py")):
+        if path.stem not in _CODE_OF_CHOICE:
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:32]
+
+
+def write_measured(measured: Measured) -> str:
+    """One draw as JSON."""
+    inner = [{**asdict(score), "drawn": score.drawn.round(6).tolist()} for score in measured.inner]
+    outer = [[*key, value] for key, value in measured.outer.items()]
+    return json.dumps({"inner": inner, "outer": outer, "counts": measured.counts.tolist()})
+
+
+def read_measured(text: str) -> Measured:
+    """The same read again."""
+    kept = json.loads(text)
+    inner = tuple(ArmScore(**{**one, "drawn": np.array(one["drawn"])}) for one in kept["inner"])
+    outer = {(arm, student, metric): value for arm, student, metric, value in kept["outer"]}
+    return Measured(inner, outer, np.array(kept["counts"]))
+
+
+def make_evidence(measured: Mapping[tuple[str, int, bool], Sequence[Measured]], name: str) -> Evidence:
+    """What ways gave on the other sets of this run, or in the table that ships where these are few."""
+    kin = list_kin(name)
+    lines = [
+        line
+        for (other, size, pool), draws in measured.items()
+        if other not in kin and not pool
+        for line in list_gains(other, size, draws)
+    ]
+    if len({line[0] for line in lines}) < _FEWEST_SETS:
+        return parse_evidence(read_shipped(), kin)
+    return parse_evidence("\n".join(",".join(map(str, line)) for line in (FIELDS, *lines)))
+
+
+def list_gains(name: str, size: int, draws: Sequence[Measured]) -> Iterator[tuple[str, str, int, str, float]]:
+    """Lines of a table of evidence: the default ways, in points over the baseline."""
+    for way, student, metric in draws[0].outer:
+        if metric == "macro_f1" and way in TREATMENTS.defaults:
+            gains = [
+                draw.outer[way, student, metric] - draw.outer[BASELINE.name, student, metric]
+                for draw in draws
+            ]
+            yield name, student.partition(":")[0], size, way, round(100 * float(np.mean(gains)), 2)
 
 
 def list_ways(*, with_pool: bool) -> list[Treatment]:
@@ -169,58 +258,78 @@ def train_all(draw: Draw, students: Sequence[Student], ways: Sequence[Treatment]
     return Tables(inner, outer)
 
 
-def score_draw(draw: Draw, tables: Tables, students: Sequence[Student]) -> Scores:
-    """Both metrics of every way, and of what is chosen from each list."""
-    scores: Scores = {}
+def score_draw(draw: Draw, tables: Tables) -> Measured:
+    """Both metrics of every way, on inner validation and on the test rows."""
+    outer: Scores = {}
     for (way, who), table in tables.outer.items():
         ranks = softmax(table, axis=1) if draw.n_labels > 2 else table
-        scores[way, who, "macro_f1"] = compute_macro_f1(table.argmax(axis=1), draw.test.labels, draw.n_labels)
-        scores[way, who, "auroc"] = compute_auroc(ranks, draw.test.labels)
-    said = score_predictions(tables.inner, draw.own.labels, draw.n_labels)
-    counts = np.bincount(draw.own.labels, minlength=draw.n_labels)
-    measured = [TREATMENTS.find(name) for name in dict.fromkeys(way for way, _ in tables.inner)]
-    usual = [way for way in measured if way.name in TREATMENTS.defaults]
-    by_f1 = [replace(score, log_loss=-score.macro_f1) for score in said]
-    chosen = (
-        choose_best(said, "macro_f1", usual, counts),
-        choose_best(said, "macro_f1", measured, counts),
-        choose_best(by_f1, "macro_f1", usual, counts),
-    )
-    for arm, best in zip(CHOICES, chosen, strict=True):
-        for student in students:
+        outer[way, who, "macro_f1"] = compute_macro_f1(table.argmax(axis=1), draw.test.labels, draw.n_labels)
+        outer[way, who, "auroc"] = compute_auroc(ranks, draw.test.labels)
+    inner = score_predictions(tables.inner, draw.own.labels, draw.n_labels)
+    return Measured(tuple(inner), outer, np.bincount(draw.own.labels, minlength=draw.n_labels))
+
+
+def add_choices(measured: Measured, evidence: Evidence) -> Scores:
+    """The scores on the test rows, and beside those of the ways those of what is chosen of each list."""
+    said, counts = measured.inner, measured.counts
+    ways = [TREATMENTS.find(name) for name in dict.fromkeys(score.arm for score in said)]
+    usual = [way for way in ways if way.name in TREATMENTS.defaults]
+    chosen = {
+        "chosen": choose_best(said, "macro_f1", usual, counts, evidence),
+        "chosen_all": choose_best(said, "macro_f1", ways, counts, evidence),
+        "no_evidence": choose_best(said, "macro_f1", usual, counts, NO_EVIDENCE),
+    }
+    scores = dict(measured.outer)
+    for who in dict.fromkeys(score.student for score in said):
+        old = [score for score in said if score.student == who and score.arm in WAYS_BEFORE]
+        taken = {choice: best[who].name for choice, best in chosen.items()}
+        taken["before"] = max(old, key=lambda score: score.macro_f1).arm
+        for choice, way in taken.items():
             for metric in METRICS:
-                scores[arm, student.name, metric] = scores[best[student.name].name, student.name, metric]
+                scores[choice, who, metric] = scores[way, who, metric]
     return scores
 
 
-def compare(draws: Sequence[Scores], student: str) -> dict[str, tuple[str, Floats, Floats]]:
-    """By choice the best single way, and in points of each draw: its lead, and the choice's over the baseline."""
+def compare(draws: Sequence[Scores], student: str) -> dict[str, tuple[str, dict[str, Floats]]]:
+    """By choice the best single way, and by figure what the choice has in points of each draw."""
     arms = {
-        arm: np.array([draw[arm, student, "macro_f1"] for draw in draws])
+        arm: np.array([draw[arm, who, metric] for draw in draws])
         for arm, who, metric in draws[0]
         if (who, metric) == (student, "macro_f1")
     }
     best = find_best(arms, [arm for arm in arms if arm not in CHOICES])
-    return {
-        choice: (best, 100 * (arms[best] - arms[choice]), 100 * (arms[choice] - arms[BASELINE.name]))
+    figures = {
+        choice: (
+            100 * (arms[best] - arms[choice]),
+            100 * (arms[choice] - arms[BASELINE.name]),
+            100 * (arms[choice] - arms["before"]),
+        )
         for choice in CHOICES
     }
+    return {choice: (best, dict(zip(_POINTS, values, strict=True))) for choice, values in figures.items()}
 
 
 def summarise(data: str, draws: Sequence[Scores]) -> Iterator[Result]:
     """Means over the draws of one part."""
     for student in dict.fromkeys(who for _, who, _ in draws[0]):
         name, compared = f"{data}/{student}", compare(draws, student)
-        best = compared[CHOICES[0]][0]
+        best = {"hindsight": compared[CHOICES[0]][0]}
+        of_eight = {
+            way: np.array([draw[way, student, "macro_f1"] for draw in draws])
+            for way in WAYS_BEFORE
+            if (way, student, "macro_f1") in draws[0]
+        }
+        best["hindsight_before"] = find_best(of_eight, list(of_eight))
         for arm, who, metric in draws[0]:
             if who == student:
                 values = [draw[arm, who, metric] for draw in draws]
                 yield _make_line(name, arm, metric, values)
-                if arm == best:
-                    yield _make_line(name, "hindsight", metric, values, way=best)
-        for choice, (_, regret, gain) in compared.items():
-            yield _make_line(name, choice, "regret_points", regret)
-            yield _make_line(name, choice, "over_logit_adjustment_points", gain)
+                for hindsight, way in best.items():
+                    if arm == way:
+                        yield _make_line(name, hindsight, metric, values, way=way)
+        for choice, (_, figures) in compared.items():
+            for metric, points in figures.items():
+                yield _make_line(name, choice, metric, points)
 
 
 def summarise_all(found: Mapping[str, Sequence[Scores]]) -> Iterator[Result]:
@@ -232,12 +341,11 @@ def summarise_all(found: Mapping[str, Sequence[Scores]]) -> Iterator[Result]:
         ]
         for choice in CHOICES if compared else ():
             data = "all+pool" if is_pool else "all"
-            regrets = [float(one[choice][1].mean()) for one in compared]
-            gains = [float(one[choice][2].mean()) for one in compared]
-            yield _make_line(data, choice, "regret_points", regrets)
-            yield _make_line(data, choice, "over_logit_adjustment_points", gains)
-            yield _make_line(f"{data}/worst", choice, "regret_points", [max(regrets)])
-            yield _make_line(f"{data}/worst", choice, "over_logit_adjustment_points", [min(gains)])
+            for metric in _POINTS:
+                means = [float(one[choice][1][metric].mean()) for one in compared]
+                worst = max(means) if metric == "regret_points" else min(means)
+                yield _make_line(data, choice, metric, means)
+                yield _make_line(f"{data}/worst", choice, metric, [worst])
 
 
 def _make_line(data: str, arm: str, metric: str, values: Sequence[float] | Floats, way: str = "") -> Result:

@@ -7,19 +7,26 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from counterpoise.students.evidence import parse_evidence, read_shipped
 from counterpoise.students.registry import choose_students
 from counterpoise.students.rows import Rows, make_rows
 from counterpoise.students.treatments import TREATMENTS
 from evals import simple_ways
+from evals.further_sets import SETS
 from evals.simple_ways import (
     Draw,
+    Measured,
     Scores,
+    add_choices,
     compare,
     list_ways,
+    make_evidence,
+    read_measured,
     score_draw,
     summarise,
     summarise_all,
     train_all,
+    write_measured,
 )
 from tests.made_up import as_objects
 
@@ -29,35 +36,59 @@ def make_scores(**values: float) -> Scores:
     return {(arm, "words", metric): value for arm, value in values.items() for metric in simple_ways.METRICS}
 
 
+def make_draw_scores(nothing: float, baseline: float, prototypes: float, *chosen: float) -> Scores:
+    choices = dict(zip(simple_ways.CHOICES, chosen, strict=True))
+    return make_scores(nothing=nothing, logit_adjustment=baseline, prototypes=prototypes, **choices)
+
+
 DRAWS = [
-    make_scores(nothing=0.4, logit_adjustment=0.8, prototypes=0.9, chosen=0.8, chosen_all=0.9, highest=0.8),
-    make_scores(nothing=0.5, logit_adjustment=0.9, prototypes=0.86, chosen=0.9, chosen_all=0.5, highest=0.8),
+    make_draw_scores(0.4, 0.8, 0.9, 0.8, 0.9, 0.8, 0.4),
+    make_draw_scores(0.5, 0.9, 0.86, 0.9, 0.5, 0.8, 0.9),
 ]
 
 
 def test_regret_counts_from_the_single_way_that_is_best_in_the_mean() -> None:
-    best, regret, gain = compare(DRAWS, "words")["chosen"]
+    best, figures = compare(DRAWS, "words")["chosen"]
     assert best == "prototypes"
     # In one draw the choice may be better than that way: its regret is then below nothing.
-    assert regret == pytest.approx([10, -4]) and gain == pytest.approx([0, 0])
-    _, regret, gain = compare(DRAWS, "words")["chosen_all"]
-    assert regret == pytest.approx([0, 36]) and gain == pytest.approx([10, -40])
+    assert figures["regret_points"] == pytest.approx([10, -4])
+    assert figures["over_logit_adjustment_points"] == pytest.approx([0, 0])
+    assert figures["over_before_points"] == pytest.approx([40, 0])
+    figures = compare(DRAWS, "words")["chosen_all"][1]
+    assert figures["regret_points"] == pytest.approx([0, 36])
     lines = {(line.arm, line.metric): line for line in summarise("cebab", DRAWS)}
     assert lines["hindsight", "macro_f1"].value == pytest.approx(0.88)
     assert lines["hindsight", "macro_f1"].extra["way"] == "prototypes"
+    assert lines["hindsight_before", "macro_f1"].extra["way"] == "logit_adjustment"
     assert lines["chosen_all", "regret_points"].value == pytest.approx(18)
     assert lines["chosen_all", "regret_points"].unit == "points"
     assert {line.data for line in lines.values()} == {"cebab/words"}
 
 
 def test_the_worst_is_that_of_one_set_and_parts_with_a_pool_stand_apart() -> None:
-    even = [make_scores(logit_adjustment=0.9, chosen=0.9, chosen_all=0.9, highest=0.9)]
+    even = [make_draw_scores(0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9)]
     found = {"cebab": DRAWS, "sms_spam": even, "cebab+pool": even}
     lines = {(line.data, line.arm, line.metric): line.value for line in summarise_all(found)}
     assert lines["all", "chosen_all", "regret_points"] == pytest.approx(9)
     assert lines["all/worst", "chosen_all", "regret_points"] == pytest.approx(18)
     assert lines["all/worst", "chosen_all", "over_logit_adjustment_points"] == pytest.approx(-15)
     assert lines["all+pool/worst", "chosen_all", "regret_points"] == 0
+
+
+def test_evidence_leaves_out_the_set_that_is_judged_and_its_kin() -> None:
+    draws = [Measured((), make_scores(logit_adjustment=0.8, class_weights=0.9), np.array([15, 300]))]
+    measured = {(name, 15, False): draws for name in SETS}
+    shipped = make_evidence({("cebab", 15, False): draws}, "clinc150")
+    assert shipped.hash == make_evidence({}, "travel").hash and shipped.n_sets > 6
+    assert make_evidence(measured, "cebab").expect("words", "class_weights", 15) == pytest.approx(10)
+    measured["travel", 15, False] = [
+        Measured((), make_scores(logit_adjustment=0.9, class_weights=0.1), np.array([15, 300]))
+    ]
+    mine, other = (
+        make_evidence(measured, name).expect("words", "class_weights", 15) for name in ("clinc150", "cebab")
+    )
+    assert mine == pytest.approx(10) and other is not None and other < 3
+    assert make_evidence(measured, "clinc150").n_sets == len(SETS) - 2
 
 
 def make_side(seed: int, counts: tuple[int, int]) -> Rows:
@@ -72,7 +103,10 @@ def test_a_choice_is_one_of_its_list_and_has_the_scores_of_that_way() -> None:
     students = choose_students(("default",), "minilm")
     own = make_side(1, (60, 10))
     draw = Draw(own, np.arange(len(own)) % 5, make_side(2, (30, 30)), make_side(3, (50, 20)), 2)
-    scores = score_draw(draw, train_all(draw, students, list_ways(with_pool=True), 0), students)
+    measured = score_draw(draw, train_all(draw, students, list_ways(with_pool=True), 0))
+    again = read_measured(write_measured(measured))
+    assert again.outer == measured.outer and again.inner == measured.inner
+    scores = add_choices(again, parse_evidence(read_shipped()))
     arms = {arm for arm, *_ in scores}
     assert {"self_training", "shrunk_lda", *TREATMENTS.defaults, *simple_ways.CHOICES} <= arms
     assert not arms & {"added_rows", "averaged"}
@@ -81,9 +115,5 @@ def test_a_choice_is_one_of_its_list_and_has_the_scores_of_that_way() -> None:
             arm: value for (arm, who, what), value in scores.items() if (who, what) == (student.name, "auroc")
         }
         assert mine["chosen"] in [mine[way] for way in TREATMENTS.defaults if way in mine]
-    bare = score_draw(
-        replace(draw, pool=None),
-        train_all(replace(draw, pool=None), students, list_ways(with_pool=False), 0),
-        students,
-    )
-    assert not {"self_training", "label_spreading"} & {arm for arm, *_ in bare}
+    bare = train_all(replace(draw, pool=None), students, list_ways(with_pool=False), 0).outer
+    assert not {"self_training", "label_spreading"} & {way for way, _ in bare}

@@ -12,10 +12,11 @@ from counterpoise.core.records import Integers, Objects
 from counterpoise.core.splits import assign_folds, keyed_hash
 from counterpoise.students.added_ways import ADDED_ROWS, PLAIN_WAY, PRIOR_WAY
 from counterpoise.students.base import Treatment
+from counterpoise.students.evidence import parse_evidence
 from counterpoise.students.fitting import predict
 from counterpoise.students.held_out import Arm, HeldOutScore, score_held_out
+from counterpoise.students.left_out import tune
 from counterpoise.students.metrics import METRICS, compute_log_loss
-from counterpoise.students.offset_ways import find_offsets
 from counterpoise.students.rows import Rows, make_rows
 from counterpoise.students.treatments import BASELINE, NOTHING, TREATMENTS
 from counterpoise.students.validation import (
@@ -133,6 +134,34 @@ def test_of_ways_whose_macro_f1_is_as_good_the_surest_is_the_best() -> None:
     # With a hundred times the rows the same difference is evident, and what counts is macro-F1 alone.
     assert choose_best(scores, "macro_f1", SIMPLE, COUNTS * 100)["words"].name == "balanced_bags"
     assert choose_best(scores, "auroc", SIMPLE, COUNTS)["words"] is NOTHING
+
+
+def test_with_few_rows_the_choice_begins_with_what_gave_most_on_other_data_sets() -> None:
+    table = "data,student,rows,way,gain\na,words,15,class_weights,2\na,words,50,class_weights,-1\nb,words,15,nothing,9"
+    evidence = parse_evidence(table, leave_out=["b"])
+    assert (evidence.n_sets, evidence.expect("words", "nothing", 15)) == (1, None)
+    between = evidence.expect("words", "class_weights", 27)
+    assert between is not None and -1 < between < 2 and evidence.expect("words", "class_weights", 3) == 2
+    generator = np.random.default_rng(3)
+    noise = generator.normal(0, 0.02, 200)
+
+    def score(arm: str, macro_f1: float, log_loss: float, student: str = "words") -> ArmScore:
+        drawn = macro_f1 + noise + generator.normal(0, 0.01, 200)
+        return ArmScore(arm, student, macro_f1, 0.8, log_loss, drawn)
+
+    first, other = score("class_weights", 0.7, 0.4), score("balanced_bags", 0.72, 0.3)
+    best = choose_best([first, other], "macro_f1", SIMPLE, COUNTS, evidence)
+    assert best["words"].name == "class_weights", "two points are no evidence with an error of one and a half"
+    evident = score("balanced_bags", 0.76, 0.3)
+    assert (
+        choose_best([first, evident], "macro_f1", SIMPLE, COUNTS, evidence)["words"].name == "balanced_bags"
+    )
+    unsure = score("balanced_bags", 0.76, 0.5)  # its log-loss says otherwise
+    assert choose_best([first, unsure], "macro_f1", SIMPLE, COUNTS, evidence)["words"].name == "class_weights"
+    # Of a student of which nothing is known the rows alone decide.
+    strange = [replace(one, student="mine") for one in (first, other)]
+    assert choose_best(strange, "macro_f1", SIMPLE, COUNTS, evidence)["mine"].name == "balanced_bags"
+    assert choose_best([first, other], "macro_f1", SIMPLE, COUNTS)["words"].name == "balanced_bags"
 
 
 def test_the_log_loss_weighs_labels_alike_and_does_not_ask_how_sure_scores_are() -> None:
@@ -287,11 +316,21 @@ def test_offsets_undo_what_shifts_scores_and_are_small_where_few_rows_say_so() -
     truth = np.repeat([0, 1], [900, 100])
     shift = np.array([0.0, 3.0])
     scores = generator.normal(0, 1, (1000, 2)) + 2 * np.eye(2)[truth] + shift
-    offsets = find_offsets(scores, truth)
-    assert offsets[0] - offsets[1] == pytest.approx(3, abs=0.3)
+    tuned = tune([scores], truth, [1.0])
+    assert (tuned.offsets[0] - tuned.offsets[1]) / tuned.shares[0] == pytest.approx(3, abs=0.3)
     few = np.concatenate([np.arange(20), np.arange(900, 903)])
-    hesitant = find_offsets(scores[few], truth[few])
+    hesitant = tune([scores[few]], truth[few], [1.0]).offsets
     assert 0.3 < hesitant[0] - hesitant[1] < 2.5
+
+
+def test_scores_that_say_nothing_lose_their_share_and_few_rows_leave_it_as_expected() -> None:
+    generator = np.random.default_rng(2)
+    truth = np.repeat([0, 1], [500, 500])
+    good, idle = generator.normal(0, 1, (1000, 2)) + np.eye(2)[truth], generator.normal(0, 1, (1000, 2))
+    shares = tune([good, idle], truth, [1.0, 0.7]).shares
+    assert shares[0] > 0.8 and shares[1] < 0.1
+    few = np.array([0, 1, 998, 999])
+    assert tune([good[few], idle[few]], truth[few], [1.0, 0.7]).shares[1] > 0.2
 
 
 def test_thresholds_are_tuned_on_rows_that_were_left_out() -> None:
@@ -300,7 +339,8 @@ def test_thresholds_are_tuned_on_rows_that_were_left_out() -> None:
         moved = predict(TREATMENTS.find("tuned_offsets"), student, own, test, 2)
         plain = predict(BASELINE, student, own, test, 2)
         steps = moved - plain
-        assert steps == pytest.approx(np.tile(steps[0], (len(test), 1))), "one offset a label"
+        assert np.corrcoef(moved[:, 1] - moved[:, 0], plain[:, 1] - plain[:, 0])[0, 1] == pytest.approx(1)
+        assert abs((steps[:, 1] - steps[:, 0]).mean()) > 0.01, "an offset a label"
     texts = ["a one", *(f"b number{row}" for row in range(20))]
     alone = make_rows(as_objects(texts), ENCODER.encode(texts), np.array([0] + [1] * 20))
     # Of a label with one text no row can be left out: nothing is tuned.

@@ -20,7 +20,7 @@ from counterpoise.students.treatments import TREATMENTS
 from tests.made_up import ENCODER, STUDENTS, VECTORS, WORDS, as_objects, write_sentences
 
 LINES = {"bad": "cold rude dull awful", "good": "lovely warm fresh great"}
-DRAWING = ("oversampling", "downsampling", "balanced_bags")
+DRAWING = ("oversampling", "downsampling", "balanced_bags", "tuned_bags")
 CASES = [
     *(
         (way, WORDS)
@@ -30,6 +30,7 @@ CASES = [
             "oversampling",
             "averaged",
             "balanced_bags",
+            "tuned_bags",
             "description_rows",
         )
     ),
@@ -38,6 +39,7 @@ CASES = [
         for way in (
             "logit_adjustment",
             "tuned_offsets",
+            "tuned_prior",
             "embedding_zero_shot",
             "averaged_prior",
             "description_rows",

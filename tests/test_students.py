@@ -31,7 +31,7 @@ from counterpoise.students.weights import (
 )
 from tests.made_up import ENCODER, STUDENTS, VECTORS, WORDS, as_objects, join_rows, write_sentences
 
-DRAWING_ARMS = ("oversampling", "downsampling", "balanced_bags", "vector_smote")
+DRAWING_ARMS = ("oversampling", "downsampling", "balanced_bags", "vector_smote", "tuned_bags")
 NAMES = sorted(TREATMENTS.names)
 ALL_WAYS = [TREATMENTS.find(name) for name in TREATMENTS.names]
 

@@ -71,7 +71,7 @@ def compare_ways(
     scored = _score_added(context, outcome, simple, ways, n_added) if n_added else []
     of_added = [score for score in scored if ways[score.student].added.name == score.arm]
     of_mixed = [score for score in scored if mixed[score.student].name == score.arm]
-    chosen = recommend(simple.scores, of_mixed, metric, counts, simple.treatments, mixed)
+    chosen = recommend(simple.scores, of_mixed, metric, counts, simple.treatments, mixed, simple.evidence)
     validation = [
         *simple.scores,
         *(replace(score, arm=WITH_ADDED) for score in of_added),

@@ -46,4 +46,5 @@ def _try(
         job.metric,
         find_cache_dir(job.cache_dir),
         n_all,
+        job.open_evidence(),
     )

@@ -41,6 +41,7 @@ from counterpoise.runs.report_data import make_report
 from counterpoise.runs.rounds import carry_out, list_deficits, list_short, plan_round
 from counterpoise.runs.simple_ways import measure_simple_ways
 from counterpoise.scorers.family import SCORERS
+from counterpoise.students.evidence import Evidence, parse_evidence, read_shipped
 from counterpoise.tasks.text.inputs import Inputs
 from counterpoise.tasks.text.job import Job
 from counterpoise.tasks.text.label_trust import (
@@ -93,8 +94,9 @@ class TextRun:
     async def carry_out(self, prepared: PreparedRun, resources: RunResources) -> RunResult:
         """Measure the simple ways, fill cells round by round, write the data set, and measure again."""
         job, inputs, directory = prepared.job, prepared.inputs, resources.directory
+        evidence = keep_evidence(job, directory)
         directory.write("run", {"rounds": job.rounds})
-        simple = measure_simple_ways(job, inputs)
+        simple = measure_simple_ways(job, inputs, evidence)
         async with open_models(
             job.llm,
             store=resources.store,
@@ -130,6 +132,16 @@ def keep_old_rounds(job: Job, inputs: Inputs, directory: RunDirectory) -> Job:
         return job
     limited = job.model_copy(update={"rounds": OLD_ROUNDS})
     return limited if known["fingerprint"] == f"{limited.fingerprint()}-{inputs.fingerprint}" else job
+
+
+def keep_evidence(job: Job, directory: RunDirectory) -> Evidence:
+    """What ways gave on other data sets, as the directory was begun with it: a later version may ship more."""
+    kept = directory.read("evidence")
+    if not kept:
+        is_old = "rounds" in directory.read("run")
+        kept = {"simple_ways": "" if is_old or job.evidence == "none" else read_shipped()}
+        directory.write("evidence", kept)
+    return parse_evidence(kept["simple_ways"])
 
 
 async def _repair(job: Job, inputs: Inputs, models: Models, resources: RunResources) -> Repair:

@@ -57,7 +57,7 @@ async def make_preview(job: Job) -> Preview:
 
     inputs = prepare(job, look, with_speed=True)
     job = job.model_copy(update={"encoder": inputs.encoder_choice})
-    simple = measure_simple_ways(job, inputs)
+    simple = measure_simple_ways(job, inputs, job.open_evidence())
     trust = audit_free_scorers(inputs, SCORERS.choose(job.scorers))
     context = open_context(job, inputs, trust)
     ledger = Ledger()

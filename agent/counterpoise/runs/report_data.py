@@ -41,6 +41,7 @@ from counterpoise.runs.report_sections import (
 )
 from counterpoise.runs.rounds import list_short
 from counterpoise.runs.simple_ways import SimpleWays
+from counterpoise.students.evidence import Evidence
 from counterpoise.students.held_out import N_SEEDS
 from counterpoise.students.metrics import METRICS
 from counterpoise.students.recipe_code import write_code
@@ -114,7 +115,7 @@ def make_report(
         stopped=ending.sentence,
         ending=ending,
         settings={
-            **_describe_settings(job, outcome),
+            **_describe_settings(job, outcome, simple.evidence),
             **{f"chosen for {student}": way.chosen for student, way in ways.items()},
             **{f"added rows for {student}": way.added_rows for student, way in ways.items()},
         },
@@ -183,7 +184,7 @@ def _describe_labels(job: Job, context: RunContext) -> dict[Any, str]:
     return {values[row]: context.inputs.label_texts[label] for label, row in sorted(first.items())}
 
 
-def _describe_settings(job: Job, outcome: RunOutcome) -> dict[str, Any]:
+def _describe_settings(job: Job, outcome: RunOutcome, evidence: Evidence) -> dict[str, Any]:
     """What decided the result; no folders, so that equal runs have equal reports."""
     return {
         "label": job.label,
@@ -200,6 +201,7 @@ def _describe_settings(job: Job, outcome: RunOutcome) -> dict[str, Any]:
         "budget": job.budget.tokens,
         "rounds": "no limit" if job.rounds is None else job.rounds,
         "seed": job.seed,
+        "evidence": f"{evidence.hash}, {evidence.n_sets} data sets" if evidence.hash else "none",
         "job": job.fingerprint(),
         "content_hash": outcome.content_hash,
     }

@@ -14,6 +14,7 @@ from counterpoise.core.records import Integers
 from counterpoise.data.encoder_choice import name_encoder
 from counterpoise.runs.slow_students import price_trainings
 from counterpoise.students.base import Student, Treatment
+from counterpoise.students.evidence import NO_EVIDENCE, Evidence
 from counterpoise.students.registry import choose_students
 from counterpoise.students.rows import Rows, view_rows
 from counterpoise.students.samples import RowSample, draw_sample
@@ -36,6 +37,7 @@ class SimpleWays:
         counts: (k,) rows of each label that were scored.
         sample: the training rows that were scored; whatever is compared with these scores is measured on the same.
         prices: what students that take minutes were expected to take.
+        evidence: what the ways gave on other data sets.
     """
 
     students: tuple[Student, ...]
@@ -45,19 +47,21 @@ class SimpleWays:
     counts: Integers
     sample: RowSample
     prices: tuple[TrainingsPriced, ...] = ()
+    evidence: Evidence = NO_EVIDENCE
 
     def choose_best(self, metric: str) -> dict[str, str]:
         """Name of student -> name of the best treatment by a metric."""
-        best = choose_best(self.scores, metric, self.treatments, self.counts)
+        best = choose_best(self.scores, metric, self.treatments, self.counts, self.evidence)
         return {student: treatment.name for student, treatment in best.items()}
 
 
-def measure_simple_ways(job: Job, inputs: Inputs) -> SimpleWays:
+def measure_simple_ways(job: Job, inputs: Inputs, evidence: Evidence) -> SimpleWays:
     """Score simple treatments on inner validation, and choose the best for each student.
 
     Args:
         job: which students and treatments, and what counts.
         inputs: the data.
+        evidence: what the ways gave on other data sets.
 
     Raises:
         JobError: a student needs another encoder, or a classifier of the user's cannot be trained.
@@ -82,8 +86,8 @@ def measure_simple_ways(job: Job, inputs: Inputs) -> SimpleWays:
         pool=pool,
     )
     counts = np.bincount(records.labels[drawn], minlength=len(records.label_names))
-    best = choose_best(scores, job.metric, treatments, counts)
-    ways = SimpleWays(students, treatments, tuple(scores), best, counts, sample, tuple(prices))
+    best = choose_best(scores, job.metric, treatments, counts, evidence)
+    ways = SimpleWays(students, treatments, tuple(scores), best, counts, sample, tuple(prices), evidence)
     tell_event(Measured([score.as_dict() for score in scores], ways.choose_best(job.metric)))
     return ways
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from scipy.special import log_softmax
-
 from counterpoise.core.records import Floats
 from counterpoise.students.base import FitTask, Treatment
+from counterpoise.students.mixtures import Mixture
 from counterpoise.students.recipe_lines import ADJUSTED, MORE, SCORE
-from counterpoise.students.treatments import BASELINE, TREATMENTS, ZERO_SHOT_PRIOR, score_by_similarity
+from counterpoise.students.similarity import compare_descriptions
+from counterpoise.students.treatments import BASELINE, TREATMENTS, ZERO_SHOT_PRIOR
 from counterpoise.students.weights import log_prior
 
 _ON_RESULT = (
@@ -49,32 +48,7 @@ class AddedRowsPrior(Treatment):
 
     def score(self, task: FitTask) -> Floats:
         """Log-scores of the added rows and log-probabilities of the descriptions, added."""
-        return task.score(ADDED_ROWS) + score_by_similarity(task)
-
-
-class Mixture(Treatment):
-    """The mean log-probabilities of two treatments.
-
-    Args:
-        name: its name.
-        own: on the user's own rows alone.
-        added: on these and the added ones.
-        advice: see `Treatment`.
-        code: see `Treatment`.
-    """
-
-    uses_added = True
-
-    def __init__(self, name: str, own: Treatment, added: Treatment, *, advice: str, code: str) -> None:
-        self.name = name
-        self.parts = (own, added)
-        self.needs_zero_shot = any(part.needs_zero_shot for part in self.parts)
-        self.advice = advice
-        self.code = code
-
-    def score(self, task: FitTask) -> Floats:
-        """(m, k) means of both log-probabilities."""
-        return np.asarray(np.mean([log_softmax(task.score(part), axis=1) for part in self.parts], axis=0))
+        return task.score(ADDED_ROWS) + compare_descriptions(task.train, task.test)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +79,7 @@ PLAIN_WAY = AddedWay(
     _register(
         Mixture(
             "averaged",
-            BASELINE,
-            ADDED_ROWS,
+            (BASELINE, ADDED_ROWS),
             advice=_ON_BOTH,
             code=f"{ADJUSTED}{MORE}{SCORE}(plain(texts) + more(texts)) / 2\n\n",
         )
@@ -118,8 +91,7 @@ PRIOR_WAY = AddedWay(
     _register(
         Mixture(
             "averaged_prior",
-            ZERO_SHOT_PRIOR,
-            _ADDED_ROWS_PRIOR,
+            (ZERO_SHOT_PRIOR, _ADDED_ROWS_PRIOR),
             advice=_ON_BOTH + _PRIOR,
             code=f"{ADJUSTED}{MORE}{SCORE}sum(\n"
             "        log_softmax(part(texts) + compare(texts) - middle, axis=1) for part in (plain, more)\n    )\n\n",

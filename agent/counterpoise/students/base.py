@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from scipy.special import log_softmax
 
 from counterpoise.core.records import Floats, Integers
 from counterpoise.students.cell_marks import CellMarks
+from counterpoise.students.left_out import leave_out
 from counterpoise.students.linear import Features
 from counterpoise.students.recipe_lines import StudentCode
 from counterpoise.students.rows import Rows
+from counterpoise.students.weights import adjust
 
 SlowStep = Literal["", "features", "fit"]
 """What of a training takes minutes: nothing, learning the representation, or training the classifier."""
@@ -156,6 +159,15 @@ class FitTask:
         """(m, k) log-probabilities of the rows as they are, all of weight 1: several treatments begin with them."""
         return self.fit()
 
+    @cached_property
+    def left_out(self) -> tuple[Floats, Integers]:
+        """Adjusted log-probabilities of the training rows by five folds, see `leave_out`."""
+        return leave_out(
+            self.train,
+            lambda part, rest: fit_adjusted(self.student, part, rest, self.n_labels),
+            self.n_labels,
+        )
+
     def fit(self, weights: Floats | None = None, rows: Integers | None = None) -> Floats:
         """Train the student.
 
@@ -228,3 +240,10 @@ class Treatment(ABC):
     def write_code(self, student: Student) -> str:
         """Its lines of the recipe for one student."""
         return self.code
+
+
+def fit_adjusted(student: Student, train: Rows, test: Rows, n_labels: int) -> Floats:
+    """(m, k) log-probabilities of a student trained on some rows, the logs of their label shares taken out."""
+    features, others = student.features(train, test)
+    plain = student.fit_log_probabilities(features, train.labels, np.ones(len(train)), others, n_labels)
+    return np.asarray(log_softmax(adjust(plain, train.labels, n_labels), axis=1))

@@ -45,14 +45,16 @@ def compute_macro_f1(
     return float((2 * hits[present] / (given[present] + rows[present])).mean())
 
 
-def compute_drawn_macro_f1s(answers: Integers, truth: Integers, n_labels: int, counts: Integers) -> Floats:
+def compute_drawn_macro_f1s(
+    answers: Integers, truth: Integers, n_labels: int, counts: Integers | Floats
+) -> Floats:
     """What `compute_macro_f1` gives for resamples of the rows.
 
     Args:
         answers: (n,) label indices given.
         truth: (n,) right ones.
         n_labels: k.
-        counts: (d, n) how often each row is drawn; every label that occurs is drawn at least once.
+        counts: (d, n) how often each row is drawn, or what it weighs; every label that occurs is drawn at least once.
 
     Returns:
         (d,) means over the labels that occur.

@@ -8,9 +8,9 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.naive_bayes import MultinomialNB
 
 from counterpoise.core.records import Floats, Integers
-from counterpoise.students.base import FitTask, Student
+from counterpoise.students.base import FitTask, Student, fit_adjusted
 from counterpoise.students.linear import PROBABILITY_FLOOR
-from counterpoise.students.pool_ways import PoolWay, score_adjusted, weigh_by_shares
+from counterpoise.students.pool_ways import PoolWay, weigh_by_shares
 from counterpoise.students.rows import Rows
 from counterpoise.students.weights import balance_weights
 
@@ -38,7 +38,7 @@ class NaiveBayesEm(PoolWay):
         words = CountVectorizer(binary=True, dtype=np.float64)
         analyse = words.build_analyzer()
         if not any(analyse(text) for text in task.train.texts):  # nothing to learn from
-            return score_adjusted(task.student, task.train, task.test, task.n_labels)
+            return fit_adjusted(task.student, task.train, task.test, task.n_labels)
         counts = words.fit_transform([*task.train.texts, *pool.texts])
         own, others = counts[: len(task.train)], counts[len(task.train) :]
         weights = balance_weights(task.labels, task.n_labels)

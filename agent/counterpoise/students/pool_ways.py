@@ -13,7 +13,7 @@ from scipy.special import log_softmax, softmax
 from sklearn.semi_supervised import LabelSpreading
 
 from counterpoise.core.records import Floats, Integers
-from counterpoise.students.base import FitTask, Student, Treatment
+from counterpoise.students.base import FitTask, Student, Treatment, fit_adjusted
 from counterpoise.students.calibration import estimate_shares
 from counterpoise.students.linear import PROBABILITY_FLOOR, Features
 from counterpoise.students.rows import Rows, make_rows
@@ -35,7 +35,7 @@ class PoolWay(Treatment):
     def score(self, task: FitTask) -> Floats:
         """(m, k) log-scores."""
         if task.pool is None or not len(task.pool):
-            return score_adjusted(task.student, task.train, task.test, task.n_labels)
+            return fit_adjusted(task.student, task.train, task.test, task.n_labels)
         return self.score_with(task, task.pool.take(np.arange(min(MOST_POOL, len(task.pool)))))
 
     @abstractmethod
@@ -50,12 +50,6 @@ def join_rows(first: Rows, second: Rows) -> Rows:
         np.concatenate([first.vectors, second.vectors]),
         np.concatenate([first.labels, second.labels]),
     )
-
-
-def score_adjusted(student: Student, train: Rows, test: Rows, n_labels: int) -> Floats:
-    """(m, k) log-probabilities of a student with the label shares taken out."""
-    features, others = student.features(train, test)
-    return _fit(student, features, train.labels, np.ones(len(train)), others, n_labels)
 
 
 def weigh_by_shares(likelihoods: Floats) -> Floats:
@@ -122,7 +116,7 @@ class SelfTraining(PoolWay):
         """Adjusted log-probabilities of the student of the last turn."""
         train = task.train
         for turn in range(_N_TURNS):
-            said = softmax(score_adjusted(task.student, train, pool, task.n_labels), axis=1)
+            said = softmax(fit_adjusted(task.student, train, pool, task.n_labels), axis=1)
             n_each = max(1, int((turn + 1) / _N_TURNS * _SURE_SHARE * len(pool) / task.n_labels))
             given, picked = said.argmax(axis=1), []
             for label in np.unique(task.labels):
@@ -132,7 +126,7 @@ class SelfTraining(PoolWay):
             sure = pool.take(rows)
             sure = make_rows(sure.texts, sure.vectors, given[rows].astype(np.int64))
             train = join_rows(task.train, sure)
-        return score_adjusted(task.student, train, task.test, task.n_labels)
+        return fit_adjusted(task.student, train, task.test, task.n_labels)
 
 
 class Spreading(PoolWay):

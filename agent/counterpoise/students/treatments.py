@@ -17,14 +17,15 @@ from counterpoise.core.registry import Registry
 from counterpoise.students.base import FitTask, Treatment
 from counterpoise.students.described_ways import DescriptionRows
 from counterpoise.students.linear import PROBABILITY_FLOOR
+from counterpoise.students.mixtures import Mixture
 from counterpoise.students.naive_bayes import NaiveBayesEm
-from counterpoise.students.offset_ways import TunedOffsets
 from counterpoise.students.pool_labels import LabelledPool, NeighbourVotes, ZeroShotPool
 from counterpoise.students.pool_ways import SelfTraining, Spreading
 from counterpoise.students.recipe_lines import ADJUSTED, SCORE, draw_lines
 from counterpoise.students.similarity import compare_descriptions
+from counterpoise.students.tuned_ways import TunedOffsets, TunedPrior
 from counterpoise.students.vector_ways import Prototypes, ShrunkLda, VectorSmote
-from counterpoise.students.weights import balance_weights, log_prior
+from counterpoise.students.weights import adjust, balance_weights
 
 N_BAGS = 10
 _MOST_REPEATED = 10_000  # rows of an oversampled side that are trained on one by one
@@ -100,7 +101,7 @@ class LogitAdjustment(Treatment):
 
     def score(self, task: FitTask) -> Floats:
         """Log-probabilities less the logs of the label shares."""
-        return task.plain - log_prior(task.labels, np.ones(len(task.labels)), task.n_labels)
+        return adjust(task.plain, task.labels, task.n_labels)
 
 
 class BalancedBags(Treatment):
@@ -134,8 +135,8 @@ class EmbeddingZeroShot(Treatment):
     code = f"{SCORE}compare(texts) - middle\n\n"
 
     def score(self, task: FitTask) -> Floats:
-        """Log-probabilities of the descriptions, see `score_by_similarity`."""
-        return score_by_similarity(task)
+        """Log-probabilities of the descriptions, see `compare_descriptions`."""
+        return compare_descriptions(task.train, task.test)
 
 
 class ZeroShotPrior(Treatment):
@@ -148,12 +149,7 @@ class ZeroShotPrior(Treatment):
 
     def score(self, task: FitTask) -> Floats:
         """Adjusted log-probabilities and those of the descriptions, added."""
-        return task.score(LOGIT_ADJUSTMENT) + score_by_similarity(task)
-
-
-def score_by_similarity(task: FitTask) -> Floats:
-    """(m, k) log-scores of the rows to score, see `similarity.compare_descriptions`."""
-    return compare_descriptions(task.train, task.test)
+        return task.score(LOGIT_ADJUSTMENT) + compare_descriptions(task.train, task.test)
 
 
 def _draw(task: FitTask, per_label: Callable[[Integers], int], *, draw: int = 0) -> Integers:
@@ -211,10 +207,21 @@ TREATMENTS.register(ClassWeights())
 TREATMENTS.register(Oversampling())
 TREATMENTS.register(Downsampling())
 LOGIT_ADJUSTMENT = TREATMENTS.register(LogitAdjustment())
-TREATMENTS.register(BalancedBags())
+BALANCED_BAGS = TREATMENTS.register(BalancedBags())
 TREATMENTS.register(EmbeddingZeroShot())
 ZERO_SHOT_PRIOR = TREATMENTS.register(ZeroShotPrior())
-TREATMENTS.register(TunedOffsets())
+TUNED_OFFSETS = TREATMENTS.register(TunedOffsets())
+TREATMENTS.register(TunedPrior())
+TREATMENTS.register(
+    Mixture(
+        "tuned_bags",
+        (TUNED_OFFSETS, BALANCED_BAGS),
+        meaning="the mean of tuned_offsets and balanced_bags",
+        code=TUNED_OFFSETS.code.replace("def score(", "def tune(")
+        + BALANCED_BAGS.code.replace("def score(", "def bag(")
+        + f"{SCORE}(log_softmax(tune(texts), axis=1) + log_softmax(bag(texts), axis=1)) / 2\n\n",
+    )
+)
 TREATMENTS.register(LabelledPool())
 
 # A job has to name these: no evaluation has shown yet that the choice gains by them.

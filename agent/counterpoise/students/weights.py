@@ -20,6 +20,11 @@ def log_prior(labels: Integers, weights: Floats, n_labels: int) -> Floats:
     return np.asarray(np.log(mass / mass.sum()))
 
 
+def adjust(plain: Floats, labels: Integers, n_labels: int) -> Floats:
+    """(m, k) log-probabilities less the logs of the label shares (Menon et al., 2021, Long-tail learning)."""
+    return plain - log_prior(labels, np.ones(len(labels)), n_labels)
+
+
 def balance_weights(labels: Integers, n_labels: int) -> Floats:
     """(n,) weights that give every label the same total; mean 1."""
     counts = np.bincount(labels, minlength=n_labels)

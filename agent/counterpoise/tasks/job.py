@@ -171,7 +171,9 @@ class JobBase(BaseModel):
         the contents of the data: what a run reads has a hash of its own.
         """
         keys = as_plain(self)
-        for name in ("name", "output", "cache_dir", *(key for key in self.LATER_KEYS if not keys[key])):
+        fields = type(self).model_fields
+        later = (key for key in self.LATER_KEYS if keys[key] == fields[key].default)
+        for name in ("name", "output", "cache_dir", *later):
             del keys[name]
         for name in (*self.SOURCES, *self.PATHS, "encoder"):
             if isinstance(keys.get(name), str):

@@ -25,6 +25,7 @@ from counterpoise.data.encoders import open_cached
 from counterpoise.scorers.base import SimilarityScorer
 from counterpoise.students.base import Treatment
 from counterpoise.students.described_ways import find_lines
+from counterpoise.students.evidence import NO_EVIDENCE, Evidence
 from counterpoise.students.linear_students import VectorsStudent
 from counterpoise.students.metrics import METRICS, compute_auroc, compute_macro_f1
 from counterpoise.students.rows import view_rows
@@ -123,6 +124,7 @@ def try_encoders(
     metric: str,
     cache_dir: Path,
     n_all: int | None = None,
+    evidence: Evidence = NO_EVIDENCE,
 ) -> EncoderTrials:
     """Measure encoders on a sample.
 
@@ -136,6 +138,7 @@ def try_encoders(
         cache_dir: where vectors are kept.
         n_all: rows that would be encoded in all, held-out rows and pool too; None where nobody asks how long that
             takes: then no text is encoded whose vector is kept.
+        evidence: what the ways gave on other data sets.
 
     Raises:
         ServiceError: the encoder in use cannot be had. Another one that fails is left out.
@@ -153,7 +156,7 @@ def try_encoders(
             if number == 0:
                 raise
             continue
-        scored.append((choice, _score(rows, mine, name_encoder(choice), treatments, metric), rate))
+        scored.append((choice, _score(rows, mine, name_encoder(choice), treatments, metric, evidence), rate))
         if len(choices) > 1:
             tell_event(EncodersCompared(done=number + 1, total=len(choices), what="encoders"))
     baseline, trials = scored[0][1], []
@@ -217,13 +220,18 @@ def _encode(
 
 
 def _score(
-    rows: EncodedRecords, folds: Integers, name: str, treatments: Sequence[Treatment], metric: str
+    rows: EncodedRecords,
+    folds: Integers,
+    name: str,
+    treatments: Sequence[Treatment],
+    metric: str,
+    evidence: Evidence,
 ) -> _Scored:
     student, n_labels = VectorsStudent(name), len(rows.records.label_names)
     tables = predict_out_of_fold(view_rows(rows), folds, n_labels, [student], treatments)
     scores = score_predictions(tables, rows.records.labels, n_labels)
     counts = np.bincount(rows.records.labels, minlength=n_labels)
-    best = choose_best(scores, metric, treatments, counts)[student.name]
+    best = choose_best(scores, metric, treatments, counts, evidence)[student.name]
     values = next({one: getattr(score, one) for one in METRICS} for score in scores if score.arm == best.name)
     hits = measure_hits(rows.vectors, rows.records.labels)
     return _Scored(best.name, values, tables[best.name, student.name], hits)

@@ -35,6 +35,7 @@ from counterpoise.core.label_spellings import Spellings, fold_spelling, spell_va
 from counterpoise.core.registry import DEFAULT
 from counterpoise.core.schema import TextClassification
 from counterpoise.core.strict_yaml import SETTINGS
+from counterpoise.students.evidence import NO_EVIDENCE, Evidence, parse_evidence, read_shipped
 from counterpoise.tasks.job import JobBase
 from counterpoise.tasks.keys import ColumnNames, LabelWords, TableSource, check_table
 
@@ -140,13 +141,15 @@ class Job(JobBase):
         treatments: the ways to train them that cost no token, by registered names; `default` stands for the whole
             default list. Those that look at the pool are measured where there is one.
         encoder: instead of the pinned one, see `JobBase`.
+        evidence: whether the choice among simple ways begins with what they gave on other data sets (`shipped`), or
+            with nothing (`none`).
     """
 
     model_config = ConfigDict(**SETTINGS, arbitrary_types_allowed=True)
 
     SOURCES = ("data", "held_out", "pool")
     PATHS = (*JobBase.PATHS, "gold", "answers")
-    LATER_KEYS = ("answers",)
+    LATER_KEYS = ("answers", "evidence")
     KEY_FILES = ("concepts",)
 
     TRIES_ENCODERS = True
@@ -183,6 +186,8 @@ class Job(JobBase):
     scorers: tuple[Any, ...] = Field((DEFAULT,), validate_default=True)
     students: tuple[Any, ...] = Field((DEFAULT,), validate_default=True)
     treatments: tuple[Any, ...] = Field((DEFAULT,), validate_default=True)
+
+    evidence: Literal["shipped", "none"] = "shipped"
 
     @field_validator("held_out", "pool")
     @classmethod
@@ -253,6 +258,10 @@ class Job(JobBase):
     def key(self) -> str:
         """What all draws of a run are keyed by."""
         return f"seed {self.seed}"
+
+    def open_evidence(self) -> Evidence:
+        """What simple ways gave on other data sets, where the job wants it."""
+        return parse_evidence(read_shipped()) if self.evidence == "shipped" else NO_EVIDENCE
 
     def as_task(self) -> TextClassification:
         """Which columns mean what."""

@@ -128,7 +128,17 @@ def _try_encoders(
     cache_dir = find_cache_dir(job.cache_dir)
     ordered = records.take(_order_by_id(records))
     choices, treatments = list_at_hand("", cache_dir), TREATMENTS.choose(job.treatments)
-    return try_encoders(ordered, folds, label_texts, choices, treatments, job.metric, cache_dir, n_all)
+    return try_encoders(
+        ordered,
+        folds,
+        label_texts,
+        choices,
+        treatments,
+        job.metric,
+        cache_dir,
+        n_all,
+        job.open_evidence(),
+    )
 
 
 def describe_labels(labels: Mapping[str, str], label_names: Sequence[str]) -> dict[str, str]:

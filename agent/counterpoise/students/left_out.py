@@ -1,0 +1,107 @@
+"""What is said of training rows by whoever has not seen them: what ways with a few parameters are tuned on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import log_softmax, softmax
+
+from counterpoise.core.records import Floats, Integers, Objects
+from counterpoise.students.linear import PROBABILITY_FLOOR
+from counterpoise.students.rows import Rows
+
+N_FOLDS = 5
+SHARE_SPREAD = 1.0
+OFFSET_SPREAD = 0.5
+"""Standard deviations of shares and offsets before a row is seen. Of 0.3, 0.5 and 1 each the best on draws of CEBaB and
+of text messages, sets that `evals/simple_ways.py` reports on too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """How log-scores are added up.
+
+    Args:
+        shares: (p,) factors of the scores, 0 or more.
+        offsets: (k,) what is added for each label.
+    """
+
+    shares: Floats
+    offsets: Floats
+
+    def apply(self, scores: Sequence[Floats]) -> Floats:
+        """(n, k) log-scores of p times (n, k)."""
+        return np.asarray(np.tensordot(self.shares, _normalise(scores), axes=1) + self.offsets)
+
+
+def leave_out(train: Rows, score: Callable[[Rows, Rows], Floats], n_labels: int) -> tuple[Floats, Integers]:
+    """Scores of training rows by five folds.
+
+    Args:
+        train: the rows.
+        score: of rows to learn from and others the (m, k) log-scores of these.
+        n_labels: k.
+
+    Returns:
+        (n, k) scores, and positions of the rows that have some: with a label of which no row is left to learn from,
+        they would say nothing of how to add them up. None are left out below five rows a label.
+    """
+    scores, known = np.zeros((len(train), n_labels)), np.zeros(len(train), np.bool_)
+    for inside, outside in _list_folds(train.texts, train.labels):
+        scores[outside] = score(train.take(inside), train.take(outside))
+        known[outside] = True
+    return scores, np.flatnonzero(known)
+
+
+def tune(scores: Sequence[Floats], labels: Integers, expected: Sequence[float]) -> Tuning:
+    """How to add scores up so that the log-loss is least, labels weighed alike.
+
+    Args:
+        scores: p times (n, k) log-scores of rows that nothing was learned from.
+        labels: (n,) label indices, two or more of them different.
+        expected: (p,) the shares before a row is seen; few rows move them little.
+    """
+    logs, n_parts, n_labels = _normalise(scores), len(scores), scores[0].shape[1]
+    weights = 1 / np.bincount(labels)[labels]
+    weights /= weights.sum()
+    precision = (weights**2).sum() * np.repeat(
+        [1 / SHARE_SPREAD**2, 1 / OFFSET_SPREAD**2], [n_parts, n_labels]
+    )  # the loss is a mean over as many rows as the weights are worth
+    start = np.concatenate([np.asarray(expected, np.float64), np.zeros(n_labels)])
+    rows = np.arange(len(labels))
+
+    def measure(values: Floats) -> tuple[float, Floats]:
+        mixed = np.tensordot(values[:n_parts], logs, axes=1) + values[n_parts:]
+        moved = values - start
+        loss = -weights @ log_softmax(mixed, axis=1)[rows, labels] + (precision * moved**2).sum() / 2
+        errors = softmax(mixed, axis=1)
+        errors[rows, labels] -= 1
+        errors *= weights[:, None]
+        slope = np.concatenate([np.tensordot(logs, errors, axes=2), errors.sum(axis=0)])
+        return float(loss), slope + precision * moved
+
+    bounds = [(0.0, None)] * n_parts + [(None, None)] * n_labels
+    found = minimize(measure, start, jac=True, method="L-BFGS-B", bounds=bounds).x
+    return Tuning(found[:n_parts], found[n_parts:])
+
+
+def _normalise(scores: Sequence[Floats]) -> Floats:
+    return np.stack([np.maximum(log_softmax(one, axis=1), np.log(PROBABILITY_FLOOR)) for one in scores])
+
+
+def _list_folds(texts: Objects, labels: Integers) -> Iterator[tuple[Integers, Integers]]:
+    """Positions to learn from and positions to score: equal texts in one fold, every label spread over all of them."""
+    if len(labels) < N_FOLDS * len(np.unique(labels)):
+        return
+    folds = np.empty(len(labels), dtype=np.int64)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        folds[members] = np.unique(texts[members].astype(str), return_inverse=True)[1] % N_FOLDS
+    for fold in np.unique(folds):
+        inside = np.flatnonzero(folds != fold)
+        outside = np.flatnonzero((folds == fold) & np.isin(labels, np.unique(labels[inside])))
+        if len(outside):
+            yield inside, outside
