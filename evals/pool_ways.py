@@ -31,6 +31,7 @@ from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.records import UNLABELLED, Records
 from counterpoise.scorers.base import SimilarityScorer
 from counterpoise.students.base import Student, Treatment
+from counterpoise.students.evidence import parse_evidence, read_shipped
 from counterpoise.students.fitting import predict_by_treatments
 from counterpoise.students.metrics import compute_macro_f1
 from counterpoise.students.registry import choose_students
@@ -40,9 +41,9 @@ from counterpoise.students.validation import choose_added_ways, choose_best, sco
 from counterpoise_retrievers.encoders import Encoder
 from evals.asked import adopt
 from evals.common import Floats, Result, Settings, interval, resample_means
-from evals.further_sets import SETS
+from evals.further_sets import SETS, list_kin
 from evals.minority_text import Corpus, divide_draw, find_best, open_encoder
-from evals.simple_ways import Draw, list_ways, make_draw, train_all
+from evals.simple_ways import POOL_SETS, Draw, list_ways, make_draw, train_all
 
 N_SEEDS = 5
 REAL = "real_data"
@@ -59,7 +60,7 @@ def run(settings: Settings) -> Iterator[Result]:
     """All sets, or those named with `--only`."""
     encoder = open_encoder()
     found: list[Scores] = []
-    names = [name for name in SETS if not settings.only or name in settings.only]
+    names = [name for name in POOL_SETS if not settings.only or name in settings.only]
     for name in names[:2] if settings.quick else names:
         scores: Scores = {}
         for seed in range(1 if settings.quick else settings.seeds or N_SEEDS):
@@ -81,7 +82,8 @@ def run_draw(corpus: Corpus, encoder: Encoder, seed: int) -> dict[tuple[str, str
     said = score_predictions(tables.inner, draw.own.labels, draw.n_labels)
     usual = [way for way in ways if way.name in TREATMENTS.defaults]
     lists = (usual, ways, [way for way in usual if not way.uses_pool])
-    chosen = [choose_best(said, "macro_f1", ways, counts) for ways in lists]
+    evidence = parse_evidence(read_shipped(), list_kin(corpus.name))
+    chosen = [choose_best(said, "macro_f1", ways, counts, evidence) for ways in lists]
     for arm, best in zip(CHOICES, chosen, strict=True):
         found |= {(arm, who): found[way.name, who] for who, way in best.items()}
     added = choose_added_ways(said, counts)
