@@ -27,8 +27,9 @@ from counterpoise.students.metrics import compute_auroc, compute_macro_f1
 from counterpoise.students.registry import choose_students
 from counterpoise.students.treatments import BASELINE, NOTHING
 from evals.common import Result, Settings, interval, need_packages, resample_means
+from evals.further_sets import SETS
 from evals.minority_text import open_encoder
-from evals.simple_ways import SETS, Draw, make_draw
+from evals.simple_ways import Draw, make_draw
 
 N_SEEDS = 2
 N_TEST = 400
