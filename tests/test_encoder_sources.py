@@ -36,6 +36,7 @@ class Hub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), HubHandler)
         self.files = files
         self.asked: list[str] = []
+        self.damaged = ""
 
 
 class HubHandler(BaseHTTPRequestHandler):
@@ -63,6 +64,8 @@ class HubHandler(BaseHTTPRequestHandler):
         else:
             content = self.server.files[name]
             headers = {"ETag": f'"{sha256(content).hexdigest()}"', "X-Repo-Commit": COMMIT}
+            if name == self.server.damaged:
+                content = content[:-1] + b"?"
             self._send(200, content, headers, with_body=with_body)
 
     def _send(self, status: int, content: bytes, headers: dict[str, str], *, with_body: bool = True) -> None:
@@ -125,6 +128,7 @@ class EmbeddingsHandler(BaseHTTPRequestHandler):
 
     encoder: Encoder
     n_left_out = 0
+    dimension: int | None = None
 
     def log_message(self, format: str, *args: object) -> None:
         """Nothing."""
@@ -134,7 +138,7 @@ class EmbeddingsHandler(BaseHTTPRequestHandler):
         texts: Sequence[str] = body["input"]
         rows = self.encoder.encode(texts)[: len(texts) - self.n_left_out]
         data = [
-            {"object": "embedding", "index": place, "embedding": row.tolist()}
+            {"object": "embedding", "index": place, "embedding": row[: self.dimension].tolist()}
             for place, row in enumerate(rows)
         ]
         content = json.dumps(
@@ -237,6 +241,37 @@ def test_what_the_hub_cannot_give_is_one_line(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(AssetError, match=r"the hub cannot be reached, and onnx/model\.onnx is not here"):
         make_encoder(REPOSITORY, tmp_path / "c")
+
+
+def test_weights_of_another_hash_than_the_hub_has_are_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serve_hub(read_files(), monkeypatch) as hub:
+        hub.damaged = "onnx/model.onnx"
+        with pytest.raises(AssetError) as caught:
+            open_cached(REPOSITORY, tmp_path)
+        assert "model.onnx has the hash" in str(caught.value) and "\n" not in str(caught.value)
+        assert not list(tmp_path.rglob("*.vectors")) and not list(tmp_path.rglob("model.onnx"))
+        hub.damaged = ""
+        assert open_cached(REPOSITORY, tmp_path).encode(TEXTS[:1]).shape == (1, 384)
+
+
+def test_a_dimension_that_changes_is_one_line_and_nothing_of_it_is_kept(tmp_path: Path) -> None:
+    pinned = make_encoder("", ensure_asset("minilm-l6-v2").parents[2])
+    with serve_embeddings(pinned) as url:
+        choice = make_job({"url": url, "model": "small"}).encoder
+        cached = open_cached(choice, tmp_path)
+        first = cached.encode(TEXTS[:2])
+        stored = {path.name: path.read_bytes() for path in (tmp_path / "vectors").iterdir()}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(EmbeddingsHandler, "dimension", 100)
+            with pytest.raises(DataError) as caught:
+                cached.encode(["another text", *TEXTS])
+        said = str(caught.value)
+        assert "vectors of small have 100 and 384 numbers" in said and "\n" not in said
+        assert {path.name: path.read_bytes() for path in (tmp_path / "vectors").iterdir()} == stored
+        assert np.array_equal(cached.encode(TEXTS[:2]), first)
+        assert cached.encode(["another text"]).shape == (1, 384)
 
 
 def test_what_a_server_does_wrong_is_one_line_and_nothing_of_it_is_kept(tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 from scipy.special import log_softmax
 
+import counterpoise.students.added_ways  # noqa: F401  (its ways are registered)
 from counterpoise.core.label_lines import encode_lines
+from counterpoise.data.served_encoder import ServedEncoder
 from counterpoise.scorers.base import SimilarityScorer
 from counterpoise.students.base import Student
 from counterpoise.students.fitting import predict, predict_by_treatments
@@ -139,3 +141,14 @@ def test_every_way_has_code() -> None:
             code = write_code(way, student, text=("a", "b"), label="y", descriptions={0: "x"})
             compile(code, way.name, "exec")
             assert "{" not in code.replace("{0: 'x'}", "")
+
+
+def test_the_code_opens_the_encoder_of_a_server() -> None:
+    encoder = ServedEncoder(url="http://localhost:8000/v1", model="BAAI/bge-m3", prefix="query: ")
+    way, student = TREATMENTS.find("logit_adjustment"), next(one for one in STUDENTS if one.uses_vectors)
+    code = write_code(way, student, text=("a",), label="y", descriptions={0: "x"}, encoder=repr(encoder))
+    (line,) = (line for line in code.splitlines() if line.startswith("encoder = "))
+    space: dict[str, Any] = {"ServedEncoder": ServedEncoder}
+    exec(line.removesuffix(".open()"), space)
+    assert space["encoder"] == encoder and "import ServedEncoder" in code
+    compile(code, "served", "exec")

@@ -95,10 +95,18 @@ class EndpointEncoder:
         ]
         pool = ThreadPoolExecutor(self._concurrency)
         try:
-            vectors = np.concatenate(list(pool.map(self._request, batches)))
+            found = list(pool.map(self._request, batches))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)  # after Ctrl-C nobody waits for what was asked
-        return average_pieces(vectors, pieces, owners, self.name)
+        dimensions: set[int] = {part.shape[1] for part in found}
+        if "dimension" in self.__dict__:  # else nobody has asked for it yet
+            dimensions.add(self.dimension)
+        if len(dimensions) > 1:
+            sizes = " and ".join(map(str, sorted(dimensions)))
+            raise ValueError(
+                f"{self._url}: vectors of {self.name} have {sizes} numbers; did its model change?"
+            )
+        return average_pieces(np.concatenate(found), pieces, owners, self.name)
 
     def _request(self, texts: list[str]) -> Vectors:
         import openai

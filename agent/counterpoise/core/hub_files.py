@@ -80,3 +80,26 @@ class HubFiles:
         # .../snapshots/COMMIT/NAME
         self.snapshot = found.parents[len(Path(name).parts) - 1]
         return found
+
+    def check_hash(self, path: Path, digest: str) -> None:
+        """Refuse a file that is not what the hub says, and drop it, so that the next call fetches it again.
+
+        The hub's client keeps a large file under the hash that the hub has for it, and looks at its size alone.
+
+        Args:
+            path: of `__call__`.
+            digest: SHA-256 of its content, as hex.
+
+        Raises:
+            AssetError: the hub has another hash.
+        """
+        kept = path.resolve()
+        if re.fullmatch("[0-9a-f]{64}", kept.name) is None or kept.name == digest:
+            return
+        path.unlink(missing_ok=True)
+        kept.unlink(missing_ok=True)
+        raise AssetError(
+            f"{path.name} has the hash {digest[:12]}..., not {kept.name[:12]}... as the hub says; it was dropped",
+            where=self._where,
+            hint="call again to fetch it once more",
+        )

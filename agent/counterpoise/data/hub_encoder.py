@@ -32,7 +32,7 @@ def open_hub_encoder(chosen: str, cache_dir: Path) -> OnnxEncoder:
 
     Raises:
         JobError: there is no such repository or revision, or it has no ONNX files.
-        AssetError: the hub cannot be reached and the files are not here.
+        AssetError: the hub cannot be reached and the files are not here, or its weights are not what it says.
     """
     from counterpoise_retrievers.onnx_encoder import OnnxEncoder
 
@@ -56,6 +56,7 @@ def open_hub_encoder(chosen: str, cache_dir: Path) -> OnnxEncoder:
     fetch(f"{model.relative_to(fetch.snapshot)}_data", is_needed=False)  # where weights of more than 2 GB lie
     with model.open("rb") as file:
         digest = file_digest(file, "sha256").hexdigest()
+    fetch.check_hash(model, digest)
     try:
         return OnnxEncoder(
             model,

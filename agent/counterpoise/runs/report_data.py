@@ -8,6 +8,9 @@ from importlib.metadata import version
 from typing import Any
 
 from counterpoise.balance.counts import count_cells
+from counterpoise.core.hub_files import is_hub_id
+from counterpoise.data.encoder_choice import EncoderChoice
+from counterpoise.data.served_encoder import ServedEncoder
 from counterpoise.data.sources import name_source
 from counterpoise.llm import TokenBudget
 from counterpoise.report.schema import (
@@ -130,8 +133,16 @@ def _write_code(job: Job, context: RunContext, choice: Choice) -> str:
         text=job.text,
         label=job.label,
         descriptions=_describe_labels(job, context),
-        encoder=re.split(r"[/\\]", as_plain(job.encoder))[-1],
+        encoder=_spell_encoder(job.encoder),
     )
+
+
+def _spell_encoder(chosen: EncoderChoice) -> str:
+    """An encoder for the code of a report, which others read: of a folder its last part."""
+    if isinstance(chosen, ServedEncoder):
+        return repr(chosen)
+    plain = str(as_plain(chosen))
+    return plain if is_hub_id(plain) else re.split(r"[/\\]", plain)[-1]
 
 
 def _describe_data(job: Job, context: RunContext, ledger: Ledger, simple: SimpleWays) -> DataFacts:

@@ -21,7 +21,11 @@ from counterpoise.data.encoders import make_encoder
 _WORDS_MAKE = """words = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), dtype=np.float32, max_features=200_000)
     encode = words.fit(part["content"]).transform"""
 _VECTORS_MAKE = "# the vectors of a text are the same for every part"
-_VECTORS_SETTING = """encoder = make_encoder({encoder}, find_cache_dir(), ignore)
+_SERVED = "ServedEncoder("
+"""How an encoder behind a server is spelled as code."""
+
+_SERVED_IMPORT = "from counterpoise.data.served_encoder import ServedEncoder\n\n"
+_VECTORS_SETTING = """encoder = {encoder}
 
 
 def encode(texts):
@@ -53,7 +57,7 @@ class Representation(ABC):
 
     @abstractmethod
     def write_setting(self, encoder: str) -> str:
-        """The recipe's lines before `fit`; `encoder` is what the job says, "" for the pinned one."""
+        """The recipe's lines before `fit`; `encoder` is the job's, a server's as code, "" for the pinned one."""
 
 
 class SentenceVectors(Representation):
@@ -73,7 +77,9 @@ class SentenceVectors(Representation):
 
     def write_setting(self, encoder: str) -> str:
         """Open the encoder."""
-        return _VECTORS_SETTING.replace("{encoder}", repr(encoder))
+        if encoder.startswith(_SERVED):
+            return _SERVED_IMPORT + _VECTORS_SETTING.replace("{encoder}", f"{encoder}.open()")
+        return _VECTORS_SETTING.replace("{encoder}", f"make_encoder({encoder!r}, find_cache_dir(), ignore)")
 
 
 class Words(Representation):
