@@ -20,9 +20,10 @@ from counterpoise.actions.edit_sources import (
     RecordEditor,
 )
 from counterpoise.actions.edits import NO_ROWS, EditAction
-from counterpoise.actions.lexicon_edit import learn_lexicon
+from counterpoise.actions.lexicon_edit import Lexicon, learn_lexicon
 from counterpoise.core.plans import Cell, Nature
-from counterpoise.core.records import Integers, Record, State
+from counterpoise.core.records import Integers, Record, Records, State
+from counterpoise.students.samples import draw_sample
 
 _N_PAIRS = 30
 _FEWEST_TO_SHOW = 3  # a label with fewer rows has nothing to continue from, so others are edited for it
@@ -51,10 +52,7 @@ class EditCounterfactually(EditAction):
     def make_pairs(self, cell: Cell, sources: Integers, data: ActionData) -> tuple[Pair, ...]:
         """Sources and what the lexicon makes of them."""
         train = data.train.records
-        texts = [str(text) for text in train.texts]
-        lexicon = data.recall(
-            (self.name, "lexicon"), lambda: learn_lexicon(texts, train.labels, len(train.label_names))
-        )
+        lexicon = data.recall((self.name, "lexicon"), lambda: _learn(train))
         target = train.label_names.index(cell.label)
         pairs = []
         for row in sources[: 4 * _N_PAIRS]:
@@ -63,6 +61,12 @@ class EditCounterfactually(EditAction):
             if after and after != before:
                 pairs.append((before, after))
         return tuple(pairs[:_N_PAIRS])
+
+
+def _learn(train: Records) -> Lexicon:
+    """A lexicon of the rows of `draw_sample`."""
+    learned = train.take(draw_sample(train).rows)
+    return learn_lexicon([str(text) for text in learned.texts], learned.labels, len(train.label_names))
 
 
 @dataclass(frozen=True, slots=True)

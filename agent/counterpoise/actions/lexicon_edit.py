@@ -19,7 +19,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 from sklearn.feature_extraction.text import CountVectorizer
@@ -38,6 +39,51 @@ _LEAST_WEIGHT = 0.2  # log-odds that a word must be worth to be changed
 _MARGIN = 0.5  # log-odds beyond the boundary at which an edit stops
 
 
+Neighbours: TypeAlias = "Counter[tuple[str, str]]"
+"""The words that a word stands between, with the side on which each stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replacements:
+    """Finds for a strong word of a label the strong word of another one that has most neighbours in common.
+
+    With many labels these are millions of pairs of words, of which edits ask for few: a pair is compared when somebody
+    asks for it.
+
+    Args:
+        neighbours: word -> its neighbours in the training rows, counted.
+        squares: word -> the sum of their squares.
+        strong: label -> its strong words, of which no other label has any.
+        label_of: strong word -> its label.
+    """
+
+    neighbours: Mapping[str, Neighbours]
+    squares: Mapping[str, int]
+    strong: Mapping[int, Sequence[str]]
+    label_of: Mapping[str, int]
+    _found: dict[tuple[str, int], str | None] = field(default_factory=dict, compare=False)
+
+    def find(self, word: str, target: int) -> str | None:
+        """The word that takes the place of a strong word; None where `word` is none, or has too little in common."""
+        if (word, target) not in self._found:
+            self._found[word, target] = self._search(word, target)
+        return self._found[word, target]
+
+    def _search(self, word: str, target: int) -> str | None:
+        mine = self.strong.get(target)
+        if not mine or self.label_of.get(word, target) == target:
+            return None
+        best = max(mine, key=lambda other: (self._compare(word, other), other))
+        shared = sum((self.neighbours[word] & self.neighbours[best]).values())
+        return best if shared >= _FEWEST_SHARED else None
+
+    def _compare(self, word: str, other: str) -> float:
+        """Cosine of the neighbours of two words."""
+        small, large = sorted((self.neighbours[word], self.neighbours[other]), key=len)
+        product = sum(count * large[name] for name, count in small.items() if name in large)
+        return float(product / np.sqrt(self.squares[word] * self.squares[other]))
+
+
 @dataclass(frozen=True, slots=True)
 class Lexicon:
     """Words and what they say of the label.
@@ -45,12 +91,12 @@ class Lexicon:
     Args:
         weights: word -> (k,) weights; a word after a negation is written `not_word`.
         intercepts: (k,) of the regression.
-        replacements: (word, label) -> the word of that label that takes its place.
+        replacements: which word of a label takes a word's place.
     """
 
     weights: Mapping[str, Floats]
     intercepts: Floats
-    replacements: Mapping[tuple[str, int], str]
+    replacements: Replacements
 
     def score(self, text: str) -> Floats:
         """(k,) log-scores of a text, the label shares taken out."""
@@ -97,7 +143,7 @@ class Lexicon:
         if features[place].startswith("not_"):
             return _cut(text, matches[place - 1])
         word = features[place]
-        replacement = None if _is_negation(word) else self.replacements.get((word, target))
+        replacement = None if _is_negation(word) else self.replacements.find(word, target)
         if replacement is None:
             return _cut(text, matches[place])
         start, end = matches[place].span()
@@ -135,7 +181,7 @@ def learn_lexicon(texts: Sequence[str], labels: Sequence[int] | Integers, n_labe
         intercepts[present] = model.intercept_
     names = [str(name) for name in vectoriser.get_feature_names_out()]
     weights = {name: coefficients[:, column].copy() for column, name in enumerate(names)}
-    return Lexicon(weights, intercepts, _find_replacements(texts, weights, [int(label) for label in present]))
+    return Lexicon(weights, intercepts, learn_replacements(texts, weights, [int(label) for label in present]))
 
 
 def list_features(text: str) -> list[str]:
@@ -151,52 +197,41 @@ def _is_negation(word: str) -> bool:
     return word in _NEGATIONS or word.endswith(("n't", "n’t"))
 
 
-def _find_replacements(
+def learn_replacements(
     texts: Sequence[str], weights: Mapping[str, Floats], labels: Sequence[int]
-) -> dict[tuple[str, int], str]:
-    """For every strong word of a label the strong word of each other label that has most neighbours in common."""
-    neighbours: dict[str, Counter[tuple[str, str]]] = {}
+) -> Replacements:
+    """Learn between which neighbours words stand, and the strong words of each label.
+
+    Args:
+        texts: of the training rows.
+        weights: word -> (k,) weights.
+        labels: those that occur.
+    """
+    neighbours: dict[str, Neighbours] = {}
     for text in texts:
         words = ["", *list_features(text), ""]
         for left, word, right in zip(words, words[1:], words[2:], strict=False):
             if word in weights and not word.startswith("not_"):
                 neighbours.setdefault(word, Counter()).update([("<", left), (">", right)])
-    strong = {label: _list_strong(weights, label, labels, neighbours) for label in labels}
-    found = {}
-    for target in labels:
-        for label in labels:
-            if label == target:
-                continue
-            for word in strong[label]:
-                best = max(
-                    strong[target],
-                    key=lambda other: (_compare(neighbours[word], neighbours[other]), other),
-                    default=None,
-                )
-                shared = sum((neighbours[word] & neighbours[best]).values()) if best else 0
-                if best and shared >= _FEWEST_SHARED:
-                    found[word, target] = best
-    return found
+    strong = _list_strong(weights, labels, neighbours)
+    squares = {word: sum(count**2 for count in counts.values()) for word, counts in neighbours.items()}
+    label_of = {word: label for label, words in strong.items() for word in words}
+    return Replacements(neighbours, squares, strong, label_of)
 
 
 def _list_strong(
-    weights: Mapping[str, Floats],
-    label: int,
-    labels: Sequence[int],
-    neighbours: Mapping[str, Counter[tuple[str, str]]],
-) -> list[str]:
-    others = [other for other in labels if other != label]
-    margins = {word: float(weights[word][label] - weights[word][others].max()) for word in neighbours}
-    ranked = sorted((word for word, margin in margins.items() if margin > 0), key=lambda word: -margins[word])
-    return ranked[:_N_REPLACEMENTS]
-
-
-def _compare(first: Counter[tuple[str, str]], second: Counter[tuple[str, str]]) -> float:
-    """Cosine of two counts of neighbours."""
-    small, large = sorted((first, second), key=len)
-    product = sum(count * large[name] for name, count in small.items() if name in large)
-    lengths = np.sqrt(sum(count**2 for count in first.values()) * sum(count**2 for count in second.values()))
-    return float(product / lengths)
+    weights: Mapping[str, Floats], labels: Sequence[int], neighbours: Mapping[str, Neighbours]
+) -> dict[int, list[str]]:
+    """Label -> the words that say most for it beside the likeliest other label."""
+    strong = {}
+    for label in labels:
+        others = [other for other in labels if other != label]
+        margins = {word: float(weights[word][label] - weights[word][others].max()) for word in neighbours}
+        ranked = sorted(
+            (word for word, margin in margins.items() if margin > 0), key=lambda word: -margins[word]
+        )
+        strong[label] = ranked[:_N_REPLACEMENTS]
+    return strong
 
 
 def _cut(text: str, match: re.Match[str]) -> str:
