@@ -13,10 +13,10 @@ registered way trains both students and is scored on the test rows. What is chos
 
 `regret_points` is what a choice has less than `hindsight`, `over_logit_adjustment_points` what it has more than the
 baseline, `over_before_points` more than `before`, in points of macro-F1. Lines of `all` are means over sets, sizes and
-students, and `worst`: the largest regret of one, the largest loss to the baseline. Ways that look at a pool are in the
-parts with `+pool` only. Draws are kept in the cache folder: a stopped evaluation goes on, parts may run side by side.
+students, and `worst`: the largest regret of one, the largest loss to the baseline. Ways that look at a pool are in
+`pool_ways`. Draws are kept in the cache folder: a stopped evaluation goes on, parts may run side by side.
 
-    python -m evals simple_ways --data DIR [--only cebab] [--only sms_spam@5+pool] [--seeds N] [--quick]
+    python -m evals simple_ways --data DIR [--only cebab] [--only sms_spam@5] [--seeds N] [--quick]
     python -m evals.evidence        # makes of its results the table that ships
 """
 
@@ -59,12 +59,11 @@ from evals.common import Floats, Result, Settings, interval, resample_means
 from evals.further_sets import SETS, list_kin
 from evals.minority_text import N_RARE, Corpus, divide_draw, draw_pool, find_best, open_encoder
 
-N_SEEDS = 5
 METRICS = ("macro_f1", "auroc")
 CHOICES = ("chosen", "chosen_all", "no_evidence", "before")
 WAYS_BEFORE = TREATMENTS.defaults[:8]
-SIZES = (N_RARE, 5, 50)
-POOL_SETS = ("cebab", "davidson_hate", "sms_spam", "clinc150", "gpt_written_tweets", "noisy_ag_news")
+N_DRAWS = {N_RARE: 5, 5: 5, 50: 3}
+"""Rows of a rare label -> draws."""
 _FEWEST_SETS = 6
 _CODE_OF_CHOICE = ("cell_choice", "evidence", "forecasts", "held_out", "recipe_code", "registry")
 """Files of students that say nothing of what a draw measures."""
@@ -118,50 +117,42 @@ class Measured:
 def run(settings: Settings) -> Iterator[Result]:
     """All parts, or those named with `--only`."""
     measured = {
-        (name, size, pool): measure_part(name, size, settings, with_pool=pool)
-        for name, size, pool in list_parts(settings.only, quick=settings.quick)
+        part: measure_part(*part, settings) for part in list_parts(settings.only, quick=settings.quick)
     }
     found: dict[str, list[Scores]] = {}
-    for (name, size, pool), draws in measured.items():
+    for (name, size), draws in measured.items():
         evidence = make_evidence(measured, name)
-        data = name + (f"@{size}" if size != N_RARE else "") + ("+pool" if pool else "")
+        data = name + (f"@{size}" if size != N_RARE else "")
         found[data] = [add_choices(draw, evidence) for draw in draws]
         yield from summarise(data, found[data])
     yield from summarise_all(found)
 
 
-def list_parts(only: Sequence[str], *, quick: bool) -> list[tuple[str, int, bool]]:
-    """Data set, rows of a rare label, and whether there is a pool, of each part.
+def list_parts(only: Sequence[str], *, quick: bool) -> list[tuple[str, int]]:
+    """Data set and rows of a rare label of each part.
 
-    >>> list_parts(["cebab@5+pool", "sms_spam"], quick=False)
-    [('cebab', 5, True), ('sms_spam', 15, False), ('sms_spam', 15, True)]
+    >>> list_parts(["cebab@5", "sms_spam"], quick=False)
+    [('cebab', 5), ('sms_spam', 15)]
     """
     if not only and not quick:
-        parts = [(name, size, False) for size in SIZES for name in SETS]
-        return parts + [(name, N_RARE, True) for name in POOL_SETS]
-    parts = []
-    for wanted in only or ("cebab", "sms_spam"):
-        name, _, size = wanted.removesuffix("+pool").partition("@")
-        pools = (True,) if wanted.endswith("+pool") else (False,) if size else (False, True)
-        if name in SETS:
-            parts += [(name, int(size or N_RARE), pool) for pool in pools]
-    return parts
+        return [(name, size) for size in N_DRAWS for name in SETS]
+    parts = [wanted.partition("@") for wanted in only or ("cebab", "sms_spam")]
+    return [(name, int(size or N_RARE)) for name, _, size in parts if name in SETS]
 
 
-def measure_part(name: str, n_rare: int, settings: Settings, *, with_pool: bool) -> list[Measured]:
+def measure_part(name: str, n_rare: int, settings: Settings) -> list[Measured]:
     """All draws of one part."""
     encoder, students = open_encoder(), choose_students(("default",), "minilm")
     corpus = replace(SETS[name](settings.data), n_rare=n_rare)
-    draws = []
-    for seed in range(1 if settings.quick else settings.seeds or N_SEEDS):
-        draw = make_draw(corpus, encoder, seed, with_pool=with_pool)
-        ways = list_ways(with_pool=with_pool)
+    ways, draws = list_ways(with_pool=False), []
+    for seed in range(1 if settings.quick else settings.seeds or N_DRAWS.get(n_rare, min(N_DRAWS.values()))):
+        draw = make_draw(corpus, encoder, seed, with_pool=False)
         place = find_cache_dir() / "evals" / "simple_ways" / f"{hash_draw(draw, ways)}.json"
         if not place.exists():
             tables = train_all(draw, students, ways, seed)
             place.parent.mkdir(parents=True, exist_ok=True)
             write_whole(place, write_measured(score_draw(draw, tables)))
-            print(f"{name}@{n_rare}: draw {seed + 1}, pool {with_pool}", file=sys.stderr, flush=True)
+            print(f"{name}@{n_rare}: draw {seed + 1}", file=sys.stderr, flush=True)
         draws.append(read_measured(place.read_text(encoding="utf-8")))
     return draws
 
@@ -169,7 +160,7 @@ def measure_part(name: str, n_rare: int, settings: Settings, *, with_pool: bool)
 def hash_draw(draw: Draw, ways: Sequence[Treatment]) -> str:
     """Of everything that decides what is measured: the rows, the ways and the code of the students."""
     digest = hashlib.sha256(repr([way.name for way in ways]).encode())
-    for rows in (draw.own, draw.test, *([draw.pool] if draw.pool is not None else [])):
+    for rows in (draw.own, draw.test):
         digest.update(repr([*zip(rows.texts.tolist(), rows.labels.tolist(), strict=True)]).encode())
         digest.update(rows.zero_shot.tobytes())
     digest.update(draw.folds.tobytes())
@@ -194,13 +185,13 @@ def read_measured(text: str) -> Measured:
     return Measured(inner, outer, np.array(kept["counts"]))
 
 
-def make_evidence(measured: Mapping[tuple[str, int, bool], Sequence[Measured]], name: str) -> Evidence:
+def make_evidence(measured: Mapping[tuple[str, int], Sequence[Measured]], name: str) -> Evidence:
     """What ways gave on the other sets of this run, or in the table that ships where these are few."""
     kin = list_kin(name)
     lines = [
         line
-        for (other, size, pool), draws in measured.items()
-        if other not in kin and not pool
+        for (other, size), draws in measured.items()
+        if other not in kin
         for line in list_gains(other, size, draws)
     ]
     if len({line[0] for line in lines}) < _FEWEST_SETS:
@@ -333,19 +324,20 @@ def summarise(data: str, draws: Sequence[Scores]) -> Iterator[Result]:
 
 
 def summarise_all(found: Mapping[str, Sequence[Scores]]) -> Iterator[Result]:
-    """Mean and worst over parts and students; of the parts with a pool and of those without apart."""
-    for is_pool in (False, True):
-        parts = [draws for data, draws in found.items() if data.endswith("+pool") == is_pool]
+    """Mean and worst over parts and students, and the same of the parts with 15 rows or fewer."""
+    few = {data: draws for data, draws in found.items() if not data.endswith("@50")}
+    for name, parts in {"all": found, "few_rows": few}.items():
         compared = [
-            compare(draws, who) for draws in parts for who in dict.fromkeys(key[1] for key in draws[0])
+            compare(draws, who)
+            for draws in parts.values()
+            for who in dict.fromkeys(key[1] for key in draws[0])
         ]
         for choice in CHOICES if compared else ():
-            data = "all+pool" if is_pool else "all"
             for metric in _POINTS:
                 means = [float(one[choice][1][metric].mean()) for one in compared]
                 worst = max(means) if metric == "regret_points" else min(means)
-                yield _make_line(data, choice, metric, means)
-                yield _make_line(f"{data}/worst", choice, metric, [worst])
+                yield _make_line(name, choice, metric, means)
+                yield _make_line(f"{name}/worst", choice, metric, [worst])
 
 
 def _make_line(data: str, arm: str, metric: str, values: Sequence[float] | Floats, way: str = "") -> Result:

@@ -65,23 +65,23 @@ def test_regret_counts_from_the_single_way_that_is_best_in_the_mean() -> None:
     assert {line.data for line in lines.values()} == {"cebab/words"}
 
 
-def test_the_worst_is_that_of_one_set_and_parts_with_a_pool_stand_apart() -> None:
+def test_the_worst_is_that_of_one_set_and_parts_with_few_rows_have_lines_of_their_own() -> None:
     even = [make_draw_scores(0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9)]
-    found = {"cebab": DRAWS, "sms_spam": even, "cebab+pool": even}
+    found = {"cebab": DRAWS, "sms_spam": even, "bbc@50": even}
     lines = {(line.data, line.arm, line.metric): line.value for line in summarise_all(found)}
-    assert lines["all", "chosen_all", "regret_points"] == pytest.approx(9)
+    assert lines["all", "chosen_all", "regret_points"] == pytest.approx(6)
+    assert lines["few_rows", "chosen_all", "regret_points"] == pytest.approx(9)
     assert lines["all/worst", "chosen_all", "regret_points"] == pytest.approx(18)
     assert lines["all/worst", "chosen_all", "over_logit_adjustment_points"] == pytest.approx(-15)
-    assert lines["all+pool/worst", "chosen_all", "regret_points"] == 0
 
 
 def test_evidence_leaves_out_the_set_that_is_judged_and_its_kin() -> None:
     draws = [Measured((), make_scores(logit_adjustment=0.8, class_weights=0.9), np.array([15, 300]))]
-    measured = {(name, 15, False): draws for name in SETS}
-    shipped = make_evidence({("cebab", 15, False): draws}, "clinc150")
+    measured = {(name, 15): draws for name in SETS}
+    shipped = make_evidence({("cebab", 15): draws}, "clinc150")
     assert shipped.hash == make_evidence({}, "travel").hash and shipped.n_sets > 6
     assert make_evidence(measured, "cebab").expect("words", "class_weights", 15) == pytest.approx(10)
-    measured["travel", 15, False] = [
+    measured["travel", 15] = [
         Measured((), make_scores(logit_adjustment=0.9, class_weights=0.1), np.array([15, 300]))
     ]
     mine, other = (
