@@ -16,7 +16,9 @@ from counterpoise.core.records import Floats, Integers
 from counterpoise.core.registry import Registry
 from counterpoise.students.base import FitTask, Treatment
 from counterpoise.students.described_ways import DescriptionRows
+from counterpoise.students.easy_augmentation import EasyAugmentation
 from counterpoise.students.linear import PROBABILITY_FLOOR
+from counterpoise.students.markov_chain import MarkovOversampling
 from counterpoise.students.mixtures import Mixture
 from counterpoise.students.naive_bayes import NaiveBayesEm
 from counterpoise.students.pool_labels import LabelledPool, NeighbourVotes, ZeroShotPool
@@ -229,6 +231,8 @@ TREATMENTS.register(ShrunkLda(), default=False)
 TREATMENTS.register(Prototypes(), default=False)
 TREATMENTS.register(VectorSmote(), default=False)
 TREATMENTS.register(DescriptionRows(), default=False)
+TREATMENTS.register(MarkovOversampling(), default=False)
+TREATMENTS.register(EasyAugmentation(), default=False)
 TREATMENTS.register(SelfTraining(), default=False)
 TREATMENTS.register(Spreading(), default=False)
 TREATMENTS.register(NaiveBayesEm(), default=False)
