@@ -27,6 +27,7 @@ EVALS = {
     "counterfactual_training": "what counterfactuals do downstream, by hand, by lexicon, published; filtered and not",
     "minority_text": "skewed texts: what adding written or adopted records is worth beyond the simple ways",
     "simple_ways": "ways without a token: what each gives with few rows, and how good the choice among them is",
+    "pool_ways": "ways that see a pool and cost no token, and what adopting its rows adds to them",
     "asked": "twenty pool rows labelled by a person, by anchors and at random: what they are worth",
     "sampler": "the sampler in a pipeline of imbalanced-learn, beside RandomOverSampler and class weights",
     "encoders": "encoders at hand: what each gives on sealed rows, and whether a sample names the right one",

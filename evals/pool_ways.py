@@ -4,10 +4,10 @@ Skewed data sets are drawn as in `simple_ways` (15 rows of each rare label) with
 students are scored in macro-F1 on the test rows:
 
 - every way of the default list, and every registered one that looks at the pool;
-- `chosen`: what the product chooses of the default list on inner validation; `chosen_all`: of all that are measured;
-  `chosen_blind`: of the default list without those that look at the pool;
+- `chosen`: what the product chooses of the default list on inner validation, with the evidence of other sets only;
+  `chosen_blind`: the same without the ways that look at the pool;
 - `adopted`: rows of the pool adopted for the rare labels as a run adopts them, averaged with the own rows as it
-  recommends; `adopted_chosen`: the way that was chosen, on own and adopted rows alike;
+  recommends; `adopted_pool`: the way `labelled_pool` on own and adopted rows alike, and the rest of the pool;
 - `real_data`: real rows of the rare labels until they are even; `answered_pool`: every row of the pool with its true
   label. Both with logit adjustment.
 
@@ -22,34 +22,35 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from counterpoise.core.encoded_records import EncodedRecords
-from counterpoise.core.records import UNLABELLED, Records
+from counterpoise.core.records import UNLABELLED, Integers, Records
 from counterpoise.scorers.base import SimilarityScorer
 from counterpoise.students.base import Student, Treatment
-from counterpoise.students.evidence import parse_evidence, read_shipped
+from counterpoise.students.evidence import Evidence, parse_evidence, read_shipped
 from counterpoise.students.fitting import predict_by_treatments
 from counterpoise.students.metrics import compute_macro_f1
 from counterpoise.students.registry import choose_students
 from counterpoise.students.rows import Rows, make_rows
 from counterpoise.students.treatments import BASELINE, TREATMENTS
-from counterpoise.students.validation import choose_added_ways, choose_best, score_predictions
+from counterpoise.students.validation import ArmScore, choose_added_ways, choose_best, score_predictions
 from counterpoise_retrievers.encoders import Encoder
 from evals.asked import adopt
 from evals.common import Floats, Result, Settings, interval, resample_means
 from evals.further_sets import SETS, list_kin
-from evals.minority_text import Corpus, divide_draw, find_best, open_encoder
+from evals.minority_text import N_RARE, Corpus, divide_draw, find_best, open_encoder
 from evals.simple_ways import Draw, list_ways, make_draw, train_all
 
 SETS_WITH_POOL = ("cebab", "davidson_hate", "sms_spam", "clinc150", "gpt_written_tweets", "noisy_ag_news")
 N_SEEDS = 5
 REAL = "real_data"
-CHOICES = ("chosen", "chosen_all", "chosen_blind")
-ADOPTING = ("adopted", "adopted_chosen")
+CHOICES = ("chosen", "chosen_blind")
+ADOPTING = ("adopted", "adopted_pool")
+POOL_WAY = TREATMENTS.find("labelled_pool")
 OTHERS = (*CHOICES, *ADOPTING, REAL, "answered_pool")
 _HINDSIGHT = "hindsight"
 
@@ -57,53 +58,111 @@ Scores = dict[tuple[str, str], list[float]]
 """(arm, student) -> macro-F1 of every draw."""
 
 
+@dataclass(frozen=True)
+class Measured:
+    """One draw.
+
+    Args:
+        inner: inner validation of the default list.
+        scores: (arm, student) -> macro-F1 on the test rows.
+        counts: (k,) own rows of each label.
+    """
+
+    inner: tuple[ArmScore, ...]
+    scores: dict[tuple[str, str], float]
+    counts: Integers
+
+
 def run(settings: Settings) -> Iterator[Result]:
     """All sets, or those named with `--only`."""
     encoder = open_encoder()
-    found: list[Scores] = []
+    measured: dict[str, list[Measured]] = {}
     names = [name for name in SETS_WITH_POOL if not settings.only or name in settings.only]
     for name in names[:2] if settings.quick else names:
-        scores: Scores = {}
         for seed in range(1 if settings.quick else settings.seeds or N_SEEDS):
-            for key, value in run_draw(SETS[name](settings.data), encoder, seed).items():
-                scores.setdefault(key, []).append(value)
+            measured.setdefault(name, []).append(run_draw(SETS[name](settings.data), encoder, seed))
             print(f"{name}: draw {seed + 1}", file=sys.stderr, flush=True)
-        found.append(scores)
-        yield from summarise(name, [scores])
-    yield from summarise("all", found) if len(found) > 1 else ()
+    yield from describe(measured)
 
 
-def run_draw(corpus: Corpus, encoder: Encoder, seed: int) -> dict[tuple[str, str], float]:
-    """One draw: (arm, student) -> macro-F1."""
+def describe(measured: Mapping[str, Sequence[Measured]]) -> Iterator[Result]:
+    """The lines of some sets and of their sums, once a way is chosen in every draw."""
+    found: dict[str, Scores] = {}
+    for name, draws in measured.items():
+        evidence = make_evidence(measured, name)
+        for draw in draws:
+            for key, value in (draw.scores | choose(draw, evidence)).items():
+                found.setdefault(name, {}).setdefault(key, []).append(value)
+        yield from summarise(name, [found[name]])
+    yield from summarise("all", list(found.values())) if len(found) > 1 else ()
+
+
+def run_draw(corpus: Corpus, encoder: Encoder, seed: int) -> Measured:
+    """One draw, before a way is chosen."""
     draw, students = make_draw(corpus, encoder, seed, with_pool=True), choose_students(("default",), "minilm")
-    ways = [way for way in list_ways(with_pool=True) if way.uses_pool or way.name in TREATMENTS.defaults]
-    tables = train_all(draw, students, ways, seed)
-    found = {key: _score(table, draw) for key, table in tables.outer.items()}
-    counts = np.bincount(draw.own.labels, minlength=draw.n_labels)
-    said = score_predictions(tables.inner, draw.own.labels, draw.n_labels)
+    ways = list_ways(with_pool=True)
     usual = [way for way in ways if way.name in TREATMENTS.defaults]
-    lists = (usual, ways, [way for way in usual if not way.uses_pool])
-    evidence = parse_evidence(read_shipped(), list_kin(corpus.name))
-    chosen = [choose_best(said, "macro_f1", ways, counts, evidence) for ways in lists]
-    for arm, best in zip(CHOICES, chosen, strict=True):
-        found |= {(arm, who): found[way.name, who] for who, way in best.items()}
+    tables = train_all(draw, students, usual, seed)
+    found = {key: _score(table, draw) for key, table in tables.outer.items()}
+    said = score_predictions(tables.inner, draw.own.labels, draw.n_labels)
+    counts = np.bincount(draw.own.labels, minlength=draw.n_labels)
     added = choose_added_ways(said, counts)
     extra = _encode(divide_draw(corpus, seed)[1], corpus, encoder)
     adopted, rest = divide_pool(draw, corpus, seed)
-    is_own = np.arange(len(draw.own) + len(adopted)) < len(draw.own)
+    whole = _join(draw.own, adopted)
+    is_own = np.arange(len(whole)) < len(draw.own)
     with threadpool_limits(1):
         for student in students:
-            who = student.name
-            whole = _join(draw.own, adopted)
 
-            def add(arm: str, way: Treatment, rows: Rows, pool: Rows, who: Student = student) -> None:
+            def add(arm: str, way: Treatment, rows: Rows, pool: Rows | None, who: Student = student) -> None:
                 table = predict_by_treatments([way], who, rows, draw.test, draw.n_labels, seed, pool=pool)
                 found[arm, who.name] = _score(table[way.name], draw)
 
-            add("adopted", added[who].mixed, replace(whole, original=is_own), rest)
-            add("adopted_chosen", chosen[0][who], whole, rest)
-            add(REAL, BASELINE, _join(draw.own, extra), rest)
-            add("answered_pool", BASELINE, _join(draw.own, _pool_of(draw)), rest)
+            for way in ways:
+                if way.uses_pool and way not in usual and way.suits(student):
+                    add(way.name, way, draw.own, draw.pool)
+            add("adopted", added[student.name].mixed, replace(whole, original=is_own), None)
+            add("adopted_pool", POOL_WAY, whole, rest)
+            add(REAL, BASELINE, _join(draw.own, extra), None)
+            add("answered_pool", BASELINE, _join(draw.own, _pool_of(draw)), None)
+    return Measured(tuple(said), found, counts)
+
+
+def make_evidence(measured: Mapping[str, Sequence[Measured]], name: str) -> Evidence:
+    """The table that ships less a set and its kin; of ways that see the pool the gains on the others of this run."""
+    kin = list_kin(name)
+    others = {other: draws for other, draws in measured.items() if other not in kin}
+    if not others:
+        return parse_evidence(read_shipped(), kin)
+    kept = [
+        line
+        for line in read_shipped().splitlines()
+        if line.split(",")[3] not in TREATMENTS.names or not TREATMENTS.find(line.split(",")[3]).uses_pool
+    ]
+    lines = [
+        f"{other},{who.partition(':')[0]},{N_RARE},{way},{100 * gain:.2f}"
+        for other, draws in others.items()
+        for (way, who), gain in list_gains(draws)
+    ]
+    return parse_evidence("\n".join([*kept, *lines]), kin)
+
+
+def list_gains(draws: Sequence[Measured]) -> Iterator[tuple[tuple[str, str], float]]:
+    """Of each default way that sees the pool, and student, the mean gain over the baseline."""
+    for way, who in draws[0].scores:
+        if way in TREATMENTS.defaults and TREATMENTS.find(way).uses_pool:
+            gains = [draw.scores[way, who] - draw.scores[BASELINE.name, who] for draw in draws]
+            yield (way, who), float(np.mean(gains))
+
+
+def choose(draw: Measured, evidence: Evidence) -> dict[tuple[str, str], float]:
+    """What is chosen of the default list, and of those of it that do not see the pool."""
+    ways = [TREATMENTS.find(name) for name in dict.fromkeys(score.arm for score in draw.inner)]
+    lists = (ways, [way for way in ways if not way.uses_pool])
+    found = {}
+    for arm, mine in zip(CHOICES, lists, strict=True):
+        for who, way in choose_best(draw.inner, "macro_f1", mine, draw.counts, evidence).items():
+            found[arm, who] = draw.scores[way.name, who]
     return found
 
 
@@ -164,30 +223,21 @@ def summarise(name: str, sets: Sequence[Mapping[tuple[str, str], Sequence[float]
     for student in dict.fromkeys(who for _, who in sets[0]):
         data = f"{name}/{student}"
         best = [find_hindsight(scores, student) for scores in sets]
-        n = len(sets[0][REAL, student])
         if len(sets) == 1:
             for (arm, who), values in sets[0].items():
                 if who == student:
-                    low, high = interval(resample_means(values))
-                    extra = {"draws": [round(value, 5) for value in values]}
-                    yield Result(
-                        "pool_ways", data, arm, "macro_f1", float(np.mean(values)), low, high, n, extra=extra
-                    )
+                    yield _make_line(data, arm, values, draws=[round(value, 5) for value in values])
                     if arm == best[0]:
-                        yield Result(
-                            "pool_ways",
-                            data,
-                            _HINDSIGHT,
-                            "macro_f1",
-                            float(np.mean(values)),
-                            low,
-                            high,
-                            n,
-                            extra={"way": arm},
-                        )
+                        yield _make_line(data, _HINDSIGHT, values, way=arm)
         for ending, bases in (("", ["chosen"] * len(sets)), (f"_{_HINDSIGHT}", best)):
             for arm in ADOPTING:
                 yield _compare(data, student, arm, ending, list(zip(sets, bases, strict=True)))
+
+
+def _make_line(data: str, arm: str, values: Sequence[float], **extra: object) -> Result:
+    low, high = interval(resample_means(values))
+    mean = float(np.mean(values))
+    return Result("pool_ways", data, arm, "macro_f1", mean, low, high, len(values), extra=extra)
 
 
 def _compare(

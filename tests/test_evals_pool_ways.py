@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from counterpoise.students.evidence import NO_EVIDENCE
 from counterpoise.students.treatments import TREATMENTS
 from evals.minority_text import Corpus
-from evals.pool_ways import ADOPTING, CHOICES, OTHERS, run_draw, summarise
+from evals.pool_ways import ADOPTING, CHOICES, OTHERS, Measured, choose, make_evidence, run_draw, summarise
 from tests.made_up import ENCODER, write_sentences
 
 SET = {
@@ -45,10 +47,23 @@ def test_a_draw_has_every_way_that_looks_at_the_pool_and_every_arm() -> None:
         "made", rows[50:400], [*rows[:50], *rows[400:]], [], frozenset({"bad"}), 60,
         {"bad": "cold rude dull awful", "good": "lovely warm fresh great"}, 1, n_rare=12,
     )  # fmt: skip
-    found = run_draw(corpus, ENCODER, 0)
+    draw = run_draw(corpus, ENCODER, 0)
+    found = draw.scores | choose(draw, NO_EVIDENCE)
     of_words = {arm for arm, who in found if who == "words"}
     assert {*OTHERS, "labelled_pool", "naive_bayes_em", "logit_adjustment"} <= of_words
     assert not of_words & {"label_spreading", "averaged", "shrunk_lda"}
     assert all(0 <= value <= 1 for value in found.values())
     ways = [found[way, "words"] for way in TREATMENTS.defaults if (way, "words") in found]
     assert found["chosen", "words"] in ways
+
+
+def test_what_the_pool_gave_on_the_set_itself_is_no_evidence_for_it() -> None:
+    def measure(gain: float) -> list[Measured]:
+        scores = {("logit_adjustment", "words"): 0.7, ("labelled_pool", "words"): 0.7 + gain}
+        return [Measured((), scores, np.array([15, 300]))]
+
+    measured = {"cebab": measure(0.2), "sms_spam": measure(0.1), "clinc150": measure(0.02)}
+    assert make_evidence(measured, "cebab").expect("words", "labelled_pool", 15) == pytest.approx(6.0)
+    alone = make_evidence({"cebab": measure(0.2)}, "cebab")
+    assert alone.expect("words", "labelled_pool", 15) != pytest.approx(20.0)
+    assert alone.expect("words", "tuned_bags", 15) is not None

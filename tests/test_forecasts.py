@@ -7,12 +7,15 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from counterpoise.runs.forecasting import compare_answers
+from counterpoise.runs.asking import AskOffer, compare_answers, describe_offer
 from counterpoise.runs.preview import advise_on_records
 from counterpoise.runs.simple_ways import SimpleWays
 from counterpoise.students.forecasts import (
     Forecast,
+    ForecastRange,
+    ThinLoss,
     compute_factor,
+    find_ranges,
     forecast_gains,
     list_filled,
     measure_thin_loss,
@@ -132,12 +135,32 @@ def test_a_preview_says_where_there_is_nothing_to_gain() -> None:
     assert advise(0.9, 0.8) == []
 
 
-def test_answers_are_compared_with_tokens_student_by_student() -> None:
+def test_answers_are_compared_with_tokens_student_by_student_as_far_as_is_known() -> None:
     def foresee(value: float) -> list[Forecast]:
         return [Forecast("any", student.name, 20, value, value) for student in STUDENTS]
 
     said = {student.name: student.name for student in STUDENTS}
-    sentence = compare_answers(foresee(0.021), foresee(0.004), said, "macro_f1")
-    assert sentence.startswith("20 rows of the pool that you label are expected to bring, in macro-F1, ")
-    assert sentence.count("+2.1 points for") == 2 == sentence.count("(20,000 tokens: +0.4)")
-    assert compare_answers(foresee(0.021), [], said, "auroc").count("(20,000 tokens: +0.0)") == 2
+    offer = AskOffer(20, 5.0, {0: 12})
+    ranges = [ForecastRange(name, "macro_f1", 0.01, 0.035) for name in said]
+    sentence = compare_answers(offer, foresee(0.021), ranges, foresee(0.004), said, "macro_f1")
+    begin = "20 rows of the pool that you label, some 5 minutes, are expected to bring, in macro-F1, "
+    assert sentence.startswith(begin)
+    assert sentence.count("+2.1 points (1.0 to 3.5) for") == 2 == sentence.count("(20,000 tokens: +0.4)")
+    ranges[1] = ForecastRange(ranges[1].student, "macro_f1", None, None)
+    half = compare_answers(offer, foresee(0.021), ranges, [], said, "macro_f1")
+    assert half.count("(20,000 tokens: +0.0)") == 1
+    assert f"and bring what your rows do not tell for {ranges[1].student}; the command" in half
+    nothing = compare_answers(offer, foresee(0.0), [], [], said, "auroc")
+    assert "expected" not in nothing and " and ".join(said) in nothing
+    plain = describe_offer(offer, ["bad", "good"], ranges, "macro_f1")
+    assert plain["gains"] == {ranges[0].student: [0.01, 0.035], ranges[1].student: None}
+    assert (plain["answers"], plain["minutes"], plain["records"]) == (20, 5.0, {"bad": 12})
+
+
+def test_a_forecast_has_a_range_where_every_draw_of_halves_speaks_for_a_gain() -> None:
+    draws = {("words", "macro_f1"): (0.02, 0.04), ("words", "auroc"): (-0.01, 0.04)}
+    loss = ThinLoss(np.array([15, 90]), {}, np.array([15, 90]), draws)
+    known, unknown = find_ranges(loss, {0: 15, 1: 0})
+    factor = compute_factor(15, 15)
+    assert known.low == pytest.approx(0.02 * factor) and known.high == pytest.approx(0.04 * factor)
+    assert unknown.low is None and unknown.high is None

@@ -13,6 +13,7 @@ from counterpoise.cli import app as cli
 from counterpoise.core.errors import DataError, JobError, UserError
 from counterpoise.data.card import CardFacts
 from counterpoise.data.writing import load_result, write_result
+from counterpoise.report.preview import ScreenTable
 from counterpoise.scorers.gold import read_answer_lines, unite_gold
 from counterpoise.tasks.text.answered import find_answers
 from counterpoise.tasks.text.job import job_from
@@ -95,9 +96,16 @@ def test_a_preview_says_what_answers_are_worth_beside_tokens_where_there_is_a_po
     assert preview.forecasts[: len(answers)] == answers and len(answers) == 2
     assert all(5 <= one["records"] <= 16 for one in answers)
     (sentence,) = [line for line in preview.advice if line.startswith("20 rows of the pool that you label")]
-    assert sentence.count("20,000 tokens") == 2
+    ask = preview.as_dict()["ask"]
+    assert (ask["answers"], ask["minutes"]) == (20, 5.0) and set(ask["records"]) == {"bad"}
+    assert sentence.count("20,000 tokens") == sum(gain is not None for gain in ask["gains"].values())
+    assert any(
+        part.title == "What you could do yourself" for part in preview.show() if isinstance(part, ScreenTable)
+    )
+    quick = job_from(data=columns, pool=pool, seconds_per_answer=3, **keys)
+    assert counterpoise.preview(quick).as_dict()["ask"]["minutes"] == 1.0
     without = counterpoise.preview(job_from(data=columns, **keys))
-    assert not [one for one in without.forecasts if one["action"] == "answers"]
+    assert not [one for one in without.forecasts if one["action"] == "answers"] and without.ask is None
 
 
 @pytest.mark.parametrize(

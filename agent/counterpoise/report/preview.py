@@ -66,6 +66,7 @@ class Preview:
         notes: what is odd about the data.
         advice: what to do first.
         encoders: those at hand under their best simple way on a sample of the rows, the one in use first.
+        ask: rows of the pool that a person could label, with their price in minutes; None without such a pool.
     """
 
     arms: list[dict[str, Any]]
@@ -78,6 +79,7 @@ class Preview:
     notes: list[str]
     advice: list[str]
     encoders: list[dict[str, Any]] = field(default_factory=list)
+    ask: dict[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -92,6 +94,7 @@ class Preview:
             "notes": self.notes,
             "advice": self.advice,
             "encoders": self.encoders,
+            "ask": self.ask,
         }
 
     def show(self) -> Iterator[ScreenTable | str]:
@@ -119,6 +122,8 @@ class Preview:
                 for item in self.plan
             ],
         )
+        if self.ask:
+            yield _show_offer(self.ask)
         if self.forecasts:
             yield _show_forecasts(self.forecasts)
         for number, prompt in enumerate(self.prompts, 1):
@@ -149,6 +154,15 @@ def show_deficits(deficits: Sequence[Deficit]) -> ScreenTable:
             (str(one.cell), format_count(one.have), format_count(one.want), format_count(one.need))
             for one in ordered
         ],
+    )
+
+
+def _show_offer(ask: Mapping[str, Any]) -> ScreenTable:
+    named = ", ".join(f"{count} of {label}" for label, count in ask["records"].items())
+    return ScreenTable(
+        "What you could do yourself",
+        ("action", ">answers", ">minutes", "rows of thin labels among them, about"),
+        [("ask", format_count(ask["answers"]), format_decimal(ask["minutes"], 1), named)],
     )
 
 

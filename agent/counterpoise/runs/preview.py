@@ -69,7 +69,7 @@ async def make_preview(job: Job) -> Preview:
             requests = list_requests(actions[item.action], item, context.data, models)
             prompts += [_show_request(request) for request in requests[:1]]
     trials = inputs.encoder_trials or try_at_hand(job, inputs, simple.treatments)
-    forecasts, answers_advice = forecast_run(context, simple, models, job.budget.tokens, job.metric)
+    foreseen = forecast_run(context, simple, models, job.budget.tokens, job.metric, job.seconds_per_answer)
     advice = [
         f"Without a token: {format_name(simple.best[student].name)} is the best way for {said}."
         for student, said in say_students(simple.students).items()
@@ -88,7 +88,7 @@ async def make_preview(job: Job) -> Preview:
         for name, count in free.items()
         if count
     ]
-    advice += answers_advice
+    advice += foreseen.advice
     if not free.total() and not len(inputs.pool):
         advice.append("A pool of unlabelled records would help more than writing: name it under `pool`.")
     short = list_short(context, ledger)
@@ -106,12 +106,13 @@ async def make_preview(job: Job) -> Preview:
                 "macro_f1": one.macro_f1,
                 "auroc": one.auroc,
             }
-            for one in forecasts
+            for one in foreseen.forecasts
         ],
         estimated_tokens=sum(item.reserved_tokens for item in plan.items),
         notes=[*inputs.notes, *note_left_out(simple.sample, inputs.train.records, short)],
         advice=advice,
         encoders=[asdict(one) for one in trials.trials],
+        ask=foreseen.ask,
     )
 
 

@@ -5,8 +5,9 @@ AnchorAL: computationally efficient active learning for large and imbalanced dat
 
 1. rows of a thin label that are unlike each other are its anchors;
 2. the pool rows nearest to an anchor form a small part of the pool, in which the label is far more common;
-3. of these the ones are asked about that the classifier holds for the label, drawn by keyed hash and not surest first,
-   and unlike each other and the labelled rows: the surest rows, and copies, teach least.
+3. of these the ones are asked about that the classifier holds for the label, not surest first but those that together
+   have the words that many of them have and no labelled row of the label has yet (`word_coverage`), and unlike each
+   other and the labelled rows: the surest rows, and copies, teach least.
 
 A pool is large and a thin label rare in it, so that random rows are nearly all of labels that have enough already.
 """
@@ -23,6 +24,7 @@ from counterpoise.core.records import Floats, Integers
 from counterpoise.core.splits import keyed_rank, sample_by_rank
 from counterpoise.scorers.base import cross_fit
 from counterpoise.scorers.gold import RowsToAsk
+from counterpoise.scorers.word_coverage import order_by_coverage
 from counterpoise.students.calibration import calibrate_labels, estimate_shares
 from counterpoise.students.linear import fit_log_probabilities
 from counterpoise.students.samples import draw_sample
@@ -95,7 +97,10 @@ def choose_by_anchors(
         n_drawn_from = max(int(is_held.sum()), -(-_SPARE * n // len(thin)))
         likely = near[np.lexsort((-posteriors[near, label], ~is_held))]
         drawn_from, others = likely[:n_drawn_from], likely[n_drawn_from:]
-        queues.append((drawn_from[np.argsort(rank[drawn_from])], others))
+        drawn_from = drawn_from[np.argsort(rank[drawn_from])]
+        known = train.records.texts[train.records.labels == label]
+        covering = order_by_coverage(pool.records.texts[drawn_from], known, _SPARE * n)
+        queues.append((drawn_from[covering], others))
     first, last = [drawn for drawn, _ in queues], [others for _, others in queues]
     return _take_in_turn([(first, limit), (first, np.inf), (last, np.inf)], pool.vectors, train.vectors, n)
 

@@ -12,7 +12,7 @@ Ten rows make a rough forecast. It says in which data sets more records are wort
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -48,6 +48,22 @@ class Forecast:
 
 
 @dataclass(frozen=True, slots=True)
+class ForecastRange:
+    """How far a forecast can be believed.
+
+    Args:
+        student: who is trained.
+        metric: a key of `METRICS`.
+        low, high: the least and the largest gain that a draw of halves speaks for; None where one speaks for none.
+    """
+
+    student: str
+    metric: str
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class ThinLoss:
     """What the last doubling of the thin labels was worth.
 
@@ -55,11 +71,13 @@ class ThinLoss:
         have: (k,) rows of each label in the data.
         losses: (student, metric) -> what the baseline loses without half of the rows of the thin labels.
         measured: (k,) rows of each label that this was measured on: fewer than it has, where that was a sample.
+        draws: the same as `losses`, of each draw of halves.
     """
 
     have: Integers
     losses: Mapping[tuple[str, str], float]
     measured: Integers
+    draws: Mapping[tuple[str, str], tuple[float, ...]] = field(default_factory=dict)
 
     def find_factor(self, label: int, n_more: float) -> float:
         """Worth of so many rows more of a label, in units of the loss that was measured; see `compute_factor`.
@@ -98,7 +116,8 @@ def measure_thin_loss(
     have = np.bincount(rows.labels, minlength=n_labels)
     if not len(thin) or have[list(thin)].min() < _FEWEST_ROWS:
         return None
-    return ThinLoss(have, _measure_loss(rows, ids, folds, n_labels, students, simple, thin, tell), have)
+    draws = _measure_losses(rows, ids, folds, n_labels, students, simple, thin, tell)
+    return ThinLoss(have, {key: float(np.mean(mine)) for key, mine in draws.items()}, have, draws)
 
 
 def forecast_gains(
@@ -137,6 +156,23 @@ def forecast_gains(
     return forecasts
 
 
+def find_ranges(loss: ThinLoss, counts: Mapping[int, int]) -> list[ForecastRange]:
+    """How far the forecast of some real rows can be believed, of each student and metric.
+
+    Args:
+        loss: what the last doubling of their labels was worth.
+        counts: label index -> rows, one or more in all.
+    """
+    filled = [label for label, count in counts.items() if count]
+    factor = float(np.mean([loss.find_factor(label, float(counts[label])) for label in filled]))
+    return [
+        ForecastRange(student, metric, factor * min(mine), factor * max(mine))
+        if min(mine) > 0
+        else ForecastRange(student, metric, None, None)
+        for (student, metric), mine in loss.draws.items()
+    ]
+
+
 def list_filled(counts: Mapping[str, Mapping[int, int]]) -> list[int]:
     """The labels that would get records."""
     return sorted({label for mine in counts.values() for label, count in mine.items() if count})
@@ -153,7 +189,7 @@ def compute_factor(n_rows: int, n_more: float) -> float:
     return float((1 - np.sqrt(n_rows / (n_rows + n_more))) / (np.sqrt(2) - 1))
 
 
-def _measure_loss(
+def _measure_losses(
     rows: Rows,
     ids: Objects,
     folds: Integers,
@@ -162,8 +198,8 @@ def _measure_loss(
     simple: Sequence[ArmScore],
     thin: Sequence[int],
     tell: Tell | None,
-) -> dict[tuple[str, str], float]:
-    """What the baseline loses when half of the rows of the thin labels are taken from its training rows."""
+) -> dict[tuple[str, str], tuple[float, ...]]:
+    """What the baseline loses when half of the rows of the thin labels are taken from its training rows, five times."""
     whole = {score.student: score for score in simple if score.arm == BASELINE.name}
     halves = []
     for draw in range(N_HALVES):
@@ -177,8 +213,9 @@ def _measure_loss(
         if tell is not None:
             tell(draw + 1, N_HALVES)
     return {
-        (student.name, metric): getattr(whole[student.name], metric)
-        - float(np.mean([getattr(half[student.name], metric) for half in halves]))
+        (student.name, metric): tuple(
+            getattr(whole[student.name], metric) - getattr(half[student.name], metric) for half in halves
+        )
         for student in students
         for metric in METRICS
     }

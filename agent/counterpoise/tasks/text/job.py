@@ -118,6 +118,7 @@ class Job(JobBase):
         gold: CSV of known answers, as `counterpoise label --ask` writes it and the user fills it in.
         answers: CSV of rows of `pool` that the user has labelled, as `counterpoise label --pool POOL --ask 20` writes
             it; they become training rows.
+        seconds_per_answer: that a label takes you, for the price of asking in a preview; None for a prior of 15.
         concepts: name -> definition, or a file that holds these.
         target: `equal`, or label -> ratio: labels are wanted in this ratio to one another.
         metric: what the simple ways and the choice between actions are judged by.
@@ -176,6 +177,7 @@ class Job(JobBase):
     keep_labels: LabelWords = ()
     gold: str = ""
     answers: str = ""
+    seconds_per_answer: float | None = Field(None, gt=0, le=86_400)
     concepts: dict[str, str] = Field({})
     target: Literal["equal"] | dict[str, float] = "equal"
     metric: Literal["macro_f1", "auroc"] = "macro_f1"
