@@ -21,6 +21,7 @@ from counterpoise.tasks.text import encoder_trials
 from counterpoise.tasks.text.encoder_sentences import say_encoders
 from counterpoise.tasks.text.encoder_trials import (
     MOST_SAMPLED,
+    EncoderTrial,
     EncoderTrials,
     draw_sample,
     try_encoders,
@@ -257,12 +258,32 @@ def test_near_the_ceiling_encoders_are_compared_by_five_rows_a_label(tmp_path: P
     records = make_records(texts, [place % 2 for place in range(200)])
     trials = compare(Noisy(), Clear(), folder=tmp_path, rows=records)
     first, second = trials.trials
-    assert first.macro_f1 > 0.95 and first.few_gain == 0 == first.few_low
+    assert first.macro_f1 > 0.95 and first.few_gain == 0 == first.few_low and first.is_near_ceiling
     assert second.gain < 0.01 < second.few_gain and second.few_low > 0 and trials.best is second
     (said,) = say_encoders(trials, "macro-F1")
     assert "points of recall with 5 rows a label" in said
     assert compare(Clear(), Noisy(), folder=tmp_path, rows=records).best.encoder == "clear"
     assert compare(Noisy(), Clear(), folder=tmp_path, rows=records, metric="auroc").trials[1].few_gain == 0
+
+
+@pytest.mark.parametrize(
+    ("gains", "is_near_ceiling", "is_evident"),
+    [
+        ((0.02, 0.001, 0.0, -0.01), False, True),
+        ((0.02, -0.01, 0.03, 0.001), False, True),
+        ((0.02, -0.01, 0.03, -0.001), False, False),
+        ((0.005, 0.001, 0.03, 0.02), False, False),
+        ((-0.01, -0.02, 0.02, 0.001), True, True),
+        ((0.02, 0.01, -0.01, -0.02), True, False),
+        ((0.02, 0.01, 0.005, 0.001), True, False),
+    ],
+)
+def test_a_gain_of_a_point_that_is_no_luck_is_evident(
+    gains: tuple[float, float, float, float], *, is_near_ceiling: bool, is_evident: bool
+) -> None:
+    gain, low, few_gain, few_low = gains
+    trial = EncoderTrial("a", "nothing", 0.9, 0.9, gain, low, 9, 9, few_gain, few_low, is_near_ceiling)
+    assert trial.is_evident == is_evident
 
 
 def test_only_tasks_that_try_encoders_take_auto() -> None:

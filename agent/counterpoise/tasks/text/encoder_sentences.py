@@ -19,7 +19,7 @@ def say_encoders(trials: EncoderTrials, metric_name: str) -> list[str]:
         ]
     return [
         f"Change the encoder first: `encoder: {best.encoder}` gives {_say_gained(best, metric_name)} on "
-        f"{trials.n_rows} rows (95% sure of {100 * _find_low(best):+.1f} or more) for no token. It encodes "
+        f"{trials.n_rows} rows ({_say_sure(best)}) for no token. It encodes "
         f"{best.texts_per_second:,.0f} texts a second here, all of them in about {_say_seconds(best.seconds)}."
     ]
 
@@ -48,8 +48,8 @@ def say_gain(trials: EncoderTrials, metric: str) -> str:
 
 
 def _say_gained(trial: EncoderTrial, metric: str) -> str:
-    """The gain that made a trial evident."""
-    if not trial.is_evident_of_few or trial.gain >= trial.few_gain:
+    """The gain that counts."""
+    if not trial.is_near_ceiling:
         return f"{100 * trial.gain:+.1f} points of {metric}"
     return (
         f"{100 * trial.few_gain:+.1f} points of recall with {N_ROWS} rows a label (with all of them less than "
@@ -57,8 +57,11 @@ def _say_gained(trial: EncoderTrial, metric: str) -> str:
     )
 
 
-def _find_low(trial: EncoderTrial) -> float:
-    return trial.few_low if trial.is_evident_of_few and trial.few_gain > trial.gain else trial.low
+def _say_sure(trial: EncoderTrial) -> str:
+    """Why it is no luck."""
+    if trial.low > 0 and not trial.is_near_ceiling:
+        return f"95% sure of {100 * trial.low:+.1f} or more"
+    return f"with {N_ROWS} rows a label 95% sure of {100 * trial.few_low:+.1f} or more"
 
 
 def _say_seconds(seconds: float) -> str:

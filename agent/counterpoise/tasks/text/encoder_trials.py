@@ -56,8 +56,8 @@ class EncoderTrial:
         gain, low: of the metric that counts over the encoder in use, and what 95% of resamples stay above.
         texts_per_second: it encodes here and now; NaN where speed was not asked for.
         seconds: that all rows are expected to take; NaN likewise.
-        few_gain, few_low: the same gain where five rows a label are all there is to learn from (`few_rows`), looked at
-            where the encoder in use is near the ceiling; else 0.
+        few_gain, few_low: the gain in recall with five rows a label (`few_rows`), and what 95% of resamples stay above.
+        is_near_ceiling: whether that counts instead, because the encoder in use leaves too little to see a gain by.
     """
 
     encoder: str
@@ -70,16 +70,18 @@ class EncoderTrial:
     seconds: float
     few_gain: float = 0.0
     few_low: float = 0.0
+    is_near_ceiling: bool = False
+
+    @property
+    def judged_gain(self) -> float:
+        """The gain that counts."""
+        return self.few_gain if self.is_near_ceiling else self.gain
 
     @property
     def is_evident(self) -> bool:
-        """Whether it is better than the encoder in use by a point or more, and not by luck."""
-        return (self.gain >= EVIDENT_GAIN and self.low > 0) or self.is_evident_of_few
-
-    @property
-    def is_evident_of_few(self) -> bool:
-        """The same of five rows a label."""
-        return self.few_gain >= EVIDENT_GAIN and self.few_low > 0
+        """Whether it is better than the encoder in use by a point or more, and one of the two gains is no luck."""
+        is_sure = self.few_low > 0 or (self.low > 0 and not self.is_near_ceiling)
+        return self.judged_gain >= EVIDENT_GAIN and is_sure
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ class EncoderTrials:
         """The one with the largest gain among those whose gain is evident; else the one in use."""
         return max(
             (one for one in self.trials if one.is_evident),
-            key=lambda one: max(one.gain, one.few_gain),
+            key=lambda one: one.judged_gain,
             default=self.trials[0],
         )
 
@@ -163,6 +165,9 @@ def try_encoders(
     is_near_ceiling = metric == "macro_f1" and baseline.values[metric] >= CEILING
     for choice, found, rate in scored:
         gains = _resample_gains(found.table, baseline.table, sample.labels, metric)
+        few = (0.0, 0.0)
+        if metric == "macro_f1":  # recall says nothing of how rows are ranked
+            few = compare_hits(found.hits, baseline.hits, sample.labels, _EVIDENCE)
         trials.append(
             EncoderTrial(
                 name_encoder(choice),
@@ -173,11 +178,8 @@ def try_encoders(
                 float(np.quantile(gains, _EVIDENCE)),
                 rate,
                 (n_all or 0) / rate,
-                *(
-                    compare_hits(found.hits, baseline.hits, sample.labels, _EVIDENCE)
-                    if is_near_ceiling
-                    else ()
-                ),
+                *few,
+                is_near_ceiling,
             )
         )
     return EncoderTrials(tuple(trials), len(sample))

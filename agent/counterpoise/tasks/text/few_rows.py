@@ -37,7 +37,7 @@ def measure_hits(vectors: Vectors, labels: Integers) -> Floats:
     members = [rows for label in np.unique(labels) if len(rows := np.flatnonzero(labels == label)) > 1]
     right, asked = np.zeros(len(labels)), np.zeros(len(labels))
     generator = np.random.default_rng(11)
-    for _ in range(_N_DRAWS):
+    for _ in range(_N_DRAWS if members else 0):
         drawn = [generator.choice(rows, min(N_ROWS, len(rows) - 1), replace=False) for rows in members]
         prototypes = np.stack([vectors[rows].mean(axis=0) for rows in drawn])
         prototypes /= np.maximum(np.linalg.norm(prototypes, axis=1, keepdims=True), 1e-9)
@@ -59,7 +59,7 @@ def compare_hits(mine: Floats, other: Floats, labels: Integers, evidence: float)
         evidence: share of resamples of the rows that may show less than the second figure.
 
     Returns:
-        The gain, -1 to 1, and what it surely is at least.
+        The gain, -1 to 1, and what it surely is at least; 0 and 0 where no label has two rows.
     """
     gains = mine - other
     members = [
@@ -67,6 +67,8 @@ def compare_hits(mine: Floats, other: Floats, labels: Integers, evidence: float)
         for label in np.unique(labels)
         if len(rows := np.flatnonzero((labels == label) & ~np.isnan(gains)))
     ]
+    if not members:
+        return 0.0, 0.0
     generator = np.random.default_rng(11)
     resampled = np.mean(
         [gains[generator.choice(rows, (_N_RESAMPLES, len(rows)))].mean(axis=1) for rows in members], axis=0
