@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from counterpoise.core.languages import LANGUAGE
 from counterpoise.core.plans import Cell, Nature, PlanItem, Proposal
 from counterpoise.tasks.attribute_filter import CONTRADICTED, AttributeFilter, fit_judge
 from tests.made_up import ENCODER, make_records
@@ -108,3 +109,38 @@ def test_too_few_rows_make_no_judge() -> None:
     many = make_records(["a"] * 60, [0] * 60, attributes={"place": [f"v{row}" for row in range(60)]})
     inputs.train = SimpleNamespace(records=many, vectors=ENCODER.encode(["a"] * 60))
     assert fit_judge(inputs, "place") is None
+
+
+def test_a_text_in_another_language_than_its_cell_is_refused() -> None:
+    english = [
+        f"The {what} was rather cold and nobody liked it, guest {row}" for row, what in enumerate(ROOMS)
+    ]
+    german = [
+        f"Das Zimmer mit {what} war kalt und gefiel niemandem, Gast {row}" for row, what in enumerate(ROOMS)
+    ]
+    records = make_records(
+        english + german,
+        [0, 1] * len(ROOMS),
+        attributes={LANGUAGE: ["en"] * len(ROOMS) + ["de"] * len(ROOMS)},
+    )
+    inputs = SimpleNamespace(train=SimpleNamespace(records=records, vectors=None), folds=None)
+    item = PlanItem("minority_text", Cell("good", attribute=LANGUAGE, value="de"), 3, 1, 0, 1)
+    texts = ["Das Bad war sauber und das Frühstück gut", "The bath was clean and so was the bed", "Ok"]
+    proposals = [Proposal(f"{item.id}-{place:05d}", item, text, "good") for place, text in enumerate(texts)]
+    assert judge(inputs, proposals) == ["kept", CONTRADICTED, "kept"]
+
+
+ROOMS = (
+    "bed",
+    "lobby",
+    "pillow",
+    "sofa",
+    "lamp",
+    "window",
+    "door",
+    "table",
+    "chair",
+    "bath",
+    "floor",
+    "mirror",
+)

@@ -7,12 +7,15 @@ refuses texts that it holds for another value, stricter where the writer misses 
 `filters.writers` does).
 A value that it cannot tell (a source, a date) is left to the writer's word, and the report says so.
 
+The language of a text (`core.languages.LANGUAGE`) is no guess of a classifier: it is found as that of the rows was.
+
 Every cell of label and value weighs alike when it is fitted. Otherwise it would take the label for the value, as the
 data has it, and refuse just what the thin cells need.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -22,6 +25,7 @@ from scipy.special import softmax
 
 from counterpoise.balance.counts import MOST_VALUES, encode_values
 from counterpoise.core.encoded_records import Vectors
+from counterpoise.core.languages import LANGUAGE, list_languages, tell_languages
 from counterpoise.core.plans import Proposal, Verdict
 from counterpoise.core.records import Floats, Integers
 from counterpoise.filters.base import KEPT
@@ -125,6 +129,12 @@ class AttributeFilter:
                 groups.setdefault((cell.attribute, cell.value), []).append(place)
         verdicts = [Verdict(proposal.id, True, KEPT) for proposal in proposals]
         for (attribute, value), places in sorted(groups.items()):
+            if codes := self._list_languages(attribute):
+                told = tell_languages([proposals[place].text for place in places], codes)
+                for place, code in zip(places, told, strict=True):
+                    if code not in ("", value):
+                        verdicts[place] = Verdict(proposals[place].id, False, CONTRADICTED)
+                continue
             judge = self.find(attribute)
             if judge is None or value not in judge.values:
                 continue
@@ -140,6 +150,14 @@ class AttributeFilter:
                 scores = {f"attribute_{attribute}": float(row[code])}
                 verdicts[place] = Verdict(proposals[place].id, fault == KEPT, fault, scores)
         return verdicts
+
+    def _list_languages(self, attribute: str) -> list[str]:
+        """The languages of the rows, the commonest first, where that is what an attribute is; else none."""
+        if attribute != LANGUAGE:
+            return []
+        counts = Counter(self.data.train.records.attributes[attribute])
+        codes = [str(code) for code, _ in sorted(counts.items(), key=lambda one: (-one[1], one[0])) if code]
+        return codes if set(codes) <= set(list_languages()) else []  # else it is a column of the user's
 
     def audits(self) -> list[dict[str, Any]]:
         """A line of the report for each attribute that was asked about."""
