@@ -9,7 +9,9 @@ rows are adopted, as a run with a pool is:
 - `asked_anchors`: the 20 that `counterpoise label --pool` asks about; ten of these are random too, and count;
 - `adopted`: nobody is asked; pool rows are adopted as a run adopts them;
 - `asked_anchors_adopted`: answers, then adopting with them, which is what a run with `answers` does without a token;
-- `real_data`: real rows of the rare label until it is even.
+- `real_data`: real rows of the rare label until it is even;
+- `written`: what the 135M model writes for 40,000 tokens, from the lines of `budget_curve`, which has two of the sets,
+  other draws, and counts from the best way without tokens: `gain_over_best_points`.
 
 `gain_points` is macro-F1 over `nothing`, with paired intervals over draws; `anchors_over_random` the gain of
 `asked_anchors` by that of `asked_random`, for each set and over the sum of all sets. The draws begin with the 10th: the
@@ -21,9 +23,10 @@ rule by which rows are chosen was settled on the first five of the same sets, so
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,11 +38,13 @@ from counterpoise.scorers.anchors import choose_pool_rows, score_pool
 from counterpoise.scorers.audits import audit
 from counterpoise.scorers.base import cross_fit
 from counterpoise.students.metrics import compute_macro_f1
+from counterpoise.students.old_names import read_old_names
 from counterpoise.students.rows import make_rows
 from counterpoise_retrievers.encoders import Encoder
 from evals.common import Floats, Result, Settings, find_file, interval, read_jsonl, resample_means
 from evals.minority_text import CORPORA, Corpus, divide_draw, draw_pool, open_encoder
 from evals.students import STUDENTS, predict
+from evals.tables import find_results
 
 N_ASKED = 20
 N_SEEDS = 10
@@ -48,6 +53,9 @@ SETS = ("cebab", "sms_spam", "davidson_hate", "gpt_written_tweets")
 ARMS = ("nothing", "asked_random", "asked_anchors", "adopted", "asked_anchors_adopted", "real_data")
 COMPARED = {"asked_random": ["asked_anchors"], "adopted": ["asked_anchors", "asked_anchors_adopted"]}
 """What is subtracted -> from which arms."""
+WRITTEN = "added_rows, 40k"
+"""The arm of `budget_curve`."""
+
 _MOST_TESTED = 500  # test rows a label
 
 Scores = dict[tuple[str, str], list[float]]
@@ -83,6 +91,18 @@ def run(settings: Settings) -> Iterator[Result]:
         found.append(scores)
         yield from summarise(name, [scores])
     yield from summarise("all", found) if len(found) > 1 else ()
+    yield from list_written(find_results(settings.lines, "budget_curve"), names)
+
+
+def list_written(lines: Iterable[Mapping[str, Any]], names: Sequence[str]) -> Iterator[Result]:
+    """What rows written for 40,000 tokens gained, of the sets of which that is known."""
+    for line in lines:
+        data = read_old_names(str(line["data"]))
+        if (line["arm"], line["metric"]) == (WRITTEN, "macro_f1_gain") and data.partition("/")[0] in names:
+            value, low, high = (100 * float(line[key]) for key in ("value", "low", "high"))
+            yield Result(
+                "asked", data, "written", "gain_over_best_points", value, low, high, line["n"], "points"
+            )
 
 
 def run_draw(corpus: Corpus, encoder: Encoder, seed: int, scores: Scores) -> dict[str, int]:

@@ -15,7 +15,9 @@ students are scored in macro-F1 on the test rows:
 `chosen`, and with `_hindsight` the single way that is best in the mean over the draws of a set. Lines of `all` are sums
 of gains by sums of gaps over the sets; `extra` has both sums in points. Intervals resample draws within sets.
 
-    python -m evals pool_ways --data DIR [--only cebab] [--seeds 5]
+Parts `NAME@5` and `NAME@50` have another number of rare rows, and the two ways that the table of evidence needs alone.
+
+    python -m evals pool_ways --data DIR [--only cebab] [--only cebab@50] [--seeds 5]
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ from evals.simple_ways import Draw, list_ways, make_draw, train_all
 
 SETS_WITH_POOL = ("cebab", "davidson_hate", "sms_spam", "clinc150", "gpt_written_tweets", "noisy_ag_news")
 N_SEEDS = 5
+OTHER_SIZES = (5, 50)
 REAL = "real_data"
 CHOICES = ("chosen", "chosen_blind")
 ADOPTING = ("adopted", "adopted_pool")
@@ -74,15 +77,43 @@ class Measured:
 
 
 def run(settings: Settings) -> Iterator[Result]:
-    """All sets, or those named with `--only`."""
+    """All parts, or those named with `--only`."""
     encoder = open_encoder()
     measured: dict[str, list[Measured]] = {}
-    names = [name for name in SETS_WITH_POOL if not settings.only or name in settings.only]
-    for name in names[:2] if settings.quick else names:
-        for seed in range(1 if settings.quick else settings.seeds or N_SEEDS):
-            measured.setdefault(name, []).append(run_draw(SETS[name](settings.data), encoder, seed))
-            print(f"{name}: draw {seed + 1}", file=sys.stderr, flush=True)
+    n_seeds = 1 if settings.quick else settings.seeds or N_SEEDS
+    parts = settings.only or (SETS_WITH_POOL[:2] if settings.quick else list_parts())
+    for part in parts:
+        name, _, size = part.partition("@")
+        corpus = SETS[name](settings.data)
+        drawn: dict[tuple[str, str], list[float]] = {}
+        for seed in range(n_seeds):
+            if size:
+                for key, value in run_size(replace(corpus, n_rare=int(size)), encoder, seed).items():
+                    drawn.setdefault(key, []).append(value)
+            else:
+                measured.setdefault(name, []).append(run_draw(corpus, encoder, seed))
+            print(f"{part}: draw {seed + 1}", file=sys.stderr, flush=True)
+        for (arm, who), values in drawn.items():
+            yield _make_line(f"{part}/{who}", arm, values)
     yield from describe(measured)
+
+
+def list_parts() -> list[str]:
+    """Every set, then every set with other numbers of rare rows."""
+    return [*SETS_WITH_POOL, *(f"{name}@{size}" for name in SETS_WITH_POOL for size in OTHER_SIZES)]
+
+
+def run_size(corpus: Corpus, encoder: Encoder, seed: int) -> dict[tuple[str, str], float]:
+    """The baseline and `labelled_pool` on the test rows of one draw."""
+    draw = make_draw(corpus, encoder, seed, with_pool=True)
+    found: dict[tuple[str, str], float] = {}
+    with threadpool_limits(1):
+        for student in choose_students(("default",), "minilm"):
+            tables = predict_by_treatments(
+                [BASELINE, POOL_WAY], student, draw.own, draw.test, draw.n_labels, seed, pool=draw.pool
+            )
+            found |= {(way, student.name): _score(table, draw) for way, table in tables.items()}
+    return found
 
 
 def describe(measured: Mapping[str, Sequence[Measured]]) -> Iterator[Result]:

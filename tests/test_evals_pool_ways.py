@@ -8,7 +8,17 @@ import pytest
 from counterpoise.students.evidence import NO_EVIDENCE
 from counterpoise.students.treatments import TREATMENTS
 from evals.minority_text import Corpus
-from evals.pool_ways import ADOPTING, CHOICES, OTHERS, Measured, choose, make_evidence, run_draw, summarise
+from evals.pool_ways import (
+    ADOPTING,
+    CHOICES,
+    OTHERS,
+    Measured,
+    choose,
+    make_evidence,
+    run_draw,
+    run_size,
+    summarise,
+)
 from tests.made_up import ENCODER, write_sentences
 
 SET = {
@@ -53,6 +63,9 @@ def test_a_draw_has_every_way_that_looks_at_the_pool_and_every_arm() -> None:
     assert {*OTHERS, "labelled_pool", "naive_bayes_em", "logit_adjustment"} <= of_words
     assert not of_words & {"label_spreading", "averaged", "shrunk_lda"}
     assert all(0 <= value <= 1 for value in found.values())
+    few = run_size(corpus, ENCODER, 0)
+    assert {arm for arm, _ in few} == {"logit_adjustment", "labelled_pool"}
+    assert all(found[key] == value for key, value in few.items())
     ways = [found[way, "words"] for way in TREATMENTS.defaults if (way, "words") in found]
     assert found["chosen", "words"] in ways
 
