@@ -37,7 +37,7 @@ from counterpoise.core.events import ignore
 from counterpoise.core.splits import keyed_rank
 from counterpoise.data.encoders import make_encoder
 from counterpoise.scorers.base import SimilarityScorer
-from counterpoise.students.added_ways import ADDED_WAYS
+from counterpoise.students.added_ways import TUNED_ADDED
 from counterpoise.students.metrics import compute_auroc, compute_macro_f1
 from counterpoise.students.rows import Rows, make_rows
 from counterpoise.students.treatments import TREATMENTS
@@ -62,8 +62,8 @@ SIMPLE_ARMS = (*TREATMENTS.defaults, "smote", "easy_augmentation")
 RIVAL_WAYS = {"": "nothing", "_adjusted": "logit_adjustment", "_our_way": "added_rows"}
 """How rows that others made are used, where there are any (`peers`): ending of the arm's name -> way."""
 
-MIXTURES = {way.added.name: way.mixed.name for way in ADDED_WAYS}
-"""What rows are added by -> what averages that with the own rows."""
+MIXTURE = TUNED_ADDED.name
+"""What the arm `averaged` mixes own and added rows by."""
 
 OUR_ARMS = ("unverified", "added_rows", "averaged", "counterpoise")
 N_RARE = 15
@@ -341,7 +341,8 @@ def run_draw(
         own_ways = {student: str(ways[student]["added_rows"]) for student in STUDENTS}
         chosen = {student: str(ways[student]["chosen"]) for student in STUDENTS}
         validation = read_validation(run_.report_data["validation"]["rows"], chosen)
-    mixed = {student: MIXTURES[way] for student, way in own_ways.items()}
+    mixed = dict.fromkeys(STUDENTS, MIXTURE)
+    text_of = {row["provenance"]["id"]: row["text"] for row in run_.dataset["train"]}
     truth_of_pool = dict(pool)
     adopted = [row for row in added if row["provenance"]["kind"] == "adopted"]
     n_right = sum(truth_of_pool.get(row["text"]) == row["label"] for row in adopted)
@@ -356,11 +357,17 @@ def run_draw(
             + [(row.get("kind") or row["provenance"]["kind"]) != "adopted" for row in extra_rows]
         )
         vectors = encoder.encode(list(texts))
+        sources = np.empty(len(texts), dtype=object)
+        sources[:] = [(text,) for text, _ in pairs] + [
+            tuple(text_of[one] for one in row.get("provenance", {}).get("parents", ()) if one in text_of)
+            for row in extra_rows
+        ]
         return make_rows(
             texts,
             vectors,
             labels,
             weights=weigh_rows(labels, written, len(names)),
+            sources=sources,
             original=np.arange(len(labels)) < len(pairs),
             zero_shot=SimilarityScorer(encoder, tuple(corpus.labels[name] for name in names)).score_vectors(
                 vectors
@@ -433,7 +440,7 @@ def read_validation(
         for metric in GAPS:
             said[row["arm"], row["student"], metric] = row[metric]
     for student, way in chosen.items():
-        arm = "averaged" if way in MIXTURES.values() else way
+        arm = "averaged" if way == MIXTURE else way
         for metric in GAPS:
             said["counterpoise", student, metric] = said[arm, student, metric]
     return said

@@ -39,7 +39,7 @@ from counterpoise.students.metrics import compute_macro_f1
 from counterpoise.students.registry import choose_students
 from counterpoise.students.rows import Rows, make_rows
 from counterpoise.students.treatments import BASELINE, TREATMENTS
-from counterpoise.students.validation import ArmScore, choose_added_ways, choose_best, score_predictions
+from counterpoise.students.validation import ArmScore, choose_best, score_predictions
 from counterpoise_retrievers.encoders import Encoder
 from evals.asked import adopt
 from evals.common import Floats, Result, Settings, interval, resample_means
@@ -137,7 +137,6 @@ def run_draw(corpus: Corpus, encoder: Encoder, seed: int) -> Measured:
     found = {key: _score(table, draw) for key, table in tables.outer.items()}
     said = score_predictions(tables.inner, draw.own.labels, draw.n_labels)
     counts = np.bincount(draw.own.labels, minlength=draw.n_labels)
-    added = choose_added_ways(said, counts)
     extra = _encode(divide_draw(corpus, seed)[1], corpus, encoder)
     adopted, rest = divide_pool(draw, corpus, seed)
     whole = _join(draw.own, adopted)
@@ -152,7 +151,7 @@ def run_draw(corpus: Corpus, encoder: Encoder, seed: int) -> Measured:
             for way in ways:
                 if way.uses_pool and way not in usual and way.suits(student):
                     add(way.name, way, draw.own, draw.pool)
-            add("adopted", added[student.name].mixed, replace(whole, original=is_own), None)
+            add("adopted", TUNED_ADDED, replace(whole, original=is_own), None)
             add("adopted_pool", POOL_WAY, whole, rest)
             add(REAL, BASELINE, _join(draw.own, extra), None)
             add("answered_pool", BASELINE, _join(draw.own, _pool_of(draw)), None)

@@ -17,7 +17,7 @@ from counterpoise.runs.advice import (
     write_headline,
 )
 from counterpoise.runs.simple_ways import SimpleWays
-from counterpoise.students.added_ways import PLAIN_WAY, PRIOR_WAY
+from counterpoise.students.added_ways import AVERAGED, TUNED_ADDED
 from counterpoise.students.base import Treatment
 from counterpoise.students.held_out import HeldOutScore, MeanInterval
 from counterpoise.students.samples import RowSample
@@ -27,7 +27,7 @@ from tests.made_up import STUDENTS, VECTORS, WORDS
 
 BEST = {VECTORS.name: BASELINE, WORDS.name: TREATMENTS.find("balanced_bags")}
 VALIDATED = {VECTORS.name: 0.8, WORDS.name: 0.7}
-MIXED = {VECTORS.name: PRIOR_WAY.mixed, WORDS.name: PLAIN_WAY.mixed}
+MIXED = {VECTORS.name: TUNED_ADDED, WORDS.name: AVERAGED}
 UP, DOWN, FLAT = (
     MeanInterval(0.08, 0.03, 0.13),
     MeanInterval(-0.06, -0.1, -0.02),
@@ -110,7 +110,7 @@ def test_the_headline_is_what_the_intervals_say(
     if choice.uses_added:
         assert (
             "+0.080 (+0.030 to +0.130) macro-F1 over logit adjustment" in action
-            and "average the two" in action
+            and "add the two up" in action
         )
     else:
         assert action.startswith("Use logit adjustment") and "macro-F1 0.700 (0.700 to 0.700)" in action
@@ -194,7 +194,7 @@ def test_nothing_added_says_what_was_spent_and_what_to_use() -> None:
 def test_the_recommendation_is_the_row_that_the_sentence_is_about() -> None:
     choice = decide(make_table(UP, FLAT))[0]
     told = describe_recommendation(choice, "code")
-    assert (told.arm, told.student, told.way) == ("counterpoise", VECTORS.name, "averaged_prior")
+    assert (told.arm, told.student, told.way) == ("counterpoise", VECTORS.name, "tuned_added")
     assert told.macro_f1_difference == Interval(0.08, 0.03, 0.13) and told.code == "code"
 
 

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from counterpoise.core.records import Integers, Objects
+from counterpoise.core.records import Floats, Integers, Objects
 from counterpoise.core.splits import assign_folds, keyed_hash
-from counterpoise.students.added_ways import ADDED_ROWS, PLAIN_WAY, PRIOR_WAY
+from counterpoise.students.added_ways import ADDED_ROWS, AVERAGED, PLAIN_WAY, PRIOR_WAY, TUNED_ADDED
 from counterpoise.students.base import Treatment
 from counterpoise.students.evidence import parse_evidence
 from counterpoise.students.fitting import predict
 from counterpoise.students.held_out import Arm, HeldOutScore, score_held_out
-from counterpoise.students.left_out import tune
-from counterpoise.students.metrics import METRICS, compute_log_loss
+from counterpoise.students.left_out import leave_out, tune
+from counterpoise.students.metrics import METRICS, compute_auroc, compute_log_loss
 from counterpoise.students.rows import Rows, make_rows
 from counterpoise.students.treatments import BASELINE, NOTHING, TREATMENTS
 from counterpoise.students.validation import (
@@ -270,15 +270,15 @@ def test_the_mixture_is_recommended_unless_it_evidently_ranks_worse_than_a_simpl
     ]
     error = estimate_auroc_error(0.95, COUNTS)
     mine = [
-        ArmScore("averaged_prior", VECTORS.name, 0.6, 0.951 - error, 0.5),
-        ArmScore("averaged", WORDS.name, 0.9, 0.949 - error, 0.5),
+        ArmScore("tuned_added", VECTORS.name, 0.6, 0.951 - error, 0.5),
+        ArmScore("tuned_added", WORDS.name, 0.9, 0.949 - error, 0.5),
     ]
-    mixed = {VECTORS.name: PRIOR_WAY.mixed, WORDS.name: PLAIN_WAY.mixed}
+    mixed = dict.fromkeys(NAMES, TUNED_ADDED)
 
     def choose(mine: list[ArmScore], metric: str, counts: Integers) -> dict[str, Treatment]:
         return recommend(simple, mine, metric, counts, SIMPLE, mixed)
 
-    assert choose(mine, "macro_f1", COUNTS) == {VECTORS.name: PRIOR_WAY.mixed, WORDS.name: BASELINE}
+    assert choose(mine, "macro_f1", COUNTS) == {VECTORS.name: TUNED_ADDED, WORDS.name: BASELINE}
     # With a hundred times the rows the same difference is evident.
     assert choose(mine, "macro_f1", COUNTS * 100)[VECTORS.name] is BASELINE
     # Where nothing was added it is the best simple way.
@@ -306,9 +306,40 @@ def test_a_mixture_is_the_mean_of_its_parts_and_trains_one_of_them_on_own_rows_a
             predict(ADDED_ROWS, student, both, test, 2),
         ]
         mean = sum(log_softmax(part, axis=1) for part in parts) / 2
-        assert predict(PLAIN_WAY.mixed, student, both, test, 2) == pytest.approx(mean)
-    assert [PRIOR_WAY.mixed.suits(student) for student in STUDENTS] == [True, False]
-    assert all(PLAIN_WAY.mixed.suits(student) for student in STUDENTS)
+        assert predict(AVERAGED, student, both, test, 2) == pytest.approx(mean)
+
+
+def test_added_rows_get_the_share_that_own_rows_say_they_are_worth() -> None:
+    own, test = make_side(10, 60, 3), make_side(60, 60, 5)
+    good, bad = make_side(60, 20, 4), make_side(60, 20, 6)
+    bad = replace(bad, labels=1 - bad.labels)
+    for student in STUDENTS:
+        simple = predict(BASELINE, student, own, test, 2)
+        with_good, with_bad = (
+            predict(
+                TUNED_ADDED, student, join_rows(own, replace(rows, original=np.zeros(80, np.bool_))), test, 2
+            )
+            for rows in (good, bad)
+        )
+        aurocs = [compute_auroc(scores, test.labels) for scores in (simple, with_good, with_bad)]
+        assert aurocs[1] > aurocs[0] - 0.02 and aurocs[2] > aurocs[0] - 0.1, student.name
+
+
+def test_rows_made_from_rows_that_are_left_out_are_left_out_with_them() -> None:
+    own = make_side(10, 30, 3)
+    sources = np.empty(80, dtype=object)
+    sources[:] = [(str(row % 40),) for row in range(80)]
+    copies = replace(join_rows(own, own), original=np.arange(80) < 40, sources=sources)
+    seen = []
+
+    def look(train: Rows, test: Rows) -> Floats:
+        seen.append((set(train.texts), set(test.texts), len(train)))
+        return np.zeros((len(test), 2))
+
+    _, known = leave_out(copies, look, 2)
+    assert known.tolist() == list(range(40)), "added rows are never scored"
+    assert all(not train & test for train, test, _ in seen)
+    assert any(n > 40 for *_, n in seen), "copies of the others stay"
 
 
 def test_offsets_undo_what_shifts_scores_and_are_small_where_few_rows_say_so() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from scipy.special import log_softmax
 
 import counterpoise.students.added_ways  # noqa: F401  (its ways are registered)
 from counterpoise.core.label_lines import encode_lines
+from counterpoise.core.records import Objects
 from counterpoise.data.served_encoder import ServedEncoder
 from counterpoise.scorers.base import SimilarityScorer
 from counterpoise.students.base import Student
@@ -31,6 +33,7 @@ CASES = [
             "class_weights",
             "oversampling",
             "averaged",
+            "tuned_added",
             "balanced_bags",
             "tuned_bags",
             "description_rows",
@@ -43,7 +46,7 @@ CASES = [
             "tuned_offsets",
             "tuned_prior",
             "embedding_zero_shot",
-            "averaged_prior",
+            "tuned_added",
             "description_rows",
         )
     ),
@@ -61,7 +64,14 @@ def make_side(n_bad: int, n_good: int, seed: int, weight: float = 1.0) -> Rows:
     )
 
 
+def as_sources(sources: Sequence[tuple[str, ...]]) -> Objects:
+    column = np.empty(len(sources), dtype=object)
+    column[:] = sources
+    return column
+
+
 OWN, ADDED, TEST = make_side(8, 40, 1), make_side(30, 4, 2, 0.2), make_side(20, 20, 3)
+SOURCES = as_sources([(f"own {row}",) for row in range(48)] + [(f"own {row % 6}",) for row in range(34)])
 BOTH = make_rows(
     np.concatenate([OWN.texts, ADDED.texts]),
     np.concatenate([OWN.vectors, ADDED.vectors]),
@@ -70,6 +80,7 @@ BOTH = make_rows(
     original=np.concatenate([OWN.original, ADDED.original]),
     zero_shot=np.concatenate([OWN.zero_shot, ADDED.zero_shot]),
     lines=encode_lines(ENCODER.encode, list(LINES.values())),
+    sources=SOURCES,
 )
 
 
@@ -82,7 +93,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "review": BOTH.texts,
             "stars": [list(LINES)[label] for label in BOTH.labels],
             "weight": BOTH.weights,
-            "provenance": [{"kind": "original" if own else "minority"} for own in BOTH.original],
+            "provenance": [
+                {"kind": "original", "id": sources[0], "parents": []}
+                if own
+                else {"kind": "minority", "id": f"made {row}", "parents": list(sources)}
+                for row, (own, sources) in enumerate(zip(BOTH.original, SOURCES, strict=True))
+            ],
         }
     )
     frame.to_parquet(place / "dataset" / "train-00000-of-00001.parquet")
@@ -109,9 +125,7 @@ def test_the_code_is_the_model_that_was_measured(
         assert (said.argmax(axis=1) == expected.argmax(axis=1)).mean() > 0.8
     else:
         assert log_softmax(said, axis=1)[:, 0] == pytest.approx(
-            log_softmax(
-                expected if "averaged" not in way else expected * (2 if "prior" in way else 1), axis=1
-            )[:, 0],
+            log_softmax(expected, axis=1)[:, 0],
             abs=2e-3,
         )
     assert "\n\n\n\n" not in code and max(map(len, code.splitlines())) < 110

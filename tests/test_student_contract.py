@@ -46,7 +46,7 @@ TELLING = (
     "class_weights",
     "oversampling",
     "balanced_bags",
-    "averaged_prior",
+    "tuned_added",
     "averaged",
     "back_door",
 )

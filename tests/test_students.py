@@ -31,7 +31,15 @@ from counterpoise.students.weights import (
 )
 from tests.made_up import ENCODER, STUDENTS, VECTORS, WORDS, as_objects, join_rows, write_sentences
 
-DRAWING_ARMS = ("oversampling", "downsampling", "balanced_bags", "vector_smote", "tuned_bags")
+DRAWING_ARMS = (
+    "oversampling",
+    "downsampling",
+    "balanced_bags",
+    "vector_smote",
+    "tuned_bags",
+    "emco",
+    "easy_augmentation",
+)
 NAMES = sorted(TREATMENTS.names)
 ALL_WAYS = [TREATMENTS.find(name) for name in TREATMENTS.names]
 
@@ -68,7 +76,7 @@ def count_rare(scores: Floats) -> int:
         pytest.param(arm, student, id=f"{arm}-{student.name}")
         for arm in NAMES
         for student in STUDENTS
-        if student.uses_vectors or not arm.startswith(("vector_", "shrunk_", "proto", "label_spread"))
+        if TREATMENTS.find(arm).suits(student) or TREATMENTS.find(arm).needs_zero_shot
     ],
 )
 def test_every_arm_keeps_the_contract(arm: str, student: Student) -> None:
@@ -94,7 +102,7 @@ def test_every_arm_keeps_the_contract(arm: str, student: Student) -> None:
         pytest.param(arm, student, id=f"{arm}-{student.name}")
         for arm in NAMES
         for student in STUDENTS
-        if student.uses_vectors or not arm.startswith(("vector_", "shrunk_", "proto", "label_spread"))
+        if TREATMENTS.find(arm).suits(student) or TREATMENTS.find(arm).needs_zero_shot
     ],
 )
 def test_ways_that_cost_no_token_never_see_an_added_row(arm: str, student: Student) -> None:
@@ -125,9 +133,10 @@ def test_every_treatment_answers_the_rare_label_more_often(student: Student) -> 
 
 def test_bags_and_draws_depend_on_the_seed_and_on_nothing_else() -> None:
     for arm in DRAWING_ARMS:
-        first = predict(arm, VECTORS, TRAIN, TEST, 2, seed=1)
-        assert first.tobytes() == predict(arm, VECTORS, TRAIN, TEST, 2, seed=1).tobytes()
-        assert np.abs(first - predict(arm, VECTORS, TRAIN, TEST, 2, seed=2)).max() > 0.01, arm
+        student = VECTORS if TREATMENTS.find(arm).suits(VECTORS) else WORDS
+        first = predict(arm, student, TRAIN, TEST, 2, seed=1)
+        assert first.tobytes() == predict(arm, student, TRAIN, TEST, 2, seed=1).tobytes()
+        assert np.abs(first - predict(arm, student, TRAIN, TEST, 2, seed=2)).max() > 0.01, arm
 
 
 class CountingStudent(VectorsStudent):

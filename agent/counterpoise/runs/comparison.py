@@ -16,7 +16,7 @@ from counterpoise.report.schema import HeldOutRow, ValidationRow
 from counterpoise.runs.advice import make_interval
 from counterpoise.runs.outcome import RunOutcome
 from counterpoise.runs.simple_ways import SimpleWays, view_pool
-from counterpoise.students.added_ways import AddedWay
+from counterpoise.students.added_ways import AddedWay, find_mixture
 from counterpoise.students.base import Treatment
 from counterpoise.students.held_out import Arm, HeldOutScore, score_held_out
 from counterpoise.students.rows import Rows, view_rows
@@ -67,7 +67,7 @@ def compare_ways(
     records = context.inputs.train.records
     counts = np.bincount(records.labels, minlength=len(records.label_names))
     ways = choose_added_ways(simple.scores, counts)
-    mixed = {student: way.mixed for student, way in ways.items()}
+    mixed = {student.name: find_mixture(student) for student in simple.students}
     scored = _score_added(context, outcome, simple, ways, n_added) if n_added else []
     of_added = [score for score in scored if ways[score.student].added.name == score.arm]
     of_mixed = [score for score in scored if mixed[score.student].name == score.arm]
@@ -87,7 +87,8 @@ def _score_added(
     records = context.inputs.train.records
     drawn = np.concatenate([simple.sample.rows, np.arange(len(records), len(outcome.ours))])
     folds = np.concatenate([context.inputs.folds, np.full(n_added, -1)])[drawn]
-    treatments = {part.name: part for way in ways.values() for part in (way.added, way.mixed)}
+    used = [*(way.added for way in ways.values()), *map(find_mixture, simple.students)]
+    treatments = {part.name: part for part in used}
     return score_arms(
         outcome.ours.take(drawn),
         folds,
@@ -146,7 +147,7 @@ def _list_arms(
         return rows.take(picked), outcome.groups[group][picked]
 
     added = {student: way.added for student, way in compared.added.items()}
-    mixed = {student: way.mixed for student, way in compared.added.items()}
+    mixed = {student.name: find_mixture(student) for student in simple.students}
     ours = pick(outcome.ours, OURS)
     yield Arm(OURS, *ours, compared.chosen)
     yield Arm(WITH_ADDED, *ours, added)

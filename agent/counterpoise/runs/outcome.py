@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.plans import Proposal, Verdict
-from counterpoise.core.records import ConceptColumns, Provenance, State
+from counterpoise.core.records import ConceptColumns, Objects, Provenance, State
 from counterpoise.data.card import AddedRecord, CardFacts, ConceptValue
 from counterpoise.data.rejected import RejectedProposal, write_rejected
 from counterpoise.data.result_rows import Part
@@ -203,8 +203,17 @@ def _gather(
             [train.zero_shot, SimilarityScorer(inputs.encoder, inputs.label_texts).score_vectors(added)]
         ),
         lines=train.lines,
+        sources=_list_sources(train.records.ids, proposals),
     )
     return rows, parents
+
+
+def _list_sources(own: Objects, proposals: Sequence[Proposal]) -> Objects:
+    """(n,) ids of what each row came from, see `Rows`."""
+    made = [(*item.parents, *((item.source_id,) if item.source_id else ())) for item in proposals]
+    sources = np.empty(len(own) + len(made), dtype=object)
+    sources[:] = [*((str(one),) for one in own), *made]
+    return sources
 
 
 def _list_adopted(judged: JudgedProposals) -> list[int]:

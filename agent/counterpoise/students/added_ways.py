@@ -1,7 +1,7 @@
-"""The ways to use added rows: as they are, and averaged with a simple way on the user's own rows alone.
+"""The ways to use added rows: as they are, and mixed with what the user's own rows alone say.
 
-What added rows get wrong the own rows do not repeat, so the mean loses little where they help and hardly anything where
-they harm (a mixture of experts with equal shares: Genest and Zidek, 1986, call it a logarithmic opinion pool).
+What added rows get wrong the own rows do not repeat, so a mixture loses little where they help and hardly anything
+where they harm; how much of each is right shows on own rows that were left out (`tuned_added`).
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from counterpoise.core.records import Floats
-from counterpoise.students.base import FitTask, Treatment
+from counterpoise.students.base import FitTask, Student, Treatment
 from counterpoise.students.mixtures import Mixture
 from counterpoise.students.recipe_lines import ADJUSTED, MORE, SCORE
 from counterpoise.students.similarity import compare_descriptions
 from counterpoise.students.treatments import BASELINE, TREATMENTS, ZERO_SHOT_PRIOR
+from counterpoise.students.tuned_added import TunedAdded
 from counterpoise.students.weights import log_prior
 
 _ON_RESULT = (
     "Train {student} on the result, with its `weight` column and the logits adjusted by the label shares"
 )
-_ON_BOTH = "Train {student} on the result and once more on your own rows alone, and average the two"
 _PRIOR = ", each with nearness to the labels' descriptions as a prior"
 
 
@@ -53,17 +53,15 @@ class AddedRowsPrior(Treatment):
 
 @dataclass(frozen=True, slots=True)
 class AddedWay:
-    """A way to use added rows, with what it is judged by and mixed with.
+    """A way to use added rows, with what it is judged by.
 
     Args:
         simple: the same without added rows.
         added: with them.
-        mixed: the mean of both.
     """
 
     simple: Treatment
     added: Treatment
-    mixed: Treatment
 
 
 def _register(treatment: Treatment) -> Treatment:
@@ -71,32 +69,22 @@ def _register(treatment: Treatment) -> Treatment:
 
 
 ADDED_ROWS = _register(AddedRows())
-_ADDED_ROWS_PRIOR = _register(AddedRowsPrior())
-
-PLAIN_WAY = AddedWay(
-    BASELINE,
-    ADDED_ROWS,
-    _register(
-        Mixture(
-            "averaged",
-            (BASELINE, ADDED_ROWS),
-            advice=_ON_BOTH,
-            code=f"{ADJUSTED}{MORE}{SCORE}(plain(texts) + more(texts)) / 2\n\n",
-        )
-    ),
-)
-PRIOR_WAY = AddedWay(
-    ZERO_SHOT_PRIOR,
-    _ADDED_ROWS_PRIOR,
-    _register(
-        Mixture(
-            "averaged_prior",
-            (ZERO_SHOT_PRIOR, _ADDED_ROWS_PRIOR),
-            advice=_ON_BOTH + _PRIOR,
-            code=f"{ADJUSTED}{MORE}{SCORE}sum(\n"
-            "        log_softmax(part(texts) + compare(texts) - middle, axis=1) for part in (plain, more)\n    )\n\n",
-        )
-    ),
-)
+PLAIN_WAY = AddedWay(BASELINE, ADDED_ROWS)
+PRIOR_WAY = AddedWay(ZERO_SHOT_PRIOR, _register(AddedRowsPrior()))
 ADDED_WAYS = (PLAIN_WAY, PRIOR_WAY)
 """With nearness to the labels' descriptions as a prior, where that does no evident harm, else without."""
+
+TUNED_ADDED = _register(TunedAdded())
+AVERAGED = _register(
+    Mixture(
+        "averaged",
+        (BASELINE, ADDED_ROWS),
+        advice="Train {student} on the result and once more on your own rows alone, and average the two",
+        code=f"{ADJUSTED}{MORE}{SCORE}(plain(texts) + more(texts)) / 2\n\n",
+    )
+)
+
+
+def find_mixture(student: Student) -> Treatment:
+    """How a student mixes what it learns from own and added rows: in tuned shares, where that does not take hours."""
+    return TUNED_ADDED if TUNED_ADDED.suits(student) else AVERAGED

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
@@ -38,22 +39,34 @@ class Tuning:
 
 
 def leave_out(train: Rows, score: Callable[[Rows, Rows], Floats], n_labels: int) -> tuple[Floats, Integers]:
-    """Scores of training rows by five folds.
+    """Scores of the user's own rows by five folds.
 
     Args:
-        train: the rows.
+        train: the rows. Where a fold is left out, so are the added rows that were made from rows of it.
         score: of rows to learn from and others the (m, k) log-scores of these.
         n_labels: k.
 
     Returns:
         (n, k) scores, and positions of the rows that have some: with a label of which no row is left to learn from,
-        they would say nothing of how to add them up. None are left out below five rows a label.
+        they would say nothing of how to add them up. None are left out below five own rows a label.
     """
     scores, known = np.zeros((len(train), n_labels)), np.zeros(len(train), np.bool_)
-    for inside, outside in _list_folds(train.texts, train.labels):
-        scores[outside] = score(train.take(inside), train.take(outside))
-        known[outside] = True
+    own, added = np.flatnonzero(train.original), np.flatnonzero(~train.original)
+    for inside, outside in _list_folds(train.texts[own], train.labels[own]):
+        kept = added[_find_untouched(train.sources, added, own[outside])]
+        scores[own[outside]] = score(
+            train.take(np.concatenate([own[inside], kept])), train.take(own[outside])
+        )
+        known[own[outside]] = True
     return scores, np.flatnonzero(known)
+
+
+def _find_untouched(sources: Objects | None, added: Integers, outside: Integers) -> NDArray[np.bool_]:
+    """Which of the added rows were made from none of the rows outside."""
+    if sources is None or not len(added):
+        return np.ones(len(added), np.bool_)
+    out = set().union(*sources[outside])
+    return np.array([out.isdisjoint(sources[row]) for row in added])
 
 
 def tune(scores: Sequence[Floats], labels: Integers, expected: Sequence[float]) -> Tuning:

@@ -24,6 +24,8 @@ class Rows:
         original: (n,) whether the row is the user's own and not added.
         zero_shot: (n, k) similarity to the label descriptions, or an empty array.
         lines: lines about the labels, the same whichever rows are taken; None where there are none.
+        sources: (n,) tuples of ids: an own row's own one, those of the rows that an added row was made from. None
+            where nobody asks what came from what.
     """
 
     texts: Objects
@@ -33,6 +35,7 @@ class Rows:
     original: NDArray[np.bool_]
     zero_shot: Floats
     lines: LabelLines | None = None
+    sources: Objects | None = None
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -48,6 +51,7 @@ class Rows:
             self.original[picked],
             self.zero_shot[picked] if len(self.zero_shot) else self.zero_shot,
             self.lines,
+            None if self.sources is None else self.sources[picked],
         )
 
 
@@ -60,8 +64,9 @@ def make_rows(
     original: NDArray[np.bool_] | None = None,
     zero_shot: Floats | None = None,
     lines: LabelLines | None = None,
+    sources: Objects | None = None,
 ) -> Rows:
-    """Rows with the usual defaults: weight 1, all of them the user's own, no zero-shot scores, no lines."""
+    """Rows with the usual defaults: weight 1, all of them the user's own, no zero-shot scores, no lines, no sources."""
     n = len(labels)
     return Rows(
         texts,
@@ -71,6 +76,7 @@ def make_rows(
         np.ones(n, dtype=np.bool_) if original is None else original,
         np.empty((0, 0)) if zero_shot is None else zero_shot,
         lines,
+        sources,
     )
 
 

@@ -1,0 +1,80 @@
+"""The lines of the recipe of ways that are tuned on rows left out, see `left_out`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from counterpoise.students.left_out import N_FOLDS, OFFSET_SPREAD, SHARE_SPREAD
+from counterpoise.students.recipe_lines import SCORE
+
+_CODE = """
+from scipy.optimize import minimize
+from scipy.special import softmax
+
+names, left_out, expected = sorted(set(own[{label}])), [], np.array(EXPECTED)
+
+
+def tell(part, texts):
+    return pd.DataFrame(fit(part, ones(part), 1)(texts), columns=sorted(set(part[{label}])))
+
+
+def look(part, texts):
+    logs = [tell(part, texts)]MORE
+    filled = [one.reindex(columns=names).fillna(np.log(1e-9)) for one in logs]
+    return np.stack([np.maximum(log_softmax(one, axis=1), np.log(1e-9)) for one in filled])
+
+
+folds = own.groupby({label})["content"].rank(method="dense") % FOLDS
+for fold in folds.unique():
+    part, others = own[folds != fold], own[folds == fold]
+    others = others[others[{label}].isin(part[{label}])]
+    if len(others):
+        left_out.append((look(part, others["content"]), others[{label}]))
+logs, truth = np.concatenate([one[0] for one in left_out], axis=1), pd.concat([one[1] for one in left_out])
+alike = (1 / truth.map(truth.value_counts())).to_numpy()[:, None]
+alike = alike / alike.sum()
+hits = alike * (truth.to_numpy()[:, None] == np.array(names))
+firm = (alike**2).sum() / np.array([SHARE_SPREAD] * len(expected) + [OFFSET_SPREAD] * len(names)) ** 2
+start = np.concatenate([expected, np.zeros(len(names))])
+
+
+def lose(values):
+    mixed = np.tensordot(values[: len(expected)], logs, axes=1) + values[len(expected) :]
+    errors, moved = alike * softmax(mixed, axis=1) - hits, values - start
+    slope = np.concatenate([np.tensordot(logs, errors, axes=2), errors.sum(axis=0)])
+    return firm @ moved**2 / 2 - (hits * log_softmax(mixed, axis=1)).sum(), slope + firm * moved
+
+
+bounds = [(0, None)] * len(expected) + [(None, None)] * len(names)
+found = minimize(lose, start, jac=True, method="L-BFGS-B", bounds=bounds).x
+"""
+NEAR_LINES = """
+    near, labels = compare(part["content"]), part[{label}].to_numpy()
+    centre = np.mean([near[labels == name].mean(axis=0) for name in sorted(set(labels))], axis=0)
+    logs.append(pd.DataFrame(compare(texts) - centre, columns=names))"""
+ADDED_LINES = """
+    made, origin = rows.index.difference(own.index), rows["provenance"]
+    out = set(origin[row]["id"] for row in own.index.difference(part.index))
+    made = [row for row in made if out.isdisjoint(origin[row]["parents"])]
+    logs.append(tell(pd.concat([part, rows.loc[made]]), texts))"""
+_MIX = f"{SCORE}np.tensordot(found[: len(expected)], look(own, texts), axes=1) + found[len(expected) :]\n\n"
+
+
+def write_tuned_code(expected: Sequence[float], more: str = "") -> str:
+    """Lines that define `score`.
+
+    Args:
+        expected: the shares before a row is seen: of the student, and of what `more` adds.
+        more: lines that add to the `logs` of `texts` what else is known: `ADDED_LINES`, `NEAR_LINES`.
+    """
+    settings = {
+        "EXPECTED": str(list(expected)),
+        "MORE": more,
+        "FOLDS": str(N_FOLDS),
+        "SHARE_SPREAD": str(SHARE_SPREAD),
+        "OFFSET_SPREAD": str(OFFSET_SPREAD),
+    }
+    code = _CODE
+    for name, value in settings.items():
+        code = code.replace(name, value)
+    return code + _MIX
