@@ -32,6 +32,7 @@ from threadpoolctl import threadpool_limits
 from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.records import UNLABELLED, Integers, Records
 from counterpoise.scorers.base import SimilarityScorer
+from counterpoise.students.added_ways import TUNED_ADDED
 from counterpoise.students.base import Student, Treatment
 from counterpoise.students.evidence import Evidence, parse_evidence, read_shipped
 from counterpoise.students.fitting import predict_by_treatments

@@ -43,8 +43,8 @@ class MadeTexts(Treatment):
     share: float
 
     def suits(self, student: Student) -> bool:
-        """Whether the student sees words: made texts have no vectors."""
-        return not student.uses_vectors
+        """Whether the student sees words, for made texts have no vectors, and is trained quickly."""
+        return not student.uses_vectors and super().suits(student)
 
     @abstractmethod
     def make(
