@@ -23,6 +23,7 @@ from counterpoise.students.mixtures import Mixture
 from counterpoise.students.naive_bayes import NaiveBayesEm
 from counterpoise.students.pool_labels import LabelledPool, NeighbourVotes, ZeroShotPool
 from counterpoise.students.pool_ways import SelfTraining, Spreading
+from counterpoise.students.prior_ways import ShrunkPrior
 from counterpoise.students.recipe_lines import ADJUSTED, SCORE, draw_lines
 from counterpoise.students.similarity import compare_descriptions
 from counterpoise.students.tuned_ways import TunedOffsets, TunedPrior
@@ -230,6 +231,7 @@ TREATMENTS.register(LabelledPool())
 TREATMENTS.register(ShrunkLda(), default=False)
 TREATMENTS.register(Prototypes(), default=False)
 TREATMENTS.register(VectorSmote(), default=False)
+TREATMENTS.register(ShrunkPrior(), default=False)
 TREATMENTS.register(DescriptionRows(), default=False)
 TREATMENTS.register(MarkovOversampling(), default=False)
 TREATMENTS.register(EasyAugmentation(), default=False)
