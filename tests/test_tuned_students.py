@@ -196,4 +196,4 @@ def test_every_row_is_in_one_batch_of_an_epoch() -> None:
     assert sorted(row for batch in epoch for row in batch) == list(range(50))
     assert {len(batch) for batch in epoch} == {BATCH, 2}
     assert [count_updates(n, HOW["fine_tuned"]) for n in (15, 150, 1_600)] == [94, 94, 300]
-    assert [count_updates(n, HOW["contrastive"]) for n in (15, 160, 1_600)] == [60, 100, 300]
+    assert [count_updates(n, HOW["contrastive"]) for n in (15, 320, 1_600)] == [60, 100, 300]

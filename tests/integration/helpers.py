@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from counterpoise.core.assets import MINILM, MINILM_TOKENIZER, ensure_asset, list_assets
+from counterpoise.core.assets import MINILM, MINILM_TOKENIZER, Asset, ensure_asset, list_assets
 from counterpoise.llm import ChatRequest, Message, Sampling
 from counterpoise.llm.reply_store import make_keys
 from counterpoise.tasks.text.job import Job, job_from
@@ -76,9 +76,9 @@ def write_reviews(path: Path, rows: Iterable[Row]) -> Path:
     return path
 
 
-def make_cache(folder: Path) -> Path:
-    """A cache without replies and vectors; its weights are links into the user's cache."""
-    for asset in (MINILM, MINILM_TOKENIZER):
+def make_cache(folder: Path, *assets: Asset) -> Path:
+    """A cache without replies and vectors; its weights, those of the encoder by default, are links into the user's."""
+    for asset in assets or (MINILM, MINILM_TOKENIZER):
         source = ensure_asset(asset)
         target = next(status.path for status in list_assets(folder) if status.asset == asset)
         target.parent.mkdir(parents=True, exist_ok=True)
