@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from counterpoise.core.event_kinds import TrainingsPriced
 from counterpoise.core.events import Event, listening
 from counterpoise.core.records import Floats, Integers
 from counterpoise.report.screen import describe_event
-from counterpoise.runs.slow_students import price_trainings
+from counterpoise.runs.slow_students import TrainedRows, price_trainings
 from counterpoise.students.base import FitTask, SlowStep, Student, Treatment
 from counterpoise.students.cell_treatments import CELL_TREATMENTS
 from counterpoise.students.linear import Features
@@ -101,15 +102,17 @@ def test_a_treatment_of_a_users_is_taken_to_train_anew() -> None:
 
 
 def test_the_price_is_told_before_it_begins() -> None:
-    rows, heard = make_side({0: 50, 1: 100}, 2), list[Event]()
+    rows, heard = TrainedRows(make_side({0: 50, 1: 100}, 2), 5, 500, 150), list[Event]()
     with listening(heard.append):
-        prices = price_trainings([WORDS, Counting("fit")], rows, 5, 500)
-    assert heard == prices == [TrainingsPriced("counting", 20.0, 5, 15, prices[0].message)]
+        prices = price_trainings([WORDS, Counting("fit")], rows)
+    assert tuple(heard) == prices == (TrainingsPriced("counting", 20.0, 5, 15, prices[0].message),)
     assert describe_event(prices[0]) == (
         "counting takes about 0.3 minutes a training here: 1.7 minutes for inner validation, and up to 5 minutes more "
         "in a run; what was trained before is kept"
     )
-    assert not price_trainings([WORDS], rows, 5, 500)
+    assert not price_trainings([WORDS], rows)
+    large = replace(rows, n_all=1_500)
+    assert large.measure(Counting("fit")) == (20.0, 20.0 * (5 + 10 * 10)), "the sealed rows are for all rows"
 
 
 def test_nobody_is_trained_for_minutes_who_was_not_named() -> None:

@@ -21,7 +21,7 @@ from counterpoise.core.errors import JobError, ServerError
 from counterpoise.core.event_kinds import EncoderTuned, StudentsTrained, TrainingsPriced
 from counterpoise.core.events import Event, listening
 from counterpoise.core.records import Floats
-from counterpoise.runs.slow_students import offer_tuning
+from counterpoise.runs.slow_students import TrainedRows, offer_tuning
 from counterpoise.students.base import Student, Treatment
 from counterpoise.students.fitting import predict as predict_plainly
 from counterpoise.students.recipe_code import write_code
@@ -309,9 +309,12 @@ def test_a_preview_says_the_price(run: tuple[counterpoise.Run, list[Event]], fol
 def test_a_preview_offers_them_with_their_price_where_all_is_at_hand(
     run: tuple[counterpoise.Run, list[Event]],
 ) -> None:
-    rows, cache = make_side({0: 12, 1: 30}, 2), Path(load_job(run[0].directory / "job.yaml").cache_dir)
+    rows, cache = (
+        TrainedRows(make_side({0: 12, 1: 30}, 2), 5, 40, 42),
+        Path(load_job(run[0].directory / "job.yaml").cache_dir),
+    )
     students = choose_students(["words", "contrastive"], "minilm", cache)
-    assert not offer_tuning(students, rows, 5, 40, cache), "the weights are not here"
+    assert not offer_tuning(students, rows, cache), "the weights are not here"
     make_cache(cache, MINILM_FULL)
-    (offer,) = offer_tuning(students, rows, 5, 40, cache)
+    (offer,) = offer_tuning(students, rows, cache)
     assert "`fine_tuned` would take up to " in offer and "`contrastive` would" not in offer

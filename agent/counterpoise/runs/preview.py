@@ -6,8 +6,6 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Literal
 
-import numpy as np
-
 from counterpoise.actions import ACTIONS
 from counterpoise.actions.base import list_requests
 from counterpoise.core.assets import find_cache_dir
@@ -26,7 +24,7 @@ from counterpoise.runs.notes import note_left_out
 from counterpoise.runs.outlook import look_ahead
 from counterpoise.runs.rounds import list_short, plan_round
 from counterpoise.runs.simple_ways import SimpleWays, measure_simple_ways
-from counterpoise.runs.slow_students import offer_tuning
+from counterpoise.runs.slow_students import offer_tuning, view_trained
 from counterpoise.scorers.family import SCORERS
 from counterpoise.students.cell_choice import choose_cell_way
 from counterpoise.students.cell_marks import make_marks
@@ -77,7 +75,8 @@ async def make_preview(job: Job) -> Preview:
     if inputs.encoder_trials is None:  # else a note says which one was taken
         advice += say_encoders(trials, METRIC_NAMES[job.metric])
     advice += [f"{price.message[:1].upper()}{price.message[1:]}." for price in simple.prices]
-    advice += _offer_tuning(job, inputs, simple)
+    trained = view_trained(inputs, simple.sample.rows)
+    advice += offer_tuning(simple.students, trained, find_cache_dir(job.cache_dir))
     advice += advise_on_records(simple, job.metric)
     advice += _advise_on_cells(job, inputs, simple)
     free = Counter[str]()
@@ -142,12 +141,6 @@ def advise_on_records(simple: SimpleWays, metric: Literal["macro_f1", "auroc"]) 
         return []
     whom = "" if len(idle) == len(room) else f" for {' and '.join(idle)}"
     return [f"Do not generate{whom}: the best way without tokens leaves less than half a point to gain."]
-
-
-def _offer_tuning(job: Job, inputs: Inputs, simple: SimpleWays) -> list[str]:
-    """What training the encoder itself would take, where it could be done at once."""
-    rows, n_folds = view_rows(inputs.train).take(simple.sample.rows), len(np.unique(inputs.folds))
-    return offer_tuning(simple.students, rows, n_folds, len(inputs.held_out), find_cache_dir(job.cache_dir))
 
 
 def _advise_on_cells(job: Job, inputs: Inputs, simple: SimpleWays) -> list[str]:

@@ -12,7 +12,7 @@ from counterpoise.core.event_kinds import Measured, StudentsTrained, TrainingsPr
 from counterpoise.core.events import tell_event, tell_progress
 from counterpoise.core.records import Integers
 from counterpoise.data.encoder_choice import name_encoder
-from counterpoise.runs.slow_students import price_trainings
+from counterpoise.runs.slow_students import price_trainings, view_trained
 from counterpoise.students.base import Student, Treatment
 from counterpoise.students.evidence import NO_EVIDENCE, Evidence
 from counterpoise.students.registry import choose_students
@@ -74,11 +74,11 @@ def measure_simple_ways(job: Job, inputs: Inputs, evidence: Evidence) -> SimpleW
     records = inputs.train.records
     sample = draw_sample(records)
     drawn = sample.rows
-    rows, folds = view_rows(inputs.train).take(drawn), inputs.folds[drawn]
-    prices = price_trainings(students, rows, len(np.unique(folds)), len(inputs.held_out))
+    trained = view_trained(inputs, drawn)
+    prices = price_trainings(students, trained)
     scores = score_arms(
-        rows,
-        folds,
+        trained.sample,
+        inputs.folds[drawn],
         len(records.label_names),
         students,
         treatments,
@@ -87,7 +87,7 @@ def measure_simple_ways(job: Job, inputs: Inputs, evidence: Evidence) -> SimpleW
     )
     counts = np.bincount(records.labels[drawn], minlength=len(records.label_names))
     best = choose_best(scores, job.metric, treatments, counts, evidence)
-    ways = SimpleWays(students, treatments, tuple(scores), best, counts, sample, tuple(prices), evidence)
+    ways = SimpleWays(students, treatments, tuple(scores), best, counts, sample, prices, evidence)
     tell_event(Measured([score.as_dict() for score in scores], ways.choose_best(job.metric)))
     return ways
 
