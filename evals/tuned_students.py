@@ -1,10 +1,10 @@
 """Students that train an encoder beside those on frozen vectors and on words, where a label has few rows.
 
-Skewed data sets are drawn as in `simple_ways` (15 rows of each rare label); each student is trained on the rows as they
-are and scored on at most `N_TEST` test rows, with the label shares taken out (`logit_adjustment`, the arm of the lines)
-or not (`nothing`). `cpu_seconds` are those of the process that trains and scores, for one training: trainings are kept
-in the cache, and what is read from there has none. `over_frozen_points` is what a student has more than
-`vectors:minilm`, under logit adjustment, in points of macro-F1. Needs torch (extra `torch`).
+Skewed data sets are drawn as in `simple_ways` (15 rows of each rare label); each student is trained in those of `WAYS`
+that suit it and scored on at most `N_TEST` test rows. `cpu_seconds` are those of the process that trains and scores,
+for one training: trainings are kept in the cache, and what is read from there has no such line.
+`over_frozen_points` is what a student has more than `vectors:minilm` in the same way, in points of macro-F1. Needs
+torch (extras `torch` and `eval`).
 
     python -m evals tuned_students --data DIR [--only cebab] [--only contrastive] [--seeds N] [--quick]
 """
@@ -25,7 +25,7 @@ from counterpoise.students.base import Student
 from counterpoise.students.fitting import predict_by_treatments
 from counterpoise.students.metrics import compute_auroc, compute_macro_f1
 from counterpoise.students.registry import choose_students
-from counterpoise.students.treatments import BASELINE, NOTHING
+from counterpoise.students.treatments import BASELINE, TREATMENTS
 from evals.common import Result, Settings, interval, need_packages, resample_means
 from evals.further_sets import SETS
 from evals.minority_text import open_encoder
@@ -35,7 +35,7 @@ N_SEEDS = 2
 N_TEST = 400
 PARTS = ("cebab", "sms_spam", "gpt_written_tweets")
 FROZEN = "vectors:minilm"
-WAYS = (NOTHING, BASELINE)
+WAYS = tuple(map(TREATMENTS.find, ("nothing", "logit_adjustment", "class_weights", "balanced_bags")))
 Values = dict[tuple[str, str], float]
 """(arm, metric) -> value of one draw."""
 
@@ -62,8 +62,9 @@ def run(settings: Settings) -> Iterator[Result]:
 def score(student: Student, draw: Draw) -> Values:
     """Both metrics of each way on the test rows, and seconds of the child processes."""
     before = _read_child_seconds()
+    ways = [way for way in WAYS if way.suits(student)]
     with threadpool_limits(1):
-        tables = predict_by_treatments(WAYS, student, draw.own, draw.test, draw.n_labels)
+        tables = predict_by_treatments(ways, student, draw.own, draw.test, draw.n_labels)
     values: Values = {(BASELINE.name, "cpu_seconds"): _read_child_seconds() - before}
     for way, table in tables.items():
         ranks = softmax(table, axis=1) if draw.n_labels > 2 else table
@@ -79,11 +80,10 @@ def summarise(data: str, found: Mapping[str, Sequence[Values]]) -> Iterator[Resu
             values = [draw[arm, metric] for draw in draws]
             if metric != "cpu_seconds" or min(values) > 0:
                 yield _make_line(f"{data}/{student}", arm, metric, values)
-        if student != FROZEN:
-            key = (BASELINE.name, "macro_f1")
-            pairs = zip(draws, found[FROZEN], strict=True)
-            leads = [100 * (mine[key] - theirs[key]) for mine, theirs in pairs]
-            yield _make_line(f"{data}/{student}", BASELINE.name, "over_frozen_points", leads)
+            if student != FROZEN and metric == "macro_f1":
+                theirs = [draw[arm, metric] for draw in found[FROZEN]]
+                leads = [100 * (one - other) for one, other in zip(values, theirs, strict=True)]
+                yield _make_line(f"{data}/{student}", arm, "over_frozen_points", leads)
 
 
 def _make_line(data: str, arm: str, metric: str, values: Sequence[float]) -> Result:
