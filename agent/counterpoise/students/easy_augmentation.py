@@ -9,9 +9,8 @@ import numpy as np
 from scipy.sparse import coo_matrix, csr_matrix
 from sklearn.preprocessing import normalize
 
-from counterpoise.core.records import Integers
-from counterpoise.students.base import FitTask
-from counterpoise.students.made_texts import MadeTexts, find_words, thin_out
+from counterpoise.core.records import Integers, Objects
+from counterpoise.students.made_texts import MadeTexts, Make, find_words, thin_out
 
 _CHANGED_RATIO = 0.1
 _N_NEAR = 3
@@ -29,14 +28,15 @@ class EasyAugmentation(MadeTexts):
     meaning = "texts of rare labels with some words swapped, left out, replaced or added"
     share = 0.75
 
-    def make(
-        self, task: FitTask, members: Integers, n_wanted: int, generator: np.random.Generator
-    ) -> Sequence[str]:
+    def learn(self, texts: Objects) -> Make:
         """The label's texts take turns as what is changed."""
-        rows = thin_out(np.arange(len(task.labels)))
-        near = WordNeighbours([find_words(str(text)) for text in task.train.texts[rows]])
-        texts = task.train.texts[members]
-        return [change(find_words(str(texts[n % len(texts)])), near.find, generator) for n in range(n_wanted)]
+        near = WordNeighbours([find_words(str(text)) for text in texts[thin_out(np.arange(len(texts)))]])
+
+        def make(members: Integers, n_wanted: int, generator: np.random.Generator) -> list[str]:
+            sources = [find_words(str(text)) for text in texts[members]]
+            return [change(sources[n % len(sources)], near.find, generator) for n in range(n_wanted)]
+
+        return make
 
 
 def change(

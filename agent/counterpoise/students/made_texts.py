@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.sparse import csr_matrix, vstack
@@ -17,6 +17,9 @@ from counterpoise.students.weights import log_prior
 
 _MOST_READ = 5_000  # texts that what is made of a label is learned from
 _MOST_MADE = 100  # texts a label
+Make = Callable[[Integers, int, np.random.Generator], Sequence[str]]
+"""Of positions of a label's rows, 2 or more, how many texts are wanted, and what is drawn from: the texts."""
+
 _WORD = re.compile(r"\w+")
 
 
@@ -47,16 +50,11 @@ class MadeTexts(Treatment):
         return not student.uses_vectors and super().suits(student)
 
     @abstractmethod
-    def make(
-        self, task: FitTask, members: Integers, n_wanted: int, generator: np.random.Generator
-    ) -> Sequence[str]:
-        """Texts for a label.
+    def learn(self, texts: Objects) -> Make:
+        """What makes texts for a label.
 
         Args:
-            task: what the treatment is given.
-            members: positions of the label's rows, 2 or more.
-            n_wanted: how many texts, 1 or more.
-            generator: what is drawn from.
+            texts: (n,) of the training rows of all labels.
         """
 
     def score(self, task: FitTask) -> Floats:
@@ -65,12 +63,13 @@ class MadeTexts(Treatment):
         weights = np.ones(len(task.labels))
         texts: list[str] = []
         labels: list[int] = []
+        make = self.learn(task.train.texts)
         for label in np.flatnonzero(counts > 1).tolist():
             n_wanted = min(int(counts.max() - counts[label]), _MOST_MADE)
             if n_wanted < 1:
                 continue
             members = np.flatnonzero(task.labels == label)
-            texts += self.make(task, members, n_wanted, np.random.default_rng([task.seed, label]))
+            texts += make(members, n_wanted, np.random.default_rng([task.seed, label]))
             labels += [label] * n_wanted
             weights[members] = 1 - self.share
         if not texts:

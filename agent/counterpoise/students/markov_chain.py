@@ -8,9 +8,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from counterpoise.core.records import Integers
-from counterpoise.students.base import FitTask
-from counterpoise.students.made_texts import MadeTexts, find_words, thin_out
+from counterpoise.core.records import Integers, Objects
+from counterpoise.students.made_texts import MadeTexts, Make, find_words, thin_out
 
 _END = ""
 _MOST_STEPS = 10  # for each word wanted: a chain of words that only lead to the end goes on for ever
@@ -30,14 +29,16 @@ class MarkovOversampling(MadeTexts):
     meaning = "texts of rare labels made by a Markov chain of words that other labels widen (EMCO)"
     share = 0.5
 
-    def make(
-        self, task: FitTask, members: Integers, n_wanted: int, generator: np.random.Generator
-    ) -> Sequence[str]:
+    def learn(self, texts: Objects) -> Make:
         """Chains as long as the label's texts."""
-        others = thin_out(np.setdiff1d(np.arange(len(task.labels)), members))
-        own = [find_words(str(text)) for text in task.train.texts[thin_out(members)]]
-        rest = [find_words(str(text)) for text in task.train.texts[others]]
-        return make_chains([words for words in own if words], rest, n_wanted, generator)
+        words = [find_words(str(text)) for text in texts]
+
+        def make(members: Integers, n_wanted: int, generator: np.random.Generator) -> list[str]:
+            others = thin_out(np.setdiff1d(np.arange(len(words)), members))
+            own = [words[row] for row in thin_out(members) if words[row]]
+            return make_chains(own, [words[row] for row in others], n_wanted, generator)
+
+        return make
 
 
 def make_chains(
