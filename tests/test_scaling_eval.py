@@ -31,11 +31,13 @@ def test_labels_fall_from_the_most_to_the_fewest_rows(
     assert sizes == sorted(sizes, reverse=True) and (sizes[0], sizes[-1]) == (most, fewest)
 
 
+@pytest.mark.assets
 def test_a_job_reads_what_was_made(tmp_path: Path) -> None:
     job = write_job(tmp_path, DATA, "http://127.0.0.1:9/v1", 100)
     with Path(job["data"]).open(encoding="utf-8", newline="") as file:
         assert list(csv.reader(file)) == [["text", "label"], ["one, two", "a"], ["three", "b"]]
     assert job["attributes"] == [] and job["budget"] == 100
+    assert (Path(job["cache_dir"]) / "vectors").is_symlink()
     writer = make_writer(DATA)
     assert writer.write("prompt", 0) in ("five", "six") and writer.write("prompt", 0) == writer.write(
         "prompt", 0
