@@ -11,9 +11,9 @@ students are scored in macro-F1 on the test rows:
 - `real_data`: real rows of the rare labels until they are even; `answered_pool`: every row of the pool with its true
   label. Both with logit adjustment.
 
-`gap_closed_ratio` is what an arm has over the best simple way, by what `real_data` has over it; the best one is that of
-`chosen`, and with `_hindsight` the single way that is best in the mean over the draws of a set. Lines of `all` are sums
-of gains by sums of gaps over the sets; `extra` has both sums in points. Intervals resample draws within sets.
+`gain_points` is what an arm has over the best simple way, `gap_closed_ratio` that by what `real_data` has over it,
+where it has more (`extra`: `gap_points`); the best one is `chosen`, and with `_hindsight` the single way that is best
+in the mean over the draws of a set. Lines of `all` are of sums over the sets. Intervals resample draws within sets.
 
 Parts `NAME@5` and `NAME@50` have another number of rare rows, and the two ways that the table of evidence needs alone.
 
@@ -262,7 +262,7 @@ def summarise(name: str, sets: Sequence[Mapping[tuple[str, str], Sequence[float]
                         yield _make_line(data, _HINDSIGHT, values, way=arm)
         for ending, bases in (("", ["chosen"] * len(sets)), (f"_{_HINDSIGHT}", best)):
             for arm in ADOPTING:
-                yield _compare(data, student, arm, ending, list(zip(sets, bases, strict=True)))
+                yield from _compare(data, student, arm, ending, list(zip(sets, bases, strict=True)))
 
 
 def _make_line(data: str, arm: str, values: Sequence[float], **extra: object) -> Result:
@@ -277,19 +277,21 @@ def _compare(
     arm: str,
     ending: str,
     parts: Sequence[tuple[Mapping[tuple[str, str], Sequence[float]], str]],
-) -> Result:
-    """The gap to real data that an arm closes: sum of gains by sum of gaps."""
+) -> Iterator[Result]:
+    """What an arm gains, and the share that this is of the gap to real data, where there is a gap."""
+    n = len(parts[0][0][REAL, student])
     sums: dict[str, float] = {}
     drawn: dict[str, Floats] = {}
     for other in (arm, REAL):
         gains = [np.subtract(scores[other, student], scores[base, student]) for scores, base in parts]
-        sums[other] = float(sum(gain.mean() for gain in gains))
-        drawn[other] = np.sum(
-            [resample_means(gain.tolist(), seed=place) for place, gain in enumerate(gains)], axis=0
-        )
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = float(np.divide(sums[arm], sums[REAL]))
-        low, high = interval(drawn[arm] / drawn[REAL])
-    extra = {"gain_points": round(100 * sums[arm], 2), "gap_points": round(100 * sums[REAL], 2)}
-    n = len(parts[0][0][REAL, student])
-    return Result("pool_ways", data, arm, f"gap_closed_ratio{ending}", ratio, low, high, n, extra=extra)
+        sums[other] = 100 * float(sum(gain.mean() for gain in gains))
+        parts_drawn = [resample_means(gain.tolist(), seed=place) for place, gain in enumerate(gains)]
+        drawn[other] = 100 * np.sum(parts_drawn, axis=0)
+    extra = {"gap_points": round(sums[REAL], 2)}
+    low, high = interval(drawn[arm])
+    yield Result("pool_ways", data, arm, f"gain_points{ending}", sums[arm], low, high, n, "points", extra)
+    if sums[REAL] > 0:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            low, high = interval(drawn[arm] / np.where(drawn[REAL] > 0, drawn[REAL], np.nan))
+        ratio = sums[arm] / sums[REAL]
+        yield Result("pool_ways", data, arm, f"gap_closed_ratio{ending}", ratio, low, high, n, extra=extra)

@@ -34,10 +34,17 @@ SET = {
 def test_gaps_count_from_the_chosen_way_and_from_the_best_with_hindsight() -> None:
     lines = {(line.arm, line.metric): line for line in summarise("cebab", [SET])}
     assert lines["adopted", "gap_closed_ratio"].value == pytest.approx(0.4)
-    assert lines["adopted", "gap_closed_ratio"].extra == {"gain_points": 4.0, "gap_points": 10.0}
+    assert lines["adopted", "gap_closed_ratio"].extra == {"gap_points": 10.0}
+    assert lines["adopted", "gain_points"].value == pytest.approx(4.0)
     assert lines["adopted", "gap_closed_ratio_hindsight"].value == pytest.approx(1 / 7)
     assert lines["hindsight", "macro_f1"].extra == {"way": "labelled_pool"}
     assert lines["real_data", "macro_f1"].value == pytest.approx(0.85)
+
+
+def test_where_real_rows_have_nothing_over_the_simple_way_no_share_is_told() -> None:
+    none = SET | {("real_data", "words"): [0.7, 0.8]}
+    metrics = {line.metric for line in summarise("cebab", [none]) if line.arm == "adopted"}
+    assert "gain_points" in metrics and "gap_closed_ratio" not in metrics
 
 
 def test_lines_of_all_sets_are_sums_by_sums() -> None:
