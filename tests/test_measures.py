@@ -258,7 +258,7 @@ def test_the_error_of_an_auroc_is_that_of_hanley_and_mcneil() -> None:
     assert estimate_auroc_error(0.9, np.array([7])) == 0
 
 
-def test_the_mixture_is_recommended_unless_it_evidently_ranks_worse_than_a_simple_way() -> None:
+def test_the_mixture_is_recommended_unless_inner_validation_speaks_against_it() -> None:
     simple = [
         ArmScore(arm, student, f1, auroc, loss)
         for student in NAMES
@@ -268,23 +268,28 @@ def test_the_mixture_is_recommended_unless_it_evidently_ranks_worse_than_a_simpl
             ("balanced_bags", 0.7, 0.95, 0.4),
         )
     ]
-    error = estimate_auroc_error(0.95, COUNTS)
+    mixed = dict.fromkeys(NAMES, TUNED_ADDED)
+
+    def choose(mine: list[ArmScore], metric: str, counts: Integers = COUNTS) -> dict[str, Treatment]:
+        return recommend(simple, mine, metric, counts, SIMPLE, mixed)
+
+    # Macro-F1 and log-loss have to be worse, both of them.
+    worse = [
+        ArmScore("tuned_added", VECTORS.name, 0.79, 0.9, 0.29),
+        ArmScore("tuned_added", WORDS.name, 0.79, 0.9, 0.31),
+    ]
+    assert choose(worse, "macro_f1") == {VECTORS.name: TUNED_ADDED, WORDS.name: BASELINE}
+    bags, error = TREATMENTS.find("balanced_bags"), estimate_auroc_error(0.95, COUNTS)
     mine = [
         ArmScore("tuned_added", VECTORS.name, 0.6, 0.951 - error, 0.5),
         ArmScore("tuned_added", WORDS.name, 0.9, 0.949 - error, 0.5),
     ]
-    mixed = dict.fromkeys(NAMES, TUNED_ADDED)
-
-    def choose(mine: list[ArmScore], metric: str, counts: Integers) -> dict[str, Treatment]:
-        return recommend(simple, mine, metric, counts, SIMPLE, mixed)
-
-    assert choose(mine, "macro_f1", COUNTS) == {VECTORS.name: TUNED_ADDED, WORDS.name: BASELINE}
+    assert choose(mine, "auroc") == {VECTORS.name: TUNED_ADDED, WORDS.name: bags}
     # With a hundred times the rows the same difference is evident.
-    assert choose(mine, "macro_f1", COUNTS * 100)[VECTORS.name] is BASELINE
+    assert choose(mine, "auroc", COUNTS * 100)[VECTORS.name] is bags
     # Where nothing was added it is the best simple way.
-    bags = TREATMENTS.find("balanced_bags")
-    assert choose([], "auroc", COUNTS) == dict.fromkeys(NAMES, bags)
-    assert choose([], "macro_f1", COUNTS) == dict.fromkeys(NAMES, BASELINE)
+    assert choose([], "auroc") == dict.fromkeys(NAMES, bags)
+    assert choose([], "macro_f1") == dict.fromkeys(NAMES, BASELINE)
 
 
 def test_the_zero_shot_prior_is_used_unless_it_evidently_harms_without_added_rows() -> None:

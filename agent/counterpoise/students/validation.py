@@ -281,11 +281,11 @@ def recommend(
     mixed: Mapping[str, Treatment],
     evidence: Evidence = NO_EVIDENCE,
 ) -> dict[str, Treatment]:
-    """For each student the mixture of own and added rows, unless it evidently ranks worse than a simple way.
+    """For each student the mixture of own and added rows, unless inner validation speaks against it.
 
-    Whether rows carry information is asked of the AUROC, which needs no threshold: macro-F1 on a dozen rows of a
-    label is mostly noise of the threshold. The mixture is judged on fewer of the added rows than there are (those
-    made from a fold cannot judge it), and half of it is a simple way; so it is given the benefit of one standard
+    The mixture has found out what the added rows are worth already (`tuned_added`). By macro-F1 it is left for the
+    simple way where both macro-F1 and log-loss are worse: each alone is mostly noise with a dozen rows of a label. By
+    AUROC, which needs no threshold, it is left where that is evidently worse than the simple way's, by one standard
     error (the rule of Breiman et al., 1984, Classification and regression trees). Among simple ways see `choose_best`.
 
     Args:
@@ -298,8 +298,13 @@ def recommend(
         evidence: what simple ways gave on other data sets.
     """
     chosen = choose_best(scores, metric, simple, counts, evidence)
+    by_name = {(score.arm, score.student): score for score in scores}
     for score in mine:
-        best = max(other.auroc for other in scores if other.student == score.student)
-        if score.auroc >= best - estimate_auroc_error(best, counts):
+        best = by_name[chosen[score.student].name, score.student]
+        if metric == "macro_f1":
+            is_worse = score.macro_f1 < best.macro_f1 and score.log_loss > best.log_loss
+        else:
+            is_worse = score.auroc < best.auroc - estimate_auroc_error(best.auroc, counts)
+        if not is_worse:
             chosen[score.student] = mixed[score.student]
     return chosen
