@@ -225,6 +225,7 @@ TREATMENTS.register(
         + f"{SCORE}(log_softmax(tune(texts), axis=1) + log_softmax(bag(texts), axis=1)) / 2\n\n",
     )
 )
+TREATMENTS.register(DescriptionRows())
 TREATMENTS.register(LabelledPool())
 
 # A job has to name these: no evaluation has shown yet that the choice gains by them.
@@ -232,7 +233,6 @@ TREATMENTS.register(ShrunkLda(), default=False)
 TREATMENTS.register(Prototypes(), default=False)
 TREATMENTS.register(VectorSmote(), default=False)
 TREATMENTS.register(ShrunkPrior(), default=False)
-TREATMENTS.register(DescriptionRows(), default=False)
 TREATMENTS.register(MarkovOversampling(), default=False)
 TREATMENTS.register(EasyAugmentation(), default=False)
 TREATMENTS.register(SelfTraining(), default=False)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.special import softmax
+from scipy.stats import t as student_t
 
 from counterpoise.core.records import Floats, Integers
 from counterpoise.students.added_ways import PLAIN_WAY, PRIOR_WAY, AddedWay
@@ -27,8 +28,8 @@ from counterpoise.students.rows import Rows
 from counterpoise.students.training import Tell, Training, run_trainings
 
 _N_RESAMPLES = 200
-_EVIDENT = 1.96
-"""Standard errors by which a way has to be better than another: the two-sided level of 95%."""
+_LEVEL = 0.05
+"""How often one of all ways may seem better than the first one by luck."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +163,9 @@ def choose_best(
 
     By AUROC it is the highest one. The macro-F1 of a dozen rows of a label is mostly noise of the threshold, and the
     highest of a dozen ways is the luckiest. So the choice begins with the way that gave most on other data sets, and
-    leaves it for another where the user's rows say so: macro-F1 is evidently higher and log-loss, to which every row
-    adds by how sure the scores are of it, is less. With many rows they do.
+    leaves it for another where the user's rows say so: macro-F1 is evidently higher (Student's t with the rows of the
+    rarest label less one as degrees of freedom, at a level divided by the number of ways: Bonferroni) and log-loss, to
+    which every row adds by how sure the scores are of it, is less. With many rows they do.
 
     Without evidence for a student the least log-loss decides among the ways within one standard error of the highest
     macro-F1 (the rule of Breiman et al., 1984, Classification and regression trees).
@@ -182,7 +184,8 @@ def choose_best(
         mine.sort(key=lambda score: order[score.arm])
         if metric == "macro_f1":
             known = _expect(mine, counts, evidence)
-            chosen = _leave_for_better(max(known, key=lambda one: one[1])[0], mine) if known else None
+            first = max(known, key=lambda one: one[1])[0] if known else None
+            chosen = first and _leave_for_better(first, mine, counts)
             chosen = chosen or _choose_by_loss(mine, counts)
         else:
             chosen = max(mine, key=lambda score: round(getattr(score, metric), 9))
@@ -197,7 +200,7 @@ def _expect(scores: Sequence[ArmScore], counts: Integers, evidence: Evidence) ->
     return [(score, gain) for score, gain in expected if gain is not None]
 
 
-def _leave_for_better(first: ArmScore, scores: Sequence[ArmScore]) -> ArmScore:
+def _leave_for_better(first: ArmScore, scores: Sequence[ArmScore], counts: Integers) -> ArmScore:
     """The way that is most evidently better than the first one in macro-F1 and log-loss, else the first one."""
 
     def measure(score: ArmScore) -> float:
@@ -206,8 +209,11 @@ def _leave_for_better(first: ArmScore, scores: Sequence[ArmScore]) -> ArmScore:
         error = float(np.std(score.drawn - first.drawn))
         return (score.macro_f1 - first.macro_f1) / max(error, 1e-9)
 
-    best = max(scores, key=measure)
-    return best if measure(best) > _EVIDENT else first
+    best, n_rows = max(scores, key=measure), int(counts[counts > 0].min())
+    if n_rows < 2 or len(scores) < 2:
+        return first
+    evident = float(student_t.ppf(1 - _LEVEL / 2 / (len(scores) - 1), n_rows - 1))
+    return best if measure(best) > evident else first
 
 
 def _choose_by_loss(scores: Sequence[ArmScore], counts: Integers) -> ArmScore:
