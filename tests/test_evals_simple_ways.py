@@ -11,7 +11,7 @@ from counterpoise.students.evidence import parse_evidence, read_shipped
 from counterpoise.students.registry import choose_students
 from counterpoise.students.rows import Rows, make_rows
 from counterpoise.students.treatments import TREATMENTS
-from evals import simple_ways
+from evals import evidence, simple_ways
 from evals.further_sets import SETS
 from evals.simple_ways import (
     Draw,
@@ -117,3 +117,7 @@ def test_a_choice_is_one_of_its_list_and_has_the_scores_of_that_way() -> None:
         assert mine["chosen"] in [mine[way] for way in TREATMENTS.defaults if way in mine]
     bare = train_all(replace(draw, pool=None), students, list_ways(with_pool=False), 0).outer
     assert not {"self_training", "label_spreading"} & {way for way, _ in bare}
+
+
+def test_the_table_that_ships_is_that_of_the_results() -> None:
+    assert evidence.make_table() == evidence.TABLE.read_text(encoding="utf-8")
