@@ -82,7 +82,7 @@ def test_a_better_encoder_is_named_with_its_gain(tmp_path: Path, metric: str) ->
     used = compare(Named("words"), Blind(), folder=tmp_path, metric=metric)
     assert used.best.encoder == "words" and used.best.gain == 0
     assert say_encoders(used, "macro-F1") == [
-        "No other encoder at hand (blind) is better than words by a point of macro-F1 on 140 rows."
+        "No other encoder at hand (blind) is evidently better than words by a point of macro-F1 on 140 rows."
     ]
 
 

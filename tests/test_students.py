@@ -18,7 +18,7 @@ from counterpoise.scorers.base import SimilarityScorer
 from counterpoise.students import fitting
 from counterpoise.students.base import Student
 from counterpoise.students.fitting import predict_by_treatments
-from counterpoise.students.linear import Features
+from counterpoise.students.linear import Features, fit_log_probabilities
 from counterpoise.students.linear_students import VectorsStudent
 from counterpoise.students.rows import Rows, make_rows
 from counterpoise.students.treatments import TREATMENTS
@@ -261,3 +261,9 @@ def test_row_weights_anchor_the_thin_label_and_even_out_the_contrast() -> None:
     assert handful[90:100] == pytest.approx(1.05)
     fewer = weigh_rows(labels[:162], written[:162], 2)
     assert fewer[160:] == pytest.approx(1.0), "no written row is worth more than a real one"
+
+
+def test_one_row_of_each_of_many_labels_warns_of_nothing() -> None:
+    vectors = np.eye(40, dtype=np.float32)
+    scores = fit_log_probabilities(vectors, np.arange(40), np.ones(40), vectors, 40)
+    assert (scores.argmax(axis=1) == np.arange(40)).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import cache
 
 import numpy as np
@@ -39,7 +40,10 @@ def fit_log_probabilities(
     model = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=1000, solver=solver)
     # One thread: these fits are small, several threads cost more than they bring, and the number of threads would
     # move the last bits of the result from machine to machine.
-    with find_threads().limit(limits=1):
+    with find_threads().limit(limits=1), warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "The number of unique classes", UserWarning
+        )  # few rows of many labels
         model.fit(features, labels, sample_weight=weights)
         scores[:, present] = np.log(np.maximum(model.predict_proba(test), PROBABILITY_FLOOR))
     return scores

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from counterpoise.tasks.text.encoder_trials import CEILING, EncoderTrial, EncoderTrials
+from counterpoise.tasks.text.encoder_trials import CEILING, EVIDENT_GAIN, EncoderTrial, EncoderTrials
 from counterpoise.tasks.text.few_rows import N_ROWS
 
 
@@ -13,9 +13,16 @@ def say_encoders(trials: EncoderTrials, metric_name: str) -> list[str]:
     used, best = trials.trials[0], trials.best
     if best is used:
         others = ", ".join(one.encoder for one in trials.trials[1:])
+        said = (
+            f"No other encoder at hand ({others}) is evidently better than {used.encoder} by a point of "
+            f"{metric_name} on {trials.n_rows} rows"
+        )
+        most = max(trials.trials[1:], key=lambda one: one.gain)
+        if most.gain < EVIDENT_GAIN:
+            return [f"{said}."]
         return [
-            f"No other encoder at hand ({others}) is better than {used.encoder} by a point of {metric_name} on "
-            f"{trials.n_rows} rows."
+            f"{said}; what {most.encoder} showed ({100 * most.gain:+.1f} points) may be luck there: try "
+            f"`encoder: {most.encoder}` if its speed will do."
         ]
     return [
         f"Change the encoder first: `encoder: {best.encoder}` gives {_say_gained(best, metric_name)} on "
