@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -203,3 +204,18 @@ def test_where_nothing_is_trained_no_classifier_is_named() -> None:
     best = {**BEST, VECTORS.name: TREATMENTS.find("embedding_zero_shot")}
     action = describe_action(choose("macro_f1", table, make_simple(best), MIXED), "macro_f1", ADDED)
     assert action.startswith("Give each text the label whose description is nearest to its vector")
+
+
+def test_of_students_that_are_as_good_the_surest_is_advised() -> None:
+    table = make_table(FLAT, FLAT)
+    best = dict.fromkeys((VECTORS.name, WORDS.name), BASELINE)
+    levels = {VECTORS.name: 0.77, WORDS.name: 0.8}
+    simple = make_simple(best, levels)
+    assert choose("macro_f1", table, simple, best).student is WORDS
+    surer = [
+        replace(score, log_loss=0.2 if score.student == VECTORS.name else 0.3) for score in simple.scores
+    ]
+    assert choose("macro_f1", table, replace(simple, scores=tuple(surer)), best).student is VECTORS
+    # With a hundred times the rows three points are evident.
+    many = replace(simple, scores=tuple(surer), counts=100 * simple.counts)
+    assert choose("macro_f1", table, many, best).student is WORDS

@@ -18,6 +18,7 @@ from counterpoise.students.base import Student, Treatment
 from counterpoise.students.held_out import HeldOutScore, MeanInterval
 from counterpoise.students.metrics import METRIC_NAMES
 from counterpoise.students.treatments import NOTHING
+from counterpoise.students.validation import estimate_f1_error
 
 _NOTHING = "doing nothing"
 
@@ -89,17 +90,27 @@ def choose(
         simple: the ways without tokens on inner validation.
         chosen: student -> the way that the run recommends.
     """
-    levels = {
-        score.student: float(getattr(score, metric))
-        for score in simple.scores
-        if score.arm == simple.best[score.student].name
-    }
-    # Of equals the first: sealed rows of one label have no AUROC, and so may a fold of inner validation.
-    student = max(
-        simple.students,
-        key=lambda one: levels[one.name] if levels[one.name] == levels[one.name] else -1.0,
-    )
+    student = _choose_student(metric, simple)
     return _choose_arm(metric, table, student, simple.best[student.name], chosen[student.name])
+
+
+def _choose_student(metric: str, simple: SimpleWays) -> Student:
+    """The student whose best simple way is best on inner validation; of equals the first.
+
+    By macro-F1 those within one standard error of the highest count as equals, and the least log-loss decides: as among
+    ways, the figures of a dozen rows of a label are mostly noise.
+    """
+    scores = {score.student: score for score in simple.scores if score.arm == simple.best[score.student].name}
+    students = [student for student in simple.students if student.name in scores]
+    # Sealed rows of one label have no AUROC, and so may a fold of inner validation.
+    levels = {name: getattr(score, metric) for name, score in scores.items()}
+    levels = {name: level if level == level else -1.0 for name, level in levels.items()}
+    highest = max(students, key=lambda one: levels[one.name])
+    if metric != "macro_f1":
+        return highest
+    least = levels[highest.name] - estimate_f1_error(levels[highest.name], simple.counts)
+    close = [student for student in students if levels[student.name] >= least]
+    return min(close, key=lambda one: (round(scores[one.name].log_loss, 6), -levels[one.name]))
 
 
 def _choose_arm(
