@@ -301,7 +301,7 @@ def test_assets_are_listed(capfd: Capture, tmp_path: Path, monkeypatch: pytest.M
     assert "smollm2-135m-instruct" in shown and "Apache-2.0" in shown and str(tmp_path) in shown
     assert cli.execute(["assets", "--json"]) == 0
     lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
-    assert len(lines) == 5 and not any(line["is_present"] for line in lines)
+    assert len(lines) == 6 and not any(line["is_present"] for line in lines)
 
 
 def test_an_asset_that_cannot_be_had_is_exit_code_3(

@@ -63,8 +63,8 @@ def test_a_run_makes_lines_of_the_jobs_descriptions(tmp_path: Path) -> None:
     data.write_text("\n".join(map(json.dumps, rows)))
     keys = {"data": str(data), "text": "text", "label": "label", "labels": {"0": "Unhappy guests"}}
     job = {**keys, "held_out": 0.2, "encoder": ENCODER}
-    assert prepare(job_from(**job)).train.lines is None
-    lines = prepare(job_from(**job, treatments=["default", WAY.name])).train.lines
+    assert prepare(job_from(**job, treatments=["nothing", "logit_adjustment"])).train.lines is None
+    lines = prepare(job_from(**job)).train.lines
     assert (
         lines is not None
         and lines.texts[0] == "Unhappy guests"

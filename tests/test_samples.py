@@ -203,7 +203,7 @@ def test_many_rows_have_the_sections_of_few(tmp_path: Path, monkeypatch: pytest.
         "Without a token:",
         " cells are thin",
         " would be adopted ",
-        " that you label are expected ",
+        " of the pool that you label, ",
     ):
         for preview in (few, many):
             assert any(told in line for line in preview.advice), told

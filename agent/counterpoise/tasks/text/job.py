@@ -150,7 +150,7 @@ class Job(JobBase):
 
     SOURCES = ("data", "held_out", "pool")
     PATHS = (*JobBase.PATHS, "gold", "answers")
-    LATER_KEYS = ("answers", "evidence")
+    LATER_KEYS = ("answers", "evidence", "seconds_per_answer")
     KEY_FILES = ("concepts",)
 
     TRIES_ENCODERS = True
