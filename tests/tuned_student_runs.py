@@ -223,6 +223,7 @@ def test_what_was_trained_before_a_kill_is_not_trained_again(folder: Path, tmp_p
     children = psutil.Process(killed.pid).children()
     killed.kill()
     killed.wait()
+    killed.stdout.close()
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "trainings").glob("*.npy")}
     assert kept and len(kept) < 3
     _, alive = psutil.wait_procs(children, timeout=20)
