@@ -222,8 +222,7 @@ def test_a_preview_that_takes_the_best_encoder_tries_each_once(
         tried.extend(one.encoder for one in trials.trials)
         return trials
 
-    for module in ("tasks.text.preparation", "runs.encoder_gain"):
-        monkeypatch.setattr(f"counterpoise.{module}.try_encoders", count)
+    monkeypatch.setattr(encoder_trials, "try_encoders", count)
     job = Place(monkeypatch, Named("words")).make_job(tmp_path, encoder="auto")
     found = counterpoise.preview(job, progress=False)
     assert tried == ["minilm", "better"] == [one["encoder"] for one in found.encoders]

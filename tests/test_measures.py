@@ -327,7 +327,8 @@ def test_added_rows_get_the_share_that_own_rows_say_they_are_worth() -> None:
             for rows in (good, bad)
         )
         aurocs = [compute_auroc(scores, test.labels) for scores in (simple, with_good, with_bad)]
-        assert aurocs[1] > aurocs[0] - 0.02 and aurocs[2] > aurocs[0] - 0.1, student.name
+        assert aurocs[1] > aurocs[0] + 0.01, f"{student.name}: rows that are right raise it"
+        assert aurocs[2] > aurocs[0] - 0.02, f"{student.name}: rows that are wrong hardly lower it"
 
 
 def test_rows_made_from_rows_that_are_left_out_are_left_out_with_them() -> None:

@@ -18,7 +18,7 @@ from counterpoise.students.base import Student, Treatment
 from counterpoise.students.held_out import HeldOutScore, MeanInterval
 from counterpoise.students.metrics import METRIC_NAMES
 from counterpoise.students.treatments import NOTHING
-from counterpoise.students.validation import estimate_f1_error
+from counterpoise.students.validation import choose_by_loss
 
 _NOTHING = "doing nothing"
 
@@ -100,17 +100,19 @@ def _choose_student(metric: str, simple: SimpleWays) -> Student:
     By macro-F1 those within one standard error of the highest count as equals, and the least log-loss decides: as among
     ways, the figures of a dozen rows of a label are mostly noise.
     """
-    scores = {score.student: score for score in simple.scores if score.arm == simple.best[score.student].name}
-    students = [student for student in simple.students if student.name in scores]
-    # Sealed rows of one label have no AUROC, and so may a fold of inner validation.
-    levels = {name: getattr(score, metric) for name, score in scores.items()}
-    levels = {name: level if level == level else -1.0 for name, level in levels.items()}
-    highest = max(students, key=lambda one: levels[one.name])
+    best = {score.student: score for score in simple.scores if score.arm == simple.best[score.student].name}
+
+    def measure(student: Student) -> float:
+        level = float(getattr(best[student.name], metric))
+        return level if level == level else -1.0  # a fold of one label has no AUROC
+
+    students = sorted(
+        (student for student in simple.students if student.name in best), key=measure, reverse=True
+    )
     if metric != "macro_f1":
-        return highest
-    least = levels[highest.name] - estimate_f1_error(levels[highest.name], simple.counts)
-    close = [student for student in students if levels[student.name] >= least]
-    return min(close, key=lambda one: (round(scores[one.name].log_loss, 6), -levels[one.name]))
+        return students[0]
+    chosen = choose_by_loss([best[student.name] for student in students], simple.counts).student
+    return next(student for student in students if student.name == chosen)
 
 
 def _choose_arm(

@@ -66,7 +66,7 @@ async def make_preview(job: Job) -> Preview:
         if len(prompts) < _MOST_PROMPTS:
             requests = list_requests(actions[item.action], item, context.data, models)
             prompts += [_show_request(request) for request in requests[:1]]
-    trials = inputs.encoder_trials or try_at_hand(job, inputs, simple.treatments)
+    trials = inputs.encoder_trials or try_at_hand(job, inputs)
     foreseen = forecast_run(context, simple, models, job.budget.tokens, job.metric, job.seconds_per_answer)
     advice = [
         f"Without a token: {format_name(simple.best[student].name)} is the best way for {said}."

@@ -15,7 +15,7 @@ from counterpoise.students.recipe_lines import ADJUSTED, MORE, SCORE
 from counterpoise.students.similarity import compare_descriptions
 from counterpoise.students.treatments import BASELINE, TREATMENTS, ZERO_SHOT_PRIOR
 from counterpoise.students.tuned_added import TunedAdded
-from counterpoise.students.weights import log_prior
+from counterpoise.students.weights import adjust
 
 _ON_RESULT = (
     "Train {student} on the result, with its `weight` column and the logits adjusted by the label shares"
@@ -34,7 +34,7 @@ class AddedRows(Treatment):
     def score(self, task: FitTask) -> Floats:
         """Log-probabilities less the logs of the weighted label shares."""
         weights = task.train.weights
-        return task.fit(weights) - log_prior(task.labels, weights, task.n_labels)
+        return adjust(task.fit(weights), task.labels, task.n_labels, weights)
 
 
 class AddedRowsPrior(Treatment):

@@ -11,7 +11,7 @@ from counterpoise.core.label_lines import LabelLines, encode_lines
 from counterpoise.core.records import Floats
 from counterpoise.students.base import FitTask, Student, Treatment
 from counterpoise.students.rows import make_rows
-from counterpoise.students.weights import log_prior
+from counterpoise.students.weights import adjust
 
 _CODE = """
 from counterpoise.core.label_lines import write_lines
@@ -57,7 +57,7 @@ class DescriptionRows(Treatment):
         own, lines, n_labels = task.train, task.train.lines, task.n_labels
         counts = np.bincount(own.labels, minlength=n_labels)
         if lines is None:
-            return task.plain - log_prior(own.labels, np.ones(len(own)), n_labels)
+            return adjust(task.plain, own.labels, n_labels)
         known = counts[lines.labels] > 0  # a label without a row is never the answer
         about = lines.labels[known]
         rows = make_rows(
@@ -72,7 +72,7 @@ class DescriptionRows(Treatment):
             weights = np.concatenate([np.ones(len(own)), _SHARE * counts[about] * each]) / (1 + _SHARE)
         features, test = task.student.features(rows, task.test)
         plain = task.student.fit_log_probabilities(features, rows.labels, weights, test, n_labels)
-        return plain - log_prior(rows.labels, weights, n_labels)
+        return adjust(plain, rows.labels, n_labels, weights)
 
 
 def find_lines(

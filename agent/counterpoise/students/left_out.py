@@ -101,6 +101,29 @@ def tune(scores: Sequence[Floats], labels: Integers, expected: Sequence[float]) 
     return Tuning(found[:n_parts], found[n_parts:])
 
 
+def add_up(
+    scores: Sequence[Floats],
+    left_out: Sequence[tuple[Floats, Integers]],
+    labels: Integers,
+    expected: Sequence[float],
+) -> Floats:
+    """Scores in the shares and with the offsets that rows left out say; in the expected shares where none can be.
+
+    Args:
+        scores: p times (m, k) log-scores.
+        left_out: of each what `leave_out` gives, for the same (n,) rows.
+        labels: (n,) label indices of these.
+        expected: (p,) the shares before a row is seen.
+
+    Returns:
+        (m, k) log-scores.
+    """
+    known = left_out[0][1]
+    if len(np.unique(labels[known])) < 2:
+        return np.asarray(np.tensordot(expected, scores, axes=1))
+    return tune([part[known] for part, _ in left_out], labels[known], expected).apply(scores)
+
+
 def _normalise(scores: Sequence[Floats]) -> Floats:
     return np.stack([np.maximum(log_softmax(one, axis=1), np.log(PROBABILITY_FLOOR)) for one in scores])
 

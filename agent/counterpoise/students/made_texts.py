@@ -13,7 +13,7 @@ from counterpoise.core.records import Floats, Integers, Objects
 from counterpoise.students.base import FitTask, Student, Treatment
 from counterpoise.students.linear import Features
 from counterpoise.students.rows import make_rows
-from counterpoise.students.weights import log_prior
+from counterpoise.students.weights import adjust
 
 _MOST_READ = 5_000  # texts that what is made of a label is learned from
 _MOST_MADE = 100  # texts a label
@@ -73,7 +73,7 @@ class MadeTexts(Treatment):
             labels += [label] * n_wanted
             weights[members] = 1 - self.share
         if not texts:
-            return task.plain - log_prior(task.labels, weights, task.n_labels)
+            return adjust(task.plain, task.labels, task.n_labels, weights)
         made = np.array(labels)
         added = self.share * counts[made] / np.bincount(made)[made]
         return self._fit(task, np.array(texts, dtype=object), made, np.concatenate([weights, added]))
@@ -94,4 +94,4 @@ class MadeTexts(Treatment):
         else:
             features = csr_matrix(vstack([own, csr_matrix(rest[n_test:])]))
         plain = task.student.fit_log_probabilities(features, labels, weights, rest[:n_test], task.n_labels)
-        return plain - log_prior(labels, weights, task.n_labels)
+        return adjust(plain, labels, task.n_labels, weights)

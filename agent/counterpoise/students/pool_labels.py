@@ -22,7 +22,7 @@ from counterpoise.students.linear import PROBABILITY_FLOOR, find_threads, fit_lo
 from counterpoise.students.pool_ways import PoolWay, score_taught, weigh_by_shares
 from counterpoise.students.rows import Rows
 from counterpoise.students.similarity import compare_descriptions
-from counterpoise.students.weights import balance_weights, log_prior
+from counterpoise.students.weights import adjust, balance_weights, log_prior
 
 _N_NEIGHBOURS = 10
 _LEAST_VOTE = 0.01
@@ -148,4 +148,4 @@ def _classify(train: Rows, rows: Rows, n_labels: int) -> Floats:
     """(m, k) log-probabilities of the classifier on vectors, every label as likely."""
     ones = np.ones(len(train))
     scores = fit_log_probabilities(train.vectors, train.labels, ones, rows.vectors, n_labels)
-    return np.asarray(log_softmax(scores - log_prior(train.labels, ones, n_labels), axis=1))
+    return np.asarray(log_softmax(adjust(scores, train.labels, n_labels), axis=1))

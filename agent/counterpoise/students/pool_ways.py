@@ -17,7 +17,7 @@ from counterpoise.students.base import FitTask, Student, Treatment, fit_adjusted
 from counterpoise.students.calibration import estimate_shares
 from counterpoise.students.linear import PROBABILITY_FLOOR, Features
 from counterpoise.students.rows import Rows, make_rows
-from counterpoise.students.weights import log_prior
+from counterpoise.students.weights import adjust
 
 MOST_POOL = 2_000
 """Rows of the pool that a way looks at. A run has them in the order of hashes, so that the first ones are a draw."""
@@ -100,7 +100,7 @@ def _fit(
     student: Student, features: Features, labels: Integers, weights: Floats, test: Features, n_labels: int
 ) -> Floats:
     plain = student.fit_log_probabilities(features, labels, weights, test, n_labels)
-    return np.asarray(log_softmax(plain - log_prior(labels, weights, n_labels), axis=1))
+    return np.asarray(log_softmax(adjust(plain, labels, n_labels, weights), axis=1))
 
 
 class SelfTraining(PoolWay):

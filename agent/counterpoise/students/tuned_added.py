@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-import numpy as np
-
 from counterpoise.core.records import Floats
 from counterpoise.students.base import FitTask, Student, Treatment, fit_adjusted
-from counterpoise.students.left_out import leave_out, tune
+from counterpoise.students.left_out import add_up, leave_out
 from counterpoise.students.rows import Rows
 from counterpoise.students.similarity import compare_descriptions
 from counterpoise.students.tuned_recipe import ADDED_LINES, NEAR_LINES, write_tuned_code
@@ -48,11 +46,7 @@ class TunedAdded(Treatment):
         expected = [*ADDED_SHARES, *[PRIOR_SHARE] * near]
         scores = [way(task.train, task.test) for way in ways]
         left_out = [leave_out(task.train, way, task.n_labels) for way in ways]
-        known = left_out[0][1]
-        labels = task.labels[known]
-        if len(np.unique(labels)) < 2:
-            return np.asarray(np.tensordot(expected, scores, axes=1))
-        return tune([part[known] for part, _ in left_out], labels, expected).apply(scores)
+        return add_up(scores, left_out, task.labels, expected)
 
     def write_code(self, student: Student) -> str:
         """The lines, with the descriptions for students that see vectors."""

@@ -6,11 +6,9 @@ is not. So on five folds shares and offsets are found under which the log-loss i
 
 from __future__ import annotations
 
-import numpy as np
-
 from counterpoise.core.records import Floats
 from counterpoise.students.base import FitTask, Treatment
-from counterpoise.students.left_out import leave_out, tune
+from counterpoise.students.left_out import add_up, leave_out
 from counterpoise.students.similarity import compare_descriptions
 from counterpoise.students.tuned_recipe import NEAR_LINES, write_tuned_code
 from counterpoise.students.weights import adjust
@@ -29,11 +27,8 @@ class TunedOffsets(Treatment):
 
     def score(self, task: FitTask) -> Floats:
         """Adjusted log-probabilities plus offsets, where there are five rows a label."""
-        scores, known = task.left_out
         own = adjust(task.plain, task.labels, task.n_labels)
-        if len(np.unique(task.labels[known])) < 2:
-            return own
-        return tune([scores[known]], task.labels[known], [1.0]).apply([own])
+        return add_up([own], [task.left_out], task.labels, [1.0])
 
 
 class TunedPrior(Treatment):
@@ -48,10 +43,6 @@ class TunedPrior(Treatment):
 
     def score(self, task: FitTask) -> Floats:
         """Both log-probabilities in their shares plus offsets; in the expected shares where no row can be left out."""
-        scores, known = task.left_out
         both = [adjust(task.plain, task.labels, task.n_labels), compare_descriptions(task.train, task.test)]
-        if len(np.unique(task.labels[known])) < 2:
-            return both[0] + PRIOR_SHARE * both[1]
-        near, _ = leave_out(task.train, compare_descriptions, task.n_labels)
-        tuning = tune([scores[known], near[known]], task.labels[known], [1.0, PRIOR_SHARE])
-        return tuning.apply(both)
+        near = leave_out(task.train, compare_descriptions, task.n_labels)
+        return add_up(both, [task.left_out, near], task.labels, [1.0, PRIOR_SHARE])

@@ -184,9 +184,11 @@ def choose_best(
         mine.sort(key=lambda score: order[score.arm])
         if metric == "macro_f1":
             known = _expect(mine, counts, evidence)
-            first = max(known, key=lambda one: one[1])[0] if known else None
-            chosen = first and _leave_for_better(first, mine, counts)
-            chosen = chosen or _choose_by_loss(mine, counts)
+            if known:
+                first, _ = max(known, key=lambda one: one[1])
+                chosen = _leave_for_better(first, mine, counts)
+            else:
+                chosen = choose_by_loss(mine, counts)
         else:
             chosen = max(mine, key=lambda score: round(getattr(score, metric), 9))
         best[student] = treatments[order[chosen.arm]]
@@ -216,8 +218,13 @@ def _leave_for_better(first: ArmScore, scores: Sequence[ArmScore], counts: Integ
     return best if measure(best) > evident else first
 
 
-def _choose_by_loss(scores: Sequence[ArmScore], counts: Integers) -> ArmScore:
-    """The least log-loss among the ways within one standard error of the highest macro-F1."""
+def choose_by_loss(scores: Sequence[ArmScore], counts: Integers) -> ArmScore:
+    """The least log-loss among the scores within one standard error of the highest macro-F1; the earlier of equals.
+
+    Args:
+        scores: one or more.
+        counts: (k,) rows of each label that were scored.
+    """
     highest = max(scores, key=lambda score: round(score.macro_f1, 9))
     least = highest.macro_f1 - estimate_f1_error(highest.macro_f1, counts)
     close = [score for score in scores if score.macro_f1 >= least]

@@ -20,9 +20,16 @@ def log_prior(labels: Integers, weights: Floats, n_labels: int) -> Floats:
     return np.asarray(np.log(mass / mass.sum()))
 
 
-def adjust(plain: Floats, labels: Integers, n_labels: int) -> Floats:
-    """(m, k) log-probabilities less the logs of the label shares (Menon et al., 2021, Long-tail learning)."""
-    return plain - log_prior(labels, np.ones(len(labels)), n_labels)
+def adjust(plain: Floats, labels: Integers, n_labels: int, weights: Floats | None = None) -> Floats:
+    """(m, k) log-probabilities less the logs of the label shares (Menon et al., 2021, Long-tail learning).
+
+    Args:
+        plain: (m, k) log-probabilities of a student.
+        labels: (n,) label indices of the rows that it was trained on.
+        n_labels: k.
+        weights: (n,) of these rows; None for 1 each.
+    """
+    return plain - log_prior(labels, np.ones(len(labels)) if weights is None else weights, n_labels)
 
 
 def balance_weights(labels: Integers, n_labels: int) -> Floats:

@@ -14,6 +14,7 @@ from time import perf_counter
 
 import numpy as np
 
+from counterpoise.core.assets import find_cache_dir
 from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.errors import CounterpoiseError
 from counterpoise.core.event_kinds import EncodersCompared
@@ -29,8 +30,10 @@ from counterpoise.students.evidence import NO_EVIDENCE, Evidence
 from counterpoise.students.linear_students import VectorsStudent
 from counterpoise.students.metrics import METRICS, compute_auroc, compute_macro_f1
 from counterpoise.students.rows import view_rows
+from counterpoise.students.treatments import TREATMENTS
 from counterpoise.students.validation import choose_best, predict_out_of_fold, score_predictions
 from counterpoise.tasks.text.few_rows import compare_hits, measure_hits
+from counterpoise.tasks.text.job import Job
 from counterpoise_retrievers.encoders import Encoder
 
 MOST_SAMPLED = 600
@@ -183,6 +186,28 @@ def try_encoders(
             )
         )
     return EncoderTrials(tuple(trials), len(sample))
+
+
+def try_for_job(
+    job: Job,
+    records: Records,
+    folds: Integers,
+    label_texts: tuple[str, ...],
+    choices: Sequence[EncoderChoice],
+    n_all: int | None = None,
+) -> EncoderTrials:
+    """Measure encoders as a job has it: its treatments, metric, cache and evidence; see `try_encoders`."""
+    return try_encoders(
+        records,
+        folds,
+        label_texts,
+        choices,
+        TREATMENTS.choose(job.treatments),
+        job.metric,
+        find_cache_dir(job.cache_dir),
+        n_all,
+        job.open_evidence(),
+    )
 
 
 def draw_sample(records: Records) -> Integers:

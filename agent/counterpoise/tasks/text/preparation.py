@@ -33,7 +33,7 @@ from counterpoise.tasks.text.answered import find_answers
 from counterpoise.tasks.text.concept_inputs import label_inputs
 from counterpoise.tasks.text.encoder_fit import note_fit
 from counterpoise.tasks.text.encoder_sentences import say_choice
-from counterpoise.tasks.text.encoder_trials import EncoderTrials, list_at_hand, try_encoders
+from counterpoise.tasks.text.encoder_trials import list_at_hand, try_for_job
 from counterpoise.tasks.text.inputs import Inputs, Tables
 from counterpoise.tasks.text.job import Job
 from counterpoise.tasks.text.language_cells import note_training_languages
@@ -71,11 +71,8 @@ def prepare(
             labels=dict(zip(task_labels, counts.tolist(), strict=True)),
         )
     )
-    folds = divide(
-        parts.train.records.take(_order_by_id(parts.train.records)),
-        f"{job.key}:folds",
-        name_source(job.data),
-    )
+    ordered = parts.train.records.take(_order_by_id(parts.train.records))
+    folds = divide(ordered, f"{job.key}:folds", name_source(job.data))
     described = describe_labels(job.labels, task_labels)
     resolve_target(task_labels, job.target)
     label_texts = tuple(described.get(label, label) for label in task_labels)
@@ -86,7 +83,8 @@ def prepare(
     choice, trials, tried = job.encoder, None, list[str]()
     if choice == AUTO:
         n_all = len(parts.train.records) + len(parts.held_out.records) + len(pool_records)
-        trials = _try_encoders(job, parts.train.records, folds, label_texts, n_all if with_speed else None)
+        at_hand = list_at_hand("", cache_dir)
+        trials = try_for_job(job, ordered, folds, label_texts, at_hand, n_all if with_speed else None)
         choice, tried = trials.best.encoder, [say_choice(trials, METRIC_NAMES[job.metric])]
     encoder = open_cached(choice, cache_dir)
     lines = find_lines(TREATMENTS.choose(job.treatments), encoder.encode, label_texts)
@@ -119,26 +117,6 @@ def prepare(
         answered=answered,
     )
     return label_inputs(inputs) if job.concepts else inputs
-
-
-def _try_encoders(
-    job: Job, records: Records, folds: Integers, label_texts: tuple[str, ...], n_all: int | None
-) -> EncoderTrials:
-    """The default encoder and the others at hand on a sample."""
-    cache_dir = find_cache_dir(job.cache_dir)
-    ordered = records.take(_order_by_id(records))
-    choices, treatments = list_at_hand("", cache_dir), TREATMENTS.choose(job.treatments)
-    return try_encoders(
-        ordered,
-        folds,
-        label_texts,
-        choices,
-        treatments,
-        job.metric,
-        cache_dir,
-        n_all,
-        job.open_evidence(),
-    )
 
 
 def describe_labels(labels: Mapping[str, str], label_names: Sequence[str]) -> dict[str, str]:
