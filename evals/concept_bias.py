@@ -41,6 +41,7 @@ from counterpoise.core.assets import find_cache_dir
 from counterpoise.core.records import Floats, Integers
 from counterpoise.core.splits import assign_folds
 from counterpoise.students.cell_marks import CellMarks, make_marks
+from counterpoise.students.concept_bias import measure_bias, score_cells
 from counterpoise.students.linear import fit_log_probabilities
 from counterpoise.students.weights import log_prior
 from counterpoise_retrievers.encoders import Encoder
@@ -469,16 +470,11 @@ def measure(right: NDArray[np.bool_], test: Texts, column: int, draws: Integers,
         draws: which draws, repeated as a resample has them.
         weights: (n,) how often each test text is in the resample.
     """
-    cells = np.zeros((len(test), 4))
-    for cell in range(4):
-        present, label = divmod(cell, 2)
-        cells[:, cell] = weights * ((test.concepts[:, column] == present) & (test.labels == label))
-    accuracy = 100.0 * (right[draws].astype(np.float64) @ cells) / cells.sum(axis=0)
-    no_0, no_1, has_0, has_1 = accuracy.T
-    each = np.stack(
-        [(has_1 - no_1) - (has_0 - no_0), (has_0 + has_1) / 2, (no_0 + no_1) / 2, accuracy.min(axis=1)]
-    )
-    return np.asarray(each.mean(axis=1))
+    states = test.concepts[:, column]
+    cells = [(states == present) & (test.labels == label) for present in (0, 1) for label in (0, 1)]
+    accuracy = 100.0 * score_cells(right[draws], np.column_stack(cells).astype(np.float64), weights)
+    found = measure_bias(present=accuracy[:, 2:], absent=accuracy[:, :2])
+    return np.array([getattr(found, metric).mean() for metric in METRICS])
 
 
 def _result(

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from counterpoise.report.schema import Interval
+from counterpoise.report.schema_values import Interval
 from counterpoise.runs.advice import (
     AddedRecords,
     Choice,

@@ -67,6 +67,16 @@ class Run:
         return list(self.report_data["balance"]["after"])
 
     @property
+    def held_out_cells(self) -> list[dict[str, Any]]:
+        """What each arm is worth on the sealed rows, cell by cell (`report.cell_schema.ArmCells`).
+
+        Of every arm and student the cells, the worst first, the bias of each concept, the gap between the values of
+        each attribute, and the rows that it answers otherwise than the best way without tokens. Empty for a run of a
+        version that did not measure it, and for tasks other than text classification.
+        """
+        return list(self.report_data.get("held_out_cells", {}).get("arms", ()))
+
+    @property
     def stopped(self) -> str:
         """Why the run ended."""
         return str(self.report_data["stopped"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from counterpoise.report.schema import ArmKind
+from counterpoise.report.schema_values import ArmKind
 
 OURS = "counterpoise"
 WITH_ADDED = "added_rows"

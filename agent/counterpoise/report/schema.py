@@ -14,21 +14,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from counterpoise.core.plans import Cell, Deficit, PlanItem
-
-ArmKind = Literal["zero_token", "ours", "reference"]
-"""What an arm of the held-out table is: a way without tokens, one of ours, or a bound such as real data."""
+from counterpoise.report.cell_schema import HeldOutCells
+from counterpoise.report.schema_values import ArmKind, Interval
 
 Role = Literal["used", "refused", "reported"]
 """What became of a scorer: trusted with decisions, not trusted, or measured only for comparison."""
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A mean over seeds and its 95% interval."""
-
-    mean: float | None
-    low: float | None
-    high: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,6 +332,7 @@ class Report:
     ways: dict[str, StudentWays]
     meanings: Meanings
     held_out: HeldOut
+    held_out_cells: HeldOutCells
     stopped: str
     ending: Ending
     settings: dict[str, Any]

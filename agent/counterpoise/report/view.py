@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from counterpoise.report import charts, pages
 from counterpoise.report.arm_words import ARM_WORDS
-from counterpoise.report.schema import ArmKind
+from counterpoise.report.schema_values import ArmKind
 
 Plain = Mapping[str, Any]
 """A part of the report as its file has it, see `report.schema`."""

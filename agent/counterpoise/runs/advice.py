@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from counterpoise.report.arm_words import ADOPTED, OURS, WITH_ADDED, WRITTEN
 from counterpoise.report.pages import format_decimal, format_name, format_signed
-from counterpoise.report.schema import Interval, Recommendation
+from counterpoise.report.schema import Recommendation
+from counterpoise.report.schema_values import Interval
 from counterpoise.runs.simple_ways import SimpleWays
 from counterpoise.students.base import Student, Treatment
 from counterpoise.students.held_out import HeldOutScore, MeanInterval

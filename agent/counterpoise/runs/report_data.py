@@ -33,6 +33,7 @@ from counterpoise.runs.advice import (
 )
 from counterpoise.runs.comparison import compare_ways, describe_arm, describe_score, measure_held_out
 from counterpoise.runs.filter_report import describe_filters, note_refusals
+from counterpoise.runs.held_out_cells import describe_held_out
 from counterpoise.runs.ledger import Ledger, add_accepted
 from counterpoise.runs.notes import note_held_out, note_left_out
 from counterpoise.runs.outcome import RunOutcome
@@ -115,6 +116,7 @@ def make_report(
             treatments={treatment.name: treatment.meaning for treatment in simple.treatments},
         ),
         held_out=HeldOut(len(context.inputs.held_out), N_SEEDS, [describe_score(score) for score in table]),
+        held_out_cells=describe_held_out(context.inputs, table, baseline[job.metric]),
         stopped=ending.sentence,
         ending=ending,
         settings={

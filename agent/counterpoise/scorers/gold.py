@@ -155,6 +155,7 @@ def read_gold(
     *,
     name: str = "gold",
     data: str = "data",
+    needed: bool = True,
 ) -> dict[str, Gold]:
     """Read a gold file, or a file of answers (`answers`) that was filled in.
 
@@ -166,6 +167,7 @@ def read_gold(
         key: of the split where the file says none.
         name: what errors call the file.
         data: and what the rows.
+        needed: whether the file has to speak of one of the rows.
 
     Returns:
         By question; those without a column or an answer are missing.
@@ -205,7 +207,7 @@ def read_gold(
                         hint="keep the one that is right",
                     )
                 found[question][row] = (bool(is_audit), answer)
-    if lines and not n_known:
+    if needed and lines and not n_known:
         hint = f"it must hold rows of this {data}, by id or text"
         raise DataError(f"none of its rows is in the {data}", where=str(path), hint=hint)
     return {question: _collect(answers) for question, answers in found.items() if answers}

@@ -8,7 +8,7 @@ paired.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,12 +62,21 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class HeldOutScore:
-    """An arm with one student on the sealed rows, and its paired difference to the baseline arm."""
+    """An arm with one student on the sealed rows, and its paired difference to the baseline arm.
+
+    Args:
+        arm: of the table.
+        student: who was trained.
+        values: metric -> its mean.
+        differences: metric -> the difference to the baseline arm.
+        answers: (n_seeds, n) label indices given to the sealed rows.
+    """
 
     arm: str
     student: str
     values: Mapping[str, MeanInterval]
     differences: Mapping[str, MeanInterval]
+    answers: Integers = field(default_factory=lambda: np.empty((0, 0), np.int64), compare=False, repr=False)
 
 
 def score_held_out(
@@ -162,10 +171,11 @@ def _compare(
     seeds = generator.integers(0, n_seeds, size=(n_draws, n_seeds))
     counts = draw_counts(truth, n_draws, generator)
     means: dict[tuple[str, str], dict[str, float]] = {}
+    given: dict[tuple[str, str], Integers] = {}
     draws: dict[tuple[str, str], dict[str, Floats]] = {}
     for name, table in scores.items():
         comparable = softmax(table, axis=2) if n_labels > 2 else table
-        answers = table.argmax(axis=2)
+        answers = given[name] = table.argmax(axis=2)
         means[name] = {
             "macro_f1": float(np.mean([compute_macro_f1(row, truth, n_labels) for row in answers])),
             "auroc": float(np.mean([compute_auroc(row, truth) for row in comparable])),
@@ -189,7 +199,7 @@ def _compare(
             differences[metric] = _estimate(
                 means[name][metric] - means[base][metric], draws[name][metric] - draws[base][metric]
             )
-        table_rows.append(HeldOutScore(arm, student, values, differences))
+        table_rows.append(HeldOutScore(arm, student, values, differences, given[name]))
     return table_rows
 
 

@@ -52,6 +52,7 @@ class Inputs:
         fingerprint: hash of the ids of all rows, of the encoder and of the known answers.
         labeller: labels the concepts of further texts; None without concepts.
         gold: by concept, and for the label under `label`, what is known of some training rows.
+        sealed_gold: by concept, what is known of some held-out rows; for the held-out table alone.
         trusted: (n,) whether a training row's label is known to be right, where the job names such a column.
         encoder_choice: the encoder as a job names it; where that says `auto`, the one that was taken.
         encoder_trials: the encoders that were tried for `auto`; None where the job names one.
@@ -71,6 +72,7 @@ class Inputs:
     fingerprint: str
     labeller: ConceptLabeller | None = None
     gold: Mapping[str, Gold] = field(default_factory=dict)
+    sealed_gold: Mapping[str, Gold] = field(default_factory=dict)
     trusted: NDArray[np.bool_] | None = None
     encoder_choice: EncoderChoice = ""
     encoder_trials: EncoderTrials | None = None

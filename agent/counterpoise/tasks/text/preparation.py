@@ -92,8 +92,11 @@ def prepare(
     held_out = encode_records(parts.held_out.records, encoder, label_texts)
     pool = encode_records(pool_records, encoder, label_texts)
     gold: dict[str, Gold] = {}
+    sealed_gold: dict[str, Gold] = {}
     if job.gold:
-        gold = read_gold(Path(job.gold), train.records, (*job.concepts, LABEL), f"{job.key}:gold")
+        path, key = Path(job.gold), f"{job.key}:gold"
+        gold = read_gold(path, train.records, (*job.concepts, LABEL), key)
+        sealed_gold = read_gold(path, held_out.records, tuple(job.concepts), key, needed=False)
     answered = frozenset(map(str, parts.answered.ids)) if parts.answered else frozenset[str]()
     if parts.answered and answered:
         gold[LABEL] = unite_gold(gold.get(LABEL), find_answers(parts.answered, train.records))
@@ -111,6 +114,7 @@ def prepare(
         notes=tuple(notes),
         fingerprint=_fingerprint((train, held_out, pool), encoder, gold),
         gold=gold,
+        sealed_gold=sealed_gold,
         encoder_choice=choice,
         encoder_trials=trials,
         trusted=_find_trusted(parts.train, train, job.trusted),
