@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from counterpoise.core.errors import CounterpoiseError, ServiceError, UserError
     from counterpoise.report.preview import Preview
     from counterpoise.runs.label_errors import LabelErrors, find_label_errors
+    from counterpoise.runs.recipe.estimator import Recipe
+    from counterpoise.runs.recipe.files import load_recipe
     from counterpoise.sampler import CounterpoiseSampler
     from counterpoise.tasks.registry import load_job
     from counterpoise.tasks.retrieval.mining import mine_hard_negatives
@@ -34,12 +36,14 @@ __all__ = [
     "Job",
     "LabelErrors",
     "Preview",
+    "Recipe",
     "Run",
     "ServiceError",
     "UserError",
     "check_balance",
     "find_label_errors",
     "load_job",
+    "load_recipe",
     "mine_hard_negatives",
     "preview",
     "rebalance",
@@ -67,6 +71,8 @@ _HOMES = {
     "load_job": "counterpoise.tasks.registry",
     "CounterpoiseSampler": "counterpoise.sampler",
     "mine_hard_negatives": "counterpoise.tasks.retrieval.mining",
+    "Recipe": "counterpoise.runs.recipe.estimator",
+    "load_recipe": "counterpoise.runs.recipe.files",
     **dict.fromkeys(("LabelErrors", "find_label_errors"), "counterpoise.runs.label_errors"),
 }
 

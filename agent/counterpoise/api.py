@@ -36,11 +36,13 @@ class Run:
     Args:
         directory: the run directory.
         report_data: the report (`report.schema.Report`).
+        job: what was to be done, where it was called with objects in Python.
     """
 
-    def __init__(self, directory: Path, report_data: dict[str, Any]) -> None:
+    def __init__(self, directory: Path, report_data: dict[str, Any], job: JobBase | None = None) -> None:
         self.directory = directory
         self.report_data = report_data
+        self.job = job
 
     @cached_property
     def dataset(self) -> DatasetDict:
@@ -90,6 +92,25 @@ class Run:
         """The page to look at."""
         return self.directory / "report.html"
 
+    def recipe(self, student: Any = "", **settings: Any) -> Any:
+        """What the arm *counterpoise* trains for a student, as an estimator of scikit-learn (docs/recipe.md).
+
+        Args:
+            student: as the report calls it, `words` or `vectors`, or an object that the run was given; `in_context` for
+                a prompt with examples; "" for the student that the run advises, trained in the way that it advises.
+            **settings: of `Recipe`: `treatment`, `seed`, `pool`, `encoder`, `cache_dir`; of `in_context` those of
+                `PromptRecipe`: `k`, `model`, `budget`.
+
+        Returns:
+            It, not fitted: `run.recipe("words").fit()` trains it on the result.
+
+        Raises:
+            UserError: the run has no such student, or kept no rows.
+        """
+        from counterpoise.runs.recipe.opening import open_recipe
+
+        return open_recipe(self.directory, self.report_data, student, self.job, settings)
+
     def __repr__(self) -> str:
         """Where it lies and why it ended."""
         return f"<Run {self.directory}: {self.stopped}>"
@@ -130,7 +151,7 @@ def run(job: JobBase, *, listener: Listener | None = None, progress: bool | None
         raise StorageError(
             "the disk is full", where=str(where), hint="free some space there, then resume the run"
         ) from error
-    return Run(finished.directory, finished.report)
+    return Run(finished.directory, finished.report, job)
 
 
 def resume(directory: str | Path, *, listener: Listener | None = None, progress: bool | None = None) -> Run:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from counterpoise.core.event_kinds import StudentsTrained
 from counterpoise.core.events import tell_progress
+from counterpoise.core.records import Integers, Records
 from counterpoise.report.arm_words import AVERAGED, OURS, UNVERIFIED, WITH_ADDED, find_kind
 from counterpoise.report.schema import HeldOutRow, ValidationRow
 from counterpoise.runs.advice import make_interval
@@ -128,6 +129,17 @@ def measure_held_out(
     )
 
 
+def list_arm_rows(records: Records, n_rows: int) -> Integers:
+    """Positions of the rows that an arm with added rows trains on.
+
+    Args:
+        records: the user's rows, of which there may be more than are trained on.
+        n_rows: of these and the added ones behind them.
+    """
+    drawn = draw_rows(records.ids, records.labels, MOST_TRAINING_ROWS)
+    return np.concatenate([drawn, np.arange(len(records), n_rows)])
+
+
 def _list_arms(
     context: RunContext, outcome: RunOutcome, simple: SimpleWays, compared: Comparison
 ) -> Iterator[Arm]:
@@ -143,7 +155,7 @@ def _list_arms(
         return
 
     def pick(rows: Rows, group: str) -> tuple[Rows, NDArray[np.object_]]:
-        picked = np.concatenate([drawn, np.arange(len(records), len(rows))])
+        picked = list_arm_rows(records, len(rows))
         return rows.take(picked), outcome.groups[group][picked]
 
     added = {student: way.added for student, way in compared.added.items()}

@@ -37,6 +37,8 @@ from counterpoise.runs.outcome import write_outcome
 from counterpoise.runs.planner import UNPAID
 from counterpoise.runs.preview import make_preview
 from counterpoise.runs.procedures import PreparedRun, RunResources, RunResult
+from counterpoise.runs.recipe.data import write_data
+from counterpoise.runs.recipe.keeping import gather_data
 from counterpoise.runs.report_data import make_report
 from counterpoise.runs.rounds import carry_out, list_deficits, list_short, plan_round
 from counterpoise.runs.simple_ways import measure_simple_ways
@@ -118,6 +120,7 @@ class TextRun:
             repair.stop, list_short(context, ledger), ledger, job.budget.tokens, remedies
         )
         report = make_report(job, context, ledger, trust, simple, outcome, resources.budget, ending)
+        write_data(directory.path, gather_data(job, context.inputs, outcome, simple, report.ways))
         return RunResult(to_plain(report), len(ledger.list_accepted()), to_plain(ending))
 
     async def preview(self, job: Job) -> Preview:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from functools import cache
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,15 +26,22 @@ PROBABILITY_FLOOR = 1e-9  # probability of a label that is absent from a trainin
 Features = NDArray[np.float32] | csr_matrix | Objects
 
 
+Model: TypeAlias = "LogisticRegression | int"
+"""A trained regression, or the one label that there was to learn."""
+
+
 def fit_log_probabilities(
     features: Features, labels: Integers, weights: Floats, test: Features, n_labels: int
 ) -> Floats:
     """(n, k) log-probabilities of a logistic regression; a label that is absent in training gets the floor."""
+    return score_model(fit_model(features, labels, weights), test, n_labels)
+
+
+def fit_model(features: Features, labels: Integers, weights: Floats) -> Model:
+    """Train a logistic regression, see `fit_log_probabilities`."""
     present = np.unique(labels)
-    scores = np.full((test.shape[0], n_labels), np.log(PROBABILITY_FLOOR))
     if len(present) == 1:
-        scores[:, present[0]] = 0.0
-        return scores
+        return int(present[0])
     # The steps of L-BFGS carry some twenty copies of the coefficients along: with 150 labels and 17,000 words Newton's
     # method took a sixth of its time, with 150 labels and 384 dimensions half as long again.
     solver = "newton-cg" if features.shape[1] * len(present) > _MANY_COEFFICIENTS else "lbfgs"
@@ -45,7 +53,17 @@ def fit_log_probabilities(
             "ignore", "The number of unique classes", UserWarning
         )  # few rows of many labels
         model.fit(features, labels, sample_weight=weights)
-        scores[:, present] = np.log(np.maximum(model.predict_proba(test), PROBABILITY_FLOOR))
+    return model
+
+
+def score_model(model: Model, test: Features, n_labels: int) -> Floats:
+    """(n, k) log-probabilities of a trained one."""
+    scores = np.full((test.shape[0], n_labels), np.log(PROBABILITY_FLOOR))
+    if isinstance(model, int):
+        scores[:, model] = 0.0
+        return scores
+    with find_threads().limit(limits=1):
+        scores[:, model.classes_] = np.log(np.maximum(model.predict_proba(test), PROBABILITY_FLOOR))
     return scores
 
 

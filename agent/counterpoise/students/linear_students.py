@@ -8,9 +8,16 @@ from __future__ import annotations
 from counterpoise.core.errors import JobError
 from counterpoise.core.records import Floats, Integers
 from counterpoise.students.base import Student
-from counterpoise.students.linear import INVERSE_REGULARISATION, Features, fit_log_probabilities
+from counterpoise.students.linear import (
+    INVERSE_REGULARISATION,
+    Features,
+    Model,
+    fit_log_probabilities,
+    fit_model,
+    score_model,
+)
 from counterpoise.students.recipe_lines import StudentCode
-from counterpoise.students.representations import Representation, SentenceVectors, Words
+from counterpoise.students.representations import Representation, SentenceVectors, Transform, Words
 from counterpoise.students.rows import Rows
 
 _IMPORTS = "from sklearn.linear_model import LogisticRegression\n"
@@ -26,11 +33,23 @@ class LinearStudent(Student):
         """See `Representation.features`."""
         return self.representation.features(train, test)
 
+    def learn_features(self, train: Rows) -> tuple[Features, Transform]:
+        """See `Representation.learn`."""
+        return self.representation.learn(train)
+
     def fit_log_probabilities(
         self, features: Features, labels: Integers, weights: Floats, test: Features, n_labels: int
     ) -> Floats:
         """See `linear.fit_log_probabilities`."""
         return fit_log_probabilities(features, labels, weights, test, n_labels)
+
+    def fit_model(self, features: Features, labels: Integers, weights: Floats) -> Model:
+        """See `linear.fit_model`."""
+        return fit_model(features, labels, weights)
+
+    def score_model(self, model: Model, test: Features, n_labels: int) -> Floats:
+        """See `linear.score_model`."""
+        return score_model(model, test, n_labels)
 
     def write_code(self, encoder: str) -> StudentCode:
         """Plain scikit-learn."""

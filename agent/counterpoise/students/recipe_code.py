@@ -62,6 +62,12 @@ names = np.array(sorted(set(own[{label}])))
 print(names[score(["a text to be labelled"]).argmax(axis=1)])
 """
 
+_SAVED = """
+# The same as an object, saved and loaded; it draws as the run did (pip install "counterpoise[recipe]"):
+# counterpoise.resume(".").recipe().fit().save("recipe.skops")
+# counterpoise.load_recipe("recipe.skops").predict(["a text to be labelled"])
+"""
+
 _NO_CODE = "# The way '{name}' brings no code of its own: train as its documentation says.\n"
 
 
@@ -86,7 +92,7 @@ def write_code(
     """
     own = way.write_code(student)
     if not own:
-        return _NO_CODE.replace("{name}", way.name)
+        return _NO_CODE.replace("{name}", way.name) + _SAVED
     lines = student.write_code(encoder)
     imports, setting = lines.imports, lines.setting
     if way.uses_pool:
@@ -108,4 +114,4 @@ def write_code(
         parts.append(_NEAR)
     code = "\n".join([*parts, own, _TAIL]).replace("{descriptions}", repr(dict(descriptions)))
     code = code.replace("{label}", repr(label))
-    return re.sub(r"\n{4,}", "\n\n\n", code)
+    return re.sub(r"\n{4,}", "\n\n\n", code) + _SAVED

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -33,6 +35,9 @@ def encode(texts):
 
 """
 
+Transform: TypeAlias = Callable[[Rows], Features]
+"""From m rows to their (m, d) features."""
+
 
 class Representation(ABC):
     """What a classifier sees of a row.
@@ -48,8 +53,13 @@ class Representation(ABC):
     make: str
 
     @abstractmethod
+    def learn(self, train: Rows) -> tuple[Features, Transform]:
+        """(n, d) of training rows, and what gives the (m, d) of others."""
+
     def features(self, train: Rows, test: Rows) -> tuple[Features, Features]:
         """(n, d) and (m, d), learned on the training side only."""
+        own, transform = self.learn(train)
+        return own, transform(test)
 
     @abstractmethod
     def join_imports(self, classifier: str) -> str:
@@ -67,9 +77,9 @@ class SentenceVectors(Representation):
     is_sparse = False
     make = _VECTORS_MAKE
 
-    def features(self, train: Rows, test: Rows) -> tuple[Features, Features]:
+    def learn(self, train: Rows) -> tuple[Features, Transform]:
         """The rows' vectors."""
-        return train.vectors, test.vectors
+        return train.vectors, lambda rows: rows.vectors
 
     def join_imports(self, classifier: str) -> str:
         """Those of the encoder behind the classifier's."""
@@ -89,15 +99,15 @@ class Words(Representation):
     is_sparse = True
     make = _WORDS_MAKE
 
-    def features(self, train: Rows, test: Rows) -> tuple[Features, Features]:
+    def learn(self, train: Rows) -> tuple[Features, Transform]:
         """Sparse counts; one column of zeros where the training rows have not one word."""
         vectoriser = TfidfVectorizer(
             sublinear_tf=True, ngram_range=(1, 2), dtype=np.float32, max_features=_MOST_WORDS
         )
         analyse = vectoriser.build_analyzer()
         if not any(analyse(text) for text in train.texts):  # nothing but the label shares is left
-            return np.zeros((len(train), 1), np.float32), np.zeros((len(test), 1), np.float32)
-        return vectoriser.fit_transform(train.texts), vectoriser.transform(test.texts)
+            return np.zeros((len(train), 1), np.float32), lambda rows: np.zeros((len(rows), 1), np.float32)
+        return vectoriser.fit_transform(train.texts), lambda rows: vectoriser.transform(rows.texts)
 
     def join_imports(self, classifier: str) -> str:
         """Those of the vectoriser before the classifier's."""

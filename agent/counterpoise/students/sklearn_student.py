@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +20,7 @@ from counterpoise.core.records import Floats, Integers
 from counterpoise.students.base import Student
 from counterpoise.students.linear import PROBABILITY_FLOOR, Features, find_threads
 from counterpoise.students.recipe_lines import StudentCode
-from counterpoise.students.representations import REPRESENTATIONS
+from counterpoise.students.representations import REPRESENTATIONS, Transform
 from counterpoise.students.rows import Rows
 
 MOST_REPEATS = 20
@@ -81,9 +83,18 @@ class SklearnStudent(Student):
         self._classifier = _fix_seeds(clone(classifier))
         self._takes_weights = has_fit_parameter(classifier, "sample_weight")
 
+    @property
+    def classifier(self) -> BaseEstimator:
+        """What is cloned for each fit."""
+        return self._classifier
+
     def features(self, train: Rows, test: Rows) -> tuple[Features, Features]:
         """See `Representation.features`."""
         return self._representation.features(train, test)
+
+    def learn_features(self, train: Rows) -> tuple[Features, Transform]:
+        """See `Representation.learn`."""
+        return self._representation.learn(train)
 
     def fit_log_probabilities(
         self, features: Features, labels: Integers, weights: Floats, test: Features, n_labels: int
@@ -93,18 +104,37 @@ class SklearnStudent(Student):
         Raises:
             JobError: the classifier refuses the rows, or gives what is no number.
         """
+        return self.score_model(self.fit_model(features, labels, weights), test, n_labels)
+
+    def fit_model(self, features: Features, labels: Integers, weights: Floats) -> Any:
+        """A trained clone of the classifier, or the one label that there was to learn."""
         rows = np.flatnonzero(weights > 0) if self._takes_weights else repeat_rows(weights)
         present = np.unique(labels[rows])
-        scores = np.full((test.shape[0], n_labels), np.log(PROBABILITY_FLOOR))
         if len(present) == 1:
-            scores[:, present[0]] = 0.0
-            return scores
+            return int(present[0])
         given = {"sample_weight": weights[rows]} if self._takes_weights else {}
+        with self._training():
+            return clone(self._classifier).fit(features[rows], labels[rows], **given)
+
+    def score_model(self, model: Any, test: Features, n_labels: int) -> Floats:
+        """(m, k) log-probabilities of what `fit_model` gave."""
+        scores = np.full((test.shape[0], n_labels), np.log(PROBABILITY_FLOOR))
+        if isinstance(model, int):
+            scores[:, model] = 0.0
+            return scores
+        with self._training():
+            scores[:, model.classes_] = _score(model, test)
+        if not np.isfinite(scores).all():
+            raise JobError(f"the student '{self.name}' gives a score that is no number", where=_WHERE)
+        return scores
+
+    @contextmanager
+    def _training(self) -> Iterator[None]:
+        """One thread, no warnings of slow convergence, and errors in one line."""
         try:
             with find_threads().limit(limits=1), warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)
-                model = clone(self._classifier).fit(features[rows], labels[rows], **given)
-                scores[:, model.classes_] = _score(model, test)
+                yield
         except (ValueError, TypeError, ArithmeticError, np.linalg.LinAlgError) as error:
             said = " ".join(str(error).split()) or type(error).__name__
             raise JobError(
@@ -112,9 +142,6 @@ class SklearnStudent(Student):
                 where=_WHERE,
                 hint="choose another classifier, or leave it out",
             ) from error
-        if not np.isfinite(scores).all():
-            raise JobError(f"the student '{self.name}' gives a score that is no number", where=_WHERE)
-        return scores
 
     def write_code(self, encoder: str) -> StudentCode:
         """Plain scikit-learn."""

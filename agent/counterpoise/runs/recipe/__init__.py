@@ -1,0 +1,1 @@
+"""What a run recommends as an object: fitted, saved, used."""

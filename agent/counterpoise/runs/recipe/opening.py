@@ -1,0 +1,91 @@
+"""From a finished run to its recipes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from counterpoise.core.errors import JobError
+from counterpoise.data.encoder_choice import IN_MEMORY, name_encoder
+from counterpoise.runs.recipe.data import read_data
+from counterpoise.runs.recipe.estimator import Recipe
+from counterpoise.students.base import Student
+from counterpoise.students.old_names import read_old_names
+from counterpoise.tasks.job import JobBase
+from counterpoise.tasks.registry import load_job
+from counterpoise.tasks.text.job import Job
+
+
+def open_recipe(
+    directory: Path,
+    report: Mapping[str, Any],
+    student: Any,
+    given: JobBase | None,
+    settings: Mapping[str, Any],
+) -> Recipe:
+    """The recipe of a run.
+
+    Args:
+        directory: of the run.
+        report: of the run.
+        student: see `Run.recipe`.
+        given: the job as it was called in this process, which may hold objects; None where it was read back.
+        settings: of the recipe.
+
+    Raises:
+        UserError: the run has no such student, or kept no rows.
+    """
+    job = load_job(directory / "job.yaml")
+    if not isinstance(job, Job):
+        raise JobError("only runs on texts have recipes", where=str(directory))
+    keys = dict(settings)
+    encoder = _find_object(job.encoder, [getattr(given, "encoder", None)])
+    encoder = keys.pop("encoder", encoder)
+    named, part = _find_student(job, student, report, given, encoder)
+    advised = report["recommendation"]["way"] if not student else report["ways"][named]["chosen"]
+    way = _find_object(keys.pop("treatment", advised), getattr(given, "treatments", ()), is_bare=True)
+    keys.setdefault("cache_dir", job.cache_dir)
+    return Recipe(part, way, data=read_data(directory), encoder=encoder, **keys)
+
+
+def _find_student(
+    job: Job, student: Any, report: Mapping[str, Any], given: JobBase | None, encoder: Any
+) -> tuple[str, Any]:
+    """The name of a student in the report, and the student or its name."""
+    ways: Mapping[str, Any] = report["ways"]
+    if not isinstance(student, str):
+        name = student.name if isinstance(student, Student) else type(student).__name__
+        if name not in ways:
+            raise _refuse(name, ways)
+        return name, student
+    name = read_old_names(student) if student else str(report["recommendation"]["student"])
+    if name not in ways and f"{name}:{name_encoder(job.encoder)}" in ways:
+        name = f"{name}:{name_encoder(job.encoder)}"
+    if name not in ways:
+        raise _refuse(name, ways)
+    if name.startswith("vectors:"):
+        return name, "vectors"  # of the encoder at hand, whose hash is checked
+    return name, _find_object(name, getattr(given, "students", ()), is_bare=True)
+
+
+def _refuse(name: str, ways: Mapping[str, Any]) -> JobError:
+    return JobError(
+        f"the run has no student '{name}'", where="recipe", hint=f"write one of {', '.join(map(str, ways))}"
+    )
+
+
+def _find_object(named: Any, objects: Sequence[Any], *, is_bare: bool = False) -> Any:
+    """The object that was given in Python under a name, where there is one, else what is named.
+
+    Args:
+        named: as the job of the directory or the report has it.
+        objects: of the job as it was called.
+        is_bare: whether the name stands without `memory:`.
+    """
+    if not isinstance(named, str) or not (is_bare or named.startswith(IN_MEMORY)):
+        return named
+    bare = named.removeprefix(IN_MEMORY)
+    return next(
+        (one for one in objects if not isinstance(one, str) and getattr(one, "name", "") == bare), named
+    )
