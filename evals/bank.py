@@ -110,8 +110,8 @@ def build(data: Path, wanted: Mapping[str, set[str]], engine: str) -> None:
                 _tell(name, writer, *derive(rows, writer, data))
     absent = [
         (rows, writer)
-        for rows in map(read_rows, wanted)
         for writer in OWN_MODEL
+        for rows in map(read_rows, wanted)
         if _is_wanted(rows, writer, wanted)
     ]
     if absent:

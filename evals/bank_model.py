@@ -34,9 +34,11 @@ from evals.bank_writers import BankRows, write_writer
 from evals.common import open_model
 
 PROMPTS = Path(__file__).with_name("prompts")
-OWN_MODEL = ("smol_continue", "smol_headed", "plain_script")
+SCRIPT = "plain_script"
+OWN_MODEL = ("smol_continue", "smol_headed", SCRIPT)
 _WITHOUT_LIMIT = 10**9
 _SCRIPT_SHARE = 2
+_SCRIPT_AT_ONCE = 64  # requests for one text each
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ async def write_with_model(
         ServerError: the server is gone.
     """
     ask: Ask = ASK.get(writer, _ask_as_product)
-    async with open_model(llm) as chat:
+    at_once = {"concurrency": _SCRIPT_AT_ONCE} if writer == SCRIPT else {}
+    async with open_model({**at_once, **llm}) as chat:
         models = Models(chat, await find_capabilities(chat))
         groups = [
             (label, number, group)
@@ -131,16 +134,14 @@ async def _ask_headed(rows: BankRows, label: str, number: int, group: Group, mod
 
 async def _ask_plainly(rows: BankRows, label: str, number: int, group: Group, models: Models) -> Written:
     n_requests = count_texts(rows.name) // _SCRIPT_SHARE
-    requests = _render(rows, "plain_script", label, number, group, n_requests)
+    requests = _render(rows, SCRIPT, label, number, group, n_requests)
     requests = [replace(request, sample=turn) for turn, request in enumerate(requests)]
-    return await _collect(
-        requests, "plain_script", label, group, models, lambda completion: completion.text.strip()
-    )
+    return await _collect(requests, SCRIPT, label, group, models, lambda completion: completion.text.strip())
 
 
 ASK: dict[str, Ask] = {
     "smol_headed": _ask_headed,
-    "plain_script": _ask_plainly,
+    SCRIPT: _ask_plainly,
 }
 """Writer -> how it is asked, where that is not the product's own way."""
 

@@ -1,227 +1,220 @@
-"""Written rows of writers whose worth is known: how the product uses them beside plain use, and beside no row at all.
+"""The ladder of writers: how the product uses texts of writers from the worthless to the perfect, none of it refused.
 
-Training sets are drawn as in `simple_ways` (15 rows of each rare label); a writer fills the rare labels, for no token.
-Nothing is filtered: it is the use of rows that is looked at. Writers (one arm each):
+Texts are bought from the bank (`bank_store`; `python -m evals bank build` makes it): 15 own rows of each rare label,
+and what a writer gave from them, as many as fill the label or as there are. No token is spent. An arm a writer:
 
 - `real_rows`: real rows of the label that nobody has seen, the ceiling;
-- `wrong_labels`: the same, of which three in ten carry the rare label wrongly;
-- `gpt4`: what GPT-4 wrote from rows that are in the draw (`tweets_of_500` only);
+- `wrong_labels`: the same, of which three in ten are rows of other labels;
+- `gpt4`, `gpt35`: what GPT-4 and GPT-3.5 wrote from rows of the draw (`gpt_written_tweets` only);
+- `smol_continue`, `smol_headed`: the 135M model under the product's prompt and under another one;
+- `plain_script`: the same model asked by a plain script, whatever it answers;
 - `headings`: real rows of other labels, all under a rare one;
-- `gibberish`: words of the training texts in random order;
-- `copies`: own rows of the rare label once more, with one word left out.
+- `foreign`, `gibberish`, `copies`: texts in another language, words in random order, own rows with one word left out;
+- and whoever was recorded (`bank record`).
 
-Metrics are macro-F1 on the test rows in different uses: `simple` (the way without tokens that the run chooses), `plain`
-(rows added as they are, logits adjusted), `before` (half and half with own rows, written ones at a weight of 0.2: how
-it was), `recommended` (what the product takes), `hindsight` (the best of these in the mean over draws).
-`shortfall_points` is hindsight less recommended, `gain_points` recommended over simple.
+Metrics are macro-F1 on the sealed rows in different uses: `simple` (the way without tokens that the run chooses),
+`plain` (rows added as they are, logits adjusted), `before` (half and half with own rows, written ones at a weight of
+0.2: how it was), `recommended` (what the product takes), `hindsight` (the best of these in the mean over draws).
+`shortfall_points` is hindsight less recommended, `gain_points` recommended over simple. `accepted_wrong_ratio` is the
+share of the texts used that are known to carry another label than theirs. A part `NAME+filters` uses what the product's
+filters let pass alone; `accepted_ratio` is how much that is.
 
-    python -m evals writers --data DIR [--only cebab] [--seeds 5] [--quick]
+    python -m evals writers [--only cebab] [--only cebab+filters] [--seeds 10] [--quick]
 """
 
 from __future__ import annotations
 
-import random
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from time import process_time
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from counterpoise.core.records import Floats, Integers
-from counterpoise.scorers.base import SimilarityScorer
+from counterpoise.core.records import Floats
 from counterpoise.students.added_ways import AVERAGED, find_mixture
-from counterpoise.students.base import fit_adjusted
-from counterpoise.students.evidence import parse_evidence, read_shipped
+from counterpoise.students.base import Treatment, fit_adjusted
+from counterpoise.students.evidence import Evidence, parse_evidence, read_shipped
 from counterpoise.students.fitting import predict_by_treatments
 from counterpoise.students.metrics import compute_macro_f1
 from counterpoise.students.registry import choose_students
-from counterpoise.students.rows import Rows, make_rows
 from counterpoise.students.treatments import TREATMENTS
-from counterpoise.students.validation import choose_best, recommend, score_arms
-from counterpoise.students.weights import weigh_rows
-from counterpoise_retrievers.encoders import Encoder
-from evals.common import Result, Settings, find_file, interval, read_jsonl, resample_means
-from evals.further_sets import SETS, list_kin
-from evals.minority_text import Corpus, divide_draw, open_encoder
-from evals.sampler import load_tweets
-from evals.simple_ways import Draw, make_draw
+from counterpoise.students.validation import ArmScore, choose_best, recommend, score_arms
+from evals.bank_filters import accept, open_filters
+from evals.bank_sets import BANK_SETS
+from evals.bank_store import UNKNOWN, Bank, Texts, read_bank
+from evals.common import Result, Settings, interval, resample_means
+from evals.further_sets import list_kin
+from evals.kept_students import KeptStudent, KeptWords, keep_students
+from evals.simple_ways import Draw
 
-PARENTS = "tweets_of_500"
-PARTS = ("cebab", "sms_spam", "gpt_written_tweets", "davidson_hate", "two_topics", "film_sentences", PARENTS)
-N_SEEDS = 3
+PARTS = tuple(BANK_SETS)
+FILTERED = "+filters"
+N_SEEDS = 10
 USES = ("simple", "plain", "before", "recommended")
-Texts = list[tuple[str, str, tuple[str, ...]]]
-"""Text, label, texts that it was made from."""
+RATIOS = ("accepted_ratio", "accepted_wrong_ratio")
+Found = dict[tuple[str, str, str], float]
+"""(writer, student, use) -> macro-F1 of one draw; (writer, "", ratio) -> the ratio."""
+
 Scores = dict[tuple[str, str, str], list[float]]
-"""(writer, student, use) -> macro-F1 of every draw."""
+"""The same of every draw."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What is the same for all writers of a draw.
+
+    Args:
+        bank: of the set.
+        draw: own rows and sealed ones.
+        seed: of the draw.
+        students: who is trained.
+        ways: the simple ways.
+        scores: of these on inner validation.
+        evidence: what these gave on other data sets.
+    """
+
+    bank: Bank
+    draw: Draw
+    seed: int
+    students: Sequence[KeptStudent]
+    ways: Sequence[Treatment]
+    scores: Sequence[ArmScore]
+    evidence: Evidence
 
 
 def run(settings: Settings) -> Iterator[Result]:
     """All sets, or those named with `--only`."""
-    encoder, found = open_encoder(), dict[str, Scores]()
-    sets = {**SETS, PARENTS: load_parents}
-    names = [name for name in settings.only if name in sets] or PARTS
-    for name in names[:1] if settings.quick else names:
+    found: dict[str, Scores] = {}
+    parts = [part for part in settings.only if part.removesuffix(FILTERED) in BANK_SETS] or PARTS
+    for part in parts[:1] if settings.quick else parts:
+        bank, words = read_bank(settings, part.removesuffix(FILTERED)), KeptWords()
         for seed in range(1 if settings.quick else settings.seeds or N_SEEDS):
-            corpus = sets[name](settings.data)
-            for key, value in run_draw(name, corpus, encoder, seed, settings.data).items():
-                found.setdefault(name, {}).setdefault(key, []).append(value)
-            print(f"{name}: draw {seed + 1}", file=sys.stderr, flush=True)
-        yield from summarise(name, [found[name]])
+            started = process_time()
+            drawn = run_draw(bank, seed, words, with_filters=part.endswith(FILTERED))
+            for key, value in drawn.items():
+                found.setdefault(part, {}).setdefault(key, []).append(value)
+            n_writers = len({writer for writer, *_ in drawn})
+            seconds = process_time() - started
+            each = f"{seconds / n_writers:.2f} a writer"
+            print(
+                f"{part}: draw {seed + 1}, {n_writers} writers, {seconds:.1f} s of a core, {each}",
+                file=sys.stderr,
+                flush=True,
+            )
+        yield from summarise(part, [found[part]])
     if len(found) > 1:
         yield from summarise("all", list(found.values()))
 
 
-def run_draw(
-    name: str, corpus: Corpus, encoder: Encoder, seed: int, folder: Path
-) -> dict[tuple[str, str, str], float]:
-    """One draw: (writer, student, use) -> macro-F1."""
-    draw = make_draw(corpus, encoder, seed, with_pool=False)
-    students, usual = choose_students(("default",), "minilm"), TREATMENTS.choose(["default"])
-    ways = [way for way in usual if not way.uses_pool]
-    counts = np.bincount(draw.own.labels, minlength=draw.n_labels)
-    evidence = parse_evidence(read_shipped(), list_kin("gpt_written_tweets" if name == PARENTS else name))
-    found: dict[tuple[str, str, str], float] = {}
-    with threadpool_limits(1):
-        scores = score_arms(draw.own, draw.folds, draw.n_labels, students, ways)
-        simple = choose_best(scores, "macro_f1", ways, counts, evidence)
-        for writer, texts in write(corpus, seed, folder).items():
-            rows, folds, parents = join(draw, texts, corpus, encoder)
-            mixtures = {student.name: find_mixture(student) for student in students}
-            mixed = score_arms(
-                rows, folds, draw.n_labels, students, [*dict.fromkeys(mixtures.values())], parents
+def run_draw(bank: Bank, seed: int, words: KeptWords, *, with_filters: bool = False) -> Found:
+    """One draw with all writers.
+
+    Args:
+        bank: of the set.
+        seed: of the draw.
+        words: of the set, kept between draws.
+        with_filters: whether the product's filters judge the texts first.
+    """
+    ground, found = prepare_ground(bank, seed, words), Found()
+    draw = ground.draw
+    context = open_filters(bank, draw, seed) if with_filters else None
+    for writer in bank.list_writers():
+        texts = bank.buy(writer, draw)
+        if not len(texts):
+            continue
+        passed = np.ones(len(texts), np.bool_) if context is None else accept(context, bank, texts)
+        used = texts.take(passed)
+        if context is not None:
+            found[writer, "", "accepted_ratio"] = float(passed.mean())
+        known = used.truth != UNKNOWN
+        if known.any():
+            found[writer, "", "accepted_wrong_ratio"] = float(
+                np.mean(used.truth[known] != used.labels[known])
             )
-            chosen = recommend(scores, mixed, "macro_f1", counts, ways, mixtures, evidence)
-            for student in students:
-                used = {
-                    "simple": simple[student.name],
-                    "before": AVERAGED,
-                    "recommended": chosen[student.name],
-                }
-                tables = predict_by_treatments(used.values(), student, rows, draw.test, draw.n_labels, seed)
-                answers = {use: tables[way.name] for use, way in used.items()}
-                answers["plain"] = fit_adjusted(student, rows, draw.test, draw.n_labels)
-                for use, table in answers.items():
-                    value = compute_macro_f1(table.argmax(axis=1), draw.test.labels, draw.n_labels)
-                    found[writer, student.name, use] = value
+        found |= {(writer, *key): value for key, value in measure_uses(ground, used).items()}
     return found
 
 
-def write(corpus: Corpus, seed: int, folder: Path) -> dict[str, Texts]:
-    """What each writer gives for a draw."""
-    train, extra, rest = divide_draw(corpus, seed)
-    generator = random.Random(seed)
-    rare = [(text, label) for text, label in extra if label in corpus.rare]
-    others = [text for text, label in rest if label not in corpus.rare]
-    generator.shuffle(others)
-    words = [word for text, _ in train for word in text.split()]
-    own = {label: [text for text, given in train if given == label] for label in corpus.rare}
-    is_wrong = [generator.random() < 0.3 for _ in rare]
-    sources = {label: generator.choices(texts, k=len(rare)) for label, texts in own.items()}
-    written: dict[str, Texts] = {
-        "real_rows": [(text, label, ()) for text, label in rare],
-        "wrong_labels": [
-            (others[row % len(others)] if wrong else text, label, ())
-            for row, ((text, label), wrong) in enumerate(zip(rare, is_wrong, strict=True))
-        ],
-        "headings": [(others[row % len(others)], label, ()) for row, (_, label) in enumerate(rare)],
-        "gibberish": [
-            (" ".join(generator.choices(words, k=len(text.split()))), label, ()) for text, label in rare
-        ],
-        "copies": [
-            (_drop_word(sources[label][row], generator), label, (sources[label][row],))
-            for row, (_, label) in enumerate(rare)
-        ],
-    }
-    if corpus.name == PARENTS:
-        return {"gpt4": _read_gpt4(folder, own)}
-    return written
-
-
-def _drop_word(text: str, generator: random.Random) -> str:
-    words = text.split()
-    del words[generator.randrange(len(words))]
-    return " ".join(words)
-
-
-def _read_gpt4(folder: Path, own: Mapping[str, Sequence[str]]) -> Texts:
-    """Texts whose parents are rows of the draw."""
-    path = find_file(folder, "gpt_written_tweets/gpt-4_balanced.jsonl.gz")
-    rows = [row for row in read_jsonl(path) if row["parent"] in own.get(row["label"], ())]
-    return [(str(row["text"]), str(row["label"]), (str(row["parent"]),)) for row in rows]
-
-
-def load_parents(folder: Path) -> Corpus:
-    """Tweets by sentiment as in `gpt_written_tweets`, negative ones out of those that GPT-4 wrote from."""
-    corpus = load_tweets(folder)
-    rows = read_jsonl(find_file(folder, "gpt_written_tweets/real_500.jsonl.gz"))
-    parents = dict.fromkeys((row["text"], row["label"]) for row in rows if row["label"] in corpus.rare)
-    others = [(text, label) for text, label in corpus.rows if label not in corpus.rare]
-    return replace(corpus, name=PARENTS, rows=[*parents, *others])
-
-
-def join(draw: Draw, texts: Texts, corpus: Corpus, encoder: Encoder) -> tuple[Rows, Integers, Floats]:
-    """Own and written rows, their folds, and of which folds the written ones were made."""
-    names = sorted(corpus.labels)
-    own, scorer = draw.own, SimilarityScorer(encoder, tuple(corpus.labels[name] for name in names))
-    vectors = encoder.encode([text for text, *_ in texts])
-    labels = np.array([*own.labels, *(names.index(label) for _, label, _ in texts)])
-    is_written = np.arange(len(labels)) >= len(own)
-    sources = np.empty(len(labels), dtype=object)
-    sources[:] = [*((text,) for text in own.texts), *(parents for *_, parents in texts)]
-    fold_of = dict(zip(own.texts, draw.folds, strict=True))
-    made_of = np.zeros((len(labels), int(draw.folds.max()) + 1))
-    for row, (*_, parents) in enumerate(texts, start=len(own)):
-        for parent in parents:
-            made_of[row, fold_of[parent]] = 1
-    rows = make_rows(
-        np.concatenate([own.texts, np.array([text for text, *_ in texts], dtype=object)]),
-        np.concatenate([own.vectors, vectors]),
-        labels,
-        weights=weigh_rows(labels, is_written, draw.n_labels),
-        original=~is_written,
-        zero_shot=np.concatenate([own.zero_shot, scorer.score_vectors(vectors)]),
-        sources=sources,
+def prepare_ground(bank: Bank, seed: int, words: KeptWords) -> Ground:
+    """A draw, and the simple ways on it."""
+    draw, students = bank.draw(seed), keep_students(choose_students(("default",), "minilm"), words)
+    ways = [way for way in TREATMENTS.choose(["default"]) if not way.uses_pool]
+    with threadpool_limits(1):
+        scores = score_arms(draw.own, draw.folds, draw.n_labels, students, ways)
+    return Ground(
+        bank, draw, seed, students, ways, scores, parse_evidence(read_shipped(), list_kin(bank.name))
     )
-    return rows, np.concatenate([draw.folds, np.full(len(texts), -1)]), made_of
+
+
+def measure_uses(ground: Ground, texts: Texts) -> dict[tuple[str, str], float]:
+    """(student, use) -> macro-F1 with some texts; with none, all uses are the simple way."""
+    draw, students, ways, scores = ground.draw, ground.students, ground.ways, ground.scores
+    counts = np.bincount(draw.own.labels, minlength=draw.n_labels)
+    simple = choose_best(scores, "macro_f1", ways, counts, ground.evidence)
+    used: dict[str, dict[str, Treatment]] = {"simple": simple}
+    rows, folds, made_of = ground.bank.join(draw, texts)
+    found: dict[tuple[str, str], float] = {}
+    with threadpool_limits(1):
+        if len(texts):
+            mixtures = {student.name: find_mixture(student) for student in students}
+            both = [*dict.fromkeys(mixtures.values())]
+            mixed = score_arms(rows, folds, draw.n_labels, students, both, made_of)
+            used["recommended"] = recommend(
+                scores, mixed, "macro_f1", counts, ways, mixtures, ground.evidence
+            )
+            used["before"] = {student.name: AVERAGED for student in students}
+        for student in students:
+            mine = {use: chosen[student.name] for use, chosen in used.items()}
+            tables = predict_by_treatments(
+                mine.values(), student, rows, draw.test, draw.n_labels, ground.seed
+            )
+            answers = dict.fromkeys(USES, tables[mine["simple"].name])
+            answers |= {use: tables[way.name] for use, way in mine.items()}
+            if len(texts):
+                answers["plain"] = fit_adjusted(student, rows, draw.test, draw.n_labels)
+            for use, table in answers.items():
+                found[student.name, use] = compute_macro_f1(
+                    table.argmax(axis=1), draw.test.labels, draw.n_labels
+                )
+    return found
 
 
 def summarise(name: str, sets: Sequence[Scores]) -> Iterator[Result]:
     """Lines of one set, or means over several: draws are resampled within each."""
-    for writer, student in dict.fromkeys((writer, who) for scores in sets for writer, who, _ in scores):
-        mine = [scores for scores in sets if (writer, student, "simple") in scores]
-
-        def draw(
-            use: str, scores: Sequence[Scores] = mine, key: tuple[str, str] = (writer, student)
-        ) -> Floats:
-            parts = [resample_means(one[*key, use], seed=place) for place, one in enumerate(scores)]
-            return np.asarray(np.mean(parts, axis=0))
-
-        def mean(
-            use: str, scores: Sequence[Scores] = mine, key: tuple[str, str] = (writer, student)
-        ) -> float:
-            return float(np.mean([np.mean(one[*key, use]) for one in scores]))
-
-        best, n = max(USES, key=mean), len(mine[0][writer, student, "simple"])
-        for use, taken in (*((use, use) for use in USES), ("hindsight", best)):
-            extra = {"use": best} if use == "hindsight" else {}
-            yield Result(
-                "writers",
-                f"{name}/{student}",
-                writer,
-                use,
-                mean(taken),
-                *interval(draw(taken)),
-                n,
-                extra=extra,
+    pairs = dict.fromkeys((writer, who) for scores in sets for writer, who, _ in scores)
+    for writer, student in pairs:
+        if student:
+            yield from _describe(
+                name, writer, student, [one for one in sets if (writer, student, "simple") in one]
             )
-        for metric, one, other in (
-            ("shortfall_points", best, "recommended"),
-            ("gain_points", "recommended", "simple"),
-            ("over_before_points", "recommended", "before"),
-        ):
-            drawn = 100 * (draw(one) - draw(other))
-            value = 100 * (mean(one) - mean(other))
-            yield Result("writers", f"{name}/{student}", writer, metric, value, *interval(drawn), n, "points")
+    for writer in dict.fromkeys(writer for writer, _ in pairs):
+        for ratio in RATIOS:
+            values = [one[writer, "", ratio] for one in sets if (writer, "", ratio) in one]
+            if values:
+                drawn = np.mean([resample_means(one, seed=place) for place, one in enumerate(values)], axis=0)
+                mean = float(np.mean([np.mean(one) for one in values]))
+                yield Result("writers", name, writer, ratio, mean, *interval(drawn), len(values[0]))
+
+
+def _describe(name: str, writer: str, student: str, sets: Sequence[Scores]) -> Iterator[Result]:
+    """One writer with one student."""
+    data, key = f"{name}/{student}", (writer, student)
+
+    def draw(use: str) -> Floats:
+        parts = [resample_means(one[*key, use], seed=place) for place, one in enumerate(sets)]
+        return np.asarray(np.mean(parts, axis=0))
+
+    means = {use: float(np.mean([np.mean(one[*key, use]) for one in sets])) for use in USES}
+    best, n = max(USES, key=means.__getitem__), len(sets[0][*key, "simple"])
+    for use, taken in (*((use, use) for use in USES), ("hindsight", best)):
+        extra = {"use": best} if use == "hindsight" else {}
+        yield Result("writers", data, writer, use, means[taken], *interval(draw(taken)), n, extra=extra)
+    for metric, one, other in (
+        ("shortfall_points", best, "recommended"),
+        ("gain_points", "recommended", "simple"),
+        ("over_before_points", "recommended", "before"),
+    ):
+        drawn, value = 100 * (draw(one) - draw(other)), 100 * (means[one] - means[other])
+        yield Result("writers", data, writer, metric, value, *interval(drawn), n, "points")

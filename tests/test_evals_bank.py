@@ -12,38 +12,16 @@ import pytest
 
 from evals import bank, bank_files
 from evals.bank_files import ROWS, find_path, hash_text, read_file, write_file
-from evals.bank_sets import list_rows
-from evals.bank_store import Bank, read_bank
+from evals.bank_store import read_bank
 from evals.bank_writers import BankRows, derive, write_writer
 from evals.common import MissingDataError, Settings
-from evals.minority_text import Corpus
-from tests.made_up import ENCODER, write_sentences
-
-SETTINGS = Settings(Path("absent"))
-HEADER = {"labels": {"bad": "cold rude dull", "good": "lovely warm great"}, "rare": ["bad"], "full": 60}
+from tests.made_up import ENCODER
+from tests.made_up_bank import open_bank, write_bank
 
 
 @pytest.fixture
 def made(cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> BankRows:
-    """A set of 200 bad and 300 good rows, of which 20 and 30 are sealed, and its writers without a model."""
-    monkeypatch.setenv("COUNTERPOISE_CACHE", str(cache_dir))
-    monkeypatch.setattr(bank_files, "RECIPE", cache_dir / "recipe.json")
-    texts, labels = write_sentences(200, 300, 4)
-    rows = [
-        (f"{text} {row}", ("bad", "good")[label])
-        for row, (text, label) in enumerate(zip(texts, labels, strict=True))
-    ]
-    sealed = [*rows[:20], *rows[200:230]]
-    corpus = Corpus("made", rows, sealed, [], frozenset({"bad"}), 60, HEADER["labels"], 1)  # type: ignore[arg-type]
-    write_file("made", ROWS, {**HEADER, "groups": 12, "shown": 5}, list_rows(corpus))
-    read = bank.read_rows("made")
-    for writer in ("gibberish", "copies"):
-        derive(read, writer, Path())
-    return read
-
-
-def open_bank() -> Bank:
-    return read_bank(SETTINGS, "made", ENCODER)
+    return write_bank(cache_dir, monkeypatch)
 
 
 def test_two_hundred_draws_differ_and_have_fifteen_donors_beside_rows_of_the_other_label(
@@ -118,7 +96,7 @@ def test_a_line_says_what_is_absent_or_another(made: BankRows, capsys: pytest.Ca
     with pytest.raises(
         MissingDataError, match=r"`python -m evals bank build --only none --data absent` builds"
     ):
-        read_bank(SETTINGS, "none", ENCODER)
+        read_bank(Settings(Path("absent")), "none", ENCODER)
     with pytest.raises(MissingDataError, match=r"`python -m evals bank build --only made/gpt4` builds it"):
         open_bank().buy("gpt4", open_bank().draw(0))
     bank.pin({"made": set()})
