@@ -18,6 +18,11 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 from sklearn.naive_bayes import GaussianNB
+from sklearn.utils.estimator_checks import (
+    check_get_params_invariance,
+    check_no_attributes_set_in_init,
+    check_set_params,
+)
 
 import counterpoise
 from counterpoise import Recipe, api
@@ -26,6 +31,7 @@ from counterpoise.core.records import Floats
 from counterpoise.runs import comparison
 from counterpoise.runs.recipe.files import TRUSTED
 from counterpoise.runs.recipe.parts import find_treatment
+from counterpoise.runs.recipe.prompt import PromptRecipe
 from counterpoise.students import held_out
 from counterpoise.students.base import FitTask, Treatment
 from counterpoise.students.cell_treatments import CELL_TREATMENTS
@@ -145,6 +151,8 @@ def test_a_recipe_gives_the_scores_of_the_arm(seen: Seen, student: str) -> None:
     assert not seen.arm.train.original.all(), "the run has added rows, else the arm would tell little"
     recipe = seen.run.recipe(student)
     assert recipe.treatment == way.name
+    uses_pool = any(one.uses_pool for one in seen.arm.ways.values())
+    assert list(recipe.data.pool) == (list(seen.pool.texts) if uses_pool else [])
     assert_equal(recipe.fit(), seen.texts, seen.score_arm(student, way))
     np.testing.assert_array_equal(
         recipe.predict(seen.texts), recipe.classes_[recipe.predict_proba(seen.texts).argmax(1)]
@@ -238,6 +246,7 @@ def test_the_file_has_no_pickle_and_only_types_that_are_known(seen: Seen, tmp_pa
         assert not any(archive.read(name).startswith(b"\x80") for name in names)
         arrays = [archive.read(name) for name in names if name.endswith(".npy")]
     assert all(b"'descr': '|O'" not in array[:200] for array in arrays)
+    assert path.stat().st_mode & 0o777 == 0o600, "it holds texts"
     assert path.stat().st_size < 1_000_000, "the encoder is not inside"
 
 
@@ -338,6 +347,9 @@ def test_it_is_an_estimator_as_scikit_learn_wants_one(seen: Seen) -> None:
     recipe = seen.run.recipe("words", treatment="tuned_offsets")
     again = clone(recipe)
     assert again is not recipe and again.get_params() == recipe.get_params() and again.data is recipe.data
+    for check in (check_no_attributes_set_in_init, check_get_params_invariance, check_set_params):
+        for estimator in (Recipe(), PromptRecipe()):
+            check(type(estimator).__name__, estimator)
     again.set_params(treatment="nothing", seed=2)
     assert (again.treatment, recipe.treatment) == ("nothing", "tuned_offsets")
     table = seen.run.dataset["train"].to_pandas()

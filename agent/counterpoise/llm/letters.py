@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from counterpoise.core.records import Floats
 from counterpoise.llm.chat import ChatRequest
 from counterpoise.llm.reply_shapes import list_choices, read_number
 from counterpoise.llm.structured import read_letter, score_letters
@@ -37,6 +41,16 @@ def choose_letter(
         return None
     rest = (1.0 - SURENESS) / max(1, len(request.choices) - 1)
     return {choice: SURENESS if choice == letter else rest for choice in request.choices}
+
+
+def are_written(probabilities: Floats) -> NDArray[np.bool_]:
+    """(...,) where probabilities (..., k) are those of a letter that was written, not scored."""
+    rest = (1.0 - SURENESS) / max(1, probabilities.shape[-1] - 1)
+    ordered = np.sort(probabilities, axis=-1)
+    return np.asarray(
+        np.isclose(ordered[..., -1], SURENESS, rtol=0, atol=1e-12)
+        & np.isclose(ordered[..., :-1], rest, rtol=0, atol=1e-12).all(axis=-1)
+    )
 
 
 def read_table(logprobs: Any) -> dict[str, float]:

@@ -73,7 +73,7 @@ def save_recipe(recipe: Recipe, path: Path, trusted: Sequence[str] = ()) -> Path
     written = skops.dumps(content)
     _check_types(skops.get_untrusted_types(data=written), trusted, f"recipe of '{recipe.student_.name}'")
     with writing(path):
-        write_whole(path, written)
+        write_whole(path, written, is_private=True)
     return path
 
 

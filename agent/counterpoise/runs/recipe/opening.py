@@ -8,8 +8,10 @@ from typing import Any
 
 from counterpoise.core.errors import JobError
 from counterpoise.data.encoder_choice import IN_MEMORY, name_encoder
+from counterpoise.llm.config import LlmConfig
 from counterpoise.runs.recipe.data import read_data
 from counterpoise.runs.recipe.estimator import Recipe
+from counterpoise.runs.recipe.prompt import IN_CONTEXT, PromptRecipe
 from counterpoise.students.base import Student
 from counterpoise.students.old_names import read_old_names
 from counterpoise.tasks.job import JobBase
@@ -23,7 +25,7 @@ def open_recipe(
     student: Any,
     given: JobBase | None,
     settings: Mapping[str, Any],
-) -> Recipe:
+) -> Recipe | PromptRecipe:
     """The recipe of a run.
 
     Args:
@@ -40,6 +42,10 @@ def open_recipe(
     if not isinstance(job, Job):
         raise JobError("only runs on texts have recipes", where=str(directory))
     keys = dict(settings)
+    if isinstance(student, str) and student == IN_CONTEXT:
+        keys.setdefault("cache_dir", job.cache_dir)
+        model = keys.pop("model", None) or _find_model(given or job)
+        return PromptRecipe(data=read_data(directory), model=model, **keys)
     encoder = _find_object(job.encoder, [getattr(given, "encoder", None)])
     encoder = keys.pop("encoder", encoder)
     named, part = _find_student(job, student, report, given, encoder)
@@ -47,6 +53,23 @@ def open_recipe(
     way = _find_object(keys.pop("treatment", advised), getattr(given, "treatments", ()), is_bare=True)
     keys.setdefault("cache_dir", job.cache_dir)
     return Recipe(part, way, data=read_data(directory), encoder=encoder, **keys)
+
+
+def _find_model(job: JobBase) -> Any:
+    """The model of the run, where it may decide.
+
+    Raises:
+        JobError: it is the embedded one, which as a judge of labels is at chance.
+        RunDirectoryError: it was an object in Python.
+    """
+    job.check_models()
+    if job.llm.engine == LlmConfig().engine:
+        raise JobError(
+            "the embedded model judges no labels",
+            where=f"recipe '{IN_CONTEXT}'",
+            hint="name a larger one: model='http://localhost:8000/v1'",
+        )
+    return job.llm
 
 
 def _find_student(
