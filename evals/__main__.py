@@ -1,4 +1,7 @@
-"""`python -m evals list | all | page | show FILE | NAME [--data DIR] [--engine vllm|URL] [--seeds N] [--quick]`."""
+"""`python -m evals list | all | page | show FILE | NAME [--data DIR] [--engine vllm|URL] [--seeds N] [--quick]`.
+
+`python -m evals bank` builds what `writers` and others buy their texts from; see there.
+"""
 
 from __future__ import annotations
 
@@ -113,6 +116,8 @@ def _run_all(given: argparse.Namespace) -> int:
     n_at_once = given.jobs or (3 if given.engine == "vllm" else 2)
     with VllmOnCpu() as server:
         find_engine = server.find_url if given.engine == "vllm" else lambda: given.engine
+        build = ["build", "--pin", "--data", str(given.data)]
+        bank.main([*build, "--engine", bank.NO_MODEL if given.quick else find_engine()])
         n_failed = suite.run_all(list(EVALS), options, folder, max(1, n_at_once), find_engine)
     for name in EVALS:
         if (folder / f"{name}.jsonl").is_file():

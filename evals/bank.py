@@ -1,13 +1,14 @@
 """The bank of bought texts: what writers gave for the rare labels of six sets, so that evaluations spend no token.
 
-    python -m evals bank build [--data DIR] [--only cebab] [--only cebab/smol_continue] [--engine vllm] [--pin]
+    python -m evals bank build [--data DIR] [--only cebab] [--only cebab/smol_continue] [--engine none] [--pin]
     python -m evals bank show
     python -m evals bank record --model URL [--name NAME] [--key-env VARIABLE] [--only cebab]
 
 `build` makes what is absent: the rows of each set, the writers that need no model, and the 135M model by vLLM on the
-CPU where its environment is built (`make test-vllm`), else the embedded one. `--pin` makes the recipe in the repository
-name what lies here. `record` makes a model at a URL a writer: one file a set, named with its hash, that can be sent;
-put into the same folder of another machine, it is a writer there. `show` is a table of all.
+CPU where its environment is built (`make test-vllm`), else the embedded one; `--engine` names another, or `none`.
+`--pin` makes the recipe in the repository name what lies here. `record` makes a model at a URL a writer: one file a
+set, named with its hash, that can be sent; put into the same folder of another machine, it is a writer there. `show`
+is a table of all.
 """
 
 from __future__ import annotations
@@ -41,6 +42,9 @@ from evals.bank_store import VIEWS
 from evals.bank_writers import BankRows, derive, list_derived
 from evals.common import MissingDataError, open_engine
 from evals.minority_text import open_encoder
+
+NO_MODEL = "none"
+"""The engine of a build without the writers that are a model."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -114,7 +118,7 @@ def build(data: Path, wanted: Mapping[str, set[str]], engine: str) -> None:
         for rows in map(read_rows, wanted)
         if _is_wanted(rows, writer, wanted)
     ]
-    if absent:
+    if absent and engine != NO_MODEL:
         with open_engine(engine) as llm:
             for rows, writer in absent:
                 _tell(rows.name, writer, *asyncio.run(write_with_model(rows, writer, llm)))
@@ -163,7 +167,7 @@ def pin(wanted: Mapping[str, set[str]]) -> None:
     for name in wanted:
         own = (ROWS, *list_derived(name), *OWN_MODEL)
         here = {_name(file): file.sha256 for file in list_files(name)}
-        recipe[name] = {stem: here[stem] for stem in own if stem in here}
+        recipe.setdefault(name, {}).update({stem: here[stem] for stem in own if stem in here})
     write_recipe(recipe)
 
 

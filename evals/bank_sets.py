@@ -26,8 +26,8 @@ N_SHOWN = 5
 N_GROUPS = 12
 MOST_OF_A_LABEL = 1200
 TWEETS = "gpt_written_tweets"
-TEXTS_A_GROUP = {"clinc150": 24}
-"""Texts that a writer gives from one group, where it is not `USUAL_TEXTS`: five rare labels with short rows."""
+TEXTS_A_GROUP = {"clinc150": 24, "bbc_news": 30}
+"""Texts that a writer gives from one group, where it is not `USUAL_TEXTS`: five rare labels, and long rows."""
 
 USUAL_TEXTS = 60
 

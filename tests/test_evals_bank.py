@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 from pathlib import Path
@@ -12,11 +13,13 @@ import pytest
 
 from evals import bank, bank_files
 from evals.bank_files import ROWS, find_path, hash_text, read_file, write_file
+from evals.bank_model import write_with_model
 from evals.bank_store import read_bank
 from evals.bank_writers import BankRows, derive, write_writer
 from evals.common import MissingDataError, Settings
 from tests.made_up import ENCODER
 from tests.made_up_bank import open_bank, write_bank
+from tests.servers import LocalServer
 
 
 @pytest.fixture
@@ -121,6 +124,30 @@ def test_a_writer_of_other_rows_is_refused(made: BankRows) -> None:
     write_file("made", "copies", {**file.header, "rows": "0" * 64}, file.lines)
     with pytest.raises(MissingDataError, match="was written for other rows of made"):
         open_bank().buy("copies", open_bank().draw(0))
+
+
+def test_a_model_at_a_url_becomes_a_writer_and_is_paid_once(
+    made: BankRows, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with LocalServer() as server:
+        bank.record({"made": set()}, server.url, "my model", "")
+        n_asked = server.n_requests
+        first = read_file("made", "my-model")
+        bank.record({"made": set()}, server.url, "my model", "")
+        assert server.n_requests == n_asked
+        assert asyncio.run(write_with_model(made, "plain_script", {"engine": "server", "url": server.url}))
+    assert capsys.readouterr().out.splitlines() == 2 * [f"{first.path} sha256 {first.sha256}"]
+    assert first.header["rows"] == made.sha256 and first.header["spent"] > 0
+    assert first.header["model"] == "local-model" and first.header["prompt"].startswith("minority_")
+    groups = [tuple(sorted(line["id"] for line in group)) for group in made.list_groups("bad")]
+    for writer, n in (("my-model", 60), ("plain_script", 30)):
+        parents = [tuple(sorted(line["parents"])) for line in read_file("made", writer).lines]
+        assert {group: parents.count(group) for group in groups} == dict.fromkeys(groups, n)
+        opened = open_bank()
+        bought = opened.buy(writer, opened.draw(0), n=1000)
+        assert len(bought) == 3 * n and bought.tokens.min() > 0 and set(bought.truth) == {-1}
+    with pytest.raises(MissingDataError, match="--name copies: the bank has such a writer"):
+        bank.record({"made": set()}, server.url, "copies", "")
 
 
 def test_equal_files_have_equal_bytes_and_their_vectors_are_kept_by_hash(made: BankRows) -> None:
