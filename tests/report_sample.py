@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+from functools import cache
 from typing import Any
+
+from tests.cell_sample import make_cells
 
 Plain = dict[str, Any]
 
@@ -202,6 +206,7 @@ def sample_report() -> Plain:
             "n_seeds": 10,
             "rows": [_held_out_row(student, *arm) for student, arms in _DIFFERENCES.items() for arm in arms],
         },
+        "held_out_cells": copy.deepcopy(_sample_cells()),
         "stopped": "the budget of the next round would not have covered one request.",
         "ending": {
             "kind": "budget",
@@ -275,7 +280,28 @@ def wide_report() -> Plain:
             ),
         ],
     }
+    report["held_out_cells"] = copy.deepcopy(_wide_cells(tuple(labels), tuple(concepts[1:])))
     return report
+
+
+@cache
+def _sample_cells() -> Any:
+    arms = {"nothing": 45, "logit_adjustment": 30, "counterpoise": 8, "unverified": 25}
+    return make_cells(
+        431,
+        ("negative", "positive"),
+        ("service", "food"),
+        arms,
+        "logit_adjustment",
+        students=("vectors:minilm", "words"),
+        n_seeds=10,
+    )
+
+
+@cache
+def _wide_cells(labels: tuple[str, ...], concepts: tuple[str, ...]) -> Any:
+    arms = {"nothing": 30, "logit_adjustment": 30}
+    return make_cells(1_900, labels, concepts, arms, "logit_adjustment", students=("vectors:minilm",))
 
 
 def empty_report() -> Plain:
@@ -288,6 +314,7 @@ def empty_report() -> Plain:
         "scorers": [],
         "validation": None,
         "held_out": None,
+        "held_out_cells": None,
         "stopped": "",
         "settings": {},
     }

@@ -62,6 +62,11 @@ def format_name(value: str) -> str:
     return value if re.fullmatch(r"[\w-]+(?:\.[\w-]+)+", value) else value.replace("_", " ")
 
 
+def capitalise(words: str) -> str:
+    """The words as the beginning of a line."""
+    return words[:1].upper() + words[1:]
+
+
 def write_prose(text: str) -> Markup:
     """A sentence of ours for a page: what stands between backticks as code, and no break inside a name.
 

@@ -11,6 +11,7 @@ TEXT_PAGE = RunPage(
         ("advice", "What to do"),
         ("cells", "Cells before and after"),
         ("held-out", "Does it help?"),
+        ("by-cell", "Where is it right?"),
         ("verdicts", "Accepted and rejected"),
         ("scorers", "Scorers"),
         ("spend", "Spend"),

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from counterpoise.report import charts, pages
 from counterpoise.report.arm_words import ARM_WORDS
+from counterpoise.report.cell_view import build_cells
 from counterpoise.report.schema_values import ArmKind
 
 Plain = Mapping[str, Any]
@@ -42,6 +43,7 @@ def build_view(report: Plain) -> dict[str, Any]:
         "figures": list_key_figures(report),
         "cells": list_cells(report["balance"]),
         "students": list_students(report["held_out"], report["validation"], meanings),
+        "by_cell": build_cells(report.get("held_out_cells"), meanings),
         "validation": list_validation(report["validation"], meanings),
         "reasons": list_reasons(report["verdicts"]),
         "scorers": list_scorers(report["scorers"]),
@@ -152,7 +154,7 @@ def list_students(held_out: Plain | None, validation: Plain | None, meanings: Pl
         students.append(
             {
                 "name": student,
-                "meaning": _capitalise(meanings["students"].get(student, "")),
+                "meaning": pages.capitalise(meanings["students"].get(student, "")),
                 "best": best.get(student, ""),
                 "axes": [_draw_difference_axis(scales[metric]) for metric in METRICS],
                 "groups": [group for group in groups if group["rows"]],
@@ -378,11 +380,6 @@ def _format_range(interval: Plain | None, *, signed: bool = True, digits: int = 
         return pages.DASH
     write = pages.format_signed if signed else pages.format_decimal
     return f"{write(low, digits)} to {write(high, digits)}"
-
-
-def _capitalise(words: str) -> str:
-    """The words as the beginning of a line."""
-    return words[:1].upper() + words[1:]
 
 
 def _get(mapping: Mapping[str, Any] | None, key: str) -> Any:
