@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from counterpoise.report.cell_view import MOST_CELLS, MOST_IDS, SHOWN_CELLS, build_cells, format_points
+from counterpoise.report.cell_view import (
+    MOST_CELLS,
+    MOST_IDS,
+    SHOWN_CELLS,
+    build_cells,
+    format_points,
+    format_share,
+)
 from counterpoise.report.text_page import TEXT_PAGE
 from tests.report_sample import sample_report, wide_report
 
@@ -70,6 +77,11 @@ def test_a_smaller_gap_is_good_and_an_interval_at_zero_is_plain() -> None:
         "tone": "plain",
     }
     assert format_points(None)["value"] == "–"
+    assert format_share({"mean": 0.996, "low": 0.97, "high": 0.999}) == {
+        "value": "99.6%",
+        "range": "97 to 100",
+    }
+    assert format_share({"mean": 0.624, "low": 0.5, "high": 0.7})["value"] == "62%"
 
 
 def test_a_report_without_the_table_says_so() -> None:

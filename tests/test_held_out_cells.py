@@ -144,6 +144,10 @@ def test_an_arm_does_not_differ_from_itself_and_the_same_answers_give_the_same_t
         differences += [*(one.difference for one in arm.concepts), *(one.difference for one in arm.gaps)]
         assert {read(one) for one in differences} == {(0, 0, 0)}
     assert describe(records, {BEFORE: rights[OURS], "copy": rights[OURS]}) == table
+    even = describe(records, {BEFORE: rights[BEFORE]}).arms[0].gaps
+    assert {(one.highest, one.lowest) for one in even} == {("web", "paper")}, (
+        "two values, though all are alike"
+    )
 
 
 def compute_by_loops(

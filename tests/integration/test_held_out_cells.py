@@ -30,7 +30,7 @@ def write_rows(path: Path, rows: list[tuple[str, str]]) -> None:
         )
 
 
-SEALED = make_reviews(90, 90, seed=1)
+SEALED = make_reviews(130, 130, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +73,9 @@ def test_every_arm_has_its_cells_counted_by_the_answers_of_people(run: counterpo
     told |= {one["cell"]: one["rows"] for one in section["too_few"]}
     assert counts.items() <= told.items()
     for arm in section["arms"]:
+        (outside,) = arm["concepts"]
+        assert (outside["labels"], outside["unknown"], outside["towards"]) == (2, 0, "good")
+        assert outside["bias_at_c"]["low"] <= outside["bias_at_c"]["mean"] <= outside["bias_at_c"]["high"]
         by_label = {one["label"]: one for one in arm["cells"] if one["kind"] == "label"}
         mean = sum(one["accuracy"]["mean"] * one["rows"] for one in by_label.values()) / len(SEALED)
         assert arm["accuracy"]["mean"] == pytest.approx(mean, abs=1e-12)

@@ -51,11 +51,12 @@ def build_cells(section: Plain | None, meanings: Plain) -> dict[str, Any] | None
 
 
 def format_share(interval: Plain | None) -> dict[str, str]:
-    """An accuracy in percent and its interval: `62%` and `54 to 70`."""
+    """An accuracy in percent and its interval: `62%` and `54 to 70`; what is not all is not called 100%."""
     if interval is None or interval["mean"] is None:
         return {"value": pages.DASH, "range": ""}
-    ends = (100 * interval[end] for end in ("low", "high"))
-    return {"value": f"{100 * interval['mean']:.0f}%", "range": " to ".join(f"{end:.0f}" for end in ends)}
+    mean, low, high = (100 * interval[key] for key in ("mean", "low", "high"))
+    digits = 1 if 99.5 <= mean < 99.95 else 0
+    return {"value": f"{mean:.{digits}f}%", "range": f"{low:.0f} to {high:.0f}"}
 
 
 def format_points(interval: Plain | None) -> dict[str, str]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counterpoise.balance.intervals import wilson_interval
-from counterpoise.core.records import Objects, Records, State
+from counterpoise.core.records import Floats, Objects, Records, State
 from counterpoise.report.cell_schema import CellAccuracy, ChangedRows, ConceptFigures, GroupGap
 from counterpoise.report.schema_values import Interval
 from counterpoise.runs.cell_draws import CellDraws, Sides, bound
@@ -137,8 +137,7 @@ def describe_gaps(draws: CellDraws, arm: int, before: int, records: Records) -> 
         if len(places) < 2:
             continue
         mine, its = (draws.accuracies[:, one][:, list(places)] for one in (arm, before))
-        highest, lowest = int(mine[0].argmax()), int(mine[0].argmin())
-        gap = mine[:, highest] - mine[:, lowest]
+        (lowest, highest), gap = _span(mine)
         found.append(
             GroupGap(
                 attribute=column,
@@ -148,11 +147,22 @@ def describe_gaps(draws: CellDraws, arm: int, before: int, records: Records) -> 
                 lowest=values[lowest],
                 lowest_accuracy=float(mine[0, lowest]),
                 gap=bound(gap),
-                difference=bound(gap - (its[:, its[0].argmax()] - its[:, its[0].argmin()])),
+                difference=bound(gap - _span(its)[1]),
                 values=len(values),
             )
         )
     return found
+
+
+def _span(accuracies: Floats) -> tuple[tuple[int, int], Floats]:
+    """The two values that are furthest apart on the sealed rows, the worse one first, and (r,) how far they are.
+
+    Args:
+        accuracies: (r, v) of two values or more.
+    """
+    order = accuracies[0].argsort(kind="stable")
+    lowest, highest = int(order[0]), int(order[-1])
+    return (lowest, highest), accuracies[:, highest] - accuracies[:, lowest]
 
 
 def describe_changes(
