@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from counterpoise.actions.minority_text import MinorityText, measure_longest
+from counterpoise.actions.minority_requests import MinorityRequests, measure_longest
+from counterpoise.actions.minority_text import MinorityText
 from counterpoise.actions.written_records import mend_text
 from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.encoded_records import EncodedRecords
@@ -22,7 +23,9 @@ from tests.made_up import ENCODER, make_chat, make_item, make_records, write_sen
 
 CONTINUES = Capabilities("scripted")
 FOLLOWS = Capabilities("scripted", follows_instructions=True)
-WRITER = MinorityText({"bad": "Reviews by guests who disliked it"}, "seed 0", {"food": "what was eaten"})
+WRITER = MinorityText(
+    MinorityRequests({"bad": "Reviews by guests who disliked it"}, "seed 0", {"food": "what was eaten"})
+)
 TEXTS = write_sentences(30, 0, 4)[0]
 
 
@@ -72,7 +75,7 @@ def test_requests_show_given_records_only_and_each_others() -> None:
     # Fewer requests are the first of more, another item or key shows others.
     assert WRITER.make_requests(make_item(n_requests=2), SHOWN, CONTINUES) == requests[:2]
     assert WRITER.make_requests(make_item(n_requests=1, index=1), SHOWN, CONTINUES)[0] != requests[0]
-    other = replace(WRITER, key="seed 1")
+    other = MinorityText(replace(WRITER.requests, key="seed 1"))
     assert other.make_requests(make_item(n_requests=1), SHOWN, CONTINUES)[0] != requests[0]
 
 
@@ -194,7 +197,7 @@ async def test_replies_in_any_order_are_the_same_proposals() -> None:
 def test_replies_may_be_as_long_as_the_records_and_a_quarter_more() -> None:
     assert measure_longest(make_records(["x" * 160] * 20, [0] * 20)) == 50
     assert measure_longest(make_records(["x"], [0])) == 24
-    assert measure_longest(make_records(["x" * 9000], [0])) == 400
+    assert measure_longest(make_records(["x" * 9000], [0])) == 2812
     assert measure_longest(make_records(["é" * 80] * 20, [0] * 20)) == 50, "bytes, not letters"
 
 

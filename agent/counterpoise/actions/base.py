@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, cast
 
 from counterpoise.actions.demonstrations import choose_demonstrations
+from counterpoise.actions.record_forms import RecordForm, find_form
+from counterpoise.actions.writers import Writer
 from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.plans import Cell, PlanItem, Proposal
 from counterpoise.core.records import Floats, Integers
@@ -117,6 +119,7 @@ class ActionData:
         is_trusted: whether the label scorer passed its audit; if not nobody can say whether a label was met.
         taken: ids of pool rows that were proposed before.
         costs: what each action has cost in each cell, settled rounds only.
+        writers: who write new texts, in turn.
     """
 
     train: EncodedRecords
@@ -129,7 +132,13 @@ class ActionData:
     is_trusted: bool = False
     taken: frozenset[str] = frozenset()
     costs: Mapping[tuple[str, Cell], Costs] = field(default_factory=dict)
+    writers: Sequence[Writer] = (Writer(),)
     _known: dict[Hashable, Any] = field(default_factory=dict, compare=False)
+
+    @property
+    def form(self) -> RecordForm:
+        """How records stand in a prompt."""
+        return self.recall("form", lambda: find_form(self.train.records.texts))
 
     def choose_demonstrations(self, cell: Cell) -> EncodedRecords:
         """Real rows to show for a cell."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, ClassVar
 
 import numpy as np
@@ -33,6 +34,8 @@ from counterpoise_retrievers.encoders import Encoder
 PLACES = ("at the beginning", "in the middle", "at the end")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 _FEWEST_WORDS = 3
+_MOST_SENTENCES = 6
+_FEW_LONG = 12
 
 
 class InjectConcept(EditAction):
@@ -42,7 +45,7 @@ class InjectConcept(EditAction):
 
     def open_editor(self, data: ActionData) -> RecordEditor:
         """Who writes the requests."""
-        return ConceptInjection(data.headings, data.key, data.concepts)
+        return ConceptInjection(data.headings, data.key, data.concepts, form=data.form)
 
     def find_sources(self, cell: Cell, data: ActionData) -> Integers:
         """Rows of the label that lack the concept; none for a cell without one."""
@@ -93,6 +96,11 @@ def split_sentences(text: str) -> list[str]:
     return [sentence for sentence in _SENTENCE_END.split(text.strip()) if sentence]
 
 
+def _join(parts: Sequence[str], gaps: Sequence[str]) -> str:
+    """Sentences with what stands between them."""
+    return "".join(part + gap for part, gap in zip_longest(parts, gaps, fillvalue=""))
+
+
 def make_removal_pairs(
     texts: Sequence[str], anchor: NDArray[np.float32], encoder: Encoder, most: int = 40
 ) -> tuple[Pair, ...]:
@@ -105,15 +113,18 @@ def make_removal_pairs(
         most: texts looked at.
 
     Returns:
-        A pair for every text of two to six sentences of which one is nearest to the anchor; shortest first.
+        A pair for every text of two to six sentences of which one is nearest to the anchor; shortest first. Where all
+        texts are longer, of the first `_FEW_LONG` of these.
     """
-    divided = [split_sentences(text) for text in texts[:most]]
-    fitting = [parts for parts in divided if 2 <= len(parts) <= 6]
+    divided = [(text, parts) for text in texts[:most] if len(parts := split_sentences(text)) > 1]
+    fitting = [one for one in divided if len(one[1]) <= _MOST_SENTENCES] or divided[:_FEW_LONG]
     pairs = []
-    for parts in fitting:
+    for text, parts in fitting:
         nearness = encoder.encode(parts) @ anchor
         place = int(np.argmax(nearness))
-        rest = " ".join(parts[:place] + parts[place + 1 :])
+        gaps = [gap if "\n" in gap else " " for gap in _SENTENCE_END.findall(text.strip())]
+        left = [part for at, part in enumerate(parts) if at != place]
+        rest = _join(left, gaps[:-1] if place == len(parts) - 1 else gaps[:place] + gaps[place + 1 :])
         if len(rest.split()) >= _FEWEST_WORDS:
-            pairs.append((rest, " ".join(parts)))
+            pairs.append((rest, _join(parts, gaps)))
     return tuple(sorted(pairs, key=lambda pair: (len(pair[1]), pair)))

@@ -36,7 +36,7 @@ class InsertInContext(EditAction):
 
     def open_editor(self, data: ActionData) -> RecordEditor:
         """Who writes the requests."""
-        return ContextualInsertion(data.headings, data.key)
+        return ContextualInsertion(data.headings, data.key, form=data.form)
 
     def find_sources(self, cell: Cell, data: ActionData) -> Integers:
         """The rows of the cell itself."""
@@ -47,8 +47,12 @@ class InsertInContext(EditAction):
         records = data.train.records
         rows = find_rows(records, Cell(cell.label))
         order = keyed_rank(records.ids[rows], f"{data.key}:pairs")[:MOST_SOURCES]
-        pairs = [remove_clause(str(records.texts[row]), f"{data.key}:clauses") for row in rows[order]]
-        return tuple(pair for pair in pairs if pair is not None)[:_N_PAIRS]
+        texts = [str(records.texts[row]) for row in rows[order]]
+        for most in (_MOST_CLAUSES, None):  # where all texts are long, any will do
+            pairs = [remove_clause(text, f"{data.key}:clauses", most) for text in texts]
+            if found := tuple(pair for pair in pairs if pair is not None)[:_N_PAIRS]:
+                return found
+        return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +68,8 @@ class ContextualInsertion(RecordEditor):
         return heading | {"place": PLACES[number % len(PLACES)]} if instructs else heading
 
 
-def remove_clause(text: str, key: str) -> Pair | None:
-    """A text without one of its clauses, drawn by keyed hash, and the text; None where it has but one or very many.
+def remove_clause(text: str, key: str, most: int | None = _MOST_CLAUSES) -> Pair | None:
+    """A text without one of its clauses, drawn by keyed hash, and the text; None where it has but one, or over `most`.
 
     >>> remove_clause("Good soup, but cold.", "key")
     ('Good soup,', 'Good soup, but cold.')
@@ -73,7 +77,7 @@ def remove_clause(text: str, key: str) -> Pair | None:
     whole = text.strip()
     ends = [match.end() for match in _CLAUSE_END.finditer(whole)]
     spans = list(zip([0, *ends], [*ends, len(whole)], strict=True))
-    if not _FEWEST_CLAUSES <= len(spans) <= _MOST_CLAUSES:
+    if len(spans) < _FEWEST_CLAUSES or (most and len(spans) > most):
         return None
     start, end = spans[keyed_rank([f"{start}:{whole[start:end]}" for start, end in spans], key)[0]]
     return (whole[:start] + whole[end:]).strip(), whole

@@ -36,7 +36,7 @@ class EditCounterfactually(EditAction):
 
     def open_editor(self, data: ActionData) -> RecordEditor:
         """Who writes the requests."""
-        return CounterfactualEdit(data.headings, data.key)
+        return CounterfactualEdit(data.headings, data.key, form=data.form)
 
     def find_sources(self, cell: Cell, data: ActionData) -> Integers:
         """Rows of other labels that have what the cell names; for a label alone only where it has next to no rows."""

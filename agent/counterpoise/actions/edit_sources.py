@@ -7,13 +7,16 @@ their ids; none is used more than twice. Each request asks for one text.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 
-from counterpoise.actions.written_records import mend_text
+from counterpoise.actions.context_fit import Window, open_window, shorten_pair
+from counterpoise.actions.record_forms import LINES, RecordForm
+from counterpoise.actions.written_records import find_block, mend_text
 from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.plans import Cell, Nature, PlanItem, Proposal
@@ -69,6 +72,7 @@ class RecordEditor(ABC):
     Args:
         headings: label name -> one line that says what such records are.
         key: the run's key; another draws other sources.
+        form: how records stand in a prompt.
     """
 
     action: ClassVar[str]
@@ -78,6 +82,7 @@ class RecordEditor(ABC):
 
     headings: Mapping[str, str]
     key: str
+    form: RecordForm = field(default=LINES, kw_only=True)
 
     async def propose(
         self, item: PlanItem, material: EditMaterial, models: Models
@@ -117,12 +122,8 @@ class RecordEditor(ABC):
                 yield proposal
             for completion in outcome.completions:
                 tokens = float(completion.usage.total)
-                yield replace(
-                    proposal,
-                    text=clean_reply(completion.text),
-                    tokens=tokens,
-                    finish_reason=completion.finish_reason,
-                )
+                text, reason = clean_reply(completion.text, self.form.separator), completion.finish_reason
+                yield replace(proposal, text=text, tokens=tokens, finish_reason=reason)
 
     def make_requests(
         self, item: PlanItem, material: EditMaterial, capabilities: Capabilities
@@ -132,24 +133,45 @@ class RecordEditor(ABC):
 
     def _compose(self, item: PlanItem, material: EditMaterial, capabilities: Capabilities) -> list[Draft]:
         """The requests with what they are made from, in order."""
-        prompt = load_prompt(self._name_prompt(capabilities))
         sources, examples = material.sources.records, material.examples.records
-        instructs = can_instruct(capabilities)
+        instructs, window = can_instruct(capabilities), open_window(capabilities)
         drafts = []
         turns = draw_sources(material, item.n_requests, f"{self.key}:{item.cell.key}", item.first_source)
         for number, (row, use) in enumerate(turns, start=item.first_source):
             source = sources.row(row)
             key = f"{self.key}:{item.cell.key}:{source.id}:{use}"
-            said: dict[str, Any] = self._describe(item.cell, source, number, instructs=instructs)
-            shown: list[int] = []
+            render = partial(self._render, item.cell, source, number, capabilities)
             if instructs:
                 shown = draw_shown(material.examples, N_EXAMPLES, key, without=source.id)
-                said["examples"] = [str(examples.texts[place]) for place in shown]
+                texts = [str(examples.texts[place]) for place in shown]
+                while texts and not window.holds(render(texts)):
+                    texts.pop()
+                drafts.append(Draft(row, tuple(shown[: len(texts)]), render(texts)))
             else:
-                said["pairs"] = draw_pairs(material.pairs, N_PAIRS, key, without=source.text)
-            request = prompt.render(**said, text=source.text)
-            drafts.append(Draft(row, tuple(shown), allow_tokens(request, source.text)))
+                pairs = fit_pairs(
+                    draw_pairs(material.pairs, N_PAIRS, key, without=source.text), render, window
+                )
+                drafts.append(Draft(row, (), render(pairs)))
         return drafts
+
+    def can_hold(self, cell: Cell, source: Record, capabilities: Capabilities) -> bool:
+        """Whether the model's window holds a record and its edit, with nothing shown beside them."""
+        return open_window(capabilities).holds(self._render(cell, source, 0, capabilities, ()))
+
+    def _render(
+        self,
+        cell: Cell,
+        source: Record,
+        number: int,
+        capabilities: Capabilities,
+        shown: Sequence[str] | Sequence[Pair],
+    ) -> ChatRequest:
+        """The request for one edit, with the examples, or for models that only continue texts the pairs, given."""
+        instructs = can_instruct(capabilities)
+        said = self._describe(cell, source, number, instructs=instructs)
+        said |= {"examples" if instructs else "pairs": shown, "separator": self.form.separator}
+        request = load_prompt(self._name_prompt(capabilities)).render(**said, text=source.text)
+        return self.form.shape(allow_tokens(request, source.text))
 
     @abstractmethod
     def _describe(self, cell: Cell, source: Record, number: int, *, instructs: bool) -> dict[str, Any]:
@@ -200,6 +222,18 @@ def draw_pairs(pairs: Sequence[Pair], n: int, key: str, without: str = "") -> li
     return [pairs[row] for row in ranked if without not in pairs[row]][:n]
 
 
+def fit_pairs(
+    pairs: Sequence[Pair], render: Callable[[Sequence[Pair]], ChatRequest], window: Window
+) -> list[Pair]:
+    """The first of some pairs, as many as a request has room for; one that is too long is cut to what changes."""
+    shown = list(pairs)
+    while len(shown) > 1 and not window.holds(render(shown)):
+        shown.pop()
+    if shown and not window.holds(render(shown)):
+        shown = [shorten_pair(*shown[0])]
+    return shown if window.holds(render(shown)) else []
+
+
 def allow_tokens(request: ChatRequest, text: str) -> ChatRequest:
     """The request with room for the source and a remark, and its purpose."""
     longest = int(len(text.encode()) / _BYTES_PER_TOKEN) + _ROOM_TOKENS
@@ -208,9 +242,16 @@ def allow_tokens(request: ChatRequest, text: str) -> ChatRequest:
     )
 
 
-def clean_reply(text: str) -> str:
-    """A reply as a record's text: quotation marks around the whole of it are the model's, not the record's."""
+def clean_reply(text: str, separator: str = "") -> str:
+    """A reply as a record's text: quotation marks around the whole of it are the model's, not the record's.
+
+    Args:
+        text: the reply.
+        separator: the line between records of several lines; "" where a record is a line.
+    """
     mended = mend_text(text)
+    if separator:
+        mended = find_block(mended, separator)[0]
     for opening, closing in (('"', '"'), ("“", "”")):
         inside = mended[1:-1]
         if len(mended) > 2 and mended[0] == opening and mended[-1] == closing and opening not in inside:

@@ -13,6 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from counterpoise.actions.base import ActionData, Offer, make_probe, price_requests
+from counterpoise.actions.context_fit import open_window
 from counterpoise.actions.demonstrations import find_rows
 from counterpoise.actions.edit_sources import EditMaterial, Pair, RecordEditor, can_instruct
 from counterpoise.core.capabilities import Capabilities
@@ -69,10 +70,30 @@ class EditAction(ABC):
         train = data.train
         rows = self.find_sources(cell, data)
         picked = rows[sample_by_rank(train.records.ids[rows], MOST_SOURCES, f"{data.key}:sources")]
+        picked = data.recall(
+            (self.name, cell, capabilities), lambda: self._find_fitting(cell, picked, data, capabilities)
+        )
         pairs: tuple[Pair, ...] = ()
         if len(picked) and not can_instruct(capabilities):
             pairs = data.recall((self.name, cell), lambda: self.make_pairs(cell, picked, data))
         return EditMaterial(train.take(picked), train.take(find_rows(train.records, cell)), pairs)
+
+    def _find_fitting(
+        self, cell: Cell, rows: Integers, data: ActionData, capabilities: Capabilities
+    ) -> Integers:
+        """The rows that the model's window holds together with their edit."""
+        editor, records = self.open_editor(data), data.train.records
+        holds = [editor.can_hold(cell, records.row(int(row)), capabilities) for row in rows]
+        return rows[np.array(holds, dtype=np.bool_)]
+
+    def note(self, cell: Cell, data: ActionData, capabilities: Capabilities) -> list[str]:
+        """Sentences without a subject on what requests for a cell leave out, and why."""
+        rows = self.find_sources(cell, data)
+        n_rows, window = min(len(rows), MOST_SOURCES), open_window(capabilities)
+        material = self.gather(cell, data, capabilities)
+        if (n_long := n_rows - len(material.sources)) > 0:
+            return [f"edit none of {n_long} records that {window} does not hold together with their edit"]
+        return []
 
 
 NO_ROWS: Integers = np.empty(0, dtype=np.int64)

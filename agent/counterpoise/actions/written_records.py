@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from counterpoise.filters.text_measures import cut_to_sentence
 from counterpoise.llm.chat import Completion
 
@@ -32,6 +34,30 @@ def find_record(text: str) -> tuple[str, bool]:
     return (lines[0], len(lines) > 1) if lines else ("", False)
 
 
+_FENCE = re.compile(r"\A```\w*\s*\n|\n```\s*\Z")
+_ANNOUNCEMENT = re.compile(r"\A[^\n]*[:：][ \t]*\n\s*\n(?=\s*\S)")
+
+
+def find_block(text: str, separator: str) -> tuple[str, bool]:
+    r"""The block of a reply that is the record, and whether a line of the separator ends it.
+
+    A model may put the record between two such lines, or end it with one, or know of none; what it says before the
+    first and behind the last is no part of it.
+
+    >>> find_block("Sure! Here is one:\n###\nCold soup.\n\nNever again.\n###\nShall I go on?", "###")
+    ('Cold soup.\n\nNever again.', True)
+    >>> find_block("Cold soup.\n\nNever again.", "###")
+    ('Cold soup.\n\nNever again.', False)
+    """
+    blocks = re.split(rf"^[ \t]*{re.escape(separator)}[ \t]*$", text, flags=re.MULTILINE)
+    said = blocks[0].strip()
+    is_before = len(blocks) > 1 and (not said or len(blocks) > 2 or said.endswith((":", "：")))
+    record = blocks[1] if is_before else blocks[0]
+    if len(blocks) == 1:
+        record = _ANNOUNCEMENT.sub("", _FENCE.sub("", record.strip()))
+    return _FENCE.sub("", record.strip()).strip(), len(blocks) > 1 + is_before
+
+
 def remove_quotes(text: str) -> str:
     """A text without the one pair of quotation marks that is put around all of it.
 
@@ -43,18 +69,22 @@ def remove_quotes(text: str) -> str:
     return inside.strip() if is_quoted and text[0] not in inside and text[-1] not in inside else text
 
 
-def end_text(completion: Completion, *, bullets: bool, quotes: bool = False) -> tuple[str, str]:
+def end_text(
+    completion: Completion, *, bullets: bool, quotes: bool = False, separator: str = ""
+) -> tuple[str, str]:
     """A completion as a record's text, and why it ended: half a sentence at its end is cut off.
 
     Args:
         completion: of a model that was shown a list.
         bullets: whether records begin with a list's mark themselves; else it is the list's.
         quotes: whether records stand in quotation marks themselves; else these are the model's.
+        separator: the line between records of several lines; "" where a record is a line.
 
     Returns:
         The text, and `stop`, `cut_back` where its last sentence was not whole, `length` where it has no whole one.
     """
-    text, is_whole = find_record(mend_text(completion.text))
+    mended = mend_text(completion.text)
+    text, is_whole = find_block(mended, separator) if separator else find_record(mended)
     if not bullets:
         text = text.removeprefix(BULLET).lstrip()
     if not quotes:

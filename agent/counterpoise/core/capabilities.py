@@ -17,6 +17,7 @@ class Capabilities:
         structured: JSON schemas are really enforced.
         logprobs: it returns token log-probabilities.
         multiple: one request may ask for several completions.
+        lists: it writes several texts in one JSON reply (measured on three short ones).
         context_tokens: prompt and completion together, 0 where unknown.
         thinks: it thinks before it answers.
         thinking_switch: the way that switches its thinking off, "" where there is none.
@@ -38,3 +39,4 @@ class Capabilities:
     thought_tokens: int = 0
     looked_tokens: int = 0
     room_tokens: int = 0
+    lists: bool = False

@@ -166,6 +166,7 @@ class Proposal:
         content: its columns by name. Where an action gives a text alone, that is divided among the text columns.
         finish_reason: why the writer stopped: `length` where the tokens ended within it, `cut_back` where it was then
             cut back to its last whole sentence.
+        writer: name of the job's writer that it is of, "" where the job names none.
     """
 
     id: str
@@ -183,6 +184,7 @@ class Proposal:
     failure: str = ""
     finish_reason: str = "stop"
     content: Content = field(default_factory=dict)
+    writer: str = ""
 
 
 @dataclass(frozen=True, slots=True)

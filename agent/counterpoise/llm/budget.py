@@ -43,6 +43,12 @@ def estimate_prompt(request: ChatRequest) -> int:
     return estimate_tokens([request.prompt, *(message.content for message in request.messages)])
 
 
+def estimate_request(request: ChatRequest) -> int:
+    """Tokens that a request may cost at most, prompt and `n` completions together."""
+    n_marks = TEMPLATE_TOKENS + TOKENS_PER_MESSAGE * len(request.messages) if request.messages else 1
+    return estimate_prompt(request) + n_marks + request.n * request.most_tokens
+
+
 class BudgetSpent(Exception):  # noqa: N818  (not an error: the run ends as it should)
     """The next request would go over the limit, or the time is up."""
 
@@ -151,8 +157,7 @@ class TokenBudget:
 
     def estimate(self, request: ChatRequest) -> int:
         """Tokens that a request may cost at most, prompt and `n` completions together."""
-        n_marks = TEMPLATE_TOKENS + TOKENS_PER_MESSAGE * len(request.messages) if request.messages else 1
-        return estimate_prompt(request) + n_marks + request.n * request.most_tokens
+        return estimate_request(request)
 
     def reserve(self, tokens: int, *, replay: bool = False) -> int:
         """Set `tokens` aside and return them.

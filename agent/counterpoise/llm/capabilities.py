@@ -128,6 +128,7 @@ async def _find_capabilities(chat: ChatClient, turn: int, multiple: bool) -> Cap
         continuation=continues,
         follows_instructions=meeting is not None and follows,
         multiple=chat.manner.multiple,
+        context_tokens=chat.context_tokens,
         thinks=meeting is not None and meeting.thinks,
         thinking_switch=thoughts.switch,
         thought_tokens=meeting.thought_tokens if meeting else 0,

@@ -73,6 +73,8 @@ class ChatRequest:
             index is a new draw of the same question.
         purpose: what it is for ("label", "generate"); spend is totalled by it. It cannot change the reply.
         thoughts: how the model is kept from thinking, or what room its thoughts have; None for one that does not think.
+        keeps_parts: a reply that breaks its schema is not asked for again: whoever asks reads what is whole in it. It
+            cannot change the reply.
 
     Raises:
         ValueError: for a combination that no server answers.
@@ -87,6 +89,7 @@ class ChatRequest:
     sample: int = 0
     purpose: str = ""
     thoughts: Thoughts | None = None
+    keeps_parts: bool = False
 
     @property
     def most_tokens(self) -> int:

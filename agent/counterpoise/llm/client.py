@@ -163,6 +163,12 @@ class ChatClient:
         """Identity of the model, as the server reports it."""
         return self._lanes.lanes[0].engine.name
 
+    @property
+    def context_tokens(self) -> int:
+        """Prompt and completion together, the least that an engine says; 0 where none does."""
+        windows = [int(getattr(lane.engine, "context_tokens", 0)) for lane in self._lanes.lanes]
+        return min((one for one in windows if one > 0), default=0)
+
     def estimate(self, request: ChatRequest) -> int:
         """Tokens that a request may cost at most, asked in the manner that the model was found to need."""
         adapted = self.manner.adapt(request)
@@ -288,7 +294,8 @@ class ChatClient:
             completions = await self._asker.gather(request, keys, found)
         if may_lengthen and any(is_unfinished(completion, request) for completion in completions):
             completions = await lengthen(request, completions, self._ask_once)
-        if request.schema is not None and any(completion.problem for completion in completions):
+        is_strict = request.schema is not None and not request.keeps_parts
+        if is_strict and any(completion.problem for completion in completions):
             return await repair(request, completions, self._ask_once, self.name)
         return completions
 

@@ -35,6 +35,7 @@ from counterpoise.llm.config import LlmConfig
 from counterpoise.llm.connect import make_engines, read_api_key
 from counterpoise.llm.engines.managed import ManagedEngine
 from counterpoise.llm.models import Models
+from counterpoise.llm.reply_shapes import read_window
 from counterpoise.llm.servers.embedded import Server
 from counterpoise.llm.servers.load import ServerLoad
 from counterpoise.llm.structured import parse_reply
@@ -272,7 +273,7 @@ def _find_context(base: _Base, model: str, notes: dict[str, str]) -> int:
     try:
         entries = base.get("/models")["data"]
         (entry, *_) = [one for one in entries if model in ("", one["id"], *(one.get("aliases") or ()))]
-        if length := int(entry.get("max_model_len") or entry.get("context_length") or 0):
+        if length := read_window(entry):
             return length
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         notes["context_tokens"] = "its list of models cannot be read"

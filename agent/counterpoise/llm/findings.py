@@ -50,7 +50,7 @@ def settle_capabilities(found: Capabilities, notes: Notes, cache_dir: Path) -> C
             structured=bool(known["structured"]),
             logprobs=bool(known["logprobs"]),
             multiple=found.multiple and bool(known["multiple"]),
-            context_tokens=int(known["context_tokens"]),
+            context_tokens=int(known["context_tokens"]) or found.context_tokens,
         )
     notes.write("capabilities", {found.model: asdict(found)})
     return found

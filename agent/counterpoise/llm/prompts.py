@@ -4,7 +4,8 @@ A prompt is data: one YAML file with `name`, `description`, `variables`, `kind` 
 `messages` (a list of `role` and `content`) or `text`, and where wanted `schema` (JSON schema of the reply)
 or `choices`, and `sampling`. What is wrong with it is found when it is loaded, before a token is
 spent. Values are put into the rendered text and never read as a template; `{{ text | quote_data }}` keeps a
-record inside its line, whatever it contains.
+record inside its line, whatever it contains. Where records have several lines, `{{ text | item(separator) }}` and
+`{{ text | field(separator) }}` put them between lines that no record contains; without a separator they stay in one.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from counterpoise.llm.chat import ChatRequest, Message, Sampling
 from counterpoise.llm.structured import check_schema
 
 _CONTROL = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
+_LINE_END = re.compile(r"\r\n|[\n\r\v\f\x85\u2028\u2029]")
+_EMPTY_LINES = re.compile(r"\n{3,}")
 _CHAT_TOKENS = re.compile(
     r"<[|\uff5c]|[|\uff5c]>|\[\||\|\]|</?s>|\[/?(?:INST|SYSTEM_PROMPT)\]|</?(?:start|end)_of_turn>",
     re.IGNORECASE,
@@ -113,6 +116,34 @@ def quote_data(value: object, delimiter: str = "") -> str:
     return " ".join(text.split())
 
 
+def quote_block(value: object, separator: str) -> str:
+    r"""Make a piece of data of several lines safe to stand between two lines of `separator`.
+
+    As `quote_data`, but line ends stay, one empty line in a row at most, and the separator is broken by a space
+    wherever it stands in the data.
+
+    >>> quote_block("Cold soup.\r\n\r\n\r\n### Rude  waiter.", "###")
+    'Cold soup.\n\n# ## Rude waiter.'
+    """
+    lines = [quote_data(line) for line in _LINE_END.split(str(value))]
+    text = _EMPTY_LINES.sub("\n\n", "\n".join(lines)).strip()
+    while separator in text:
+        text = text.replace(separator, f"{separator[0]} {separator[1:]}")
+    return text
+
+
+def show_item(value: object, separator: str) -> str:
+    """A record in a list: a line of its own behind a mark, or a block below a line of `separator`."""
+    return f"{separator}\n{quote_block(value, separator)}" if separator else f"- {quote_data(value)}"
+
+
+def show_field(value: object, separator: str) -> str:
+    """A record behind a name and a colon: on the same line, or a block between two lines of `separator`."""
+    if not separator:
+        return f" {quote_data(value)}"
+    return f"\n{separator}\n{quote_block(value, separator)}\n{separator}"
+
+
 class _Message(BaseModel):
     model_config = ConfigDict(extra="forbid")
     role: Literal["system", "user", "assistant"]
@@ -170,7 +201,8 @@ def _environment() -> ImmutableSandboxedEnvironment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["quote_data"] = quote_data
+    for name, quote in (("quote_data", quote_data), ("item", show_item), ("field", show_field)):
+        environment.filters[name] = quote
     return environment
 
 

@@ -83,3 +83,8 @@ def read_count(value: Any) -> int | None:
     """A whole number from 0; None for anything else."""
     number = read_number(value)
     return int(number) if number is not None and 0 <= number < 2**53 else None
+
+
+def read_window(entry: Mapping[str, Any]) -> int:
+    """Tokens of prompt and completion together, as an entry of a list of models says; 0 where it does not."""
+    return read_count(entry.get("max_model_len")) or read_count(entry.get("context_length")) or 0

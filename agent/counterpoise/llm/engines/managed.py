@@ -99,6 +99,11 @@ class ManagedEngine:
         return self.engine.url
 
     @property
+    def context_tokens(self) -> int:
+        """Prompt and completion together, as the server says or was told; 0 where that is not known."""
+        return int(getattr(self._server, "slot_tokens", 0)) or self.engine.context_tokens
+
+    @property
     def refusals(self) -> dict[str, str]:
         """As `OpenAIEngine.refusals`, of the server as it runs now."""
         return self.engine.refusals

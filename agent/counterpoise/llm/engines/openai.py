@@ -27,6 +27,7 @@ from counterpoise.llm.dialect import Dialect, guess_detours, is_about_size, name
 from counterpoise.llm.letters import has_table
 from counterpoise.llm.replies import read_completions
 from counterpoise.llm.reply_bodies import read_body
+from counterpoise.llm.reply_shapes import read_window
 from counterpoise.llm.served_errors import find_error, quote_error
 from counterpoise.llm.servers.load import ServerLoad, read_metrics
 from counterpoise.llm.transport import LARGEST_REPLY, BoundedClient, EndlessReplyError
@@ -63,6 +64,9 @@ class OpenAIEngine:
         connect_seconds: how long connecting may take.
         explores: where a refusal does not say what it is about, find out by leaving out one part after the other.
 
+    Attributes:
+        context_tokens: prompt and completion together, as the list of models says; 0 where it does not.
+
     Raises:
         ValueError: the address is not one.
     """
@@ -85,6 +89,7 @@ class OpenAIEngine:
         self.url = url.rstrip("/")
         self.model = model
         self._identity = ""
+        self.context_tokens = 0
         self._api_key = api_key
         keep_secret(api_key)
         keep_secrets_of(url)
@@ -259,6 +264,7 @@ class OpenAIEngine:
             if self.model in ("", entry["id"], *(entry.get("aliases") or ())):
                 self.model = self.model or entry["id"]
                 self._identity = redact(_describe_model(entry))
+                self.context_tokens = read_window(entry)
                 return
         names = ", ".join(sorted(entry["id"] for entry in models)) or "none"
         raise ServerError(
