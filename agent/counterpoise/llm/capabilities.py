@@ -15,10 +15,13 @@ from counterpoise.llm.budget import BudgetSpent, ThoughtsUnpaid
 from counterpoise.llm.chat import ChatRequest, Sampling, Thoughts
 from counterpoise.llm.client import ChatClient
 from counterpoise.llm.findings import Notes, settle_capabilities
+from counterpoise.llm.listed_replies import read_listed
 from counterpoise.llm.manners import Manner
 from counterpoise.llm.models import Models
 from counterpoise.llm.probing import (
     COUNTING,
+    LISTING,
+    N_LISTED,
     WRITING,
     Meeting,
     can_pay,
@@ -120,6 +123,7 @@ async def _find_capabilities(chat: ChatClient, turn: int, multiple: bool) -> Cap
         )
     if meeting is not None and (follows or not continues) and _is_worth_its_price(chat, meeting):
         meeting = await _write_once(chat, meeting, turn)
+    lists = follows and meeting is not None and await _writes_lists(chat, meeting, turn)
     chat.manner = replace(chat.manner, multiple=chat.manner.multiple and multiple)
     thoughts = chat.manner.thoughts or Thoughts()
     return Capabilities(
@@ -134,6 +138,7 @@ async def _find_capabilities(chat: ChatClient, turn: int, multiple: bool) -> Cap
         thought_tokens=meeting.thought_tokens if meeting else 0,
         looked_tokens=meeting.looked_tokens if meeting else 0,
         room_tokens=thoughts.tokens,
+        lists=lists,
     )
 
 
@@ -169,6 +174,22 @@ async def _write_once(chat: ChatClient, meeting: Meeting, turn: int) -> Meeting:
         meeting = await meet(chat, writing, lambda text: bool(text.strip()), known=meeting)
         chat.manner = replace(meeting.manner, multiple=chat.manner.multiple)
     return meeting
+
+
+async def _writes_lists(chat: ChatClient, meeting: Meeting, turn: int) -> bool:
+    """Whether three texts that are asked for in one JSON reply come, and are three texts."""
+    if not _is_worth_its_price(chat, meeting):
+        return False
+    try:
+        (reply,) = await chat.generate(replace(LISTING, sample=turn))
+    except BudgetSpent:
+        return False
+    except ServerError as error:
+        if error.retryable:
+            raise
+        return False
+    entries = read_listed(reply.text)
+    return len({entry.text for entry in entries if not entry.fault}) == N_LISTED == len(entries)
 
 
 def _is_stored(chat: ChatClient, turn: int) -> bool:

@@ -70,8 +70,13 @@ async def open_models(
 
 
 def name_unknown(config: LlmConfig) -> Capabilities:
-    """What is known of a model before it was asked: how a job names it."""
-    return Capabilities(model=config.model or config.engine)
+    """What is known of a model before it was asked: how a job names it, and the window of the embedded one."""
+    window = 0
+    if config.engine == "embedded":
+        from counterpoise.llm.servers.embedded import SLOT_TOKENS
+
+        window = SLOT_TOKENS
+    return Capabilities(model=config.model or config.engine, context_tokens=window)
 
 
 def make_engines(

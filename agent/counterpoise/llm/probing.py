@@ -20,6 +20,7 @@ from counterpoise.llm.budget import BudgetSpent
 from counterpoise.llm.chat import ChatRequest, Completion, Message, Sampling, Thoughts
 from counterpoise.llm.client import ChatClient
 from counterpoise.llm.dialect import SWITCHES
+from counterpoise.llm.listed_replies import ask_for_list
 from counterpoise.llm.manners import Manner
 
 ROOM_SHARE = 0.2
@@ -48,6 +49,23 @@ WRITING = ChatRequest(
     purpose=_PURPOSE,
 )
 """What a run asks for most: a text, in several completions, that no one right answer keeps short."""
+
+N_LISTED = 3
+LISTING = ask_for_list(
+    ChatRequest(
+        (
+            Message(
+                "user",
+                f"Write {N_LISTED} short sentences about the weather in spring. Answer with one JSON object and "
+                'nothing else: its "records" are the sentences, each a text.',
+            ),
+        ),
+        sampling=Sampling(temperature=0.9, max_tokens=32),
+        purpose=_PURPOSE,
+    ),
+    N_LISTED,
+)
+"""Whether a model writes several texts in one reply."""
 
 COUNTING = ChatRequest(
     (Message("user", "Greet a guest of a hotel."),),

@@ -143,6 +143,20 @@ class Verdicts:
 
 
 @dataclass(frozen=True, slots=True)
+class WriterShare:
+    """A writer that the job names: its share of the planned `requests`, and the texts that came of them."""
+
+    name: str
+    instructions: str
+    temperature: float | None
+    requests: int
+    share: float | None
+    proposed: int
+    accepted: int
+    tokens: float
+
+
+@dataclass(frozen=True, slots=True)
 class FilterAlarm:
     """How many of `n` real rows, which had no part in setting it, a filter refuses; `n` is 0 where it does nothing."""
 
@@ -314,7 +328,7 @@ class Meanings:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything the page shows; `ways` has an entry for each student."""
+    """Everything the page shows; `ways` has an entry for each student, `writers` for each that the job names."""
 
     title: str
     version: str
@@ -325,6 +339,7 @@ class Report:
     balance: Balance
     rounds: list[Round]
     verdicts: Verdicts
+    writers: list[WriterShare]
     filters: Filters
     scorers: list[ScorerAudit]
     spend: SpendSection

@@ -11,6 +11,7 @@ from itertools import count
 from typing import Any
 
 from counterpoise.balance.counts import count_cells
+from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.event_kinds import (
     Audited,
     Planned,
@@ -69,12 +70,14 @@ class Repair:
         context: what they shared.
         trust: the audits of the label scorers.
         stop: why there was no further round.
+        capabilities: what the model was found to do.
     """
 
     ledger: Ledger
     context: RunContext
     trust: LabelTrust
     stop: Stop
+    capabilities: Capabilities
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +122,9 @@ class TextRun:
         ending = describe_ending(
             repair.stop, list_short(context, ledger), ledger, job.budget.tokens, remedies
         )
-        report = make_report(job, context, ledger, trust, simple, outcome, resources.budget, ending)
+        report = make_report(
+            job, context, ledger, trust, simple, outcome, resources.budget, ending, repair.capabilities
+        )
         write_data(directory.path, gather_data(job, context.inputs, outcome, simple, report.ways))
         return RunResult(to_plain(report), len(ledger.list_accepted()), to_plain(ending))
 
@@ -166,7 +171,7 @@ async def _repair(job: Job, inputs: Inputs, models: Models, resources: RunResour
             context = open_context(job, inputs, trust)
     except BudgetSpent as spent:
         if chat.budget.is_time_up:
-            return Repair(ledger, context, trust, _stop_in_time(job))
+            return Repair(ledger, context, trust, _stop_in_time(job), models.capabilities)
         # Nothing can be written, but records of the pool are adopted for no token.
         limit, unpaid = 0, Stop("budget", "the budget does not reach for the first questions")
         if isinstance(spent, ThoughtsUnpaid):
@@ -177,7 +182,7 @@ async def _repair(job: Job, inputs: Inputs, models: Models, resources: RunResour
     for number in count(1):
         stop = _find_stop(job, context, ledger, chat, progress, number)
         if stop is not None:
-            return Repair(ledger, context, trust, stop)
+            return Repair(ledger, context, trust, stop, models.capabilities)
         plan = plan_round(
             context,
             ledger,
@@ -189,7 +194,7 @@ async def _repair(job: Job, inputs: Inputs, models: Models, resources: RunResour
         tell_event(Planned(**describe_plan(plan)))
         if not plan.items:
             stop = Stop("budget", plan.reason) if plan.reason.startswith(UNPAID) else NOTHING_PAYS
-            return Repair(ledger, context, trust, unpaid or stop)
+            return Repair(ledger, context, trust, unpaid or stop, models.capabilities)
         judged = await carry_out(plan, context, ledger, models)
         ledger.settle(plan, judged)
         directory.write_replies(chat.take_used())

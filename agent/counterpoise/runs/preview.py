@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Literal
 
 from counterpoise.actions import ACTIONS
@@ -25,6 +25,7 @@ from counterpoise.runs.outlook import look_ahead
 from counterpoise.runs.rounds import list_short, plan_round
 from counterpoise.runs.simple_ways import SimpleWays, measure_simple_ways
 from counterpoise.runs.slow_students import offer_tuning, view_trained
+from counterpoise.runs.writing_report import note_writing
 from counterpoise.scorers.family import SCORERS
 from counterpoise.students.cell_choice import choose_cell_way
 from counterpoise.students.cell_marks import make_marks
@@ -108,7 +109,11 @@ async def make_preview(job: Job) -> Preview:
             for one in foreseen.forecasts
         ],
         estimated_tokens=sum(item.reserved_tokens for item in plan.items),
-        notes=[*inputs.notes, *note_left_out(simple.sample, inputs.train.records, short)],
+        notes=[
+            *inputs.notes,
+            *note_left_out(simple.sample, inputs.train.records, short),
+            *note_writing(context, plan.items, replace(models.capabilities, follows_instructions=True)),
+        ],
         advice=advice,
         encoders=[asdict(one) for one in trials.trials],
         ask=foreseen.ask,

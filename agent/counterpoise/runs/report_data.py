@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from counterpoise.balance.counts import count_cells
+from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.hub_files import is_hub_id
 from counterpoise.data.encoder_choice import EncoderChoice
 from counterpoise.data.served_encoder import ServedEncoder
@@ -45,6 +46,7 @@ from counterpoise.runs.report_sections import (
 )
 from counterpoise.runs.rounds import list_short
 from counterpoise.runs.simple_ways import SimpleWays
+from counterpoise.runs.writing_report import describe_writers, note_writing
 from counterpoise.students.evidence import Evidence
 from counterpoise.students.held_out import N_SEEDS
 from counterpoise.students.metrics import METRICS
@@ -65,6 +67,7 @@ def make_report(
     outcome: RunOutcome,
     budget: TokenBudget,
     ending: Ending,
+    capabilities: Capabilities,
 ) -> Report:
     """The report of a run.
 
@@ -79,6 +82,7 @@ def make_report(
         outcome: what was written.
         budget: what was spent.
         ending: why the run ended and what is short.
+        capabilities: of the model.
     """
     compared = compare_ways(job.metric, context, outcome, simple, len(ledger.list_accepted()))
     baseline = {metric: simple.choose_best(metric) for metric in METRICS}
@@ -98,10 +102,11 @@ def make_report(
         headline=write_headline(choice, job.metric, table, added, simple.students),
         advice=[describe_action(choice, job.metric, added)],
         recommendation=describe_recommendation(choice, _write_code(job, context, choice)),
-        data=_describe_data(job, context, ledger, simple),
+        data=_describe_data(job, context, ledger, simple, capabilities),
         balance=describe_balance(context, records, add_accepted(records, ledger)),
         rounds=describe_rounds(ledger),
         verdicts=describe_verdicts(context, ledger),
+        writers=describe_writers(context, ledger),
         filters=describe_filters(context.filters, ledger),
         scorers=[ScorerAudit(**row) for row in trust.rows],
         spend=describe_spend(budget, ledger),
@@ -147,7 +152,9 @@ def _spell_encoder(chosen: EncoderChoice) -> str:
     return plain if is_hub_id(plain) else re.split(r"[/\\]", plain)[-1]
 
 
-def _describe_data(job: Job, context: RunContext, ledger: Ledger, simple: SimpleWays) -> DataFacts:
+def _describe_data(
+    job: Job, context: RunContext, ledger: Ledger, simple: SimpleWays, capabilities: Capabilities
+) -> DataFacts:
     records, n_pool = context.inputs.train.records, len(context.inputs.pool)
     return DataFacts(
         source=name_source(job.data).rsplit("/", 1)[-1],
@@ -160,6 +167,7 @@ def _describe_data(job: Job, context: RunContext, ledger: Ledger, simple: Simple
             *note_left_out(simple.sample, records, list_short(context, Ledger())),
             *note_held_out(len(records)),
             *_note_pool(n_pool),
+            *note_writing(context, [item for plan, _ in ledger.rounds for item in plan.items], capabilities),
             *note_refusals(context.filters, ledger),
         ],
     )

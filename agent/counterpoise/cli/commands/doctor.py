@@ -27,6 +27,7 @@ SUBJECTS = {
     "structured": "structured replies enforced",
     "logprobs": "log-probabilities",
     "multiple": "several completions a request",
+    "lists": "several texts in one JSON reply",
     "prefix_caching": "prefix caching",
     "seed": "takes a seed",
     "context_tokens": "context, tokens",

@@ -31,6 +31,7 @@ from pydantic import (
     model_validator,
 )
 
+from counterpoise.actions.writers import Writer
 from counterpoise.core.label_spellings import Spellings, fold_spelling, spell_value
 from counterpoise.core.registry import DEFAULT
 from counterpoise.core.schema import TextClassification
@@ -38,6 +39,7 @@ from counterpoise.core.strict_yaml import SETTINGS
 from counterpoise.students.evidence import NO_EVIDENCE, Evidence, parse_evidence, read_shipped
 from counterpoise.tasks.job import JobBase
 from counterpoise.tasks.keys import ColumnNames, LabelWords, TableSource, check_table
+from counterpoise.tasks.text.writer_keys import NamedWriterKeys, WriterKeys, check_writers, list_writers
 
 
 def _spell_keys(value: object) -> object:
@@ -142,6 +144,8 @@ class Job(JobBase):
         treatments: the ways to train them that cost no token, by registered names; `default` stands for the whole
             default list. Those that look at the pool are measured where there is one.
         encoder: instead of the pinned one, see `JobBase`.
+        writer: a line of yours and a temperature for new texts, `{instructions: write as angry customers would}`.
+        writers: several such, each with a name, which take turns and are told apart in provenance and report.
         evidence: whether the choice among simple ways begins with what they gave on other data sets (`shipped`), or
             with nothing (`none`).
     """
@@ -150,7 +154,7 @@ class Job(JobBase):
 
     SOURCES = ("data", "held_out", "pool")
     PATHS = (*JobBase.PATHS, "gold", "answers")
-    LATER_KEYS = ("answers", "evidence", "seconds_per_answer")
+    LATER_KEYS = ("answers", "evidence", "seconds_per_answer", "writer", "writers")
     KEY_FILES = ("concepts",)
 
     TRIES_ENCODERS = True
@@ -190,6 +194,8 @@ class Job(JobBase):
     treatments: tuple[Any, ...] = Field((DEFAULT,), validate_default=True)
 
     evidence: Literal["shipped", "none"] = "shipped"
+    writer: WriterKeys | None = None
+    writers: tuple[NamedWriterKeys, ...] | None = None
 
     @field_validator("held_out", "pool")
     @classmethod
@@ -255,6 +261,19 @@ class Job(JobBase):
                 "key 'answers' names labels of pool rows, and there is no pool; name it under 'pool'"
             )
         return self
+
+    @model_validator(mode="after")
+    def _check_writers(self) -> Self:
+        check_writers(self.writers)
+        if self.writer and self.writers:
+            raise ValueError(
+                "keys 'writer' and 'writers' say the same; write what is in 'writer' into each of 'writers'"
+            )
+        return self
+
+    def list_writers(self) -> tuple[Writer, ...]:
+        """Who write new texts, in turn."""
+        return list_writers(self.writer, self.writers)
 
     @property
     def key(self) -> str:

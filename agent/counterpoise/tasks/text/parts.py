@@ -84,6 +84,7 @@ def open_context(job: Job, inputs: Inputs, trust: LabelTrust) -> RunContext:
             pool=pool if len(pool) else None,
             pool_scores=score_pool(job, inputs, trust, scorer) if len(pool) else None,
             is_trusted=trust.is_trusted,
+            writers=job.list_writers(),
         ),
         filters=fit_filters(FILTERS.choose(job.filters), gather_filter_data(job, inputs, trust)),
         target=job.target,
