@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from counterpoise.actions.minority_text import MinorityText, measure_longest
+from counterpoise.actions.minority_requests import MinorityRequests, measure_longest
+from counterpoise.actions.minority_text import MinorityText
 from counterpoise.actions.written_records import end_text
 from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.plans import Cell, PlanItem
@@ -100,7 +101,7 @@ async def _ask_as_product(rows: BankRows, label: str, number: int, group: Group,
     item = PlanItem(
         "minority_text", Cell(label), count_texts(rows.name), 1, number, n_requests, _WITHOUT_LIMIT
     )
-    writer = MinorityText(rows.labels, f"bank:{rows.name}", {})
+    writer = MinorityText(MinorityRequests(rows.labels, f"bank:{rows.name}", {}))
     proposals = [one async for one in writer.propose(item, shown, models)]
     proposals.sort(key=lambda proposal: proposal.id)
     lines = [

@@ -31,7 +31,7 @@ _REPLY_SHARE = 0.5  # of the window, at most, for one text: the rest is for what
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class TextDraft:
     """One request with what it was made from.
 
     Args:
@@ -71,7 +71,7 @@ class MinorityRequests:
 
     def compose(
         self, item: PlanItem, demonstrations: EncodedRecords, capabilities: Capabilities
-    ) -> list[Draft]:
+    ) -> list[TextDraft]:
         """The `item.n_requests` requests of an item, each with demonstrations of its own."""
         window = open_window(capabilities)
         longest = min(measure_longest(demonstrations.records), max(1, int(_REPLY_SHARE * window.tokens)))
@@ -89,7 +89,7 @@ class MinorityRequests:
         demonstrations: EncodedRecords,
         capabilities: Capabilities,
         longest: int,
-    ) -> Draft:
+    ) -> TextDraft:
         rows = self._choose(demonstrations, item, turn)
         whole = [str(demonstrations.records.texts[row]) for row in rows]
         window, prompt = open_window(capabilities), load_prompt(name_prompt(capabilities))
@@ -107,7 +107,7 @@ class MinorityRequests:
         if len(demonstrations) < _FEW_DEMONSTRATIONS:
             # A handful of rows makes a handful of prompts: ask each for new draws, not for the same again.
             sample = (item.round * MOST_REQUESTS + turn) * COMPLETIONS_PER_REQUEST
-        return Draft(
+        return TextDraft(
             tuple(rows[: len(texts)]),
             texts[:1] != whole[:1],
             writer,
@@ -174,15 +174,15 @@ def measure_longest(records: Records) -> int:
     return int(max(24.0, wanted))
 
 
-def describe_drafts(drafts: Sequence[Draft], n_wanted: int, window: Window) -> str:
+def describe_drafts(drafts: Sequence[TextDraft], n_wanted: int, window: Window) -> str:
     """Why requests show less than they would, "" where they do not."""
-    fewest = min((len(draft.shown) for draft in drafts), default=n_wanted)
-    if fewest == n_wanted and not any(draft.is_shortened for draft in drafts):
+    sizes = sorted({len(draft.shown) for draft in drafts})
+    if sizes in ([], [n_wanted]) and not any(draft.is_shortened for draft in drafts):
         return ""
     cut = ", cut after a whole sentence" if any(draft.is_shortened for draft in drafts) else ""
-    records = "record" if fewest == 1 else "records"
+    shown = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
     room = max(draft.request.sampling.max_tokens // draft.per_reply for draft in drafts)
     return (
-        f"show {fewest} {records} instead of {n_wanted}{cut}: {window} holds no more of such length beside a reply of "
+        f"show {shown} instead of {n_wanted} records{cut}: {window} holds no more of such length beside a reply of "
         f"up to {room:,}"
     )

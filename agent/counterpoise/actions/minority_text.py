@@ -21,8 +21,8 @@ from counterpoise.actions.base import ActionData, Offer, make_probe, price_reque
 from counterpoise.actions.context_fit import open_window
 from counterpoise.actions.minority_requests import (
     N_DEMONSTRATIONS,
-    Draft,
     MinorityRequests,
+    TextDraft,
     describe_drafts,
 )
 from counterpoise.actions.written_records import BULLET, end_text, remove_quotes
@@ -164,7 +164,9 @@ class _Reader:
     demonstrations: EncodedRecords
     separator: str
 
-    def read(self, completion: Completion, draft: Draft, blank: Proposal, first: int) -> Iterator[Proposal]:
+    def read(
+        self, completion: Completion, draft: TextDraft, blank: Proposal, first: int
+    ) -> Iterator[Proposal]:
         """The proposals of a completion, numbered from `first`; an entry of a list that is no text says so."""
         name, total = blank.item.id, float(completion.usage.total)
         if draft.per_reply == 1 and draft.request.schema is None:
@@ -181,7 +183,7 @@ class _Reader:
             reason = "length" if entry.fault else "stop"
             yield self._fill(one, replace(completion, text=entry.text, finish_reason=reason), draft)
 
-    def _fill(self, blank: Proposal, completion: Completion, draft: Draft) -> Proposal:
+    def _fill(self, blank: Proposal, completion: Completion, draft: TextDraft) -> Proposal:
         texts = [str(self.demonstrations.records.texts[row]) for row in draft.shown]
         bullets = any(text.startswith(BULLET) for text in texts)
         quotes = any(remove_quotes(text) != text for text in texts)
@@ -236,7 +238,7 @@ async def _ask_again(
             yield proposal
 
 
-def _fit_budget(drafts: list[Draft], chat: ChatClient, reserved_tokens: int) -> list[Draft]:
+def _fit_budget(drafts: list[TextDraft], chat: ChatClient, reserved_tokens: int) -> list[TextDraft]:
     """The first requests whose estimates fit into what the plan reserved.
 
     The plan reckons with a typical request. Cutting here, in order, keeps which requests are sent independent of

@@ -46,7 +46,10 @@ async def learn_capabilities(models: Models, notes: Notes, cache_dir: Path) -> M
         ServerError: as `find_capabilities`.
     """
     chat = models.chat
-    found = settle_capabilities(await find_capabilities(chat), notes, cache_dir)
+    # Runs that began before lists were known go on without them.
+    tries_lists = all("lists" in known for known in notes.read("capabilities").values())
+    found = await find_capabilities(chat, tries_lists=tries_lists)
+    found = settle_capabilities(found, notes, cache_dir)
     apply_capabilities(chat, found)
     tell_event(ModelFound(found.model, found.follows_instructions))
     line, is_too_much = explain_thoughts(found, chat.budget.limit)
@@ -57,12 +60,16 @@ async def learn_capabilities(models: Models, notes: Notes, cache_dir: Path) -> M
     return replace(models, capabilities=found)
 
 
-async def find_capabilities(chat: ChatClient) -> Capabilities:
+async def find_capabilities(chat: ChatClient, *, tries_lists: bool = True) -> Capabilities:
     """Ask what the model can do: continue a text, follow a short instruction, answer without thinking first.
 
     Replies are stored, so a run that is resumed finds the same; from now on the client asks in the manner that was
     found. Where what is stored would leave a run without a way, it may be that the server was set right since: it is
     asked anew.
+
+    Args:
+        chat: the way to the model.
+        tries_lists: whether to ask for several texts in one reply too.
 
     Raises:
         BudgetSpent: the budget does not reach for a dozen short questions.
@@ -72,7 +79,7 @@ async def find_capabilities(chat: ChatClient) -> Capabilities:
     turn, multiple = read_notes(chat)
     before = chat.budget.paid
     try:
-        found = await _find_capabilities(chat, turn, multiple)
+        found = await _find_capabilities(chat, turn, multiple, tries_lists)
         is_stale = chat.budget.paid == before and explain_thoughts(found, chat.budget.limit)[1]
     except ServerError as error:
         if error.retryable or chat.budget.paid != before or not _is_stored(chat, turn):
@@ -80,12 +87,12 @@ async def find_capabilities(chat: ChatClient) -> Capabilities:
         is_stale = True
     if is_stale:
         turn += 1
-        found = await _find_capabilities(chat, turn, multiple)
+        found = await _find_capabilities(chat, turn, multiple, tries_lists)
     await write_notes(chat, turn, found.multiple)
     return found
 
 
-async def _find_capabilities(chat: ChatClient, turn: int, multiple: bool) -> Capabilities:
+async def _find_capabilities(chat: ChatClient, turn: int, multiple: bool, tries_lists: bool) -> Capabilities:
     chat.manner = Manner()
     refusals: list[str] = []
     probe = ChatRequest(
@@ -123,7 +130,7 @@ async def _find_capabilities(chat: ChatClient, turn: int, multiple: bool) -> Cap
         )
     if meeting is not None and (follows or not continues) and _is_worth_its_price(chat, meeting):
         meeting = await _write_once(chat, meeting, turn)
-    lists = follows and meeting is not None and await _writes_lists(chat, meeting, turn)
+    lists = tries_lists and follows and meeting is not None and await _writes_lists(chat, meeting, turn)
     chat.manner = replace(chat.manner, multiple=chat.manner.multiple and multiple)
     thoughts = chat.manner.thoughts or Thoughts()
     return Capabilities(
