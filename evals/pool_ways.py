@@ -6,8 +6,9 @@ students are scored in macro-F1 on the test rows:
 - every way of the default list, and every registered one that looks at the pool;
 - `chosen`: what the product chooses of the default list on inner validation, with the evidence of other sets only;
   `chosen_blind`: the same without the ways that look at the pool;
-- `adopted`: rows of the pool adopted for the rare labels as a run adopts them, averaged with the own rows as it
-  recommends; `adopted_pool`: the way `labelled_pool` on own and adopted rows alike, and the rest of the pool;
+- `adopted`: rows of the pool adopted for the rare labels as a run adopts them, added up with what the way that is
+  chosen (by the table of evidence that ships, less the set and its kin) says, in tuned shares, as it recommends;
+  `adopted_pool`: the way `labelled_pool` on own and adopted rows alike, and the rest of the pool;
 - `real_data`: real rows of the rare labels until they are even; `answered_pool`: every row of the pool with its true
   label. Both with logit adjustment.
 
@@ -32,7 +33,7 @@ from threadpoolctl import threadpool_limits
 from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.records import UNLABELLED, Integers, Records
 from counterpoise.scorers.base import SimilarityScorer
-from counterpoise.students.added_ways import TUNED_ADDED
+from counterpoise.students.added_ways import find_mixture
 from counterpoise.students.base import Student, Treatment
 from counterpoise.students.evidence import Evidence, parse_evidence, read_shipped
 from counterpoise.students.fitting import predict_by_treatments
@@ -138,6 +139,8 @@ def run_draw(corpus: Corpus, encoder: Encoder, seed: int) -> Measured:
     found = {key: _score(table, draw) for key, table in tables.outer.items()}
     said = score_predictions(tables.inner, draw.own.labels, draw.n_labels)
     counts = np.bincount(draw.own.labels, minlength=draw.n_labels)
+    evidence = parse_evidence(read_shipped(), list_kin(corpus.name))
+    simple = choose_best(said, "macro_f1", usual, counts, evidence)
     extra = _encode(divide_draw(corpus, seed)[1], corpus, encoder)
     adopted, rest = divide_pool(draw, corpus, seed)
     whole = _join(draw.own, adopted)
@@ -152,7 +155,8 @@ def run_draw(corpus: Corpus, encoder: Encoder, seed: int) -> Measured:
             for way in ways:
                 if way.uses_pool and way not in usual and way.suits(student):
                     add(way.name, way, draw.own, draw.pool)
-            add("adopted", TUNED_ADDED, replace(whole, original=is_own), None)
+            mixed = find_mixture(student, simple[student.name])
+            add("adopted", mixed, replace(whole, original=is_own), draw.pool if mixed.uses_pool else None)
             add("adopted_pool", POOL_WAY, whole, rest)
             add(REAL, BASELINE, _join(draw.own, extra), None)
             add("answered_pool", BASELINE, _join(draw.own, _pool_of(draw)), None)

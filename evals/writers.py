@@ -158,9 +158,14 @@ def measure_uses(ground: Ground, texts: Texts) -> dict[tuple[str, str], float]:
     found: dict[tuple[str, str], float] = {}
     with threadpool_limits(1):
         if len(texts):
-            mixtures = {student.name: find_mixture(student) for student in students}
-            both = [*dict.fromkeys(mixtures.values())]
-            mixed = score_arms(rows, folds, draw.n_labels, students, both, made_of)
+            mixtures = {student.name: find_mixture(student, simple[student.name]) for student in students}
+            mixed = [
+                score
+                for student in students
+                for score in score_arms(
+                    rows, folds, draw.n_labels, [student], [mixtures[student.name]], made_of
+                )
+            ]
             used["recommended"] = recommend(
                 scores, mixed, "macro_f1", counts, ways, mixtures, ground.evidence
             )

@@ -331,6 +331,45 @@ def test_added_rows_get_the_share_that_own_rows_say_they_are_worth() -> None:
         assert aurocs[2] > aurocs[0] - 0.02, f"{student.name}: rows that are wrong hardly lower it"
 
 
+def test_the_mixture_begins_with_the_best_way_without_added_rows() -> None:
+    """Nearness to the descriptions is right here and the student on eight rows a label is not."""
+    own, test = make_side(8, 60, 3), make_side(60, 60, 5)
+    noise = replace(make_side(60, 20, 6), labels=np.random.default_rng(1).integers(0, 2, 80))
+    both = join_rows(own, replace(noise, original=np.zeros(80, np.bool_)))
+    for name in ("balanced_bags", "tuned_offsets"):
+        simple = TREATMENTS.find(name)
+        mixed = find_mixture(WORDS, simple)
+        assert mixed.name == f"tuned_added:{name}" and find_way(mixed.name).name == mixed.name
+        alone, found = (predict(way, WORDS, both, test, 2) for way in (simple, mixed))
+        lost = compute_auroc(alone, test.labels) - compute_auroc(found, test.labels)
+        assert lost < 0.03, "rows that say nothing leave it as it was"
+
+
+def test_a_mixture_is_validated_by_what_its_parts_say_out_of_fold() -> None:
+    own, added = make_side(10, 40, 3), make_side(30, 10, 4)
+    both = join_rows(own, replace(added, original=np.zeros(40, np.bool_)))
+    folds = np.where(both.original, np.arange(90) % 5, -1)
+    mixed = find_mixture(WORDS, TREATMENTS.find("balanced_bags"))
+    parts = mixed.list_parts(WORDS, both)
+    assert {part.name: share for part, share in parts.items()} == {
+        "balanced_bags": 0.5,
+        "logit_adjustment": 0.0,
+        "unweighted_rows": 0.5,
+    }
+    tables = predict_out_of_fold(both, folds, 2, [WORDS], [*parts, mixed])
+    mine = {part.name: tables[part.name, WORDS.name][:50] for part in parts}
+    first = folds[:50] == 0
+    tuned = tune(
+        [mine[part.name][~first] for part in parts], own.labels[~first], list(parts.values()), OFFSET_SPREAD
+    )
+    assert tables[mixed.name, WORDS.name][:50][first] == pytest.approx(
+        tuned.apply([mine[part.name][first] for part in parts])
+    )
+    alone = predict_out_of_fold(both, folds, 2, [WORDS], [mixed])
+    assert list(alone) == [(mixed.name, WORDS.name)]
+    assert (alone[mixed.name, WORDS.name] == tables[mixed.name, WORDS.name]).all()
+
+
 def test_rows_made_from_rows_that_are_left_out_are_left_out_with_them() -> None:
     own = make_side(10, 30, 3)
     sources = np.empty(80, dtype=object)

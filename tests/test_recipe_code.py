@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 from scipy.special import log_softmax
 
-import counterpoise.students.added_ways  # noqa: F401  (its ways are registered)
 from counterpoise.core.label_lines import encode_lines
 from counterpoise.core.records import Objects
 from counterpoise.data.served_encoder import ServedEncoder
 from counterpoise.scorers.base import SimilarityScorer
+from counterpoise.students.added_ways import find_way
 from counterpoise.students.base import Student
 from counterpoise.students.fitting import predict, predict_by_treatments
 from counterpoise.students.recipe_code import write_code
@@ -34,6 +34,7 @@ CASES = [
             "oversampling",
             "averaged",
             "tuned_added",
+            "tuned_added:tuned_offsets",
             "balanced_bags",
             "tuned_bags",
             "description_rows",
@@ -47,6 +48,8 @@ CASES = [
             "tuned_prior",
             "embedding_zero_shot",
             "tuned_added",
+            "tuned_added:tuned_prior",
+            "tuned_added:embedding_zero_shot",
             "description_rows",
         )
     ),
@@ -115,12 +118,12 @@ def test_the_code_is_the_model_that_was_measured(
 ) -> None:
     monkeypatch.chdir(folder)
     monkeypatch.setattr("counterpoise.data.encoders.make_encoder", lambda *_: ENCODER)
-    code = write_code(TREATMENTS.find(way), student, text=("review",), label="stars", descriptions=LINES)
+    code = write_code(find_way(way), student, text=("review",), label="stars", descriptions=LINES)
     space: dict[str, Any] = {}
     exec(compile(code, way, "exec"), space)  # the code is ours; that it runs is what is tested
     assert capsys.readouterr().out.strip() in ("['bad']", "['good']")
     said = space["score"](list(TEST.texts))
-    expected = predict(TREATMENTS.find(way), student, BOTH, TEST, 2)
+    expected = predict(find_way(way), student, BOTH, TEST, 2)
     if way in DRAWING:
         assert (said.argmax(axis=1) == expected.argmax(axis=1)).mean() > 0.8
     else:

@@ -68,7 +68,7 @@ def compare_ways(
     records = context.inputs.train.records
     counts = np.bincount(records.labels, minlength=len(records.label_names))
     ways = choose_added_ways(simple.scores, counts)
-    mixed = {student.name: find_mixture(student) for student in simple.students}
+    mixed = mix(simple)
     scored = _score_added(context, outcome, simple, ways, n_added) if n_added else []
     of_added = [score for score in scored if ways[score.student].added.name == score.arm]
     of_mixed = [score for score in scored if mixed[score.student].name == score.arm]
@@ -88,17 +88,25 @@ def _score_added(
     records = context.inputs.train.records
     drawn = np.concatenate([simple.sample.rows, np.arange(len(records), len(outcome.ours))])
     folds = np.concatenate([context.inputs.folds, np.full(n_added, -1)])[drawn]
-    used = [*(way.added for way in ways.values()), *map(find_mixture, simple.students)]
-    treatments = {part.name: part for part in used}
-    return score_arms(
-        outcome.ours.take(drawn),
-        folds,
-        len(records.label_names),
-        simple.students,
-        [treatments[name] for name in sorted(treatments)],
-        outcome.parents[drawn],
-        tell_progress(partial(StudentsTrained, what=TRAINED)),
-    )
+    mixed, tell = mix(simple), tell_progress(partial(StudentsTrained, what=TRAINED))
+    scores = []
+    for student in simple.students:
+        scores += score_arms(
+            outcome.ours.take(drawn),
+            folds,
+            len(records.label_names),
+            [student],
+            [ways[student.name].added, mixed[student.name]],
+            outcome.parents[drawn],
+            tell,
+            view_pool(context.inputs),
+        )
+    return scores
+
+
+def mix(simple: SimpleWays) -> dict[str, Treatment]:
+    """Student -> how what is learned from added rows is mixed with the best way without any."""
+    return {student.name: find_mixture(student, simple.best[student.name]) for student in simple.students}
 
 
 def measure_held_out(
@@ -159,7 +167,7 @@ def _list_arms(
         return rows.take(picked), outcome.groups[group][picked]
 
     added = {student: way.added for student, way in compared.added.items()}
-    mixed = {student.name: find_mixture(student) for student in simple.students}
+    mixed = mix(simple)
     ours = pick(outcome.ours, OURS)
     yield Arm(OURS, *ours, compared.chosen)
     yield Arm(WITH_ADDED, *ours, added)

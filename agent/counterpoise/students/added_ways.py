@@ -14,7 +14,7 @@ from counterpoise.students.mixtures import Mixture
 from counterpoise.students.recipe_lines import ADJUSTED, MORE, SCORE
 from counterpoise.students.similarity import compare_descriptions
 from counterpoise.students.treatments import BASELINE, TREATMENTS, ZERO_SHOT_PRIOR
-from counterpoise.students.tuned_added import TunedAdded
+from counterpoise.students.tuned_added import UNWEIGHTED_ROWS, TunedAdded
 from counterpoise.students.weights import adjust
 
 _ON_RESULT = (
@@ -74,6 +74,7 @@ PRIOR_WAY = AddedWay(ZERO_SHOT_PRIOR, _register(AddedRowsPrior()))
 ADDED_WAYS = (PLAIN_WAY, PRIOR_WAY)
 """With nearness to the labels' descriptions as a prior, where that does no evident harm, else without."""
 
+_register(UNWEIGHTED_ROWS)
 TUNED_ADDED = _register(TunedAdded())
 AVERAGED = _register(
     Mixture(
@@ -85,6 +86,24 @@ AVERAGED = _register(
 )
 
 
-def find_mixture(student: Student) -> Treatment:
-    """How a student mixes what it learns from own and added rows: in tuned shares, where that does not take hours."""
-    return TUNED_ADDED if TUNED_ADDED.suits(student) else AVERAGED
+def find_mixture(student: Student, simple: Treatment = BASELINE) -> Treatment:
+    """How a student mixes what it learns from own and added rows: in tuned shares, where that does not take hours.
+
+    Args:
+        student: who is trained.
+        simple: the way without added rows that was chosen for it.
+    """
+    stacked = TUNED_ADDED if simple is BASELINE else TunedAdded(simple)
+    return stacked if stacked.suits(student) else AVERAGED
+
+
+def find_way(name: str) -> Treatment:
+    """The treatment of a name, those that are made of another one by its name among them (`tuned_added:NAME`).
+
+    Raises:
+        JobError: there is none.
+    """
+    way, _, simple = name.partition(":")
+    return (
+        TunedAdded(TREATMENTS.find(simple)) if way == TUNED_ADDED.name and simple else TREATMENTS.find(name)
+    )

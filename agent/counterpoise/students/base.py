@@ -8,7 +8,7 @@ by name but the file that defines and registers them.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -236,6 +236,31 @@ class Treatment(ABC):
         if self.needs_zero_shot and not student.uses_vectors:
             return False
         return self.uses_added or student.slow_step in _FREE_OF[self.shares]
+
+    def list_parts(self, student: Student, train: Rows) -> Mapping[Treatment, float]:
+        """For a way that adds others up: these, and the share of each before a row is seen; by default none.
+
+        What such a way says of rows by folds follows from what its parts say of them (`combine`), so that validating
+        it trains nothing twice.
+        """
+        return {}
+
+    def combine(
+        self,
+        tables: Mapping[str, Floats],
+        expected: Mapping[Treatment, float],
+        labels: Integers,
+        folds: Integers,
+    ) -> Floats:
+        """(n, k) log-scores of rows by folds, for a way with parts.
+
+        Args:
+            tables: name of each part -> (n, k) log-scores of rows by those who were not trained on their fold.
+            expected: what `list_parts` gave.
+            labels: (n,) label indices.
+            folds: (n,) fold of each row.
+        """
+        raise NotImplementedError
 
     def write_code(self, student: Student) -> str:
         """Its lines of the recipe for one student."""

@@ -69,19 +69,25 @@ def _find_untouched(sources: Objects | None, added: Integers, outside: Integers)
     return np.array([out.isdisjoint(sources[row]) for row in added])
 
 
-def tune(scores: Sequence[Floats], labels: Integers, expected: Sequence[float]) -> Tuning:
+def tune(
+    scores: Sequence[Floats],
+    labels: Integers,
+    expected: Sequence[float],
+    offset_spread: float = OFFSET_SPREAD,
+) -> Tuning:
     """How to add scores up so that the log-loss is least, labels weighed alike.
 
     Args:
         scores: p times (n, k) log-scores of rows that nothing was learned from.
         labels: (n,) label indices, two or more of them different.
         expected: (p,) the shares before a row is seen; few rows move them little.
+        offset_spread: standard deviation of the offsets before a row is seen.
     """
     logs, n_parts, n_labels = _normalise(scores), len(scores), scores[0].shape[1]
     weights = 1 / np.bincount(labels)[labels]
     weights /= weights.sum()
     precision = (weights**2).sum() * np.repeat(
-        [1 / SHARE_SPREAD**2, 1 / OFFSET_SPREAD**2], [n_parts, n_labels]
+        [1 / SHARE_SPREAD**2, 1 / offset_spread**2], [n_parts, n_labels]
     )  # the loss is a mean over as many rows as the weights are worth
     start = np.concatenate([np.asarray(expected, np.float64), np.zeros(n_labels)])
     rows = np.arange(len(labels))
@@ -106,6 +112,7 @@ def add_up(
     left_out: Sequence[tuple[Floats, Integers]],
     labels: Integers,
     expected: Sequence[float],
+    offset_spread: float = OFFSET_SPREAD,
 ) -> Floats:
     """Scores in the shares and with the offsets that rows left out say; in the expected shares where none can be.
 
@@ -114,6 +121,7 @@ def add_up(
         left_out: of each what `leave_out` gives, for the same (n,) rows.
         labels: (n,) label indices of these.
         expected: (p,) the shares before a row is seen.
+        offset_spread: see `tune`.
 
     Returns:
         (m, k) log-scores.
@@ -121,7 +129,7 @@ def add_up(
     known = left_out[0][1]
     if len(np.unique(labels[known])) < 2:
         return np.asarray(np.tensordot(expected, scores, axes=1))
-    return tune([part[known] for part, _ in left_out], labels[known], expected).apply(scores)
+    return tune([part[known] for part, _ in left_out], labels[known], expected, offset_spread).apply(scores)
 
 
 def _normalise(scores: Sequence[Floats]) -> Floats:

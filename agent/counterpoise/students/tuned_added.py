@@ -2,61 +2,130 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from functools import partial
 
-from counterpoise.core.records import Floats
-from counterpoise.students.base import FitTask, Student, Treatment, fit_adjusted
+import numpy as np
+
+from counterpoise.core.records import Floats, Integers
+from counterpoise.students.base import FitTask, Student, Treatment
+from counterpoise.students.fitting import predict_by_treatments
 from counterpoise.students.left_out import add_up, leave_out
 from counterpoise.students.rows import Rows
-from counterpoise.students.similarity import compare_descriptions
-from counterpoise.students.tuned_recipe import ADDED_LINES, NEAR_LINES, write_tuned_code
-from counterpoise.students.tuned_ways import PRIOR_SHARE
+from counterpoise.students.treatments import BASELINE, EMBEDDING_ZERO_SHOT
+from counterpoise.students.tuned_recipe import write_stacked_code
+from counterpoise.students.weights import adjust
 
-ADDED_SHARES = (0.5, 0.5)
-"""Shares of the students without and with added rows before a row is seen."""
+SIMPLE_SHARE, ADDED_SHARE, NEAR_SHARE = 0.5, 0.5, 0.35
+"""Shares before a row is seen: of the best way without added rows, of the student with them, of the descriptions."""
+
+OFFSET_SPREAD = 0.2
+"""Standard deviation of the offsets before a row is seen: what is added up is adjusted already. Set
+on draws of CEBaB and of text messages, with writers of real rows, wrong labels, headings, gibberish and copies."""
+
+
+class UnweightedRows(Treatment):
+    """The student on own and added rows alike, the label shares taken out."""
+
+    name = "unweighted_rows"
+    meaning = "added rows used like own ones, threshold moved by how common each label is"
+    advice = (
+        "Train {student} on the result without its `weight` column, the logits adjusted by the label shares"
+    )
+    uses_added = True
+    code = "score = fit(rows, ones(rows), 1)\n"
+
+    def score(self, task: FitTask) -> Floats:
+        """Log-probabilities less the logs of the label shares."""
+        return adjust(task.plain, task.labels, task.n_labels)
+
+
+UNWEIGHTED_ROWS = UnweightedRows()
 
 
 class TunedAdded(Treatment):
-    """The student on the own rows, the student on these and the added ones, and the descriptions, in tuned shares.
+    """The best way without added rows, the student on own and added rows, and the descriptions, in tuned shares.
 
     What added rows are worth shows in what is said of own rows that were left out, and with them the rows that were
     made from them: a good writer's get a large share, a poor one's a small one (stacking: Wolpert, 1992).
+
+    Args:
+        simple: the way without added rows.
     """
 
-    name = "tuned_added"
     advice = (
         "Train {student} on the result and once more on your own rows alone, and add the two up in shares that are "
         "tuned on own rows left out"
     )
     uses_added = True
 
+    def __init__(self, simple: Treatment = BASELINE) -> None:
+        self.simple = simple
+        self.name = "tuned_added" if simple is BASELINE else f"tuned_added:{simple.name}"
+        self.needs_zero_shot = simple.needs_zero_shot
+        self.uses_pool, self.uses_lines = simple.uses_pool, simple.uses_lines
+
     def suits(self, student: Student) -> bool:
         """Whether ten trainings more take a reasonable time."""
-        return not student.slow_step
+        return not student.slow_step and self.simple.suits(student)
+
+    def list_parts(self, student: Student, train: Rows) -> dict[Treatment, float]:
+        """What is added up, and its share before a row is seen.
+
+        Args:
+            student: who is trained.
+            train: the rows; descriptions take part where there are any.
+        """
+        parts: dict[Treatment, float] = {
+            self.simple: SIMPLE_SHARE,
+            BASELINE: 0.0,
+            UNWEIGHTED_ROWS: ADDED_SHARE,
+        }
+        parts[self.simple] = SIMPLE_SHARE
+        if student.uses_vectors and len(train.zero_shot):
+            parts.setdefault(EMBEDDING_ZERO_SHOT, NEAR_SHARE)
+        return parts
 
     def score(self, task: FitTask) -> Floats:
         """All log-probabilities in their shares plus offsets; in the expected shares where no row can be left out."""
-        near = task.student.uses_vectors and len(task.train.zero_shot) > 0
-        ways: list[Callable[[Rows, Rows], Floats]] = [
-            partial(_score_own, task.student, task.n_labels),
-            partial(_score_all, task.student, task.n_labels),
-        ]
-        ways += [compare_descriptions] * near
-        expected = [*ADDED_SHARES, *[PRIOR_SHARE] * near]
-        scores = [way(task.train, task.test) for way in ways]
-        left_out = [leave_out(task.train, way, task.n_labels) for way in ways]
-        return add_up(scores, left_out, task.labels, expected)
+        parts = self.list_parts(task.student, task.train)
+        left_out = [leave_out(task.train, partial(_score_part, part, task), task.n_labels) for part in parts]
+        scores = [task.score(part) for part in parts]
+        return add_up(scores, left_out, task.labels, list(parts.values()), OFFSET_SPREAD)
+
+    def combine(
+        self,
+        tables: Mapping[str, Floats],
+        expected: Mapping[Treatment, float],
+        labels: Integers,
+        folds: Integers,
+    ) -> Floats:
+        """For each fold what is tuned on the others, see `Treatment.combine`."""
+        scores = np.stack([tables[part.name] for part in expected])
+        combined = np.zeros(scores.shape[1:])
+        for fold in np.unique(folds):
+            outside = folds == fold
+            inside = ~outside
+            combined[outside] = add_up(
+                list(scores[:, outside]),
+                [(part, np.flatnonzero(inside)) for part in scores],
+                labels,
+                list(expected.values()),
+                OFFSET_SPREAD,
+            )
+        return combined
 
     def write_code(self, student: Student) -> str:
-        """The lines, with the descriptions for students that see vectors."""
-        near = student.uses_vectors
-        return write_tuned_code([*ADDED_SHARES, *[PRIOR_SHARE] * near], ADDED_LINES + NEAR_LINES * near)
+        """The lines; none where the simple way has none."""
+        simple = "" if self.simple is BASELINE else self.simple.write_code(student)
+        if not simple and self.simple is not BASELINE:
+            return ""
+        near = student.uses_vectors and self.simple is not EMBEDDING_ZERO_SHOT
+        return write_stacked_code(simple, (SIMPLE_SHARE, ADDED_SHARE, NEAR_SHARE * near), OFFSET_SPREAD)
 
 
-def _score_own(student: Student, n_labels: int, train: Rows, test: Rows) -> Floats:
-    return fit_adjusted(student, train.take(train.original), test, n_labels)
-
-
-def _score_all(student: Student, n_labels: int, train: Rows, test: Rows) -> Floats:
-    return fit_adjusted(student, train, test, n_labels)
+def _score_part(part: Treatment, task: FitTask, train: Rows, test: Rows) -> Floats:
+    pool = task.pool if part.uses_pool else None
+    return predict_by_treatments([part], task.student, train, test, task.n_labels, task.seed, pool=pool)[
+        part.name
+    ]

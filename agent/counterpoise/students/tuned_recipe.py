@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import indent
 
 from counterpoise.students.left_out import N_FOLDS, OFFSET_SPREAD, SHARE_SPREAD
 from counterpoise.students.recipe_lines import SCORE
@@ -57,22 +58,43 @@ ADDED_LINES = """
     out = set(origin[row]["id"] for row in own.index.difference(part.index))
     made = [row for row in made if out.isdisjoint(origin[row]["parents"])]
     logs.append(tell(pd.concat([part, rows.loc[made]]), texts))"""
+SIMPLE_LINES = """
+    logs.append(pd.DataFrame(simple(part)(texts), columns=sorted(set(part[{label}]))))"""
 _MIX = f"{SCORE}np.tensordot(found[: len(expected)], look(own, texts), axes=1) + found[len(expected) :]\n\n"
 
 
-def write_tuned_code(expected: Sequence[float], more: str = "") -> str:
+def write_stacked_code(simple: str, shares: tuple[float, float, float], offset_spread: float) -> str:
+    """Lines that define `score` of a way with added rows.
+
+    Args:
+        simple: lines of the way without added rows, "" for the student as it is.
+        shares: before a row is seen: of that way, of the student on all rows, and of the descriptions (0 for none).
+        offset_spread: see `left_out.tune`.
+    """
+    alone, added, near = shares
+    more, expected = ADDED_LINES, [alone, added]
+    if simple:
+        more, expected = SIMPLE_LINES + more, [0.0, alone, added]
+    if near:
+        more, expected = more + NEAR_LINES, [*expected, near]
+    way = f"\n\ndef simple(own):\n{indent(simple, '    ')}\n    return score\n\n" if simple else ""
+    return way + write_tuned_code(expected, more, offset_spread)
+
+
+def write_tuned_code(expected: Sequence[float], more: str = "", offset_spread: float = OFFSET_SPREAD) -> str:
     """Lines that define `score`.
 
     Args:
         expected: the shares before a row is seen: of the student, and of what `more` adds.
         more: lines that add to the `logs` of `texts` what else is known: `ADDED_LINES`, `NEAR_LINES`.
+        offset_spread: see `left_out.tune`.
     """
     settings = {
         "EXPECTED": str(list(expected)),
         "MORE": more,
         "FOLDS": str(N_FOLDS),
         "SHARE_SPREAD": str(SHARE_SPREAD),
-        "OFFSET_SPREAD": str(OFFSET_SPREAD),
+        "OFFSET_SPREAD": str(offset_spread),
     }
     code = _CODE
     for name, value in settings.items():

@@ -6,7 +6,7 @@ a single validation part would hold three.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -106,7 +106,7 @@ def predict_out_of_fold(
     tables: dict[tuple[str, str], Floats] = {}
     trainings: list[Training] = []
     for student in students:
-        mine = tuple(treatment for treatment in treatments if treatment.suits(student))
+        mine = tuple(_list_trained(treatments, student, train))
         for treatment in mine:
             tables[treatment.name, student.name] = np.zeros((len(train), n_labels))
         for fold in np.unique(folds[own]) if mine else ():
@@ -120,12 +120,32 @@ def predict_out_of_fold(
     for training, predicted in zip(trainings, run_trainings(trainings, tell), strict=True):
         for name, scores in predicted.items():
             tables[name, training.student.name][training.scored] = scores
+    for student in students:
+        scored = {name: table[own] for (name, who), table in tables.items() if who == student.name}
+        for way in treatments:
+            expected = way.list_parts(student, train) if way.suits(student) else {}
+            if expected:
+                table = np.zeros((len(train), n_labels))
+                table[own] = way.combine(scored, expected, train.labels[own], folds[own])
+                tables[way.name, student.name] = table
     return {
         (treatment.name, student.name): tables[treatment.name, student.name]
         for treatment in treatments
         for student in students
         if treatment.suits(student)
     }
+
+
+def _list_trained(treatments: Sequence[Treatment], student: Student, train: Rows) -> Iterator[Treatment]:
+    """The treatments of a student, those that add others up replaced by these; each once."""
+    known: set[str] = set()
+    for way in treatments:
+        if not way.suits(student):
+            continue
+        for part in way.list_parts(student, train) or (way,):
+            if part.name not in known:
+                known.add(part.name)
+                yield part
 
 
 def score_predictions(
