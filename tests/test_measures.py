@@ -10,7 +10,15 @@ from scipy.special import log_softmax
 
 from counterpoise.core.records import Floats, Integers, Objects
 from counterpoise.core.splits import assign_folds, keyed_hash
-from counterpoise.students.added_ways import ADDED_ROWS, AVERAGED, PLAIN_WAY, PRIOR_WAY, TUNED_ADDED
+from counterpoise.students.added_ways import (
+    ADDED_ROWS,
+    AVERAGED,
+    PLAIN_WAY,
+    PRIOR_WAY,
+    TUNED_ADDED,
+    find_mixture,
+    find_way,
+)
 from counterpoise.students.base import Treatment
 from counterpoise.students.evidence import parse_evidence
 from counterpoise.students.fitting import predict
@@ -19,12 +27,14 @@ from counterpoise.students.left_out import leave_out, tune
 from counterpoise.students.metrics import METRICS, compute_auroc, compute_log_loss
 from counterpoise.students.rows import Rows, make_rows
 from counterpoise.students.treatments import BASELINE, NOTHING, TREATMENTS
+from counterpoise.students.tuned_added import OFFSET_SPREAD
 from counterpoise.students.validation import (
     ArmScore,
     choose_added_ways,
     choose_best,
     estimate_auroc_error,
     estimate_f1_error,
+    predict_out_of_fold,
     recommend,
     score_arms,
 )

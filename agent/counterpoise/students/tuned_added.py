@@ -117,11 +117,13 @@ class TunedAdded(Treatment):
 
     def write_code(self, student: Student) -> str:
         """The lines; none where the simple way has none."""
+        if self.simple is EMBEDDING_ZERO_SHOT:
+            return write_stacked_code("", (0.0, ADDED_SHARE, SIMPLE_SHARE), OFFSET_SPREAD)
         simple = "" if self.simple is BASELINE else self.simple.write_code(student)
         if not simple and self.simple is not BASELINE:
             return ""
-        near = student.uses_vectors and self.simple is not EMBEDDING_ZERO_SHOT
-        return write_stacked_code(simple, (SIMPLE_SHARE, ADDED_SHARE, NEAR_SHARE * near), OFFSET_SPREAD)
+        near = NEAR_SHARE * student.uses_vectors
+        return write_stacked_code(simple, (SIMPLE_SHARE, ADDED_SHARE, near), OFFSET_SPREAD)
 
 
 def _score_part(part: Treatment, task: FitTask, train: Rows, test: Rows) -> Floats:

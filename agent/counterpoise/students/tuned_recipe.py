@@ -60,6 +60,10 @@ ADDED_LINES = """
     logs.append(tell(pd.concat([part, rows.loc[made]]), texts))"""
 SIMPLE_LINES = """
     logs.append(pd.DataFrame(simple(part)(texts), columns=sorted(set(part[{label}]))))"""
+_MIDDLE = """\
+parts = [compare(own["content"][own[{label}] == name]) for name in sorted(set(own[{label}]))]
+middle = np.mean([part.mean(axis=0) for part in parts], axis=0)
+"""
 _MIX = f"{SCORE}np.tensordot(found[: len(expected)], look(own, texts), axes=1) + found[len(expected) :]\n\n"
 
 
@@ -77,7 +81,8 @@ def write_stacked_code(simple: str, shares: tuple[float, float, float], offset_s
         more, expected = SIMPLE_LINES + more, [0.0, alone, added]
     if near:
         more, expected = more + NEAR_LINES, [*expected, near]
-    way = f"\n\ndef simple(own):\n{indent(simple, '    ')}\n    return score\n\n" if simple else ""
+    lines = (_MIDDLE if "middle" in simple else "") + simple
+    way = f"\n\ndef simple(own):\n{indent(lines, '    ')}\n    return score\n\n" if simple else ""
     return way + write_tuned_code(expected, more, offset_spread)
 
 

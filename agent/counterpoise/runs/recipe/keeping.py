@@ -34,7 +34,8 @@ def gather_data(
     picked = list_arm_rows(inputs.train.records, len(outcome.ours))
     rows = outcome.ours.take(picked)
     chosen = {way.chosen for way in ways.values()}
-    has_pool = any(way.uses_pool for way in simple.treatments if way.name in chosen)
+    seeing = {way.name for way in simple.treatments if way.uses_pool}
+    has_pool = any(seeing.intersection(way.split(":")) for way in chosen)  # `tuned_added:labelled_pool` does
     pool = inputs.pool if has_pool else None
     n_added = len(outcome.ours) - len(inputs.train)
     concepts = inputs.train.records.concepts

@@ -7,11 +7,10 @@ from typing import Any
 
 from counterpoise.core.errors import JobError
 from counterpoise.data.encoder_choice import EncoderChoice, name_encoder
-from counterpoise.students import added_ways  # noqa: F401 - registers the ways that use added rows
+from counterpoise.students.added_ways import find_way
 from counterpoise.students.base import Student, Treatment
 from counterpoise.students.cell_treatments import CELL_TREATMENTS, CellTreatment
 from counterpoise.students.registry import choose_students
-from counterpoise.students.treatments import TREATMENTS
 
 _OF_CELLS = {way.name: way for way in CELL_TREATMENTS}
 
@@ -33,7 +32,7 @@ def find_treatment(chosen: str | Treatment) -> Treatment:
     """
     if not isinstance(chosen, str):
         return chosen
-    return TREATMENTS.find(chosen) if chosen not in _OF_CELLS else _OF_CELLS[chosen]
+    return find_way(chosen) if chosen not in _OF_CELLS else _OF_CELLS[chosen]
 
 
 def check_pair(treatment: Treatment, student: Student, n_pool: int, n_marks: int) -> None:
