@@ -27,7 +27,7 @@ EVALS = {
     "tuned_students": "students that train an encoder, beside frozen vectors and words, with few rows",
     "in_context": "concept bias of a model that is shown eight examples, skewed and balanced ones",
     "counterfactual_quality": "edits of texts: do they do what they claim, and can the filters tell",
-    "counterfactual_training": "what counterfactuals do downstream, by hand, by lexicon, published; filtered and not",
+    "counterfactual_training": "what counterfactuals do downstream, by hand and by lexicon; all, and what a run keeps",
     "minority_text": "skewed texts: what adding written or adopted records is worth beyond the simple ways",
     "simple_ways": "ways without a token: what each gives with few rows, and how good the choice among them is",
     "pool_ways": "ways that see a pool and cost no token, and what adopting its rows adds to them",

@@ -185,8 +185,8 @@ def load_published(folder: Path, encoder: Encoder) -> dict[str, dict[str, Texts]
     `published` is all of them, `published_filtered` what the filters of the product keep, and
     `published_uncontradicted` what they would keep if a label needed no confirmation, only no contradiction.
     """
-    from counterpoise.filters.edits import CONFIRMED_FROM
     from evals.counterfactual_quality import make_filter_panel, verify
+    from evals.edit_cases import CONFIRMED_FROM
 
     reviews = load_cebab(folder)
     cases = [case for case in reviews.published if case.label == "negative" and case.concept in CONCEPTS]

@@ -42,11 +42,19 @@ from counterpoise.actions.counterfactual_edit import CounterfactualEdit
 from counterpoise.actions.edit_sources import EditMaterial, RecordEditor
 from counterpoise.actions.lexicon_edit import Lexicon, learn_lexicon
 from counterpoise.core.encoded_records import EncodedRecords
-from counterpoise.core.plans import Cell, PlanItem, Proposal
+from counterpoise.core.plans import Cell, Nature, PlanItem, Proposal
 from counterpoise.core.records import ConceptColumns, Floats, Records
 from counterpoise.core.splits import keyed_hash, keyed_rank
 from counterpoise.filters.edit_sizes import measure_edit
-from counterpoise.filters.edits import EditEvidence, check_edits, measure_rises, names_concept, pair_cosines
+from counterpoise.filters.edits import (
+    NOT_CONFIRMED,
+    EditEvidence,
+    LabelNeed,
+    check_edits,
+    measure_rises,
+    names_concept,
+    pair_cosines,
+)
 from counterpoise.llm.models import Models
 from counterpoise.students.calibration import calibrate_labels
 from counterpoise.students.linear import fit_log_probabilities
@@ -55,6 +63,7 @@ from counterpoise_retrievers.encoders import Encoder
 from evals.common import Result, Settings, interval, open_engine, open_model
 from evals.edit_cases import (
     CONCEPTS,
+    CONFIRMED_FROM,
     Case,
     Reviews,
     Row,
@@ -409,7 +418,8 @@ def verify(
             Proposal(f"{place:06d}", item, case.text, case.label, (str(place),), case.kind, case.nature)
         )
     texts = {str(place): case.source for place, case in enumerate(cases)}
-    verdicts = check_edits(proposals, texts, evidence, reviews.labels)
+    needs = dict.fromkeys(Nature, LabelNeed(0.0, NOT_CONFIRMED))
+    verdicts = check_edits(proposals, texts, evidence, reviews.labels, needs)
     wanted = np.array([label[place, reviews.labels.index(case.label)] for place, case in enumerate(cases)])
     return wanted, np.array([verdict.kept for verdict in verdicts])
 
@@ -423,8 +433,6 @@ def report(
     pool: list[tuple[Case, bool]],
 ) -> Iterator[Result]:
     """All metrics of one arm, for each claim; the cases and what was kept of them are added to `pool`."""
-    from counterpoise.filters.edits import CONFIRMED_FROM
-
     if not cases:
         return
     wanted, passing = verify(reviews, cases, panel, encoder)

@@ -4,19 +4,17 @@ Corpora: CAD IMDb (film reviews with human revisions: 900 for training, 300 for 
 with human edits), two labels. A draw is n originals, half of each label, each of which people have edited to the other
 label; n is 100 or 300. Arms:
 
-- `nothing`: the originals alone; `more_originals`: as many again, other originals: what the edits have to beat;
-- `human`: one human edit to the other label of each; `lexicon`: one by changing and deleting words, learned from the
-  n originals alone;
-- `published` (CEBaB): as many ChatGPT injections as originals, which keep the label and add a concept (Zhou et al.
-  2024), of any training review; as many of each label as there are;
-- `..._filtered`: what the product's filters keep, which learned from the n originals alone; `..._fewer`: as many,
-  drawn by chance: what is lost by number and not by choice; `..._uncontradicted`: what they would keep if a label
-  needed no confirmation, only no contradiction (probability from 0.2, as in `concept_agent`).
+- `nothing`: the originals alone; `simple`: the same in the way without tokens that a run would choose;
+  `more_originals`: as many again, other originals: what the edits have to beat;
+- `human_all`: one human edit to the other label of each; `lexicon_all`: one by changing and deleting words, learned
+  from the n originals alone;
+- `..._kept`: what a run on the n originals would keep of them, by all its filters.
 
 Students: logistic regression on sentence vectors (`vectors:minilm`) and on words (`words`), label shares taken out.
 Tests: `originals` and `edited` (human edits of them: contrast-like) of the corpus' test part, `both` is the share of
-such pairs of which both are right, `elsewhere` are originals of the other corpus. Accuracy in percent. Intervals
-resample draws, and originals with their edits; differences are paired, in tables of their own.
+such pairs of which both are right, `means` the mean of the first two, `elsewhere` are originals of the other corpus.
+Accuracy in percent. Intervals resample draws, and originals with their edits; differences are paired, in tables of
+their own. Rules were set on cebab and judged on cad_imdb.
 
     python -m evals counterfactual_training --data DIR [--only cad_imdb|cebab] [--only 100|300] [--seeds 5]
 """
@@ -24,6 +22,8 @@ resample draws, and originals with their edits; differences are paired, in table
 from __future__ import annotations
 
 import sys
+import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,15 +32,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counterpoise.actions.lexicon_edit import learn_lexicon
+from counterpoise.core.plans import Cell, PlanItem, Proposal
 from counterpoise.core.records import Floats, Integers
 from counterpoise.core.splits import keyed_rank
-from counterpoise.filters.edits import CONFIRMED_FROM
+from counterpoise.runs.judging import judge
+from counterpoise.runs.ledger import Ledger
+from counterpoise.students.registry import choose_students
 from counterpoise.students.rows import Rows, make_rows
+from counterpoise.students.treatments import TREATMENTS
+from counterpoise.students.validation import choose_best, score_arms
+from counterpoise.tasks.text.job import job_from
+from counterpoise.tasks.text.label_trust import audit_free_scorers
+from counterpoise.tasks.text.parts import RunContext, open_context
+from counterpoise.tasks.text.preparation import prepare
 from counterpoise_retrievers.encoders import Encoder
 from evals.common import Result, Settings, find_file, interval, read_csv, read_jsonl
-from evals.concept_agent import UNCONTRADICTED_FROM
-from evals.counterfactual_quality import make_filter_panel, verify
-from evals.edit_cases import CONCEPTS, Case, Reviews, Row, load_cebab
+from evals.edit_cases import CONCEPTS, Case
 from evals.minority_text import open_encoder
 from evals.students import STUDENTS, predict
 
@@ -84,13 +91,11 @@ class Corpus:
         name: as `data` in the results.
         train: originals, with an edit where people made one.
         test: the same of the test part.
-        published: injections that start from training texts.
     """
 
     name: str
     train: Sequence[Pair]
     test: Sequence[Pair]
-    published: Sequence[Case]
 
 
 def load_cad(folder: Path) -> Corpus:
@@ -114,7 +119,7 @@ def load_cad(folder: Path) -> Corpus:
                 if row["kind"] == "original" and row["pair_id"] in drawn
             ]
         )
-    return Corpus("cad_imdb", parts[0], parts[1], [])
+    return Corpus("cad_imdb", parts[0], parts[1])
 
 
 def load_reviews(folder: Path) -> Corpus:
@@ -147,8 +152,7 @@ def load_reviews(folder: Path) -> Corpus:
                 for row in originals
             ]
         )
-    published = [case for case in load_cebab(folder).published if case.label in LABELS]
-    return Corpus("cebab", parts[0], parts[1], published)
+    return Corpus("cebab", parts[0], parts[1])
 
 
 def run(settings: Settings) -> Iterator[Result]:
@@ -174,6 +178,9 @@ def run(settings: Settings) -> Iterator[Result]:
                         scores = predict("logit_adjustment", student, rows, tests.rows, 2)
                         right = np.asarray(scores.argmax(axis=1) == tests.rows.labels)
                         answers[student].setdefault(arm, []).append(right)
+                for student, right in answer_simply(arms["nothing"], tests, seed).items():
+                    answers[student].setdefault("simple", []).append(right)
+                added.setdefault("simple", []).append(0)
                 print(f"{name}, {size}: draw {seed + 1} of {n_seeds}", file=sys.stderr, flush=True)
             means = {arm: float(np.mean(values)) for arm, values in added.items()}
             for student, found in answers.items():
@@ -220,39 +227,72 @@ def draw_arms(corpus: Corpus, size: int, seed: int, encoder: Encoder) -> dict[st
     own = take_even([pair for pair in pairs if pair.edit], size)
     taken = {pair.group for pair in own}
     more = take_even([pair for pair in pairs if pair.group not in taken], size)
-    reviews = Reviews(
-        corpus.name,
-        [Row(pair.original, LABELS[pair.label], pair.group, pair.concepts) for pair in own],
-        [],
-        LABELS,
-        [],
-        [],
-        [],
-    )
     added = {"human": [as_case(pair, pair.edit) for pair in own], "lexicon": edit_by_lexicon(own)}
-    if corpus.published:
-        picked = np.random.default_rng([seed, 22]).permutation(len(corpus.published))
-        cases = [corpus.published[row] for row in picked]
-        added["published"] = [
-            case for label in LABELS for case in [case for case in cases if case.label == label][: size // 2]
-        ]
     base = [(pair.original, pair.label) for pair in own]
-    found = {"nothing": base, "more_originals": base + [(pair.original, pair.label) for pair in more]}
-    panel = make_filter_panel(reviews, encoder)
+    extra = [(pair.original, pair.label) for pair in more]
+    found = {"nothing": base, "more_originals": base + extra}
+    context = open_run(base, extra[::4], seed)
     for name, cases in added.items():
-        wanted, passing = verify(reviews, cases, panel, encoder)
-        kept = passing & (wanted >= np.array([CONFIRMED_FROM[case.nature] for case in cases]))
-        chance = np.random.default_rng([seed, 23]).permutation(len(cases))[: int(kept.sum())]
-        for suffix, rows in (
-            ("", np.arange(len(cases))),
-            ("_filtered", np.flatnonzero(kept)),
-            ("_fewer", chance),
-            ("_uncontradicted", np.flatnonzero(passing & (wanted >= UNCONTRADICTED_FROM))),
-        ):
-            found[name + suffix] = base + [(cases[row].text, LABELS.index(cases[row].label)) for row in rows]
+        for suffix, rows in (("all", range(len(cases))), ("kept", keep(cases, context))):
+            found[f"{name}_{suffix}"] = base + [
+                (cases[row].text, LABELS.index(cases[row].label)) for row in rows
+            ]
     return {
         name: as_rows([text for text, _ in rows], [label for _, label in rows], encoder)
         for name, rows in found.items()
+    }
+
+
+def open_run(rows: Sequence[tuple[str, int]], held_out: Sequence[tuple[str, int]], seed: int) -> RunContext:
+    """What a run on these originals judges proposals with."""
+    with tempfile.TemporaryDirectory() as folder:
+        job = job_from(
+            data=_as_columns(rows),
+            held_out=_as_columns(held_out),
+            text="text",
+            label="label",
+            llm={"engine": "server", "url": "http://127.0.0.1:9"},
+            seed=seed,
+            output=str(Path(folder) / "run"),
+        )
+        inputs = prepare(job)
+        return open_context(job, inputs, audit_free_scorers(inputs))
+
+
+def _as_columns(rows: Sequence[tuple[str, int]]) -> dict[str, list[str]]:
+    return {"text": [text for text, _ in rows], "label": [LABELS[label] for _, label in rows]}
+
+
+def keep(cases: Sequence[Case], context: RunContext) -> list[int]:
+    """Positions of the edits that a run would keep, all judged as one round."""
+    records = context.inputs.train.records
+    ids = {str(text): str(identity) for text, identity in zip(records.texts, records.ids, strict=True)}
+    places, proposals = [], []
+    for place, case in enumerate(cases):
+        if case.source in ids:  # a run leaves out what stands in its data twice
+            item = PlanItem("an_edit", Cell(case.label), 1, 1, LABELS.index(case.label))
+            identity, parents = f"{item.id}-{place:05d}", (ids[case.source],)
+            proposals.append(Proposal(identity, item, case.text, case.label, parents, "an_edit", case.nature))
+            places.append(place)
+    judged = judge(proposals, context, Ledger())
+    reasons = Counter(verdict.reason for verdict in judged.verdicts)
+    print(f"{cases[0].kind if cases else ''}: {dict(reasons)}", file=sys.stderr, flush=True)
+    return [places[row] for row in judged.kept]
+
+
+def answer_simply(rows: Rows, tests: Tests, seed: int) -> dict[str, Right]:
+    """For each student whether it answers each test row rightly, in the way without tokens that a run chooses."""
+    students = choose_students(("default",), "minilm")
+    ways = [way for way in TREATMENTS.choose(["default"]) if not way.uses_pool and not way.needs_zero_shot]
+    folds = np.arange(len(rows)) % 5
+    scores = score_arms(rows, folds, 2, students, ways)
+    best = choose_best(scores, "macro_f1", ways, np.bincount(rows.labels))
+    return {
+        student.name: np.asarray(
+            predict(best[student.name].name, student.name, rows, tests.rows, 2, seed).argmax(axis=1)
+            == tests.rows.labels
+        )
+        for student in students
     }
 
 
@@ -293,7 +333,7 @@ def summarise(
             yield _result(data, arm, metric, values, n_draws, extra)
     for arm, table in tables.items():
         for name, baseline in name_baselines(arm).items():
-            for metric in ("edited", "elsewhere"):
+            for metric in ("originals", "edited", "means", "elsewhere"):
                 difference = table[metric] - tables[baseline][metric]
                 compared = {"baseline": baseline}
                 yield _result(f"{data}/{metric}", arm, f"less_{name}", difference, n_draws, compared)
@@ -301,12 +341,10 @@ def summarise(
 
 def name_baselines(arm: str) -> dict[str, str]:
     """What an arm is compared with: name of the comparison -> arm."""
-    found = {name: name for name in ("nothing", "more_originals") if arm not in ("nothing", name)}
-    before = arm.removesuffix("_filtered").removesuffix("_uncontradicted")
-    if before != arm:
-        found["before"] = before
-    if arm.endswith("_filtered"):
-        found["fewer"] = f"{before}_fewer"
+    names = ("nothing", "simple", "more_originals")
+    found = {name: name for name in names if arm not in ("nothing", "simple", name)}
+    if arm.endswith("_kept"):
+        found["all"] = arm.replace("_kept", "_all")
     return found
 
 
@@ -334,6 +372,7 @@ def measure(
             weights = (others if metric == "elsewhere" else pairs) * counted
             values.append(100.0 * float(table[draws].mean(axis=0) @ weights) / weights.sum())
         found[metric] = np.array(values)
+    found["means"] = (found["originals"] + found["edited"]) / 2
     return found
 
 

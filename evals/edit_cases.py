@@ -30,6 +30,9 @@ CONCEPTS = {
     "noise": "how loud or quiet the place was",
 }
 N_CAD_PAIRS = 400
+CONFIRMED_FROM = {Nature.INSERTED: 0.55, Nature.REWRITTEN: 0.75}
+"""Probability of the claimed label from which a blind scorer confirms an edit, as either half of the cases chose it for
+the other; the product asks for confirmation of editors that do harm, and measures from where on (`filters.editors`)."""
 LABELS = ("negative", "neutral", "positive")
 _STARS = {"1": "negative", "2": "negative", "3": "neutral", "4": "positive", "5": "positive"}
 _OPPOSITE = {"negative": "positive", "positive": "negative"}

@@ -59,6 +59,8 @@ FILTER = EditFilter(
     score=lambda _, vectors, rows: score_without_sources(
         INPUTS.train, INPUTS.folds, INPUTS.encoder, vectors, rows
     ),
+    folds=INPUTS.folds,
+    key="seed 0",
 )
 
 

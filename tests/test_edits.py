@@ -22,7 +22,10 @@ from counterpoise.filters.concepts import check_concepts
 from counterpoise.filters.copies import find_copies, make_known_texts
 from counterpoise.filters.edit_sizes import find_size_fault, measure_edit
 from counterpoise.filters.edits import (
+    CONTRADICTED,
+    NOT_CONFIRMED,
     EditEvidence,
+    LabelNeed,
     cap_literal_mentions,
     check_edits,
     measure_literal_rates,
@@ -196,6 +199,9 @@ def make_edit(text: str, place: int = 0, nature: Nature = Nature.INSERTED, paren
     return Proposal(f"{item.id}-{place:05d}", item, text, "bad", (parent,), "an_edit", nature)
 
 
+NEEDS = {Nature.INSERTED: LabelNeed(0.55, CONTRADICTED), Nature.REWRITTEN: LabelNeed(0.75, NOT_CONFIRMED)}
+
+
 def make_evidence(
     probability: float, rise: float, states: tuple[int, int] = (0, 0), *, is_trusted: bool = True
 ) -> EditEvidence:
@@ -211,7 +217,7 @@ def make_evidence(
     ("nature", "evidence", "reason"),
     [
         (Nature.INSERTED, make_evidence(0.99, 0.9), KEPT),
-        (Nature.INSERTED, make_evidence(0.5, 0.9), "label_not_confirmed"),
+        (Nature.INSERTED, make_evidence(0.5, 0.9), CONTRADICTED),
         (Nature.INSERTED, make_evidence(0.6, 0.9), KEPT),
         (Nature.REWRITTEN, make_evidence(0.7, 0.0), "label_not_confirmed"),
         (Nature.INSERTED, make_evidence(0.99, 0.9, is_trusted=False), "label_not_confirmed"),
@@ -232,7 +238,7 @@ def make_evidence(
 )
 def test_label_and_concepts_decide(nature: Nature, evidence: EditEvidence, reason: str) -> None:
     (verdict,) = check_edits(
-        [make_edit("a b c x", nature=nature)], {"s": "a b c d"}, evidence, ("bad", "good")
+        [make_edit("a b c x", nature=nature)], {"s": "a b c d"}, evidence, ("bad", "good"), NEEDS
     )
     assert (verdict.reason, verdict.kept) == (reason, reason == KEPT) and verdict.scores["edit_share"] == 0.25
 
@@ -241,7 +247,7 @@ def test_an_insertion_for_a_cell_without_a_concept_is_not_asked_for_one() -> Non
     edit = make_edit("a b c x")
     edit = replace(edit, item=replace(edit.item, cell=Cell("bad")))
     evidence = make_evidence(0.99, 0.0, (State.ABSENT, State.PRESENT))
-    (verdict,) = check_edits([edit], {"s": "a b c d"}, evidence, ("bad", "good"))
+    (verdict,) = check_edits([edit], {"s": "a b c d"}, evidence, ("bad", "good"), NEEDS)
     assert verdict.reason == KEPT
 
 

@@ -181,6 +181,7 @@ def test_a_filter_that_runs_first_spares_vectors() -> None:
     class Refuser:
         name = "mine.first"
         reasons = ("mine",)
+        is_tried = False  # it refuses whatever there is
 
         def verdicts(self, batch: ProposalBatch) -> list[Verdict]:
             return [make_verdict(proposal, "mine") for proposal in batch.proposals]

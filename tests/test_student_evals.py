@@ -121,11 +121,11 @@ def test_counterfactuals_are_scored_by_pairs() -> None:
 
 def test_an_arm_is_compared_with_what_it_was_before_the_filters() -> None:
     assert counterfactual_training.name_baselines("nothing") == {}
-    assert counterfactual_training.name_baselines("human_filtered") == {
+    assert counterfactual_training.name_baselines("human_kept") == {
         "nothing": "nothing",
+        "simple": "simple",
         "more_originals": "more_originals",
-        "before": "human",
-        "fewer": "human_fewer",
+        "all": "human_all",
     }
 
 

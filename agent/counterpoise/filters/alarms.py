@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,15 @@ from counterpoise.core.records import Floats, Integers
 
 FEWEST_ROWS = 40
 """Rows that a bar needs: with fewer, the highest of them is passed by more than one real row in forty."""
+
+MOST_REFUSED = 0.02
+"""Share of unseen real rows that a filter may refuse: one that refuses more is weakened."""
+
+_STEPS = (1.0, 0.5, 0.25, 0.0)
+"""Parts of its share of alarms that a filter is tried with, one after the other, until it refuses few enough."""
+
+_STRETCHES = (0.25, 0.5, 1.0)
+"""Then bars are raised by so much of their distance from the middle row: of few rows the highest lies too low."""
 
 _OWN_QUANTILE_FROM = 40
 _BORROWED_ROWS = 5
@@ -100,6 +110,101 @@ class Alarm:
     n: int
     refused: int
     note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SettledBars:
+    """Bars of a measure that refuse few enough unseen rows.
+
+    Args:
+        bars: (k,) of the labels.
+        refused: (n,) which of the rows bars of the other folds' rows refuse.
+        alarm: how often, and what was weakened to what.
+    """
+
+    bars: Bars
+    refused: NDArray[np.bool_]
+    alarm: Alarm
+
+
+def settle_bars(
+    name: str,
+    scores: Floats,
+    labels: Integers,
+    folds: Integers,
+    n_labels: int,
+    alarm: float,
+    *,
+    floor: float = -np.inf,
+    pooled: bool = True,
+    most: float = MOST_REFUSED,
+) -> SettledBars:
+    """Set bars at a share of alarms, or at less where rows that had no part in it are refused more often than `most`.
+
+    Where the height of the highest row is not enough, bars rise beyond it by parts of its distance from the middle one,
+    and where that is not either they are infinite.
+
+    Args:
+        name: the reason, for the alarm.
+        scores: (n,) of real rows, each by what has not seen it; NaN where a row was not measured.
+        labels: (n,) their label indices.
+        folds: (n,) fold numbers.
+        n_labels: k.
+        alarm: share of real rows that may be refused, 0 to 1.
+        floor: no bar is lower.
+        pooled: whether all labels are held to one bar where their own rows allow.
+        most: share of unseen rows that may be refused, 0 to 1.
+    """
+    n = int((~np.isnan(scores)).sum())
+    nothing = np.full(n_labels, np.inf), np.zeros(len(scores), dtype=np.bool_)
+    if n < FEWEST_ROWS:
+        note = f"It refuses nothing: {n} rows can be measured, it takes {FEWEST_ROWS} to set it."
+        return SettledBars(*nothing, Alarm(name, 0, 0, note))
+    first, count = 0, 0
+    for place, (step, stretch) in enumerate(
+        [*((step, 0.0) for step in _STEPS), *((0.0, s) for s in _STRETCHES)]
+    ):
+        choose = partial(
+            _choose_stretched,
+            stretch=stretch,
+            n_labels=n_labels,
+            alarm=step * alarm,
+            floor=floor,
+            pooled=pooled,
+        )
+        refused = cross_refuse(scores, labels, folds, choose)
+        count = int(refused.sum())
+        first = count if place == 0 else first
+        if count <= most * n:
+            told = (
+                f"{step * alarm:.2%} of rows"
+                if not stretch
+                else f"what lies {stretch:.0%} beyond the highest row"
+            )
+            note = _tell_weakened(first, n, most, told) if place else ""
+            return SettledBars(choose(scores, labels), refused, Alarm(name, n, count, note))
+    return SettledBars(*nothing, Alarm(name, n, 0, _tell_weakened(first, n, most, "nothing")))
+
+
+def _choose_stretched(
+    scores: Floats,
+    labels: Integers,
+    *,
+    stretch: float,
+    n_labels: int,
+    alarm: float,
+    floor: float,
+    pooled: bool,
+) -> Bars:
+    bars = choose_bars(scores, labels, n_labels, alarm, floor=floor, pooled=pooled)
+    used = scores[~np.isnan(scores)]
+    return bars + stretch * (bars - np.median(used)) if stretch and len(used) else bars
+
+
+def _tell_weakened(count: int, n: int, most: float, what: str) -> str:
+    return (
+        f"Weakened: it refused {count} of {n} unseen rows, more than {most:.0%}; it is set to refuse {what}."
+    )
 
 
 def cross_refuse(

@@ -6,7 +6,9 @@ What ships, in its order, cheap ones first (`tasks.filters` registers it):
 |---|---|
 | `text` | nothing, too short or too long a text, a refusal, an echo of the prompt |
 | `written` | what a model wrote and rows are not like: language, script, gibberish, repetition, talk, support |
-| `labels` | a row of a pool, or an edit, that the audited label scorer holds for another label |
+| `fluency` | words in an order that surprises as much as any |
+| `distance` | a text farther from all rows than rows are from one another |
+| `labels` | a row of a pool that the audited label scorer holds for another label |
 | `writers` | more of the texts of a writer that misses the label it was asked for |
 | `concepts` | a text that lacks the concept its cell is for |
 | `attributes` | a text that a classifier holds for another value of the attribute its cell is for |
@@ -32,8 +34,9 @@ CUT_OFF = "cut_off"
 class FittedFilter(Protocol):
     """A filter that knows all that it needs of the user's data.
 
-    It may offer more: `alarms()`, how often it refuses real rows; `audits()`, the lines of its judges in the report;
-    `languages()`, the shares of the languages of the data; `notes(refused, n_proposals)`, sentences on what it refused.
+    It may offer more: `alarms()`, how often it refuses real rows, which it is not tried for then; `audits()`, the lines
+    of its judges in the report; `languages()`, the shares of the languages of the data; `notes(refused, n_proposals)`,
+    sentences on what it refused.
     """
 
     def verdicts(self, batch: ProposalBatch) -> Sequence[Verdict]:
@@ -46,8 +49,9 @@ class Filter(NamedPart, Protocol):
 
     It has `verdicts(batch)`, as a `FittedFilter` has, or where it needs the user's rows `fit(data)`, which gives one
     (see `chain.FilterData`). It may have `remedies`, what helps where many are refused for a reason (half a sentence);
-    `off_target`, those of its reasons that say: a sound text, but not what was asked for; and `is_last`, for one that
-    looks at what all others keep.
+    `off_target`, those of its reasons that say: a sound text, but not what was asked for; `is_last`, for one that
+    looks at what all others keep; and `is_tried = False`, for one that is not to be weakened, whatever share of the
+    user's own rows it would refuse (`trials`): what it refuses is a rule, and no guess.
     """
 
     @property

@@ -6,57 +6,41 @@ can be resumed: all replies are stored by then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
-from counterpoise.core.encoded_records import EncodedRecords, Vectors
 from counterpoise.core.guards import fault, guard
 from counterpoise.core.plans import Verdict
-from counterpoise.core.records import Floats, Integers
+from counterpoise.filters.alarms import Alarm
 from counterpoise.filters.base import FILTERS, KEPT, Filter, FittedFilter, combine_verdicts
 from counterpoise.filters.batch import ProposalBatch
-from counterpoise_retrievers.encoder_protocol import Encoder
+from counterpoise.filters.data import FilterData
+from counterpoise.filters.trials import NO_TRIAL, Trial, try_filter
 
-
-@dataclass(frozen=True, slots=True)
-class FilterData:
-    """All that a filter may know of the user's data when it is fitted.
-
-    Args:
-        train: n training rows.
-        held_out: the sealed rows, which are looked at for copies alone.
-        folds: (n,) folds of the training rows; near-duplicates share one.
-        encoder: of all vectors.
-        headings: what the records of each label are called.
-        concepts: name -> definition.
-        key: the run's key.
-        label_scores: (n, k) of the label scorer for the training rows, cross-fitted.
-        is_trusted: whether the label scorer passed its audit.
-        score_blind: (m, k) label probabilities of m texts with their vectors, by who never saw the m rows that they
-            were made from.
-        earlier: the filters that were fitted before, in order.
-    """
-
-    train: EncodedRecords
-    held_out: EncodedRecords
-    folds: Integers
-    encoder: Encoder
-    headings: tuple[str, ...]
-    concepts: Mapping[str, str]
-    key: str
-    label_scores: Floats
-    is_trusted: bool
-    score_blind: Callable[[Sequence[str], Vectors, Integers], Floats]
-    earlier: tuple[FittedFilter, ...] = ()
+__all__ = ["FilterData", "ReadyFilter", "ask_filters", "fit_filters"]
 
 
 @dataclass(frozen=True, slots=True)
 class ReadyFilter:
-    """A filter of a run: the registered part, and what it became on the user's data."""
+    """A filter of a run: the registered part, what it became on the user's data, and how often that refuses real rows.
+
+    Args:
+        part: registered.
+        fitted: asked for verdicts.
+        trial: on rows of the user's own, of a filter that does not measure itself; what it has switched off is not
+            refused.
+    """
 
     part: Filter
     fitted: FittedFilter
+    trial: Trial = NO_TRIAL
+
+    @property
+    def alarms(self) -> Sequence[Alarm]:
+        """How often it refuses real rows, as it says itself or its trial does."""
+        told = getattr(self.fitted, "alarms", None)
+        return self.trial.alarms if told is None else told()
 
 
 def fit_filters(parts: Sequence[Filter], data: FilterData) -> tuple[ReadyFilter, ...]:
@@ -72,7 +56,8 @@ def fit_filters(parts: Sequence[Filter], data: FilterData) -> tuple[ReadyFilter,
         fitted = part if fit is None else guard(FILTERS, part, fit, known)
         if not hasattr(fitted, "verdicts"):
             raise fault(FILTERS, part, "it has no `verdicts`")
-        ready.append(ReadyFilter(part, cast("FittedFilter", fitted)))
+        judge = cast("FittedFilter", fitted)
+        ready.append(ReadyFilter(part, judge, try_filter(part, judge, known)))
     return tuple(ready)
 
 
@@ -88,9 +73,14 @@ def ask_filters(filters: Sequence[ReadyFilter], batch: ProposalBatch) -> list[Ve
     for one in filters:
         verdicts = guard(FILTERS, one.part, _list_verdicts, one.fitted, batch)
         _check_verdicts(one.part, verdicts, batch)
+        verdicts = [_let_pass(verdict, one.trial.off) for verdict in verdicts]
         batch.add_verdicts(verdicts, getattr(one.part, "off_target", ()))
         layers.append(verdicts)
     return combine_verdicts(*layers)
+
+
+def _let_pass(verdict: Verdict, off: Collection[str]) -> Verdict:
+    return replace(verdict, kept=True, reason=KEPT) if not verdict.kept and verdict.reason in off else verdict
 
 
 def _list_verdicts(fitted: FittedFilter, batch: ProposalBatch) -> list[Verdict]:

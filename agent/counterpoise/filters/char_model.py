@@ -3,8 +3,6 @@
 A model of character n-grams, learned from the rows themselves, so that it fits product codes as well as tweets in
 two scripts. Rows differ in how surprising they are, and the mean over a short text is noisier than over a long one:
 both are taken out (`standardise`), so that one word and a page can be held to the same limit.
-
-Smoothing after Witten and Bell (1991): a context's likelihood of a new letter is how many kinds of letters followed it.
 """
 
 from __future__ import annotations
@@ -19,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counterpoise.core.records import Floats, Integers
+from counterpoise.filters.ngrams import NGrams, fit_ngrams
 from counterpoise.filters.text_measures import fold_symbols
 
 ORDER = 5
@@ -42,19 +41,15 @@ _HANDLE = re.compile(r"@\w+")
 
 @dataclass(frozen=True, slots=True)
 class CharModel:
-    """Counts of n-grams: for each order the sorted keys, their counts, and their contexts' totals and kinds.
+    """N-grams of signs.
 
     Args:
         alphabet: signs of the rows -> number, from 1.
-        keys: for each order (k,) sorted keys: rank of the n-gram without its last sign, times signs, plus the last.
-        chances: for each order (k,) Witten-Bell's share of the n-gram's own count.
-        rests: for each order (c,) what a context (an n-gram one shorter, by rank) leaves to shorter contexts.
+        ngrams: of these numbers.
     """
 
     alphabet: dict[str, int]
-    keys: tuple[Integers, ...]
-    chances: tuple[Floats, ...]
-    rests: tuple[Floats, ...]
+    ngrams: NGrams
 
     def measure_disorder(self, texts: Sequence[str]) -> tuple[Floats, Integers]:
         """How surprising n texts are, and how little less so than their own signs in any order.
@@ -71,27 +66,7 @@ class CharModel:
 
     def measure(self, texts: Sequence[str]) -> tuple[Floats, Integers]:
         """Mean surprise a sign of n texts in nats, and how many signs that is taken over (0 signs: 0 nats)."""
-        codes, starts = _encode(texts, self.alphabet)
-        if not len(codes):
-            return np.zeros(len(texts)), np.zeros(len(texts), dtype=np.int64)
-        width = len(self.alphabet) + 2
-        # From the shortest context to the longest: what a context has not seen is left to the shorter one.
-        chance = np.full(len(codes), 1.0 / (width + _N_UNSEEN))
-        context = np.zeros(len(codes), dtype=np.int64)
-        for keys, own, rest in zip(self.keys, self.chances, self.rests, strict=True):
-            known = context >= 0
-            wanted = np.where(known, context * width + codes, -1)
-            place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-            found = known & (keys[place] == wanted)
-            chance = np.where(known, np.where(found, own[place], 0.0) + rest[context] * chance, chance)
-            rank = np.where(found, place, -1)
-            context = np.concatenate([[-1], rank[:-1]])
-        ends = np.append(starts[1:], len(codes))
-        signs = ends - starts - 1  # without the mark that begins a text
-        surprise = -np.log(np.maximum(chance, 1e-300))
-        surprise[starts] = 0.0
-        sums = np.add.reduceat(surprise, starts)
-        return sums / np.maximum(signs, 1), np.asarray(signs, dtype=np.int64)
+        return self.ngrams.measure(*_encode(texts, self.alphabet))
 
 
 def fit_char_model(texts: Sequence[str]) -> CharModel:
@@ -100,24 +75,7 @@ def fit_char_model(texts: Sequence[str]) -> CharModel:
         sign: place for place, sign in enumerate(sorted({s for text in texts for s in _plain(text)}), 1)
     }
     codes, _ = _encode(texts, alphabet)
-    width = len(alphabet) + 2
-    keys, chances, rests = [], [], []
-    context, n_contexts = np.zeros(len(codes), dtype=np.int64), 1
-    for _ in range(ORDER):
-        known = context >= 0
-        found, ranks, counts = np.unique(
-            context[known] * width + codes[known], return_inverse=True, return_counts=True
-        )
-        owner = found // width
-        totals = np.bincount(owner, weights=counts, minlength=n_contexts)
-        kinds = np.bincount(owner, minlength=n_contexts)
-        keys.append(found)
-        chances.append(counts / (totals + kinds)[owner])
-        rests.append(np.where(totals > 0, kinds / np.maximum(totals + kinds, 1), 1.0))
-        rank = np.full(len(codes), -1, dtype=np.int64)
-        rank[known] = ranks
-        context, n_contexts = np.concatenate([[-1], rank[:-1]]), len(found)
-    return CharModel(alphabet, tuple(keys), tuple(chances), tuple(rests))
+    return CharModel(alphabet, fit_ngrams(codes, len(alphabet) + 2, ORDER, _N_UNSEEN))
 
 
 @dataclass(frozen=True, slots=True)

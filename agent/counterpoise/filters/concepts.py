@@ -37,6 +37,7 @@ class ConceptPart:
     """The registered filter; it learns nothing of the user's rows."""
 
     name = "concepts"
+    is_tried = False  # it asks for what a plain row of a label need not have
     reasons = off_target = (MISSING,)
     remedies: ClassVar[Mapping[str, str]] = {
         MISSING: "a model that writes what it is asked for, or a clearer line for each concept"

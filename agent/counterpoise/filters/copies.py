@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from counterpoise.core.plans import Proposal, Verdict
 from counterpoise.filters.base import KEPT, make_verdict
 from counterpoise.filters.batch import ProposalBatch
-from counterpoise.filters.chain import FilterData
 from counterpoise.filters.copy_limits import CopyLimits, list_runs
+from counterpoise.filters.data import FilterData
 from counterpoise_retrievers.faiss_index import FaissIndex
 
 NEAR_SOURCE = 0.995
@@ -167,6 +167,7 @@ class CopyPart:
     """The registered filter."""
 
     name = "copies"
+    is_tried = False  # its limits are measured by `written`; a copy of a held-out row is no matter of shares
     reasons = ("copy_of_data", "copy_of_held_out", "copy_of_proposal", "copy_of_demonstration")
     remedies: ClassVar[Mapping[str, str]] = dict.fromkeys(reasons, _VARY)
     is_last = True

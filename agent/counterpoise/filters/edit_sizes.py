@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
+import numpy as np
+
+from counterpoise.core.encoded_records import Vectors
 from counterpoise.core.plans import Nature
 
 _FEW_WORDS = 30
 _MOST_WORDS = 20_000
 """Words of both texts that are compared; the comparison takes their product in time, and no edit is so long."""
+_PAIRS = 200
+"""Pairs of rows that show what rows share which have nothing to do with each other."""
+
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
 
 
@@ -41,6 +48,7 @@ BANDS = {
     Nature.INSERTED: EditBand(highest_cosine=0.995, lowest_cosine=0.5),
     Nature.REWRITTEN: EditBand(most_edit_share=0.5, lowest_cosine=0.5),
 }
+"""Where nothing could be measured; rows make those of rewritten texts wider (`fit_bands`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +101,46 @@ def measure_edit(source: str, edited: str) -> EditSize:
     )
 
 
-def find_size_fault(nature: Nature, size: EditSize, cosine: float) -> str:
+def fit_bands(texts: Sequence[str], vectors: Vectors) -> dict[Nature, EditBand]:
+    """Bands in which a rewritten text is one of its source: nearer to it than rows that have nothing to do with it.
+
+    People rewrite half of a short text to turn it round, and cut or add clauses; how long a text may be is for the
+    filter of lengths. What an insertion looks like follows from its being one.
+
+    Args:
+        texts: n rows of the user's.
+        vectors: (n, d) of them.
+    """
+    if len(texts) < 2:
+        return dict(BANDS)
+    rows = np.random.default_rng(0).permutation(len(texts))[:_PAIRS]
+    others = np.roll(rows, 1)
+    pairs = list(zip(rows.tolist(), others.tolist(), strict=True))
+    shares = [measure_edit(texts[row], texts[other]).edit_share for row, other in pairs]
+    cosines = (vectors[rows] * vectors[others]).sum(axis=1)
+    rewritten = EditBand(
+        shortest_ratio=0.0,
+        longest_ratio=np.inf,
+        most_edit_share=max(BANDS[Nature.REWRITTEN].most_edit_share, float(np.median(shares))),
+        lowest_cosine=min(BANDS[Nature.REWRITTEN].lowest_cosine, float(np.median(cosines))),
+    )
+    return {**BANDS, Nature.REWRITTEN: rewritten}
+
+
+def find_size_fault(
+    nature: Nature, size: EditSize, cosine: float, bands: Mapping[Nature, EditBand] = BANDS
+) -> str:
     """The reason why something is not an edit of its source, "" where it is one."""
-    band = BANDS[nature]
+    band = bands[nature]
     if size.edit_share == 0:
         return "nothing_changed"
     few = size.n_before < _FEW_WORDS
     n_added = size.n_after - size.n_before
-    too_long = n_added > band.most_added_words if few else size.length_ratio > band.longest_ratio
+    too_long = (
+        n_added > band.most_added_words
+        if few and np.isfinite(band.longest_ratio)
+        else size.length_ratio > band.longest_ratio
+    )
     if size.length_ratio < band.shortest_ratio or (size.length_ratio > 1 and too_long):
         return "length_changed"
     if size.edit_share > band.most_edit_share:

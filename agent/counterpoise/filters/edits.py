@@ -3,13 +3,14 @@
 | filter | applies to | says no to |
 |---|---|---|
 | size | both | nothing changed; more words changed, or another length, than an edit has; similarity outside its band |
-| label | both | a text that the blind label scorer does not hold for the wanted label |
+| label | both | a text that the blind label scorer holds for another label, or does not confirm (see below) |
 | concept added | injection | a text that does not speak of the concept, or no more than its source did |
 | concepts kept | counterfactual edit | a text that gains or loses a concept |
 | literal mention | injection, a batch | texts that name the concept, once they do so more often than real ones |
 
-The label scorer is blind: it sees the text alone, neither the wanted label nor the source. Fresh proposals need only
-not be contradicted (`filters.labels`); an edit has to be confirmed, because a failed edit looks like its source.
+The label scorer is blind: it sees the text alone, neither the wanted label nor the source. How much of the wanted label
+it has to see follows from who edits (`filters.editors`): nothing where the edits help a student with rows that it has
+not seen, as most good edits are such as the scorer would get wrong; confirmation where they do it harm.
 Whether a concept was added is read off the change: how much nearer to the concept's definition the text has
 come, and how near to it the new words are. How thresholds were chosen stands in
 `evals/counterfactual_quality.py`.
@@ -27,19 +28,37 @@ from numpy.typing import NDArray
 from counterpoise.core.plans import Nature, Proposal, Verdict
 from counterpoise.core.records import ConceptColumns, Floats, Integers, Records, State
 from counterpoise.filters.base import KEPT
-from counterpoise.filters.edit_sizes import SIZE_FAULTS, find_size_fault, measure_edit
-
-CONFIRMED_FROM = {Nature.INSERTED: 0.55, Nature.REWRITTEN: 0.75}
-"""Probability of the wanted label, of equally likely ones, from which a blind scorer confirms an edit. A kept label is
-the usual case and a changed one is not, so the second needs more."""
+from counterpoise.filters.edit_sizes import BANDS, SIZE_FAULTS, EditBand, find_size_fault, measure_edit
 
 ADDED_FROM = 0.15
 """Rise towards a concept's definition from which an injection has it (`measure_rises`)."""
 
 LITERAL_ALLOWANCE = 0.10
 
-EDIT_REASONS = (*SIZE_FAULTS, "label_not_confirmed", "concept_missing", "concept_changed", "literal_mention")
+NOT_CONFIRMED, CONTRADICTED = "label_not_confirmed", "edit_contradicted"
+
+EDIT_REASONS = (
+    *SIZE_FAULTS,
+    NOT_CONFIRMED,
+    CONTRADICTED,
+    "concept_missing",
+    "concept_changed",
+    "literal_mention",
+)
 """All reasons that an edit is refused with."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelNeed:
+    """What an edit needs of its label.
+
+    Args:
+        least: probability by the blind scorer, of equally likely labels.
+        reason: why an edit with less is refused.
+    """
+
+    least: float
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +87,9 @@ def check_edits(
     sources: Mapping[str, str],
     evidence: EditEvidence,
     label_names: Sequence[str],
+    needs: Mapping[Nature, LabelNeed],
     literal_rates: Mapping[str, float] | None = None,
+    bands: Mapping[Nature, EditBand] = BANDS,
 ) -> list[Verdict]:
     """Judge edits; proposals of other kinds pass.
 
@@ -77,7 +98,9 @@ def check_edits(
         sources: id -> text of the records they start from.
         evidence: row by row of `proposals`; rows of other kinds are not read.
         label_names: k names.
+        needs: what edits of each nature need of their label.
         literal_rates: concept -> share of real records with it that name it; without, there is no cap.
+        bands: what edits of each nature look like beside their source.
 
     Returns:
         One verdict a proposal.
@@ -98,9 +121,14 @@ def check_edits(
             "source_cosine": float(evidence.cosines[row]),
             "label_probability": wanted,
         }
-        fault = find_size_fault(proposal.nature, size, float(evidence.cosines[row]))
-        if not fault and not (evidence.is_trusted and wanted >= CONFIRMED_FROM[proposal.nature]):
-            fault = "label_not_confirmed"
+        fault, need = (
+            find_size_fault(proposal.nature, size, float(evidence.cosines[row]), bands),
+            needs[proposal.nature],
+        )
+        if not fault and not evidence.is_trusted:
+            fault = NOT_CONFIRMED
+        if not fault and wanted < need.least:
+            fault = need.reason
         if not fault:
             fault = _find_concept_fault(proposal, row, evidence)
         faults.append(fault)

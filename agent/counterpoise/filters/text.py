@@ -13,7 +13,7 @@ from counterpoise.core.plans import Proposal, Verdict
 from counterpoise.core.records import Objects
 from counterpoise.filters.base import make_verdict
 from counterpoise.filters.batch import ProposalBatch
-from counterpoise.filters.chain import FilterData
+from counterpoise.filters.data import FilterData
 
 _REFUSAL = re.compile(
     r"^\W*(?:i(?:'m| am) (?:sorry|unable|not able),? (?:but )?(?:i |to (?:help|write|assist))"

@@ -50,12 +50,17 @@ def share_scripts(text: str) -> dict[str, float]:
     return {script: count / total for script, count in sorted(counts.items())}
 
 
+def is_written_without_blanks(word: str) -> bool:
+    """Whether a word has letters of a script that puts no blanks between words."""
+    return not word.isascii() and any(name_script(letter) in _WITHOUT_BLANKS for letter in word)
+
+
 def split_units(text: str) -> list[str]:
     """Words in lower case; where a script has no blanks, its letters one by one."""
     units: list[str] = []
     for match in _UNIT.finditer(text.casefold()):
         word = match[0]
-        if word.isascii() or not any(name_script(letter) in _WITHOUT_BLANKS for letter in word):
+        if not is_written_without_blanks(word):
             units.append(word)
             continue
         units += [letter for letter in word if letter.isalnum()]

@@ -3,8 +3,9 @@
 A mild filter lets a part of everything through. Of a writer that mostly does as it is told, that part is small beside
 what is right; of one that writes at random, or the opposite, it is most of what is kept. How many of its texts miss
 is estimated from how many the label scorer contradicts, with the scorer's known rates on the user's own rows
-(Rogan and Gladen 1978, as in `corrected_counts`). Where more than a twentieth of what would be kept would be wrong,
-the filter becomes stricter for all texts of that writer and label; where no strictness is enough, none is kept.
+(Rogan and Gladen 1978, as in `corrected_counts`). Then the filter becomes as strict for all texts of that writer and
+label as leaves most of the right ones beyond the wrong ones. A stricter one that would cost more right texts than it
+keeps wrong ones out is not taken; where the wrong ones outweigh the right ones at all, none is kept.
 """
 
 from __future__ import annotations
@@ -20,20 +21,18 @@ from counterpoise.core.plans import Nature, Proposal, Verdict
 from counterpoise.core.records import Floats, Integers
 from counterpoise.filters.base import KEPT
 from counterpoise.filters.batch import ProposalBatch
-from counterpoise.filters.chain import FilterData
+from counterpoise.filters.data import FilterData
 from counterpoise.filters.labels import CONTRADICTED_FROM, SupportLimits
 from counterpoise.filters.written import SUPPORT
-
-MOST_WRONG = 0.05
-"""Share of wrong labels among the kept texts of a writer, from which the filter becomes stricter."""
 
 LIMITS = (CONTRADICTED_FROM, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02)
 """Thresholds to choose from, the mildest first (see `measure_against`)."""
 
 MISSED = "writer_misses_label"
 _FEWEST_TEXTS = 20
-_LEAST_YOUDEN = 0.3
-"""Pass rates of right and wrong rows that differ by less say nothing about a writer."""
+_LEAST_YOUDEN = 0.2
+"""Pass rates of right rows (the lower end of their interval: the best limit for a handful is often the luckiest) and of
+wrong ones that differ by less say nothing about a writer."""
 
 
 def check_writers(
@@ -85,7 +84,7 @@ def measure_against(probabilities: Floats, label: int) -> Floats:
 def choose_limit(
     against: Floats, known: Floats, labels: Integers, label: int, mildest: float = CONTRADICTED_FROM
 ) -> float:
-    """The mildest threshold at which few enough of the kept texts are wrong; 0 where none is.
+    """The threshold at which the right ones of the kept texts outnumber the wrong ones by most; 0 where they never do.
 
     Args:
         against: (n,) of the writer's texts (`measure_against`).
@@ -104,24 +103,29 @@ def choose_limit(
     n_missed = estimate_missed(against, own, others)
     # One row more than was seen, so that a handful of rows is no proof that nothing slips through.
     unseen = 1.0 / (sum(map(len, others)) + 1)
-    for limit in (mildest, *(limit for limit in LIMITS if limit < mildest)):
-        n_kept = int((against < limit).sum())
-        if n_kept and n_missed * min(1.0, _measure_slips(others, limit) + unseen) <= MOST_WRONG * n_kept:
-            return limit
-    return 0.0 if n_missed else mildest
+
+    def count_gain(limit: float) -> float:
+        n_right = (len(against) - n_missed) * float((own < limit).mean())
+        return n_right - n_missed * min(1.0, _measure_slips(others, limit) + unseen)
+
+    if not n_missed:
+        return mildest
+    best = max((mildest, *(limit for limit in LIMITS if limit < mildest)), key=count_gain)
+    return best if count_gain(best) > 0 else 0.0
 
 
 def estimate_missed(against: Floats, own: Floats, others: Sequence[Floats]) -> float:
     """How many of a writer's texts have another label than was asked for; 0 where the scorer cannot tell.
 
-    It is counted at the threshold that tells the user's own rows apart best. Where chance alone could make the writer's
-    texts pass less often than the label's own rows (Newcombe 1998, the interval of the difference holds 0), nothing is
-    held against it: real rows of a hard label would else be refused by the dozen. Where it could not, rows of the label
-    are reckoned to pass as often as the upper end of their interval says.
+    It is counted at the threshold that most surely tells the user's own rows apart. Where chance alone could make the
+    writer's texts pass less often than the label's own rows (Newcombe 1998, the interval of the difference holds 0),
+    nothing is held against it: real rows of a hard label would else be refused by the dozen. Where it could not, rows
+    of the label are reckoned to pass as often as the upper end of their interval says.
     """
 
     def tell_apart(limit: float) -> float:
-        return float((own < limit).mean()) - _measure_slips(others, limit)
+        low = float(wilson_interval(int((own < limit).sum()), len(own))[0])
+        return low - _measure_slips(others, limit)
 
     limit = max(LIMITS, key=tell_apart)
     if tell_apart(limit) < _LEAST_YOUDEN:

@@ -13,7 +13,7 @@
 | label_unsupported | has less of its label, says the audited scorer, than rows of that label have |
 
 None has a threshold of its own: each is a measure with a bar that a hundredth of the user's rows may pass (of label
-support: a twenty-fifth), each row measured by a model that has not seen it. Floors only make a filter milder. What
+support: a fiftieth), each row measured by a model that has not seen it. Floors only make a filter milder. What
 cannot be set, for too few rows or a scorer that failed its audit, refuses nothing and says so in the table of alarms.
 """
 
@@ -23,7 +23,6 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,14 +31,14 @@ from counterpoise.core.languages import SURE_FROM, score_languages
 from counterpoise.core.letters import strip_marks
 from counterpoise.core.plans import Nature, Proposal, Verdict
 from counterpoise.core.records import Floats, Integers, Records
-from counterpoise.core.splits import sample_by_rank
-from counterpoise.filters.alarms import FEWEST_ROWS, Alarm, Bars, choose_bars, cross_refuse
+from counterpoise.filters.alarms import FEWEST_ROWS, MOST_REFUSED, Alarm, Bars, settle_bars
 from counterpoise.filters.base import CUT_OFF, KEPT
 from counterpoise.filters.batch import ProposalBatch
-from counterpoise.filters.chain import FilterData
 from counterpoise.filters.char_model import CharModel, Spread, blend_spreads, fit_char_model, fit_spread
 from counterpoise.filters.copy_limits import CopyLimits, fit_copy_limits
+from counterpoise.filters.data import FilterData
 from counterpoise.filters.languages import LanguageShares, fit_languages
+from counterpoise.filters.own_rows import draw_own_rows
 from counterpoise.filters.task_talk import encode_task, find_leftover, measure_task_talk
 from counterpoise.filters.text_measures import (
     count_said,
@@ -57,15 +56,9 @@ Vectors = NDArray[np.float32]
 ALARM = 0.01
 """Share of the user's own rows that each filter of the text may refuse."""
 
-SUPPORT_ALARM = 0.04
-"""Share of a label's own rows that may have less support than is asked for."""
-
 _ALARMS = {"says_too_little": 0.002}
 """Shares of their own. How long rows are differs by label, so each label has its own bar there, and that of a rare one
 is foreseen from a handful of rows with a long tail."""
-
-MOST_ROWS = 1_200
-"""Rows that the filters are set by, the labels in equal parts as far as they go."""
 
 JUMBLED_LET_THROUGH = 0.05
 """Share of the rows with jumbled letters that a bar of gibberish may let through."""
@@ -357,7 +350,7 @@ def fit_written_filters(
         key: the run's key.
         is_trusted: whether the label scorer passed its audit.
     """
-    rows = _draw_rows(records, key)
+    rows = draw_own_rows(records, key)
     texts = [str(records.texts[row]) for row in rows]
     labels, parts = records.labels[rows], folds[rows]
     n_labels = len(records.label_names)
@@ -374,33 +367,33 @@ def fit_written_filters(
         found = reader.measure([texts[row] for row in outside], vectors[rows[outside]], languages[outside])
         for name in MEASURES:
             values[name][outside] = found[name]
-    choosers = {
-        name: partial(
-            choose_bars,
-            n_labels=n_labels,
-            alarm=_ALARMS.get(name, ALARM),
+    settled = {
+        name: settle_bars(
+            name,
+            values[name],
+            labels,
+            parts,
+            n_labels,
+            _ALARMS.get(name, ALARM),
             floor=floors.get(name, -np.inf),
             pooled=name not in _ALARMS,
         )
         for name in MEASURES
     }
-    bars = {name: choosers[name](values[name], labels) for name in MEASURES}
-    refused = {name: cross_refuse(values[name], labels, parts, choosers[name]) for name in MEASURES}
-    alarms = [_count(name, values[name], refused[name]) for name in MEASURES]
-    support = np.full(n_labels, -np.inf)
+    bars, support = {name: one.bars for name, one in settled.items()}, np.full(n_labels, -np.inf)
+    alarms = [one.alarm for one in settled.values()]
     if is_trusted and n_labels > 1:
         lacking = -np.array(
             [measure_support(out_of_fold[row : row + 1], int(records.labels[row]))[0] for row in rows]
         )
-        choose = partial(choose_bars, n_labels=n_labels, alarm=SUPPORT_ALARM, pooled=False)
-        support = -choose(lacking, labels)
-        refused[SUPPORT] = cross_refuse(lacking, labels, parts, choose)
-        alarms.append(_count(SUPPORT, lacking, refused[SUPPORT]))
+        settled[SUPPORT] = settle_bars(SUPPORT, lacking, labels, parts, n_labels, MOST_REFUSED, pooled=False)
+        support = -settled[SUPPORT].bars
+        alarms.append(settled[SUPPORT].alarm)
     else:
         alarms.append(Alarm(SUPPORT, 0, 0, "The label scorer failed its audit: it refuses nothing."))
     copies, of_copies = fit_copy_limits(texts, vectors[rows], labels, parts, n_labels, ALARM)
     alarms += of_copies
-    together = np.any(list(refused.values()), axis=0)
+    together = np.any([one.refused for one in settled.values()], axis=0)
     alarms.append(Alarm("any", len(rows) if len(rows) >= FEWEST_ROWS else 0, int(together.sum())))
     return WrittenFilters(readers, bars, support, copies, tuple(alarms))
 
@@ -435,26 +428,6 @@ def _fit_spreads(texts: Sequence[str], shares: Sequence[Mapping[str, float]]) ->
 
 def _name_main(share: Mapping[str, float]) -> str:
     return max(share, key=lambda name: (share[name], name)) if share else "none"
-
-
-def _draw_rows(records: Records, key: str) -> Integers:
-    """At most `MOST_ROWS` rows by keyed hash, the labels in equal parts as far as they go."""
-    n_labels = max(1, len(records.label_names))
-    drawn = []
-    for label in range(n_labels):
-        members = np.flatnonzero(records.labels == label)
-        most = max(FEWEST_ROWS // 2, MOST_ROWS // n_labels)
-        drawn.append(members[sample_by_rank(records.ids[members], most, f"{key}:filters")])
-    return np.sort(np.concatenate(drawn)) if drawn else np.empty(0, dtype=np.int64)
-
-
-def _count(name: str, values: Floats, refused: NDArray[np.bool_]) -> Alarm:
-    n = int((~np.isnan(values)).sum())
-    if n < FEWEST_ROWS:
-        return Alarm(
-            name, 0, 0, f"It refuses nothing: {n} rows can be measured, it takes {FEWEST_ROWS} to set it."
-        )
-    return Alarm(name, n, int(refused.sum()))
 
 
 class WrittenPart:

@@ -15,15 +15,6 @@ from counterpoise.runs.ledger import Ledger
 
 
 @runtime_checkable
-class TellsAlarms(Protocol):
-    """A filter that has measured how often it refuses real rows."""
-
-    def alarms(self) -> Sequence[Alarm]:
-        """One a reason."""
-        ...
-
-
-@runtime_checkable
 class TellsAudits(Protocol):
     """A filter whose judges were audited."""
 
@@ -67,9 +58,7 @@ def describe_filters(filters: Sequence[ReadyFilter], ledger: Ledger) -> Filters:
     languages = next((one.languages() for one in fitted if isinstance(one, TellsLanguages)), {})
     return Filters(
         languages=languages,
-        alarms=[
-            _describe_alarm(alarm) for one in fitted if isinstance(one, TellsAlarms) for alarm in one.alarms()
-        ],
+        alarms=[_describe_alarm(alarm) for one in filters for alarm in one.alarms],
         written=len(proposals),
         cut_back=sum(proposal.finish_reason == "cut_back" for proposal, _ in proposals),
         cut_off=sum(verdict.reason == CUT_OFF for _, verdict in proposals),

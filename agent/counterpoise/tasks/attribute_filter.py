@@ -30,7 +30,7 @@ from counterpoise.core.plans import Proposal, Verdict
 from counterpoise.core.records import Floats, Integers
 from counterpoise.filters.base import KEPT
 from counterpoise.filters.batch import ProposalBatch
-from counterpoise.filters.chain import FilterData
+from counterpoise.filters.data import FilterData
 from counterpoise.filters.writers import LIMITS, choose_limit, measure_against
 from counterpoise.scorers.audits import Audit, audit, describe_audit
 from counterpoise.students.linear import fit_log_probabilities
@@ -217,6 +217,7 @@ class AttributePart:
     """The registered filter."""
 
     name = "attributes"
+    is_tried = False  # its judges are audited value by value
     reasons = (CONTRADICTED,)
     remedies: ClassVar[Mapping[str, str]] = {
         CONTRADICTED: "a model that writes what it is asked for, or more real rows of these cells to show it"

@@ -5,7 +5,9 @@ from __future__ import annotations
 from counterpoise.filters.base import FILTERS
 from counterpoise.filters.concepts import ConceptPart
 from counterpoise.filters.copies import CopyPart
+from counterpoise.filters.distance import DistancePart
 from counterpoise.filters.edit_filter import EditPart
+from counterpoise.filters.fluency import FluencyPart
 from counterpoise.filters.labels import LabelPart
 from counterpoise.filters.text import TextPart
 from counterpoise.filters.writers import WriterPart
@@ -14,6 +16,8 @@ from counterpoise.tasks.attribute_filter import AttributePart
 
 FILTERS.register(TextPart())
 FILTERS.register(WrittenPart())
+FILTERS.register(FluencyPart())
+FILTERS.register(DistancePart())
 FILTERS.register(LabelPart())
 FILTERS.register(WriterPart())
 FILTERS.register(ConceptPart())

@@ -17,6 +17,7 @@ class PrivacyFilter:
 
     name = "mine.privacy"
     reasons = ("personal_data",)
+    is_tried = False  # a rule: it holds even if rows of the user's own break it
     remedies: ClassVar[Mapping[str, str]] = {
         "personal_data": "a line in the description of the labels that asks for no addresses"
     }

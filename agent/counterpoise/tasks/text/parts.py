@@ -12,7 +12,8 @@ from counterpoise.core.encoded_records import Vectors
 from counterpoise.core.plans import Deficit
 from counterpoise.core.records import Floats, Integers
 from counterpoise.core.schema import RowSchema
-from counterpoise.filters.chain import FilterData, ReadyFilter, fit_filters
+from counterpoise.filters.chain import ReadyFilter, fit_filters
+from counterpoise.filters.data import FilterData
 from counterpoise.scorers.base import ClassifierScorer
 from counterpoise.scorers.deciding import Decider
 from counterpoise.scorers.without_sources import score_without_sources
