@@ -18,6 +18,7 @@ from counterpoise.llm.budget import BudgetSpent, TokenBudget
 from counterpoise.llm.chat import ChatRequest, Completion, Engine
 from counterpoise.llm.entering import enter_engines
 from counterpoise.llm.manners import Manner, is_unfinished
+from counterpoise.llm.masking import Masker
 from counterpoise.llm.quarantine import Quarantine
 from counterpoise.llm.reply_store import ReplyStore, make_keys
 from counterpoise.llm.retries import RetryPolicy
@@ -63,6 +64,7 @@ class ChatClient:
         retries: how often a request is sent, and how long is waited; None for the default.
         run_id: the run that replies are paid for by; what it has paid before and which requests it has quarantined
             is read from the store. "" for none.
+        masker: masks what is shown to the model and what it says; the store keeps what it said.
 
     Example:
         >>> import asyncio
@@ -83,6 +85,7 @@ class ChatClient:
         most_concurrency: int | None = None,
         retries: RetryPolicy | None = None,
         run_id: str = "",
+        masker: Masker | None = None,
     ) -> None:
         if concurrency < 1:
             raise ValueError(f"concurrency={concurrency}: it counts from 1")
@@ -98,6 +101,7 @@ class ChatClient:
         quarantine = Quarantine(store, run_id)
         self._sender = Sender(self._lanes, self._accounts, quarantine, self._retries)
         self._asker = Asker(self._accounts, self._sender, quarantine)
+        self.masker = masker
         self._opened = AsyncExitStack()
         self._running: set[asyncio.Task[RequestOutcome]] = set()
 
@@ -194,10 +198,18 @@ class ChatClient:
                 others say why not in `problem`.
             StorageError: the reply store cannot be written.
         """
+        request = self.mask(request)
         request = request if as_it_is else self.manner.adapt(request)
         keys = make_keys(self.name, request)
         found = self._accounts.find(keys)
-        return await self._answer(request, keys, found, may_lengthen=not as_it_is)
+        return self._mask_replies(await self._answer(request, keys, found, may_lengthen=not as_it_is))
+
+    def mask(self, request: ChatRequest) -> ChatRequest:
+        """The request as it is sent: without personal data, where these are masked."""
+        return self.masker.mask_request(request) if self.masker else request
+
+    def _mask_replies(self, completions: list[Completion]) -> list[Completion]:
+        return [self.masker.mask_completion(one) for one in completions] if self.masker else completions
 
     async def generate_many(self, requests: Iterable[ChatRequest]) -> AsyncGenerator[RequestOutcome, None]:
         """Outcomes as they arrive, in any order, with as many requests under way as there are permits.
@@ -251,7 +263,7 @@ class ChatClient:
         self, chunk: list[tuple[int, ChatRequest]]
     ) -> Iterator[RequestOutcome | asyncio.Task[RequestOutcome]]:
         """Outcomes of the requests whose replies are stored; tasks for the others."""
-        adapted = [self.manner.adapt(request) for _, request in chunk]
+        adapted = [self.manner.adapt(self.mask(request)) for _, request in chunk]
         keys = [make_keys(self.name, request) for request in adapted]
         found = self._accounts.find([key for group in keys for key in group])
         for (index, given), request, group in zip(chunk, adapted, keys, strict=True):
@@ -262,7 +274,7 @@ class ChatClient:
                     yield RequestOutcome(index, given, error=spent)
                     continue
                 if not any(one.problem or is_unfinished(one, request) for one in completions):
-                    yield RequestOutcome(index, given, completions)
+                    yield RequestOutcome(index, given, self._mask_replies(completions))
                     continue
             own = {key: found[key] for key in group if key in found}
             yield asyncio.create_task(self._conclude(index, given, request, group, own))
@@ -276,7 +288,8 @@ class ChatClient:
         found: dict[bytes, bytes],
     ) -> RequestOutcome:
         try:
-            return RequestOutcome(index, given, await self._answer(request, keys, found))
+            completions = await self._answer(request, keys, found)
+            return RequestOutcome(index, given, self._mask_replies(completions))
         except (BudgetSpent, ServerError, ReplyError) as error:
             return RequestOutcome(index, given, error=error)
 

@@ -18,6 +18,7 @@ from counterpoise.llm.budget import TokenBudget
 from counterpoise.llm.chat import Engine
 from counterpoise.llm.client import ChatClient
 from counterpoise.llm.config import LlmConfig, ModelObject
+from counterpoise.llm.masking import Masker
 from counterpoise.llm.model_objects import keeps_replies, make_engine
 from counterpoise.llm.models import Models
 from counterpoise.llm.reply_store import ReplyStore
@@ -39,6 +40,7 @@ async def open_models(
     cache_dir: Path | None,
     log_dir: Path | None = None,
     run_id: str = "",
+    masker: Masker | None = None,
 ) -> AsyncIterator[Models]:
     """Open the way to a model; whatever is started is stopped at the end. What it can do is not asked yet.
 
@@ -49,6 +51,7 @@ async def open_models(
         cache_dir: where the embedded model's weights are kept.
         log_dir: for `vllm`, folder that its log is kept in; None for `cache_dir`.
         run_id: of the run directory, see `ChatClient`.
+        masker: masks personal data on the way to the model and back.
 
     Raises:
         JobError: a variable that is not set, an engine that is not installed, or a model that vLLM refuses.
@@ -64,6 +67,7 @@ async def open_models(
         concurrency=config.concurrency or slots,
         most_concurrency=config.concurrency or most,
         run_id=run_id,
+        masker=masker,
     )
     async with client as chat:
         yield Models(chat, name_unknown(config))

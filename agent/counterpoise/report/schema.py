@@ -10,7 +10,7 @@ Lists keep their order on the page; of mappings only the content counts.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from counterpoise.core.plans import Cell, Deficit, PlanItem
@@ -154,6 +154,15 @@ class WriterShare:
     proposed: int
     accepted: int
     tokens: float
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedKind:
+    """How many different values of a kind of personal data were masked in prompts, and in what the model said."""
+
+    kind: str
+    shown: int
+    said: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,3 +360,4 @@ class Report:
     stopped: str
     ending: Ending
     settings: dict[str, Any]
+    masked: list[MaskedKind] = field(default_factory=list)

@@ -43,6 +43,7 @@ from counterpoise.runs.recipe.keeping import gather_data
 from counterpoise.runs.report_data import make_report
 from counterpoise.runs.rounds import carry_out, list_deficits, list_short, plan_round
 from counterpoise.runs.simple_ways import measure_simple_ways
+from counterpoise.runs.writing_report import describe_masked
 from counterpoise.scorers.family import SCORERS
 from counterpoise.students.evidence import Evidence, parse_evidence, read_shipped
 from counterpoise.tasks.text.inputs import Inputs
@@ -109,6 +110,7 @@ class TextRun:
             cache_dir=resources.cache_dir,
             log_dir=directory.path,
             run_id=directory.id,
+            masker=job.open_masker(),
         ) as models:
             if job.budget.minutes is not None:
                 resources.budget.end_after(60 * job.budget.minutes)
@@ -116,6 +118,7 @@ class TextRun:
             directory.write_replies(models.chat.take_used())
             _tell_prefix_hits(models.chat, directory)
         ledger, context, trust = repair.ledger, repair.context, repair.trust
+        masked = describe_masked(models.chat.masker)
         outcome = write_outcome(directory.path / "dataset", directory.path / "rejected", job, context, ledger)
         trust = replace(trust, rows=(*trust.rows, *list_filter_audits(context.filters)))
         remedies = list_remedies([one.part for one in context.filters])
@@ -125,6 +128,7 @@ class TextRun:
         report = make_report(
             job, context, ledger, trust, simple, outcome, resources.budget, ending, repair.capabilities
         )
+        report = replace(report, masked=masked)
         write_data(directory.path, gather_data(job, context.inputs, outcome, simple, report.ways))
         return RunResult(to_plain(report), len(ledger.list_accepted()), to_plain(ending))
 

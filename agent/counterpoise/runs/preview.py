@@ -48,7 +48,8 @@ async def make_preview(job: Job) -> Preview:
 
     Prompts are those for a model that continues texts; one that follows instructions is told the same in words.
     """
-    chat = ChatClient(ScriptedChatClient(_refuse), budget=TokenBudget(job.budget.tokens))
+    budget, masker = TokenBudget(job.budget.tokens), job.open_masker()
+    chat = ChatClient(ScriptedChatClient(_refuse), budget=budget, masker=masker)
     models = Models(chat, name_unknown(job.llm))
 
     def look(records: Records, label_texts: tuple[str, ...]) -> None:
@@ -66,7 +67,7 @@ async def make_preview(job: Job) -> Preview:
     for item in plan.items:
         if len(prompts) < _MOST_PROMPTS:
             requests = list_requests(actions[item.action], item, context.data, models)
-            prompts += [_show_request(request) for request in requests[:1]]
+            prompts += [_show_request(chat.mask(request)) for request in requests[:1]]
     trials = inputs.encoder_trials or try_at_hand(job, inputs)
     foreseen = forecast_run(context, simple, models, job.budget.tokens, job.metric, job.seconds_per_answer)
     advice = [

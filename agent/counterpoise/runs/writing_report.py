@@ -10,7 +10,8 @@ from counterpoise.actions.writers import take_turns
 from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.guards import guard
 from counterpoise.core.plans import Cell, PlanItem
-from counterpoise.report.schema import WriterShare
+from counterpoise.llm.masking import Masker
+from counterpoise.report.schema import MaskedKind, WriterShare
 from counterpoise.runs.ledger import Ledger
 from counterpoise.tasks.text.parts import RunContext
 
@@ -70,3 +71,8 @@ def describe_writers(context: RunContext, ledger: Ledger) -> list[WriterShare]:
         )
         for writer in writers
     ]
+
+
+def describe_masked(masker: Masker | None) -> list[MaskedKind]:
+    """What was masked of each kind that the job names; empty where it names none."""
+    return [MaskedKind(kind, *counts) for kind, counts in masker.count().items()] if masker else []

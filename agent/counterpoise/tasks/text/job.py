@@ -36,6 +36,7 @@ from counterpoise.core.label_spellings import Spellings, fold_spelling, spell_va
 from counterpoise.core.registry import DEFAULT
 from counterpoise.core.schema import TextClassification
 from counterpoise.core.strict_yaml import SETTINGS
+from counterpoise.llm.masking import KINDS, Masker
 from counterpoise.students.evidence import NO_EVIDENCE, Evidence, parse_evidence, read_shipped
 from counterpoise.tasks.job import JobBase
 from counterpoise.tasks.keys import ColumnNames, LabelWords, TableSource, check_table
@@ -146,6 +147,8 @@ class Job(JobBase):
         encoder: instead of the pinned one, see `JobBase`.
         writer: a line of yours and a temperature for new texts, `{instructions: write as angry customers would}`.
         writers: several such, each with a name, which take turns and are told apart in provenance and report.
+        mask: kinds of personal data (`email`, `phone`, `credit_card`, `ssn`, `ip_address`, `date`, `zip_code`) that the
+            model never sees, nor a written record has; needs the extra `mask`.
         evidence: whether the choice among simple ways begins with what they gave on other data sets (`shipped`), or
             with nothing (`none`).
     """
@@ -154,7 +157,7 @@ class Job(JobBase):
 
     SOURCES = ("data", "held_out", "pool")
     PATHS = (*JobBase.PATHS, "gold", "answers")
-    LATER_KEYS = ("answers", "evidence", "seconds_per_answer", "writer", "writers")
+    LATER_KEYS = ("answers", "evidence", "seconds_per_answer", "writer", "writers", "mask")
     KEY_FILES = ("concepts",)
 
     TRIES_ENCODERS = True
@@ -196,6 +199,9 @@ class Job(JobBase):
     evidence: Literal["shipped", "none"] = "shipped"
     writer: WriterKeys | None = None
     writers: tuple[NamedWriterKeys, ...] | None = None
+    mask: (
+        tuple[Literal["email", "phone", "credit_card", "ssn", "ip_address", "date", "zip_code"], ...] | None
+    ) = None
 
     @field_validator("held_out", "pool")
     @classmethod
@@ -261,6 +267,22 @@ class Job(JobBase):
                 "key 'answers' names labels of pool rows, and there is no pool; name it under 'pool'"
             )
         return self
+
+    @field_validator("mask", mode="before")
+    @classmethod
+    def _list_kinds(cls, value: object) -> object:
+        kinds = [value] if isinstance(value, str) else value
+        if kinds is not None and not kinds:
+            raise ValueError(f"found no kinds; write one or more of {', '.join(KINDS)}")
+        return kinds
+
+    def open_masker(self) -> Masker | None:
+        """What masks personal data, where the job wants it.
+
+        Raises:
+            JobError: the package that finds them is not installed.
+        """
+        return Masker(self.mask) if self.mask else None
 
     @model_validator(mode="after")
     def _check_writers(self) -> Self:
