@@ -17,21 +17,29 @@ Metrics are macro-F1 on the sealed rows in different uses: `simple` (the way wit
 0.2: how it was), `recommended` (what the product takes), `hindsight` (the best of these in the mean over draws).
 `shortfall_points` is hindsight less recommended, `gain_points` recommended over simple. `accepted_wrong_ratio` is the
 share of the texts used that are known to carry another label than theirs. A part `NAME+filters` uses what the product's
-filters let pass alone; `accepted_ratio` is how much that is.
+filters let pass alone; `accepted_ratio` is how much that is. What was measured is kept in the cache folder for as long
+as neither texts nor code change, so that a stopped run goes on and parts may run side by side.
 
     python -m evals writers [--only cebab] [--only cebab+filters] [--seeds 10] [--quick]
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
 from time import process_time
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+import counterpoise
+from counterpoise.core.assets import find_cache_dir
+from counterpoise.core.files import write_whole
 from counterpoise.core.records import Floats
 from counterpoise.students.added_ways import AVERAGED, find_mixture
 from counterpoise.students.base import Treatment, fit_adjusted
@@ -109,7 +117,7 @@ def run(settings: Settings) -> Iterator[Result]:
 
 
 def run_draw(bank: Bank, seed: int, words: KeptWords, *, with_filters: bool = False) -> Found:
-    """One draw with all writers.
+    """One draw with all writers; what was measured of equal texts with equal code is read again.
 
     Args:
         bank: of the set.
@@ -117,29 +125,60 @@ def run_draw(bank: Bank, seed: int, words: KeptWords, *, with_filters: bool = Fa
         words: of the set, kept between draws.
         with_filters: whether the product's filters judge the texts first.
     """
-    ground, found = prepare_ground(bank, seed, words), Found()
-    draw = ground.draw
-    context = open_filters(bank, draw, seed) if with_filters else None
+    draw, found = bank.draw(seed), Found()
+    find_ground = cache(lambda: prepare_ground(bank, draw, seed, words))
+    find_filters = cache(lambda: open_filters(bank, draw, seed))
     for writer in bank.list_writers():
         texts = bank.buy(writer, draw)
         if not len(texts):
             continue
-        passed = np.ones(len(texts), np.bool_) if context is None else accept(context, bank, texts)
-        used = texts.take(passed)
-        if context is not None:
-            found[writer, "", "accepted_ratio"] = float(passed.mean())
-        known = used.truth != UNKNOWN
-        if known.any():
-            found[writer, "", "accepted_wrong_ratio"] = float(
-                np.mean(used.truth[known] != used.labels[known])
-            )
-        found |= {(writer, *key): value for key, value in measure_uses(ground, used).items()}
+        place = (
+            find_cache_dir() / "evals" / "writers" / f"{_hash(draw, texts, with_filters=with_filters)}.json"
+        )
+        if not place.is_file():
+            passed = accept(find_filters(), bank, texts) if with_filters else np.ones(len(texts), np.bool_)
+            measured = [
+                *([["", "accepted_ratio", float(passed.mean())]] if with_filters else []),
+                *([*key, value] for key, value in measure_uses(find_ground(), texts.take(passed)).items()),
+            ]
+            known = passed & (texts.truth != UNKNOWN)
+            if known.any():
+                wrong = float(np.mean(texts.truth[known] != texts.labels[known]))
+                measured.append(["", "accepted_wrong_ratio", wrong])
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(place, json.dumps(measured))
+        for who, use, value in json.loads(place.read_text(encoding="utf-8")):
+            found[writer, who, use] = value
     return found
 
 
-def prepare_ground(bank: Bank, seed: int, words: KeptWords) -> Ground:
-    """A draw, and the simple ways on it."""
-    draw, students = bank.draw(seed), keep_students(choose_students(("default",), "minilm"), words)
+def _hash(draw: Draw, texts: Texts, *, with_filters: bool) -> str:
+    """Of everything that decides what is measured: the rows, the texts, and the code."""
+    digest = sha256(f"{_hash_code(with_filters=with_filters)} {texts.writer}".encode())
+    for rows in (draw.own, draw.test):
+        digest.update(repr([*zip(rows.texts.tolist(), rows.labels.tolist(), strict=True)]).encode())
+        digest.update(rows.zero_shot.tobytes())
+    columns = (texts.texts, texts.labels, texts.truth, texts.parents)
+    digest.update(repr([*zip(*(column.tolist() for column in columns), strict=True)]).encode())
+    digest.update(draw.folds.tobytes())
+    return digest.hexdigest()[:32]
+
+
+@cache
+def _hash_code(*, with_filters: bool) -> str:
+    digest = sha256(Path(__file__).read_bytes())
+    folders = ("students", "core", "filters", "scorers", "runs", "tasks")[: 6 if with_filters else 1]
+    for path in sorted(
+        path for folder in folders for path in (Path(counterpoise.__file__).parent / folder).rglob("*")
+    ):
+        if path.suffix in (".py", ".csv"):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def prepare_ground(bank: Bank, draw: Draw, seed: int, words: KeptWords) -> Ground:
+    """Students for a draw, and the simple ways on it."""
+    students = keep_students(choose_students(("default",), "minilm"), words)
     ways = [way for way in TREATMENTS.choose(["default"]) if not way.uses_pool]
     with threadpool_limits(1):
         scores = score_arms(draw.own, draw.folds, draw.n_labels, students, ways)

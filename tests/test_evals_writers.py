@@ -28,6 +28,8 @@ def test_a_draw_has_every_use_and_real_rows_help_where_wrong_headings_do_not(
     assert found["wrong_labels", "", "accepted_wrong_ratio"] == pytest.approx(0.3, abs=0.02)
     assert found["headings", "", "accepted_wrong_ratio"] == 1
     assert ("gibberish", "", "accepted_wrong_ratio") not in found
+    monkeypatch.setattr("evals.writers.measure_uses", None)  # it is not measured twice
+    assert run_draw(open_bank(), 0, KeptWords()) == found
 
 
 def test_kept_students_say_what_the_students_say_to_the_last_bit_and_train_once(
@@ -68,7 +70,8 @@ def test_with_no_text_accepted_every_use_is_the_simple_way(
     cache_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_bank(cache_dir, monkeypatch)
-    ground = prepare_ground(open_bank(), 0, KeptWords())
+    bank = open_bank()
+    ground = prepare_ground(bank, bank.draw(0), 0, KeptWords())
     none = ground.bank.buy("copies", ground.draw, n=0)
     found = measure_uses(ground, none)
     assert len({value for (student, _), value in found.items() if student == "words"}) == 1
