@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -35,6 +36,7 @@ from counterpoise.llm.engines.openai import OpenAIEngine
 from counterpoise.llm.reply_store import make_keys
 from counterpoise.llm.retries import RetryPolicy
 from tests.integration.helpers import make_cache, make_reviews, write_reviews
+from tests.integration.test_long_run import write_rows
 from tests.vllm_environment import find_python, find_weights
 
 IS_REQUIRED = bool(os.environ.get("COUNTERPOISE_REQUIRE_VLLM"))
@@ -394,6 +396,30 @@ def test_a_start_that_fails_is_one_line(
     assert agent.returncode == code, said
     assert said.count("\n") == 1
     assert re.search(expected, said), said
+
+
+def test_records_of_many_lines_are_written_whole(tmp_path: Path) -> None:
+    """The 135M model continues records of 300 words in paragraphs, in a window that holds fewer than five of them."""
+    args = [*ARGS, "--max-model-len", "2048"]
+    path = write_job(tmp_path, args=args)
+    write_rows(tmp_path / "reviews.csv", {("good", "web"): 40, ("bad", "web"): 14}, 0)
+    write_rows(tmp_path / "test.csv", {("good", "web"): 8, ("bad", "web"): 8}, 1)
+    job = yaml.safe_load(path.read_text()) | {"budget": 30_000, "rounds": 1, "actions": ["minority_text"]}
+    path.write_text(yaml.safe_dump(job))
+    agent = start("run", path)
+    said = end(agent)
+    assert agent.returncode == 0, said
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    notes = " ".join(report["data"]["notes"])
+    assert "instead of 5 records: the model's window of 2,048 tokens holds no more" in notes
+    rows = [
+        row
+        for shard in (tmp_path / "run" / "dataset").rglob("*.parquet")
+        for row in pq.read_table(shard).to_pylist()
+        if row["provenance"]["kind"] == "minority"
+    ]
+    long = [row["review"] for row in rows if len(row["review"].split()) > 150 and "\n\n" in row["review"]]
+    assert len(long) >= 3 and len(long) > 0.5 * len(rows), report["verdicts"]["rejected"]
 
 
 async def test_the_doctor_sees_what_this_vllm_can_do(tmp_path: Path) -> None:
