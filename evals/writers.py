@@ -47,6 +47,7 @@ from counterpoise.students.evidence import Evidence, parse_evidence, read_shippe
 from counterpoise.students.fitting import predict_by_treatments
 from counterpoise.students.metrics import compute_macro_f1
 from counterpoise.students.registry import choose_students
+from counterpoise.students.source_folds import assign_own_folds, mark_made
 from counterpoise.students.treatments import TREATMENTS
 from counterpoise.students.validation import ArmScore, choose_best, recommend, score_arms
 from evals.bank_filters import accept, open_filters
@@ -193,10 +194,12 @@ def measure_uses(ground: Ground, texts: Texts) -> dict[tuple[str, str], float]:
     counts = np.bincount(draw.own.labels, minlength=draw.n_labels)
     simple = choose_best(scores, "macro_f1", ways, counts, ground.evidence)
     used: dict[str, dict[str, Treatment]] = {"simple": simple}
-    rows, folds, made_of = ground.bank.join(draw, texts)
+    rows = ground.bank.join(draw, texts)[0]
     found: dict[tuple[str, str], float] = {}
     with threadpool_limits(1):
         if len(texts):
+            folds = assign_own_folds(rows)
+            made_of = mark_made(rows, folds)
             mixtures = {student.name: find_mixture(student, simple[student.name]) for student in students}
             mixed = [
                 score

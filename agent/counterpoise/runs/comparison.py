@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from counterpoise.core.event_kinds import StudentsTrained
 from counterpoise.core.events import tell_progress
-from counterpoise.core.records import Integers, Records
+from counterpoise.core.records import Integers, Objects, Records
 from counterpoise.report.arm_words import AVERAGED, OURS, UNVERIFIED, WITH_ADDED, find_kind
 from counterpoise.report.schema import HeldOutRow, ValidationRow
 from counterpoise.runs.advice import make_interval
@@ -22,6 +22,7 @@ from counterpoise.students.base import Treatment
 from counterpoise.students.held_out import Arm, HeldOutScore, score_held_out
 from counterpoise.students.rows import Rows, view_rows
 from counterpoise.students.samples import MOST_TRAINING_ROWS, draw_rows
+from counterpoise.students.source_folds import assign_own_folds, mark_made
 from counterpoise.students.training import TRAINED
 from counterpoise.students.validation import (
     ArmScore,
@@ -69,7 +70,7 @@ def compare_ways(
     counts = np.bincount(records.labels, minlength=len(records.label_names))
     ways = choose_added_ways(simple.scores, counts)
     mixed = mix(simple)
-    scored = _score_added(context, outcome, simple, ways, n_added) if n_added else []
+    scored = _score_added(context, outcome, simple, ways) if n_added else []
     of_added = [score for score in scored if ways[score.student].added.name == score.arm]
     of_mixed = [score for score in scored if mixed[score.student].name == score.arm]
     chosen = recommend(simple.scores, of_mixed, metric, counts, simple.treatments, mixed, simple.evidence)
@@ -82,26 +83,37 @@ def compare_ways(
 
 
 def _score_added(
-    context: RunContext, outcome: RunOutcome, simple: SimpleWays, ways: dict[str, AddedWay], n_added: int
+    context: RunContext, outcome: RunOutcome, simple: SimpleWays, ways: dict[str, AddedWay]
 ) -> list[ArmScore]:
     """Cross-validated scores of the ways that use added rows; a row never judges those it was made from."""
     records = context.inputs.train.records
     drawn = np.concatenate([simple.sample.rows, np.arange(len(records), len(outcome.ours))])
-    folds = np.concatenate([context.inputs.folds, np.full(n_added, -1)])[drawn]
+    rows = outcome.ours.take(drawn)
+    folds = assign_own_folds(rows, _name_groups(records, drawn))
     mixed, tell = mix(simple), tell_progress(partial(StudentsTrained, what=TRAINED))
     scores = []
     for student in simple.students:
         scores += score_arms(
-            outcome.ours.take(drawn),
+            rows,
             folds,
             len(records.label_names),
             [student],
             [ways[student.name].added, mixed[student.name]],
-            outcome.parents[drawn],
+            mark_made(rows, folds),
             tell,
             view_pool(context.inputs),
         )
     return scores
+
+
+def _name_groups(records: Records, drawn: Integers) -> Objects | None:
+    """(n,) names of the near-duplicates that own rows belong to; None where none are known."""
+    if not len(records.groups):
+        return None
+    names = np.full(len(drawn), "", dtype=object)
+    own = drawn < len(records)
+    names[own] = records.groups[drawn[own]]
+    return names
 
 
 def mix(simple: SimpleWays) -> dict[str, Treatment]:

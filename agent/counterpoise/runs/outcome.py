@@ -39,7 +39,6 @@ class RunOutcome:
         apart: original rows with the adopted ones alone (`adopted`) and with the written ones alone (`written`); empty
             where there is only one kind of them.
         groups: `own`, or an arm with added rows -> (n,) group names of its rows.
-        parents: (n, n_folds) of `ours`: 1 where a row was made from rows of that fold.
     """
 
     content_hash: str
@@ -47,7 +46,6 @@ class RunOutcome:
     unverified: Rows
     apart: dict[str, Rows]
     groups: dict[str, NDArray[np.object_]]
-    parents: NDArray[np.float64]
 
 
 def write_outcome(dataset: Path, rejected: Path, job: Job, context: RunContext, ledger: Ledger) -> RunOutcome:
@@ -64,10 +62,10 @@ def write_outcome(dataset: Path, rejected: Path, job: Job, context: RunContext, 
         StorageError: the disk is full.
     """
     inputs = context.inputs
-    ours, parents = _gather(inputs, ledger, lambda judged: judged.kept)
-    unverified, _ = _gather(inputs, ledger, _list_written)
+    ours = _gather(inputs, ledger, lambda judged: judged.kept)
+    unverified = _gather(inputs, ledger, _list_written)
     apart = {
-        name: _gather(inputs, ledger, pick)[0]
+        name: _gather(inputs, ledger, pick)
         for name, pick in ((ADOPTED, _list_adopted), (WRITTEN, _list_kept_written))
     }
     if any(len(rows) == len(inputs.train) for rows in apart.values()):
@@ -110,7 +108,6 @@ def write_outcome(dataset: Path, rejected: Path, job: Job, context: RunContext, 
             UNVERIFIED: _name_groups(train_groups, len(unverified)),
             **{name: _name_groups(train_groups, len(rows)) for name, rows in apart.items()},
         },
-        parents=parents,
     )
 
 
@@ -169,10 +166,8 @@ def _restore(table: Dataset, encoded: EncodedRecords) -> Part:
     return Part(table, encoded.records.take(encoded.user_order))
 
 
-def _gather(
-    inputs: Inputs, ledger: Ledger, pick: Callable[[JudgedProposals], list[int]]
-) -> tuple[Rows, NDArray[np.float64]]:
-    """Original rows and the picked proposals for the students, and which folds these come from."""
+def _gather(inputs: Inputs, ledger: Ledger, pick: Callable[[JudgedProposals], list[int]]) -> Rows:
+    """Original rows and the picked proposals for the students."""
     train = inputs.train
     names = {name: place for place, name in enumerate(train.records.label_names)}
     proposals: list[Proposal] = []
@@ -188,12 +183,7 @@ def _gather(
     written = np.array([False] * len(train) + [not item.nature.is_real for item in proposals], dtype=np.bool_)
     original = np.arange(len(labels)) < len(train)
     texts = np.concatenate([train.records.texts, np.array([item.text for item in proposals], dtype=object)])
-    folds = {str(identity): int(fold) for identity, fold in zip(train.records.ids, inputs.folds, strict=True)}
-    parents = np.zeros((len(labels), int(inputs.folds.max()) + 1))
-    for place, item in enumerate(proposals, start=len(train)):
-        for parent in item.parents:
-            parents[place, folds[parent]] = 1
-    rows = make_rows(
+    return make_rows(
         texts,
         np.concatenate([train.vectors, added]),
         labels,
@@ -205,7 +195,6 @@ def _gather(
         lines=train.lines,
         sources=_list_sources(train.records.ids, proposals),
     )
-    return rows, parents
 
 
 def _list_sources(own: Objects, proposals: Sequence[Proposal]) -> Objects:

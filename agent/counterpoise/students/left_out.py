@@ -13,8 +13,8 @@ from scipy.special import log_softmax, softmax
 from counterpoise.core.records import Floats, Integers, Objects
 from counterpoise.students.linear import PROBABILITY_FLOOR
 from counterpoise.students.rows import Rows
+from counterpoise.students.source_folds import N_FOLDS, assign_own_folds
 
-N_FOLDS = 5
 SHARE_SPREAD = 1.0
 OFFSET_SPREAD = 0.5
 """Standard deviations of shares and offsets before a row is seen. Of 0.3, 0.5 and 1 each the best on draws of CEBaB and
@@ -52,7 +52,8 @@ def leave_out(train: Rows, score: Callable[[Rows, Rows], Floats], n_labels: int)
     """
     scores, known = np.zeros((len(train), n_labels)), np.zeros(len(train), np.bool_)
     own, added = np.flatnonzero(train.original), np.flatnonzero(~train.original)
-    for inside, outside in _list_folds(train.texts[own], train.labels[own]):
+    folds = assign_own_folds(train)[own]
+    for inside, outside in _list_folds(folds, train.labels[own]):
         kept = added[_find_untouched(train.sources, added, own[outside])]
         scores[own[outside]] = score(
             train.take(np.concatenate([own[inside], kept])), train.take(own[outside])
@@ -136,14 +137,10 @@ def _normalise(scores: Sequence[Floats]) -> Floats:
     return np.stack([np.maximum(log_softmax(one, axis=1), np.log(PROBABILITY_FLOOR)) for one in scores])
 
 
-def _list_folds(texts: Objects, labels: Integers) -> Iterator[tuple[Integers, Integers]]:
-    """Positions to learn from and positions to score: equal texts in one fold, every label spread over all of them."""
+def _list_folds(folds: Integers, labels: Integers) -> Iterator[tuple[Integers, Integers]]:
+    """Positions to learn from and positions to score; none below five rows a label."""
     if len(labels) < N_FOLDS * len(np.unique(labels)):
         return
-    folds = np.empty(len(labels), dtype=np.int64)
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        folds[members] = np.unique(texts[members].astype(str), return_inverse=True)[1] % N_FOLDS
     for fold in np.unique(folds):
         inside = np.flatnonzero(folds != fold)
         outside = np.flatnonzero((folds == fold) & np.isin(labels, np.unique(labels[inside])))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from textwrap import indent
 
-from counterpoise.students.left_out import N_FOLDS, OFFSET_SPREAD, SHARE_SPREAD
+from counterpoise.students.left_out import OFFSET_SPREAD, SHARE_SPREAD
 from counterpoise.students.recipe_lines import SCORE
+from counterpoise.students.source_folds import N_FOLDS
 
 _CODE = """
 from scipy.optimize import minimize
@@ -25,7 +26,7 @@ def look(part, texts):
     return np.stack([np.maximum(log_softmax(one, axis=1), np.log(1e-9)) for one in filled])
 
 
-folds = own.groupby({label})["content"].rank(method="dense") % FOLDS
+folds = OWN_FOLDS
 for fold in folds.unique():
     part, others = own[folds != fold], own[folds == fold]
     others = others[others[{label}].isin(part[{label}])]
@@ -58,6 +59,9 @@ ADDED_LINES = """
     out = set(origin[row]["id"] for row in own.index.difference(part.index))
     made = [row for row in made if out.isdisjoint(origin[row]["parents"])]
     logs.append(tell(pd.concat([part, rows.loc[made]]), texts))"""
+_FOLDS = 'own.groupby({label})["content"].rank(method="dense") % FOLDS'
+_IMPORT = "from counterpoise.students.added_recipe import divide_frame\n"
+_SOURCE_FOLDS = "divide_frame(own, rows.drop(own.index), {label})"
 SIMPLE_LINES = """
     logs.append(pd.DataFrame(simple(part)(texts), columns=sorted(set(part[{label}]))))"""
 _MIDDLE = """\
@@ -83,18 +87,22 @@ def write_stacked_code(simple: str, shares: tuple[float, float, float], offset_s
         more, expected = more + NEAR_LINES, [*expected, near]
     lines = (_MIDDLE if "middle" in simple else "") + simple
     way = f"\n\ndef simple(own):\n{indent(lines, '    ')}\n    return score\n\n" if simple else ""
-    return way + write_tuned_code(expected, more, offset_spread)
+    return _IMPORT + way + write_tuned_code(expected, more, offset_spread, _SOURCE_FOLDS)
 
 
-def write_tuned_code(expected: Sequence[float], more: str = "", offset_spread: float = OFFSET_SPREAD) -> str:
+def write_tuned_code(
+    expected: Sequence[float], more: str = "", offset_spread: float = OFFSET_SPREAD, own_folds: str = _FOLDS
+) -> str:
     """Lines that define `score`.
 
     Args:
         expected: the shares before a row is seen: of the student, and of what `more` adds.
         more: lines that add to the `logs` of `texts` what else is known: `ADDED_LINES`, `NEAR_LINES`.
         offset_spread: see `left_out.tune`.
+        own_folds: an expression that gives a fold to each row of `own`.
     """
     settings = {
+        "OWN_FOLDS": own_folds,
         "EXPECTED": str(list(expected)),
         "MORE": more,
         "FOLDS": str(N_FOLDS),
