@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from counterpoise.actions.demonstrations import divide_to_show
 from counterpoise.actions.minority_requests import MinorityRequests, measure_longest
 from counterpoise.actions.minority_text import MinorityText
 from counterpoise.actions.written_records import mend_text
@@ -84,6 +87,26 @@ def test_what_is_shown_does_not_depend_on_the_order_of_the_rows() -> None:
     shuffled = EncodedRecords(SHOWN.records.take(order), SHOWN.vectors[order])
     item = make_item(n_requests=3)
     assert WRITER.make_requests(item, shuffled, CONTINUES) == WRITER.make_requests(item, SHOWN, CONTINUES)
+
+
+def test_records_of_one_part_are_shown_together_and_all_parts_in_turn() -> None:
+    shown = show(TEXTS[:15])
+    parts = divide_to_show(shown.records)
+    assert sorted(Counter(parts.values()).items()) == [(0, 5), (1, 5), (2, 5)]
+    writer = MinorityText(replace(WRITER.requests, parts=parts))
+    item = make_item(Cell("bad"), n_requests=6)
+    of_text = dict(zip(shown.records.texts, shown.records.ids, strict=True))
+    requests = writer.make_requests(item, shown, CONTINUES)
+    seen = [{parts[str(of_text[line])] for line in read_lines(request)} for request in requests]
+    assert all(len(one) == 1 for one in seen) and set.union(*seen) == {0, 1, 2}
+    assert len({request.sample for request in requests}) == 6, "few prompts are asked for new draws each"
+    # Of a cell with a row or two of a part the parts are joined; one of five rows has a single part.
+    few = shown.take(np.array([row for row, one in enumerate(shown.records.ids) if parts[str(one)] != 2][:7]))
+    assert all(len(read_lines(request)) >= 3 for request in writer.make_requests(item, few, CONTINUES))
+    assert set(divide_to_show(show(TEXTS[:5]).records).values()) == {0}
+    many = make_records([f"text {row}" for row in range(61)], [0] * 61)
+    before, after = divide_to_show(many.take(np.arange(60))), divide_to_show(many)
+    assert before.items() <= after.items(), "with many rows another one moves none"
 
 
 def test_of_the_drawn_records_unlike_ones_are_shown() -> None:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, cast
 
-from counterpoise.actions.demonstrations import choose_demonstrations
+from counterpoise.actions.demonstrations import choose_demonstrations, divide_to_show
 from counterpoise.actions.record_forms import RecordForm, find_form
 from counterpoise.actions.writers import Writer
 from counterpoise.core.encoded_records import EncodedRecords
@@ -143,6 +143,11 @@ class ActionData:
     def choose_demonstrations(self, cell: Cell) -> EncodedRecords:
         """Real rows to show for a cell."""
         return choose_demonstrations(self.train, cell, self.key, self.encoder, self.concepts)
+
+    @property
+    def parts(self) -> Mapping[str, int]:
+        """Id of a training row -> its part; rows of one part of a label are shown together, see `divide_to_show`."""
+        return self.recall("parts", lambda: divide_to_show(self.train.records))
 
     def count_requests(self, action: str, cell: Cell) -> int:
         """Requests that an action has sent for a cell."""

@@ -9,11 +9,16 @@ import numpy as np
 from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.plans import Cell
 from counterpoise.core.records import Integers, Records, State
-from counterpoise.core.splits import sample_by_rank
+from counterpoise.core.splits import keyed_hash, keyed_rank, sample_by_rank
 from counterpoise_retrievers.encoder_protocol import Encoder
 
 MOST_DEMONSTRATIONS = 500
 _FEWEST_OF_CELL = 2
+_MOST_PARTS = 5
+_ROWS_OF_PART = 5
+_FEWEST_TO_DIVIDE = 6
+_MANY_ROWS = 50
+_TOGETHER = "shown together"
 _N_NEAREST = 10
 
 
@@ -35,6 +40,33 @@ def choose_demonstrations(
     return train.take(
         rows[sample_by_rank(train.records.ids[rows], MOST_DEMONSTRATIONS, f"{key}:demonstrations")]
     )
+
+
+def divide_to_show(records: Records) -> dict[str, int]:
+    """Which rows of a label are shown together: only rows of one part stand in one prompt.
+
+    What written records are worth shows on own rows that are left out, and with them whatever was written from them.
+    Were five of fifteen rows shown at random, a fold of three would take three quarters of the records along; of three
+    parts of five rows each takes a third.
+
+    Args:
+        records: the training rows.
+
+    Returns:
+        Id -> part, from 0: as many parts as leave five rows in each, five at most, two from six rows on. With fifty
+        rows of a label or more another row moves none.
+    """
+    parts: dict[str, int] = {}
+    for label in np.unique(records.labels):
+        ids = records.ids[records.labels == label]
+        n_parts = min(_MOST_PARTS, len(ids) // _ROWS_OF_PART)
+        n_parts = max(2, n_parts) if len(ids) >= _FEWEST_TO_DIVIDE else 1
+        if len(ids) >= _MANY_ROWS:
+            parts |= {str(one): keyed_hash(_TOGETHER, str(one)) % n_parts for one in ids}
+        else:
+            order = keyed_rank(ids, _TOGETHER)
+            parts |= {str(ids[row]): place % n_parts for place, row in enumerate(order)}
+    return parts
 
 
 def find_rows(records: Records, cell: Cell) -> Integers:

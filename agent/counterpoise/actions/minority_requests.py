@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -13,8 +13,8 @@ from counterpoise.actions.writers import Writer, take_turns
 from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.plans import Cell, PlanItem
-from counterpoise.core.records import Records
-from counterpoise.core.splits import keyed_rank
+from counterpoise.core.records import Integers, Records
+from counterpoise.core.splits import keyed_hash, keyed_rank
 from counterpoise.llm import ChatRequest
 from counterpoise.llm.chat import COMPLETIONS_PER_REQUEST
 from counterpoise.llm.listed_replies import ask_for_list
@@ -26,6 +26,7 @@ MOST_REQUESTS = 100_000  # of one item; keeps the draws of two rounds apart
 _POOL_FACTOR = 3
 _BYTES_PER_TOKEN = 4.0
 _FEW_DEMONSTRATIONS = 8
+_FEWEST_OF_PART = 3
 _PER_REPLY = (6, 3, 2)  # the most first; each shares out what a request asks for
 _REPLY_SHARE = 0.5  # of the window, at most, for one text: the rest is for what it is written after
 
@@ -61,6 +62,7 @@ class MinorityRequests:
         concepts: concept name -> definition, for cells that have one.
         form: how records stand in a prompt.
         writers: who write, in turn.
+        parts: id of a record -> its part; records of different parts do not stand in one prompt.
     """
 
     headings: Mapping[str, str]
@@ -68,6 +70,7 @@ class MinorityRequests:
     concepts: Mapping[str, str]
     form: RecordForm = LINES
     writers: Sequence[Writer] = (Writer(),)
+    parts: Mapping[str, int] = field(default_factory=dict)
 
     def compose(
         self, item: PlanItem, demonstrations: EncodedRecords, capabilities: Capabilities
@@ -104,7 +107,7 @@ class MinorityRequests:
             per_reply = next((n for n in _PER_REPLY if window.holds(render(texts, n))), 1)
             request = replace(render(texts, per_reply), n=COMPLETIONS_PER_REQUEST // per_reply)
         sample = 0
-        if len(demonstrations) < _FEW_DEMONSTRATIONS:
+        if np.bincount(self._find_parts(demonstrations.records)).min() < _FEW_DEMONSTRATIONS:
             # A handful of rows makes a handful of prompts: ask each for new draws, not for the same again.
             sample = (item.round * MOST_REQUESTS + turn) * COMPLETIONS_PER_REQUEST
         return TextDraft(
@@ -139,12 +142,25 @@ class MinorityRequests:
         return writer.sample(self.form.shape(request))
 
     def _choose(self, demonstrations: EncodedRecords, item: PlanItem, turn: int) -> list[int]:
-        """Rows to show: a random handful by keyed hash, thinned to the most unlike, in hash order."""
+        """Rows of one part: a random handful by keyed hash, thinned to the most unlike, in hash order."""
         ranked = keyed_rank(demonstrations.records.ids, f"{self.key}:{item.id}:{turn}")
-        handful = ranked[: N_DEMONSTRATIONS * _POOL_FACTOR]
+        parts = self._find_parts(demonstrations.records)
+        names = np.unique(parts)
+        start = keyed_hash(self.key, item.id)
+        mine = ranked[parts[ranked] == names[(start + turn) % len(names)]]
+        handful = mine[: N_DEMONSTRATIONS * _POOL_FACTOR]
         relevance = np.linspace(1.0, 0.0, len(handful))
         picked = pick_diverse(relevance, demonstrations.vectors[handful], min(N_DEMONSTRATIONS, len(handful)))
         return [int(handful[place]) for place in sorted(picked)]
+
+    def _find_parts(self, records: Records) -> Integers:
+        """(n,) part of each; where some have hardly a record of a cell, parts are joined."""
+        parts = np.array([self.parts.get(str(one), 0) for one in records.ids], np.int64)
+        for n_parts in range(int(parts.max()) + 1, 0, -1):
+            counts = np.bincount(parts % n_parts, minlength=n_parts)
+            if counts.min() >= _FEWEST_OF_PART:
+                return parts % n_parts
+        return np.zeros_like(parts)
 
     def _head(self, cell: Cell) -> str:
         heading = self.headings.get(cell.label, cell.label)

@@ -79,7 +79,7 @@ class WriteMinorityText:
 
 
 def _open_writer(data: ActionData) -> MinorityText:
-    requests = MinorityRequests(data.headings, data.key, data.concepts, data.form, data.writers)
+    requests = MinorityRequests(data.headings, data.key, data.concepts, data.form, data.writers, data.parts)
     return MinorityText(requests)
 
 
