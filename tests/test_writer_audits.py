@@ -59,3 +59,15 @@ def test_a_handful_of_texts_is_no_audit() -> None:
     rows = np.repeat([0, 1], [15, 300])
     known = measure_against(draw(np.random.default_rng(6), rows), 0)
     assert choose_limit(np.full(10, 0.99), known, rows, 0) == CONTRADICTED_FROM
+
+
+def test_a_scorer_that_cannot_tell_holds_nothing_against_a_writer() -> None:
+    generator = np.random.default_rng(8)
+    rows = np.repeat([0, 1], [15, 300])
+
+    def guess(n: int) -> Floats:
+        good = expit(generator.normal(0.0, 1.0, n))
+        return measure_against(np.column_stack([1 - good, good]), 0)
+
+    limits = [choose_limit(guess(150), guess(len(rows)), rows, 0) for _ in range(40)]
+    assert np.mean([limit == CONTRADICTED_FROM for limit in limits]) >= 0.95

@@ -30,9 +30,11 @@ LIMITS = (CONTRADICTED_FROM, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02)
 
 MISSED = "writer_misses_label"
 _FEWEST_TEXTS = 20
-_LEAST_YOUDEN = 0.2
-"""Pass rates of right rows (the lower end of their interval: the best limit for a handful is often the luckiest) and of
-wrong ones that differ by less say nothing about a writer."""
+_LEAST_YOUDEN, _LEAST_SURE_YOUDEN = 0.3, 0.2
+"""Pass rates of right and wrong rows that differ by less say nothing about a writer; the second with the lower end of
+the right rows' interval."""
+
+_MOSTLY = 0.5
 
 
 def check_writers(
@@ -117,15 +119,16 @@ def choose_limit(
 def estimate_missed(against: Floats, own: Floats, others: Sequence[Floats]) -> float:
     """How many of a writer's texts have another label than was asked for; 0 where the scorer cannot tell.
 
-    It is counted at the threshold that most surely tells the user's own rows apart. Where chance alone could make the
-    writer's texts pass less often than the label's own rows (Newcombe 1998, the interval of the difference holds 0),
-    nothing is held against it: real rows of a hard label would else be refused by the dozen. Where it could not, rows
-    of the label are reckoned to pass as often as the upper end of their interval says.
+    It is counted at the threshold that tells the user's own rows apart best. Where chance alone could make the writer's
+    texts pass less often than the label's own rows (Newcombe 1998, the interval of the difference holds 0), nothing is
+    held against it: real rows of a hard label would else be refused by the dozen. Nor is it where the best threshold
+    for a handful of rows may be the luckiest (the lower end of their pass rate is hardly above that of others), unless
+    even so most of its texts must have missed. Otherwise rows of the label are reckoned to pass as often as the upper
+    end of their interval says.
     """
 
     def tell_apart(limit: float) -> float:
-        low = float(wilson_interval(int((own < limit).sum()), len(own))[0])
-        return low - _measure_slips(others, limit)
+        return float((own < limit).mean()) - _measure_slips(others, limit)
 
     limit = max(LIMITS, key=tell_apart)
     if tell_apart(limit) < _LEAST_YOUDEN:
@@ -133,10 +136,13 @@ def estimate_missed(against: Floats, own: Floats, others: Sequence[Floats]) -> f
     n_own, n_passing = int((own < limit).sum()), int((against < limit).sum())
     low, high = (float(end) for end in wilson_interval(n_own, len(own)))
     most = float(wilson_interval(n_passing, len(against))[1])
-    share, passing = n_own / len(own), n_passing / len(against)
+    share, passing, slips = n_own / len(own), n_passing / len(against), _measure_slips(others, limit)
     if share - passing <= np.hypot(share - low, most - passing):
         return 0.0
-    missed = (high - passing) / (high - _measure_slips(others, limit))
+    surely = (low - most) / (low - slips) if low > slips else 0.0
+    if low - slips < _LEAST_SURE_YOUDEN and surely < _MOSTLY:
+        return 0.0
+    missed = (high - passing) / (high - slips)
     return len(against) * float(np.clip(missed, 0.0, 1.0))
 
 
@@ -182,6 +188,7 @@ class WriterPart:
     """The registered filter."""
 
     name = "writers"
+    is_tried = False  # it judges writers, not texts, and holds nothing against one that chance explains
     reasons = off_target = (MISSED,)
     remedies: ClassVar[Mapping[str, str]] = {
         MISSED: "a model that writes what it is asked for, or a line for each label under `labels`"
