@@ -201,6 +201,19 @@ def sample_report() -> Plain:
             ],
             "best_zero_token": {"vectors:minilm": "logit_adjustment", "words": "logit_adjustment"},
         },
+        "worth": [
+            {
+                "student": student,
+                "origin": origin,
+                "n_records": n_records,
+                "value": value and dict(zip(("mean", "low", "high"), value, strict=True)),
+            }
+            for student, origin, n_records, value in (
+                ("vectors:minilm", "all", 271, (0.021, 0.0, 0.187)),
+                ("words", "all", 271, (0.094, 0.011, 0.412)),
+                ("words", "adopted", 20, None),
+            )
+        ],
         "held_out": {
             "n": 431,
             "n_seeds": 10,
@@ -313,6 +326,7 @@ def empty_report() -> Plain:
         "rounds": [],
         "scorers": [],
         "validation": None,
+        "worth": [],
         "held_out": None,
         "held_out_cells": None,
         "stopped": "",

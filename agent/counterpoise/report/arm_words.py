@@ -14,7 +14,7 @@ UNVERIFIED = "unverified"
 _OUR_ARMS = {
     OURS: "what inner validation chose, simple ways included",
     WITH_ADDED: "the accepted records added, whatever validation says",
-    AVERAGED: "that and a model of your own rows alone, in shares tuned on rows left out",
+    AVERAGED: "that and the best way on your own rows alone, in shares tuned on rows left out",
     ADOPTED: "the records adopted from the pool alone added",
     WRITTEN: "the records written by a model alone added",
 }

@@ -254,6 +254,20 @@ class Validation:
 
 
 @dataclass(frozen=True, slots=True)
+class WorthRow:
+    """How many real rows of its label one added record stands for, 0 to 1, for one student.
+
+    `origin` is `adopted`, a kind of records, a kind with the writer that brought them (`minority:angry`), or `all`;
+    `value` is None where every record was made from rows of all folds, so that nothing can be told.
+    """
+
+    student: str
+    origin: str
+    n_records: int
+    value: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
 class HeldOutRow:
     """An arm on the held-out rows; differences are paired, against the best zero-token arm of validation.
 
@@ -353,6 +367,7 @@ class Report:
     scorers: list[ScorerAudit]
     spend: SpendSection
     validation: Validation
+    worth: list[WorthRow]
     ways: dict[str, StudentWays]
     meanings: Meanings
     held_out: HeldOut

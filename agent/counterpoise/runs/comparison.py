@@ -13,10 +13,12 @@ from counterpoise.core.event_kinds import StudentsTrained
 from counterpoise.core.events import tell_progress
 from counterpoise.core.records import Integers, Objects, Records
 from counterpoise.report.arm_words import AVERAGED, OURS, UNVERIFIED, WITH_ADDED, find_kind
-from counterpoise.report.schema import HeldOutRow, ValidationRow
+from counterpoise.report.schema import HeldOutRow, ValidationRow, WorthRow
+from counterpoise.report.schema_values import Interval
 from counterpoise.runs.advice import make_interval
 from counterpoise.runs.outcome import RunOutcome
 from counterpoise.runs.simple_ways import SimpleWays, view_pool
+from counterpoise.runs.worth import OriginWorth, measure_origins
 from counterpoise.students.added_ways import AddedWay, find_mixture
 from counterpoise.students.base import Treatment
 from counterpoise.students.held_out import Arm, HeldOutScore, score_held_out
@@ -27,8 +29,9 @@ from counterpoise.students.training import TRAINED
 from counterpoise.students.validation import (
     ArmScore,
     choose_added_ways,
+    predict_out_of_fold,
     recommend,
-    score_arms,
+    score_predictions,
 )
 from counterpoise.tasks.text.parts import RunContext
 
@@ -42,12 +45,14 @@ class Comparison:
         chosen: student -> the treatment that the run recommends.
         validation: the scores of all arms.
         n_added: accepted records.
+        worth: what they are worth, of each student and origin.
     """
 
     added: dict[str, AddedWay]
     chosen: dict[str, Treatment]
     validation: list[ArmScore]
     n_added: int
+    worth: list[OriginWorth]
 
 
 def compare_ways(
@@ -70,7 +75,7 @@ def compare_ways(
     counts = np.bincount(records.labels, minlength=len(records.label_names))
     ways = choose_added_ways(simple.scores, counts)
     mixed = mix(simple)
-    scored = _score_added(context, outcome, simple, ways) if n_added else []
+    scored, worth = _score_added(context, outcome, simple, ways) if n_added else ([], [])
     of_added = [score for score in scored if ways[score.student].added.name == score.arm]
     of_mixed = [score for score in scored if mixed[score.student].name == score.arm]
     chosen = recommend(simple.scores, of_mixed, metric, counts, simple.treatments, mixed, simple.evidence)
@@ -79,31 +84,36 @@ def compare_ways(
         *(replace(score, arm=WITH_ADDED) for score in of_added),
         *(replace(score, arm=AVERAGED) for score in of_mixed),
     ]
-    return Comparison(ways, chosen, validation, n_added)
+    return Comparison(ways, chosen, validation, n_added, worth)
 
 
 def _score_added(
     context: RunContext, outcome: RunOutcome, simple: SimpleWays, ways: dict[str, AddedWay]
-) -> list[ArmScore]:
-    """Cross-validated scores of the ways that use added rows; a row never judges those it was made from."""
+) -> tuple[list[ArmScore], list[OriginWorth]]:
+    """Scores of the ways that use added rows, which never judge those they were made from, and what they are worth."""
     records = context.inputs.train.records
     drawn = np.concatenate([simple.sample.rows, np.arange(len(records), len(outcome.ours))])
-    rows = outcome.ours.take(drawn)
+    rows, n_labels = outcome.ours.take(drawn), len(records.label_names)
     folds = assign_own_folds(rows, _name_groups(records, drawn))
+    made, own = mark_made(rows, folds), np.flatnonzero(rows.original)
     mixed, tell = mix(simple), tell_progress(partial(StudentsTrained, what=TRAINED))
-    scores = []
+    pool, scores, worth = view_pool(context.inputs), list[ArmScore](), list[OriginWorth]()
     for student in simple.students:
-        scores += score_arms(
-            rows,
-            folds,
-            len(records.label_names),
-            [student],
-            [ways[student.name].added, mixed[student.name]],
-            mark_made(rows, folds),
-            tell,
-            view_pool(context.inputs),
+        wanted = [ways[student.name].added, mixed[student.name]]
+        parts = wanted[1].list_parts(student, rows)
+        tables = predict_out_of_fold(
+            rows, folds, n_labels, [student], list(dict.fromkeys([*wanted, *parts])), made, tell, pool
         )
-    return scores
+        of_own = {key: table[own] for key, table in tables.items()}
+        scores += score_predictions(
+            {key: of_own[key] for key in of_own if key[0] in {way.name for way in wanted}},
+            rows.labels[own],
+            n_labels,
+        )
+        if parts:
+            said = {name: table for (name, _), table in of_own.items()}
+            worth += measure_origins(student, wanted[1], rows, outcome.origins, folds, made, said)
+    return scores, worth
 
 
 def _name_groups(records: Records, drawn: Integers) -> Objects | None:
@@ -188,6 +198,13 @@ def _list_arms(
     quick = {one.name: added[one.name] for one in simple.students if not one.slow_step}
     for name, rows in (*outcome.apart.items(), (UNVERIFIED, outcome.unverified)):
         yield Arm(name, *pick(rows, name), quick)
+
+
+def describe_worth(found: OriginWorth) -> WorthRow:
+    """What records are worth as a row of the report."""
+    worth = found.worth
+    value = Interval(worth.value, worth.low, worth.high) if worth else None
+    return WorthRow(found.student, found.origin, found.n_records, value)
 
 
 def describe_arm(score: ArmScore) -> ValidationRow:

@@ -38,6 +38,8 @@ class RunOutcome:
         unverified: original rows and all proposals, whatever the filters said.
         apart: original rows with the adopted ones alone (`adopted`) and with the written ones alone (`written`); empty
             where there is only one kind of them.
+        origins: (m,) who brought each added row of `ours`: `adopted`, or the kind of a record, with the writer that the
+            job names (`minority:angry`).
         groups: `own`, or an arm with added rows -> (n,) group names of its rows.
     """
 
@@ -45,6 +47,7 @@ class RunOutcome:
     ours: Rows
     unverified: Rows
     apart: dict[str, Rows]
+    origins: tuple[str, ...]
     groups: dict[str, NDArray[np.object_]]
 
 
@@ -102,6 +105,7 @@ def write_outcome(dataset: Path, rejected: Path, job: Job, context: RunContext, 
         ours=ours,
         unverified=unverified,
         apart=apart,
+        origins=tuple(_name_origin(proposal) for proposal, *_ in _iterate_kept(ledger)),
         groups={
             "own": train_groups,
             OURS: _name_groups(train_groups, len(ours)),
@@ -114,6 +118,12 @@ def write_outcome(dataset: Path, rejected: Path, job: Job, context: RunContext, 
 def _name_groups(train_groups: NDArray[np.object_], n: int) -> NDArray[np.object_]:
     extra = np.array([f"added {place}" for place in range(n - len(train_groups))], dtype=object)
     return np.concatenate([train_groups, extra])
+
+
+def _name_origin(proposal: Proposal) -> str:
+    if proposal.nature.is_real:
+        return ADOPTED
+    return f"{proposal.kind}:{proposal.writer}" if proposal.writer else proposal.kind
 
 
 def _iterate_kept(ledger: Ledger) -> list[tuple[Proposal, Verdict, list[ConceptValue]]]:

@@ -32,7 +32,13 @@ from counterpoise.runs.advice import (
     describe_recommendation,
     write_headline,
 )
-from counterpoise.runs.comparison import compare_ways, describe_arm, describe_score, measure_held_out
+from counterpoise.runs.comparison import (
+    compare_ways,
+    describe_arm,
+    describe_score,
+    describe_worth,
+    measure_held_out,
+)
 from counterpoise.runs.filter_report import describe_filters, note_refusals
 from counterpoise.runs.held_out_cells import describe_held_out
 from counterpoise.runs.ledger import Ledger, add_accepted
@@ -115,6 +121,7 @@ def make_report(
             [describe_arm(score) for score in compared.validation],
             baseline[job.metric],
         ),
+        worth=[describe_worth(found) for found in compared.worth],
         ways=ways,
         meanings=Meanings(
             students={student.name: student.meaning for student in simple.students},

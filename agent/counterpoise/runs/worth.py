@@ -1,0 +1,102 @@
+"""What the added records of a run are worth, of each student and of each who brought them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from counterpoise.core.records import Floats, Integers
+from counterpoise.students.base import Student, Treatment
+from counterpoise.students.rows import Rows
+from counterpoise.students.tuned_added import UNWEIGHTED_ROWS
+from counterpoise.students.validation import predict_out_of_fold
+from counterpoise.students.worth import ON_VECTORS, ON_WORDS, Worth, measure_worth
+
+ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class OriginWorth:
+    """What one student makes of added records.
+
+    Args:
+        student: its name.
+        origin: who brought the records: `adopted`, a kind, a kind with a writer, or `all`.
+        n_records: how many there are.
+        worth: real rows that one of them stands for; None where every one was made from rows of all folds, so that
+            nothing can be told.
+    """
+
+    student: str
+    origin: str
+    n_records: int
+    worth: Worth | None
+
+
+def measure_origins(
+    student: Student,
+    mixture: Treatment,
+    rows: Rows,
+    origins: Sequence[str],
+    folds: Integers,
+    made: Floats,
+    said: Mapping[str, Floats],
+) -> list[OriginWorth]:
+    """The worth of all added records and, where they are of several origins, of each alone.
+
+    Args:
+        student: who is trained.
+        mixture: how it mixes own and added rows.
+        rows: own rows, then added ones.
+        origins: (m,) who brought each added row.
+        folds: (n,) of own rows; -1 for added ones.
+        made: (n, n_folds) where 1 marks that a row was made from rows of that fold.
+        said: name of each part of the mixture -> (o, k) what it says of the own rows out of fold.
+    """
+    own, brought = rows.original, np.array(origins, dtype=object)
+    names = list(dict.fromkeys(origins))
+    found = [_measure(student, mixture, rows, folds, made, said, ALL)]
+    for name in names if len(names) > 1 else ():
+        kept = own.copy()
+        kept[~own] = brought == name
+        mine = rows.take(kept)
+        tables = predict_out_of_fold(
+            mine, folds[kept], next(iter(said.values())).shape[1], [student], [UNWEIGHTED_ROWS], made[kept]
+        )
+        alone = {UNWEIGHTED_ROWS.name: tables[UNWEIGHTED_ROWS.name, student.name][mine.original]}
+        found.append(_measure(student, mixture, mine, folds[kept], made[kept], {**said, **alone}, name))
+    return found
+
+
+def _measure(
+    student: Student,
+    mixture: Treatment,
+    rows: Rows,
+    folds: Integers,
+    made: Floats,
+    said: Mapping[str, Floats],
+    origin: str,
+) -> OriginWorth:
+    own, labels = rows.original, rows.labels[rows.original]
+    expected = mixture.list_parts(student, rows)
+    alone = {part: share for part, share in expected.items() if part is not UNWEIGHTED_ROWS}
+    alone[next(iter(expected))] = 1.0
+    before, after = (mixture.combine(said, parts, labels, folds[own]) for parts in (alone, expected))
+    n_own, n_added = _count_learned(rows, folds, made)
+    learnable = ON_VECTORS if student.uses_vectors else ON_WORDS
+    worth = measure_worth(before, after, labels, n_own, n_added, learnable) if n_added >= 1 else None
+    return OriginWorth(student.name, origin, int((~own).sum()), worth)
+
+
+def _count_learned(rows: Rows, folds: Integers, made: Floats) -> tuple[float, float]:
+    """Own and added rows of a label with added ones that are learned from where a fold is left out, in the mean."""
+    filled = np.unique(rows.labels[~rows.original])
+    of_filled: NDArray[np.bool_] = np.isin(rows.labels, filled)
+    own, added = of_filled & rows.original, ~rows.original
+    places = np.unique(folds[own])
+    n_own = np.mean([(own & (folds != fold)).sum() for fold in places]) if len(places) else 0.0
+    n_added = np.mean([(made[added, fold] == 0).sum() for fold in places]) if len(places) else 0.0
+    return float(n_own) / len(filled), float(n_added) / len(filled)
