@@ -50,6 +50,7 @@ EVALS = {
     "do_no_harm": "adversarial models as judges of labels: nothing changes because of them",
     "startup": "seconds that `counterpoise --help` takes",
     "writers": "rows of writers whose worth is known: how they are used beside plain use and beside no row",
+    "worth": "what a run says that an added record is worth, against what the sealed rows say",
     "written_filters": "four bad writers and good texts: what the filters of written texts let through",
     "scaling": "seconds, memory and sections on large data: a million rows, forty thousand texts, 150 labels",
 }

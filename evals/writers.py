@@ -41,6 +41,7 @@ import counterpoise
 from counterpoise.core.assets import find_cache_dir
 from counterpoise.core.files import write_whole
 from counterpoise.core.records import Floats
+from counterpoise.runs.worth import list_helped, measure_origins
 from counterpoise.students.added_ways import AVERAGED, find_mixture
 from counterpoise.students.base import Treatment, fit_adjusted
 from counterpoise.students.evidence import Evidence, parse_evidence, read_shipped
@@ -49,7 +50,14 @@ from counterpoise.students.metrics import compute_macro_f1
 from counterpoise.students.registry import choose_students
 from counterpoise.students.source_folds import assign_own_folds, mark_made
 from counterpoise.students.treatments import TREATMENTS
-from counterpoise.students.validation import ArmScore, choose_best, recommend, score_arms
+from counterpoise.students.validation import (
+    ArmScore,
+    choose_best,
+    predict_out_of_fold,
+    recommend,
+    score_arms,
+    score_predictions,
+)
 from evals.bank_filters import accept, open_filters
 from evals.bank_sets import BANK_SETS
 from evals.bank_store import UNKNOWN, Bank, Texts, read_bank
@@ -201,15 +209,22 @@ def measure_uses(ground: Ground, texts: Texts) -> dict[tuple[str, str], float]:
             folds = assign_own_folds(rows)
             made_of = mark_made(rows, folds)
             mixtures = {student.name: find_mixture(student, simple[student.name]) for student in students}
-            mixed = [
-                score
-                for student in students
-                for score in score_arms(
-                    rows, folds, draw.n_labels, [student], [mixtures[student.name]], made_of
+            mixed: list[ArmScore] = []
+            helped: dict[str, bool] = {}
+            own, origins = rows.original, [texts.writer] * len(texts)
+            for student in students:
+                mixture = mixtures[student.name]
+                parts = mixture.list_parts(student, rows)
+                scored = predict_out_of_fold(
+                    rows, folds, draw.n_labels, [student], [*parts, mixture], made_of
                 )
-            ]
+                said = {name: table[own] for (name, _), table in scored.items()}
+                mixed += score_predictions(
+                    {(mixture.name, student.name): said[mixture.name]}, rows.labels[own], draw.n_labels
+                )
+                helped |= list_helped(measure_origins(student, mixture, rows, origins, folds, made_of, said))
             used["recommended"] = recommend(
-                scores, mixed, "macro_f1", counts, ways, mixtures, ground.evidence
+                scores, mixed, "macro_f1", counts, ways, mixtures, ground.evidence, helped
             )
             used["before"] = {student.name: AVERAGED for student in students}
         for student in students:

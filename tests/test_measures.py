@@ -280,8 +280,10 @@ def test_the_mixture_is_recommended_unless_inner_validation_speaks_against_it() 
     ]
     mixed = dict.fromkeys(NAMES, TUNED_ADDED)
 
-    def choose(mine: list[ArmScore], metric: str, counts: Integers = COUNTS) -> dict[str, Treatment]:
-        return recommend(simple, mine, metric, counts, SIMPLE, mixed)
+    def choose(
+        mine: list[ArmScore], metric: str, counts: Integers = COUNTS, helped: dict[str, bool] | None = None
+    ) -> dict[str, Treatment]:
+        return recommend(simple, mine, metric, counts, SIMPLE, mixed, helped=helped)
 
     # Macro-F1 and log-loss have to be worse, both of them.
     worse = [
@@ -289,6 +291,9 @@ def test_the_mixture_is_recommended_unless_inner_validation_speaks_against_it() 
         ArmScore("tuned_added", WORDS.name, 0.79, 0.9, 0.31),
     ]
     assert choose(worse, "macro_f1") == {VECTORS.name: TUNED_ADDED, WORDS.name: BASELINE}
+    # Where it is known whether added rows are worth anything, that decides.
+    helped = {VECTORS.name: False, WORDS.name: True}
+    assert choose(worse, "macro_f1", helped=helped) == {VECTORS.name: BASELINE, WORDS.name: TUNED_ADDED}
     bags, error = TREATMENTS.find("balanced_bags"), estimate_auroc_error(0.95, COUNTS)
     mine = [
         ArmScore("tuned_added", VECTORS.name, 0.6, 0.951 - error, 0.5),

@@ -14,11 +14,10 @@ from counterpoise.students.rows import Rows
 from counterpoise.students.source_folds import assign_own_folds, mark_made
 from counterpoise.students.treatments import BASELINE
 from counterpoise.students.validation import predict_out_of_fold
-from counterpoise.students.worth import Learnable, measure_worth
+from counterpoise.students.worth import estimate_learnable, measure_worth
 from tests.made_up import VECTORS, WORDS, join_rows
 from tests.test_measures import make_noise, make_side
 
-CERTAIN = Learnable(0.6, 1e-9, 1e-9)
 LABELS = np.repeat([0, 1], [15, 60])
 
 
@@ -29,24 +28,38 @@ def score(loss: float) -> Floats:
     return np.asarray(table[LABELS])
 
 
+@pytest.fixture
+def certain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("counterpoise.students.worth.LEARNABLE_SPREAD", 0.0)
+    monkeypatch.setattr("counterpoise.students.worth.NOISE", 0.0)
+
+
+@pytest.mark.usefixtures("certain")
 def test_records_stand_for_as_many_real_rows_as_take_away_as_much() -> None:
     # Thirty real rows beside ten take away 0.6 (1 - sqrt(10 / 40)) of the loss.
     taken = 0.6 * (1 - np.sqrt(10 / 40))
-    found = measure_worth(score(0.4), score(0.4 * (1 - taken)), LABELS, 10, 30, CERTAIN)
+    found = measure_worth(score(0.4), score(0.4 * (1 - taken)), LABELS, 10, 30, 0.6)
     assert (found.low, found.value, found.high) == pytest.approx((1, 1, 1), abs=1e-6)
-    found = measure_worth(score(0.4), score(0.4 * (1 - taken)), LABELS, 10, 120, CERTAIN)
+    found = measure_worth(score(0.4), score(0.4 * (1 - taken)), LABELS, 10, 120, 0.6)
     assert found.value == pytest.approx(0.25, abs=1e-6)
-    assert measure_worth(score(0.4), score(0.5), LABELS, 10, 30, CERTAIN).high < 1e-6
-    assert measure_worth(score(0.4), score(0.01), LABELS, 10, 30, CERTAIN).value == 1
+    assert measure_worth(score(0.4), score(0.5), LABELS, 10, 30, 0.6).high < 1e-6
+    assert measure_worth(score(0.4), score(0.01), LABELS, 10, 30, 0.6).value == 1
 
 
-def test_what_is_not_known_of_the_student_widens_the_interval() -> None:
+def test_what_is_not_known_widens_the_interval() -> None:
     taken = 0.6 * (1 - np.sqrt(10 / 40))
-    scores = score(0.4), score(0.4 * (1 - taken))
-    sure, vague = (
-        measure_worth(*scores, LABELS, 10, 120, Learnable(0.6, spread, 1e-9)) for spread in (0.1, 0.5)
+    found = measure_worth(score(0.4), score(0.4 * (1 - taken)), LABELS, 10, 120, 0.6)
+    assert found.low < 0.2 and 0.2 < found.value < 0.3 and found.high > 0.4
+
+
+def test_what_is_learnable_shows_in_the_last_doubling() -> None:
+    taken = 0.5 * (1 - np.sqrt(5 / 10))
+    halves = [score(0.4), score(0.4)]
+    assert estimate_learnable(halves, score(0.4 * (1 - taken)), LABELS, 5, 10) == pytest.approx(
+        np.sqrt(0.4 * 0.5)
     )
-    assert vague.low < sure.low < 0.25 < sure.high < vague.high
+    assert estimate_learnable(halves, score(0.5), LABELS, 5, 10) == pytest.approx(np.sqrt(0.4 * 0.02))
+    assert estimate_learnable(halves, score(0.01), LABELS, 5, 10) == pytest.approx(np.sqrt(0.4))
 
 
 def add(own: Rows, *others: Rows) -> Rows:

@@ -165,7 +165,8 @@ class Action(Protocol):
     """What may be done about a cell that lacks records.
 
     An action may also have `list_requests(item, data, models)`, which gives the requests of an item as they would be
-    sent: a preview shows the first of them.
+    sent: a preview shows the first of them. `has_writers` says that the job's writers take turns in its requests, as
+    `take_turns` has them.
 
     Attributes:
         name: what a job calls it.

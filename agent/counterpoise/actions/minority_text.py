@@ -48,6 +48,7 @@ class WriteMinorityText:
 
     name: ClassVar = "minority_text"
     effect: ClassVar = "written"
+    has_writers: ClassVar = True
 
     def offer(self, cell: Cell, data: ActionData, models: Models) -> Offer | None:
         """As many texts as are wanted, each request for several."""

@@ -257,7 +257,7 @@ class Validation:
 class WorthRow:
     """How many real rows of its label one added record stands for, 0 to 1, for one student.
 
-    `origin` is `adopted`, a kind of records, a kind with the writer that brought them (`minority:angry`), or `all`;
+    `origin` is `adopted`, a kind of records, a kind with the writer that brought them (`KIND:angry`), or `all`;
     `value` is None where every record was made from rows of all folds, so that nothing can be told.
     """
 

@@ -18,7 +18,7 @@ from counterpoise.report.schema_values import Interval
 from counterpoise.runs.advice import make_interval
 from counterpoise.runs.outcome import RunOutcome
 from counterpoise.runs.simple_ways import SimpleWays, view_pool
-from counterpoise.runs.worth import OriginWorth, measure_origins
+from counterpoise.runs.worth import OriginWorth, list_helped, measure_origins
 from counterpoise.students.added_ways import AddedWay, find_mixture
 from counterpoise.students.base import Treatment
 from counterpoise.students.held_out import Arm, HeldOutScore, score_held_out
@@ -78,7 +78,16 @@ def compare_ways(
     scored, worth = _score_added(context, outcome, simple, ways) if n_added else ([], [])
     of_added = [score for score in scored if ways[score.student].added.name == score.arm]
     of_mixed = [score for score in scored if mixed[score.student].name == score.arm]
-    chosen = recommend(simple.scores, of_mixed, metric, counts, simple.treatments, mixed, simple.evidence)
+    chosen = recommend(
+        simple.scores,
+        of_mixed,
+        metric,
+        counts,
+        simple.treatments,
+        mixed,
+        simple.evidence,
+        list_helped(worth),
+    )
     validation = [
         *simple.scores,
         *(replace(score, arm=WITH_ADDED) for score in of_added),

@@ -39,7 +39,7 @@ class RunOutcome:
         apart: original rows with the adopted ones alone (`adopted`) and with the written ones alone (`written`); empty
             where there is only one kind of them.
         origins: (m,) who brought each added row of `ours`: `adopted`, or the kind of a record, with the writer that the
-            job names (`minority:angry`).
+            job names (`KIND:angry`).
         groups: `own`, or an arm with added rows -> (n,) group names of its rows.
     """
 

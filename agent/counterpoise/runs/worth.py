@@ -9,13 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counterpoise.core.records import Floats, Integers
+from counterpoise.core.splits import sample_by_rank
 from counterpoise.students.base import Student, Treatment
 from counterpoise.students.rows import Rows
+from counterpoise.students.treatments import BASELINE
 from counterpoise.students.tuned_added import UNWEIGHTED_ROWS
 from counterpoise.students.validation import predict_out_of_fold
-from counterpoise.students.worth import ON_VECTORS, ON_WORDS, Worth, measure_worth
+from counterpoise.students.worth import Worth, estimate_learnable, measure_worth
 
 ALL = "all"
+N_HALVES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,8 @@ def measure_origins(
     """
     own, brought = rows.original, np.array(origins, dtype=object)
     names = list(dict.fromkeys(origins))
-    found = [_measure(student, mixture, rows, folds, made, said, ALL)]
+    learnable = _measure_learnable(student, mixture, rows, folds, said[BASELINE.name])
+    found = [_measure(student, mixture, rows, folds, made, said, learnable, ALL)]
     for name in names if len(names) > 1 else ():
         kept = own.copy()
         kept[~own] = brought == name
@@ -67,8 +71,39 @@ def measure_origins(
             mine, folds[kept], next(iter(said.values())).shape[1], [student], [UNWEIGHTED_ROWS], made[kept]
         )
         alone = {UNWEIGHTED_ROWS.name: tables[UNWEIGHTED_ROWS.name, student.name][mine.original]}
-        found.append(_measure(student, mixture, mine, folds[kept], made[kept], {**said, **alone}, name))
+        found.append(
+            _measure(student, mixture, mine, folds[kept], made[kept], {**said, **alone}, learnable, name)
+        )
     return found
+
+
+def list_helped(found: Sequence[OriginWorth]) -> dict[str, bool]:
+    """Student -> whether all added records together are more likely than not worth anything, where that is known."""
+    return {one.student: one.worth.value > 0 for one in found if one.origin == ALL and one.worth}
+
+
+def _measure_learnable(
+    student: Student, mixture: Treatment, rows: Rows, folds: Integers, whole: Floats
+) -> float:
+    """What half of the rows of the labels with added ones leave of the loss, against all of them."""
+    own, thin = rows.take(rows.original), np.unique(rows.labels[~rows.original])
+    folds, n_labels = folds[rows.original], whole.shape[1]
+
+    def tune(table: Floats) -> Floats:
+        return mixture.combine({BASELINE.name: table}, {BASELINE: 1.0}, own.labels, folds)
+
+    halves = []
+    for draw in range(N_HALVES):
+        # A row that is left out everywhere is still scored in its own fold, so both sides answer the same rows.
+        left_out = np.zeros((len(own), int(folds.max()) + 1))
+        for label in thin:
+            members = np.flatnonzero(own.labels == label)
+            left_out[members[sample_by_rank(own.texts[members], len(members) // 2, f"half {draw}")]] = 1
+        tables = predict_out_of_fold(own, folds, n_labels, [student], [BASELINE], left_out)
+        halves.append(tune(tables[BASELINE.name, student.name]))
+    n_rows = float(np.isin(own.labels, thin).sum())
+    n_half = n_rows - sum((own.labels == label).sum() // 2 for label in thin)
+    return estimate_learnable(halves, tune(whole), own.labels, n_half, n_rows)
 
 
 def _measure(
@@ -78,6 +113,7 @@ def _measure(
     folds: Integers,
     made: Floats,
     said: Mapping[str, Floats],
+    learnable: float,
     origin: str,
 ) -> OriginWorth:
     own, labels = rows.original, rows.labels[rows.original]
@@ -86,7 +122,6 @@ def _measure(
     alone[next(iter(expected))] = 1.0
     before, after = (mixture.combine(said, parts, labels, folds[own]) for parts in (alone, expected))
     n_own, n_added = _count_learned(rows, folds, made)
-    learnable = ON_VECTORS if student.uses_vectors else ON_WORDS
     worth = measure_worth(before, after, labels, n_own, n_added, learnable) if n_added >= 1 else None
     return OriginWorth(student.name, origin, int((~own).sum()), worth)
 

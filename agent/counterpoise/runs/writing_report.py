@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from counterpoise.actions import ACTIONS
-from counterpoise.actions.minority_text import KIND, WriteMinorityText
 from counterpoise.actions.writers import take_turns
 from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.guards import guard
@@ -51,13 +50,14 @@ def describe_writers(context: RunContext, ledger: Ledger) -> list[WriterShare]:
     if not any(writer.name for writer in writers):
         return []
     n_planned = dict.fromkeys((writer.name for writer in writers), 0)
+    taking_turns = {action.name for action in context.actions if getattr(action, "has_writers", False)}
     for plan, _ in ledger.rounds:
         for item in plan.items:
-            if item.action == WriteMinorityText.name:
+            if item.action in taking_turns:
                 for writer in take_turns(writers, item.first_source, item.n_requests):
                     n_planned[writer.name] += 1
-    accepted = [one for one, _ in ledger.list_accepted() if one.kind == KIND]
-    written = [*accepted, *(one for one, _ in ledger.list_rejected() if one.kind == KIND)]
+    accepted = [one for one, _ in ledger.list_accepted() if one.writer]
+    written = [*accepted, *(one for one, _ in ledger.list_rejected() if one.writer)]
     return [
         WriterShare(
             name=writer.name,

@@ -313,13 +313,15 @@ def recommend(
     simple: Sequence[Treatment],
     mixed: Mapping[str, Treatment],
     evidence: Evidence = NO_EVIDENCE,
+    helped: Mapping[str, bool] | None = None,
 ) -> dict[str, Treatment]:
     """For each student the mixture of own and added rows, unless inner validation speaks against it.
 
     The mixture has found out what the added rows are worth already (`tuned_added`). By macro-F1 it is left for the
-    simple way where both macro-F1 and log-loss are worse: each alone is mostly noise with a dozen rows of a label. By
-    AUROC, which needs no threshold, it is left where that is evidently worse than the simple way's, by one standard
-    error (the rule of Breiman et al., 1984, Classification and regression trees). Among simple ways see `choose_best`.
+    simple way where the added rows take nothing away from its log-loss; where that is not known, where macro-F1 and
+    log-loss both are worse than the simple way's: each alone is mostly noise with a dozen rows of a label. By AUROC,
+    which needs no threshold, it is left where that is evidently worse than the simple way's, by one standard error
+    (the rule of Breiman et al., 1984, Classification and regression trees). Among simple ways see `choose_best`.
 
     Args:
         scores: the simple ways on inner validation.
@@ -329,12 +331,16 @@ def recommend(
         simple: the simple ways.
         mixed: student -> the mixture that its score in `mine` is of.
         evidence: what simple ways gave on other data sets.
+        helped: student -> whether added rows take away from the log-loss of the mixture.
     """
     chosen = choose_best(scores, metric, simple, counts, evidence)
+    known = helped or {}
     by_name = {(score.arm, score.student): score for score in scores}
     for score in mine:
         best = by_name[chosen[score.student].name, score.student]
-        if metric == "macro_f1":
+        if metric == "macro_f1" and score.student in known:
+            is_worse = not known[score.student]
+        elif metric == "macro_f1":
             is_worse = score.macro_f1 < best.macro_f1 and score.log_loss > best.log_loss
         else:
             is_worse = score.auroc < best.auroc - estimate_auroc_error(best.auroc, counts)

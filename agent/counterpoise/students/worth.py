@@ -1,13 +1,15 @@
 """What an added record is worth: how many real rows of its label it stands for, for one student on this data.
 
 Own rows that were left out are scored with and without the added ones. How much log-loss these take away is set against
-what real rows take away. Where a label has n rows, m more take away about ``c (1 - sqrt(n / (n + m)))`` of the loss
-(errors that fall with the root of the number of rows: Hestness et al., 2017, Deep learning scaling is predictable,
-empirically). So the added rows stand for ``n (1 / (1 - r / c)^2 - 1)`` real ones where they take away the part r.
+what real rows take away. Where a label has n rows, m more take away about ``c (1 - sqrt(n / (n + m)))`` of the loss:
+the part c of it falls with the root of the number of rows (Hestness et al., 2017, Deep learning scaling is
+predictable, empirically), the rest no row takes away. So added rows stand for ``n (1 / (1 - r / c)^2 - 1)`` real ones
+where they take away the part r. What c is shows in what the last doubling of the own rows took away, roughly.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,28 +20,19 @@ from counterpoise.students.linear import PROBABILITY_FLOOR
 from counterpoise.students.metrics import draw_counts
 
 N_DRAWS = 1000
+LEARNABLE = 0.4
+"""The part of the loss that more rows take away, before it is measured; its logarithm counts as much as the measured
+one. This and the two spreads were set on CEBaB and text messages (`evals worth` reports on these too: it flatters)."""
+
+LEARNABLE_SPREAD = 0.4
+"""Standard deviation of the logarithm of what is then taken for it."""
+
+NOISE = 0.17
+"""Standard deviation of what rows that are worth nothing seem to take away, in units of what can be taken away."""
+
 _SEED = 13
 _LARGEST_PART = 0.95
-
-
-@dataclass(frozen=True, slots=True)
-class Learnable:
-    """The part of a student's log-loss that more rows of a rare label take away in the end, as far as is known.
-
-    Args:
-        part: 0 to 1, its median over data sets.
-        spread: standard deviation of its logarithm.
-        noise: standard deviation of the part of the loss that a worthless writer's rows seem to take away.
-    """
-
-    part: float
-    spread: float
-    noise: float
-
-
-ON_WORDS, ON_VECTORS = Learnable(0.6, 0.25, 0.05), Learnable(0.27, 0.5, 0.05)
-"""Priors, read off real rows that were added to CEBaB and to text messages (`evals worth` reports on these, too: there
-they flatter)."""
+_LEAST_LEARNABLE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +49,30 @@ class Worth:
     high: float
 
 
+def estimate_learnable(
+    half: Sequence[Floats], whole: Floats, labels: Integers, n_half: float, n_whole: float
+) -> float:
+    """The part of the loss that more rows of the rare labels take away, from what the last doubling took away.
+
+    Args:
+        half: (n, k) log-scores of rows that were left out, by students of so many rows of these labels; one or more.
+        whole: the same by a student of all of them.
+        labels: (n,) label indices.
+        n_half: rows of such a label that were learned from, in the mean,
+        n_whole: and of how many by a student of all.
+
+    Returns:
+        0.02 to 1: the geometric mean of what was measured and of `LEARNABLE`.
+    """
+    weights = 1 / np.bincount(labels)[labels]
+    before = np.mean([weights @ _lose(scores, labels) for scores in half])
+    taken = 1 - weights @ _lose(whole, labels) / before
+    measured = float(np.clip(taken / (1 - np.sqrt(n_half / n_whole)), _LEAST_LEARNABLE, 1.0))
+    return float(np.sqrt(LEARNABLE * measured))
+
+
 def measure_worth(
-    before: Floats, after: Floats, labels: Integers, n_own: float, n_added: float, learnable: Learnable
+    before: Floats, after: Floats, labels: Integers, n_own: float, n_added: float, learnable: float
 ) -> Worth:
     """Set what added rows take away from the loss against what real rows would.
 
@@ -67,7 +82,7 @@ def measure_worth(
         labels: (n,) label indices.
         n_own: own rows of a label with added ones that were learned from, in the mean.
         n_added: added rows of such a label that were learned from, in the mean; more than 0.
-        learnable: what is known of the student.
+        learnable: see `estimate_learnable`.
 
     Returns:
         Median and interval over resamples of the rows, labels weighed alike, and draws of what is learnable.
@@ -75,8 +90,8 @@ def measure_worth(
     generator = np.random.default_rng(_SEED)
     weights = draw_counts(labels, N_DRAWS, generator) / np.bincount(labels)[labels]
     losses = [weights @ _lose(scores, labels) for scores in (before, after)]
-    part = learnable.part * np.exp(learnable.spread * generator.standard_normal(N_DRAWS))
-    taken = 1 - losses[1] / losses[0] + learnable.noise * generator.standard_normal(N_DRAWS)
+    part = np.minimum(learnable * np.exp(LEARNABLE_SPREAD * generator.standard_normal(N_DRAWS)), 1.0)
+    taken = 1 - losses[1] / losses[0] + NOISE * learnable * generator.standard_normal(N_DRAWS)
     share = np.clip(taken / part, 0.0, _LARGEST_PART)
     worth = np.clip(n_own * (1 / (1 - share) ** 2 - 1) / n_added, 0.0, 1.0)
     low, value, high = np.quantile(worth, [0.025, 0.5, 0.975])
