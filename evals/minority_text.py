@@ -37,7 +37,6 @@ from counterpoise.core.events import ignore
 from counterpoise.core.splits import keyed_rank
 from counterpoise.data.encoders import make_encoder
 from counterpoise.scorers.base import SimilarityScorer
-from counterpoise.students.added_ways import TUNED_ADDED
 from counterpoise.students.metrics import compute_auroc, compute_macro_f1
 from counterpoise.students.rows import Rows, make_rows
 from counterpoise.students.treatments import TREATMENTS
@@ -56,14 +55,11 @@ from evals.common import (
     resample_means,
 )
 from evals.easy_augmentation import fill_labels
-from evals.students import STUDENTS, has_arm, make_features, predict
+from evals.students import STUDENTS, has_arm, make_features, name_mixture, predict
 
 SIMPLE_ARMS = (*TREATMENTS.defaults, "smote", "easy_augmentation")
 RIVAL_WAYS = {"": "nothing", "_adjusted": "logit_adjustment", "_our_way": "added_rows"}
 """How rows that others made are used, where there are any (`peers`): ending of the arm's name -> way."""
-
-MIXTURE = TUNED_ADDED.name
-"""What the arm `averaged` mixes own and added rows by."""
 
 OUR_ARMS = ("unverified", "added_rows", "averaged", "counterpoise")
 N_RARE = 15
@@ -340,8 +336,9 @@ def run_draw(
         ways = run_.report_data["ways"]
         own_ways = {student: str(ways[student]["added_rows"]) for student in STUDENTS}
         chosen = {student: str(ways[student]["chosen"]) for student in STUDENTS}
-        validation = read_validation(run_.report_data["validation"]["rows"], chosen)
-    mixed = dict.fromkeys(STUDENTS, MIXTURE)
+        best = run_.report_data["validation"]["best_zero_token"]
+        mixed = {student: name_mixture(student, best[student]) for student in STUDENTS}
+        validation = read_validation(run_.report_data["validation"]["rows"], chosen, mixed)
     text_of = {row["provenance"]["id"]: row["text"] for row in run_.dataset["train"]}
     truth_of_pool = dict(pool)
     adopted = [row for row in added if row["provenance"]["kind"] == "adopted"]
@@ -376,6 +373,7 @@ def run_draw(
 
     own = rows_of(train)
     test = rows_of(corpus.test)
+    unlabelled = rows_of(pool) if pool else None
     shares = np.bincount(
         [names.index(label) for _, label in dict.fromkeys(corpus.rows)], minlength=len(names)
     )
@@ -403,7 +401,7 @@ def run_draw(
                     mine = {"counterpoise": chosen, "added_rows": own_ways, "averaged": mixed}.get(
                         way, {}
                     ).get(student, way)
-                    table = predict(mine, student, rows, test, len(names), seed)
+                    table = predict(mine, student, rows, test, len(names), seed, unlabelled)
                 ranks = softmax(table, axis=1) if len(names) > 2 else table
                 answers = table.argmax(axis=1)
                 scores[arm, student, "macro_f1"] = compute_macro_f1(answers, test.labels, len(names))
@@ -427,20 +425,21 @@ def run_draw(
 
 
 def read_validation(
-    rows: Sequence[Mapping[str, Any]], chosen: Mapping[str, str]
+    rows: Sequence[Mapping[str, Any]], chosen: Mapping[str, str], mixed: Mapping[str, str]
 ) -> dict[tuple[str, str, str], float]:
     """What a run's inner validation said of each arm: (arm, student, metric) -> value.
 
     Args:
         rows: `validation` of the report.
         chosen: student -> the way that the run chose; what was said of it is said of the arm `counterpoise`.
+        mixed: student -> the way that the arm `averaged` stands for.
     """
     said: dict[tuple[str, str, str], float] = {}
     for row in rows:
         for metric in GAPS:
             said[row["arm"], row["student"], metric] = row[metric]
     for student, way in chosen.items():
-        arm = "averaged" if way == MIXTURE else way
+        arm = "averaged" if way == mixed[student] else way
         for metric in GAPS:
             said["counterpoise", student, metric] = said[arm, student, metric]
     return said

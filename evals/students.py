@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from counterpoise.core.records import Integers
+from counterpoise.students.added_ways import find_mixture, find_way
 from counterpoise.students.cell_choice import CellChoice, choose_cell_way
 from counterpoise.students.cell_marks import CellMarks
 from counterpoise.students.cell_treatments import CELL_TREATMENTS, list_cell_ways
@@ -26,10 +27,18 @@ def has_arm(arm: str, student: str) -> bool:
     return arm not in TREATMENTS.names or TREATMENTS.find(arm).suits(_BY_NAME[student])
 
 
-def predict(way: str, student: str, train: Rows, test: Rows, n_labels: int, seed: int = 0) -> Floats:
+def predict(
+    way: str, student: str, train: Rows, test: Rows, n_labels: int, seed: int = 0, pool: Rows | None = None
+) -> Floats:
     """(m, k) log-scores of the rows to score, see `predict_by_treatments`."""
-    treatment = TREATMENTS.find(way)
-    return predict_by_treatments([treatment], _BY_NAME[student], train, test, n_labels, seed)[way]
+    return predict_by_treatments([find_way(way)], _BY_NAME[student], train, test, n_labels, seed, pool=pool)[
+        way
+    ]
+
+
+def name_mixture(student: str, simple: str) -> str:
+    """The way in which a run mixes own and added rows, where `simple` was the best way without added rows."""
+    return find_mixture(_BY_NAME[student], TREATMENTS.find(simple)).name
 
 
 def make_features(student: str, train: Rows, test: Rows) -> tuple[Features, Features]:

@@ -70,7 +70,7 @@ def test_what_validation_said_of_the_chosen_way_is_said_of_counterpoise() -> Non
         {"arm": arm, "student": WORDS, "macro_f1": value, "auroc": value}
         for arm, value in (("averaged", 0.8), ("nothing", 0.4))
     ]
-    said = read_validation(rows, {WORDS: "tuned_added"})
+    said = read_validation(rows, {WORDS: "tuned_added:tuned_bags"}, {WORDS: "tuned_added:tuned_bags"})
     assert said["counterpoise", WORDS, "auroc"] == 0.8
     assert list_parts(["clinc150@50"], quick=False) == [("clinc150", 50, False)]
 
