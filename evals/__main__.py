@@ -51,6 +51,7 @@ EVALS = {
     "startup": "seconds that `counterpoise --help` takes",
     "writers": "rows of writers whose worth is known: how they are used beside plain use and beside no row",
     "worth": "what a run says that an added record is worth, against what the sealed rows say",
+    "priors": "the constants left in the use of added rows: how much the recommendation hangs on each",
     "written_filters": "four bad writers and good texts: what the filters of written texts let through",
     "scaling": "seconds, memory and sections on large data: a million rows, forty thousand texts, 150 labels",
 }
