@@ -107,7 +107,7 @@ async def test_what_was_found_is_stored_and_counted_under_its_purpose(tmp_path: 
         found = await probe(server, tmp_path, budget=first)
         asked = server.n_requests
         assert await probe(server, tmp_path, budget=again) == found
-        assert server.n_requests == asked == 6
+        assert server.n_requests == asked == 7
     assert set(first.by_purpose) == {"probe"} and again.used == first.used == first.paid and again.paid == 0
 
 

@@ -116,6 +116,7 @@ def test_counterfactuals_are_scored_by_pairs() -> None:
         "edited": [50.0],
         "both": [50.0],
         "elsewhere": [0.0],
+        "means": [75.0],
     }
 
 

@@ -85,7 +85,7 @@ def test_ways_that_would_train_it_again_are_not_measured_for_it() -> None:
     assert list_suited(tuned["fine_tuned"]) == free
     assert list_suited(tuned["contrastive"]) == fitted
     assert list_suited(tuned["fine_tuned"], CELL_TREATMENTS) == {"nothing"}
-    added = {"added_rows", "averaged"}
+    added = {"added_rows", "averaged", "unweighted_rows"}
     for student in tuned.values():
         ways = tuple(TREATMENTS.find(name) for name in TREATMENTS.names)
         assert list_suited(student, ways) - list_suited(student) == added

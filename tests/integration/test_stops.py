@@ -11,6 +11,7 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 
@@ -136,15 +137,18 @@ def test_a_clock_that_is_put_back_changes_nothing(tmp_path: Path, monkeypatch: p
 def test_a_request_that_fails_for_good_is_a_rejected_record_with_a_reason(tmp_path: Path) -> None:
     prepare(tmp_path)
 
+    def is_picked(body: Body) -> bool:
+        said = str(body.get("prompt") or body.get("messages"))
+        return body.get("temperature") == 0.9 and crc32(said.encode()) % 5 == 0
+
     class Picky(LocalServer):
         def _choose_fault(self, name: str, number: int) -> str:
-            body = self.bodies[-1]
-            return "status:422" if body.get("n", 1) > 1 and int(name, 16) % 5 == 0 else ""
+            return "status:422" if is_picked(self.bodies[-1]) else ""
 
     with Picky() as server:
         run = counterpoise.run(make_job(tmp_path, server, "run"))
-        n_refused = sum(int(name, 16) % 5 == 0 for name in server.started) - sum(
-            int(name, 16) % 5 == 0 for name in server.answered
+        n_refused = len(
+            {str(body.get("prompt") or body.get("messages")) for body in server.bodies if is_picked(body)}
         )
     refused = [row for row in run.rejected if row["reason"] == "refused"]
     assert n_refused and len(refused) == n_refused

@@ -120,6 +120,8 @@ class ActionData:
         taken: ids of pool rows that were proposed before.
         costs: what each action has cost in each cell, settled rounds only.
         writers: who write new texts, in turn.
+        in_parts: whether only rows of one part are shown together; runs that were begun before that was so go on as
+            they were.
     """
 
     train: EncodedRecords
@@ -133,6 +135,7 @@ class ActionData:
     taken: frozenset[str] = frozenset()
     costs: Mapping[tuple[str, Cell], Costs] = field(default_factory=dict)
     writers: Sequence[Writer] = (Writer(),)
+    in_parts: bool = True
     _known: dict[Hashable, Any] = field(default_factory=dict, compare=False)
 
     @property
@@ -147,7 +150,7 @@ class ActionData:
     @property
     def parts(self) -> Mapping[str, int]:
         """Id of a training row -> its part; rows of one part of a label are shown together, see `divide_to_show`."""
-        return self.recall("parts", lambda: divide_to_show(self.train.records))
+        return self.recall("parts", lambda: divide_to_show(self.train.records) if self.in_parts else {})
 
     def count_requests(self, action: str, cell: Cell) -> int:
         """Requests that an action has sent for a cell."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -79,10 +80,18 @@ class MinorityRequests:
         window = open_window(capabilities)
         longest = min(measure_longest(demonstrations.records), max(1, int(_REPLY_SHARE * window.tokens)))
         turns = take_turns(self.writers, item.first_source, item.n_requests)
-        return [
-            self._draft(item, turn, writer, demonstrations, capabilities, longest)
-            for turn, writer in enumerate(turns)
-        ]
+        drafts: list[TextDraft] = []
+        seen: Counter[tuple[tuple[int, ...], str]] = Counter()
+        for turn, writer in enumerate(turns):
+            draft = self._draft(item, turn, writer, demonstrations, capabilities, longest)
+            key = draft.shown, draft.identity
+            if seen[key] and not draft.request.sample:
+                # The same prompt once more is asked for new draws.
+                again = replace(draft.request, sample=seen[key] * COMPLETIONS_PER_REQUEST)
+                draft = replace(draft, request=again)
+            seen[key] += 1
+            drafts.append(draft)
+        return drafts
 
     def _draft(
         self,
@@ -107,7 +116,8 @@ class MinorityRequests:
             per_reply = next((n for n in _PER_REPLY if window.holds(render(texts, n))), 1)
             request = replace(render(texts, per_reply), n=COMPLETIONS_PER_REQUEST // per_reply)
         sample = 0
-        if np.bincount(self._find_parts(demonstrations.records)).min() < _FEW_DEMONSTRATIONS:
+        smallest = np.bincount(self._find_parts(demonstrations.records)).min()
+        if len(demonstrations) < _FEW_DEMONSTRATIONS or smallest < N_DEMONSTRATIONS:
             # A handful of rows makes a handful of prompts: ask each for new draws, not for the same again.
             sample = (item.round * MOST_REQUESTS + turn) * COMPLETIONS_PER_REQUEST
         return TextDraft(

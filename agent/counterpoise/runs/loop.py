@@ -100,7 +100,7 @@ class TextRun:
     async def carry_out(self, prepared: PreparedRun, resources: RunResources) -> RunResult:
         """Measure the simple ways, fill cells round by round, write the data set, and measure again."""
         job, inputs, directory = prepared.job, prepared.inputs, resources.directory
-        evidence = keep_evidence(job, directory)
+        evidence, in_parts = keep_evidence(job, directory), keep_parts(directory)
         directory.write("run", {"rounds": job.rounds})
         simple = measure_simple_ways(job, inputs, evidence)
         async with open_models(
@@ -114,7 +114,7 @@ class TextRun:
         ) as models:
             if job.budget.minutes is not None:
                 resources.budget.end_after(60 * job.budget.minutes)
-            repair = await _repair(job, inputs, models, resources)
+            repair = await _repair(job, inputs, models, resources, in_parts=in_parts)
             directory.write_replies(models.chat.take_used())
             _tell_prefix_hits(models.chat, directory)
         ledger, context, trust = repair.ledger, repair.context, repair.trust
@@ -156,12 +156,23 @@ def keep_evidence(job: Job, directory: RunDirectory) -> Evidence:
     return parse_evidence(kept["simple_ways"])
 
 
-async def _repair(job: Job, inputs: Inputs, models: Models, resources: RunResources) -> Repair:
+def keep_parts(directory: RunDirectory) -> bool:
+    """Whether a model is shown rows of one part together: not in a directory that was begun before that was so."""
+    kept = directory.read("shown")
+    if not kept:
+        kept = {"in_parts": not directory.read("rounds") and "rounds" not in directory.read("run")}
+        directory.write("shown", kept)
+    return bool(kept["in_parts"])
+
+
+async def _repair(
+    job: Job, inputs: Inputs, models: Models, resources: RunResources, *, in_parts: bool
+) -> Repair:
     """The rounds: the part of a run that spends tokens."""
     ledger = Ledger()
     scorers = SCORERS.choose(job.scorers)
     trust = audit_free_scorers(inputs, scorers)
-    context = open_context(job, inputs, trust)
+    context = open_context(job, inputs, trust, in_parts=in_parts)
     chat, directory = models.chat, resources.directory
     limit, unpaid = job.budget.tokens, None
     try:
@@ -172,7 +183,7 @@ async def _repair(job: Job, inputs: Inputs, models: Models, resources: RunResour
         if line is not None:
             inputs = labelled
             trust = trust.describe_concepts(inputs, line)
-            context = open_context(job, inputs, trust)
+            context = open_context(job, inputs, trust, in_parts=in_parts)
     except BudgetSpent as spent:
         if chat.budget.is_time_up:
             return Repair(ledger, context, trust, _stop_in_time(job), models.capabilities)

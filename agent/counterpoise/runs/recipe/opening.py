@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from counterpoise.core.errors import JobError
 from counterpoise.data.encoder_choice import IN_MEMORY, name_encoder
@@ -38,21 +38,19 @@ def open_recipe(
     Raises:
         UserError: the run has no such student, or kept no rows.
     """
-    job = load_job(directory / "job.yaml")
-    if not isinstance(job, Job):
-        raise JobError("only runs on texts have recipes", where=str(directory))
-    keys = dict(settings)
+    data = read_data(directory)  # only runs on texts keep any
+    job, keys = cast("Job", load_job(directory / "job.yaml")), dict(settings)
     if isinstance(student, str) and student == IN_CONTEXT:
         keys.setdefault("cache_dir", job.cache_dir)
         model = keys.pop("model", None) or _find_model(given or job)
-        return PromptRecipe(data=read_data(directory), model=model, **keys)
+        return PromptRecipe(data=data, model=model, **keys)
     encoder = _find_object(job.encoder, [getattr(given, "encoder", None)])
     encoder = keys.pop("encoder", encoder)
     named, part = _find_student(job, student, report, given, encoder)
     advised = report["recommendation"]["way"] if not student else report["ways"][named]["chosen"]
     way = _find_object(keys.pop("treatment", advised), getattr(given, "treatments", ()), is_bare=True)
     keys.setdefault("cache_dir", job.cache_dir)
-    return Recipe(part, way, data=read_data(directory), encoder=encoder, **keys)
+    return Recipe(part, way, data=data, encoder=encoder, **keys)
 
 
 def _find_model(job: JobBase) -> Any:

@@ -56,8 +56,15 @@ class RunContext:
     key: str
 
 
-def open_context(job: Job, inputs: Inputs, trust: LabelTrust) -> RunContext:
-    """Fit and index what all rounds share."""
+def open_context(job: Job, inputs: Inputs, trust: LabelTrust, *, in_parts: bool = True) -> RunContext:
+    """Fit and index what all rounds share.
+
+    Args:
+        job: the job.
+        inputs: the data.
+        trust: who may say a label.
+        in_parts: whether a model is shown rows of one part together, see `ActionData`.
+    """
     train, pool = inputs.train, inputs.pool
     names = train.records.label_names
     learned = train.take(draw_sample(train.records).rows)
@@ -86,6 +93,7 @@ def open_context(job: Job, inputs: Inputs, trust: LabelTrust) -> RunContext:
             pool_scores=score_pool(job, inputs, trust, scorer) if len(pool) else None,
             is_trusted=trust.is_trusted,
             writers=job.list_writers(),
+            in_parts=in_parts,
         ),
         filters=fit_filters(FILTERS.choose(job.filters), gather_filter_data(job, inputs, trust)),
         target=job.target,
