@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
 from counterpoise.core.plans import Cell, PlanItem, Proposal
 from counterpoise.runs.judging import judge
 from counterpoise.runs.ledger import Ledger
-from counterpoise.tasks.text.job import job_from
-from counterpoise.tasks.text.label_trust import audit_free_scorers
-from counterpoise.tasks.text.parts import RunContext, open_context
-from counterpoise.tasks.text.preparation import prepare
+from counterpoise.students.rows import Rows
+from counterpoise.tasks.text.parts import RunContext
 from evals.bank_store import Bank, Texts
+from evals.run_contexts import open_run_context
 from evals.simple_ways import Draw
 
 
@@ -27,19 +23,11 @@ def open_filters(bank: Bank, draw: Draw, seed: int) -> RunContext:
         draw: own rows, and the sealed ones as held-out rows.
         seed: of the run.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        job = job_from(
-            data=_as_columns(bank, draw.own.texts.tolist(), draw.own.labels.tolist()),
-            held_out=_as_columns(bank, draw.test.texts.tolist(), draw.test.labels.tolist()),
-            text="text",
-            label="label",
-            labels=dict(bank.corpus.labels),
-            llm={"engine": "server", "url": "http://127.0.0.1:9"},
-            seed=seed,
-            output=str(Path(folder) / "run"),
-        )
-        inputs = prepare(job)
-        return open_context(job, inputs, audit_free_scorers(inputs))
+
+    def name(rows: Rows) -> list[tuple[str, str]]:
+        return [(text, bank.labels[label]) for text, label in zip(rows.texts, rows.labels, strict=True)]
+
+    return open_run_context(name(draw.own), name(draw.test), seed, bank.corpus.labels)
 
 
 def accept(context: RunContext, bank: Bank, texts: Texts) -> NDArray[np.bool_]:
@@ -62,7 +50,3 @@ def accept(context: RunContext, bank: Bank, texts: Texts) -> NDArray[np.bool_]:
     kept = {one.id for one, verdict in zip(judged.proposals, judged.verdicts, strict=True) if verdict.kept}
     places = [int(one.id.rsplit("-", 1)[1]) for one in proposals if one.id in kept]
     return np.isin(np.arange(len(texts)), places)
-
-
-def _as_columns(bank: Bank, texts: list[str], labels: list[int]) -> dict[str, list[str]]:
-    return {"text": texts, "label": [bank.labels[label] for label in labels]}

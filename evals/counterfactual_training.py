@@ -22,7 +22,6 @@ their own. Rules were set on cebab and judged on cad_imdb.
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,14 +40,12 @@ from counterpoise.students.registry import choose_students
 from counterpoise.students.rows import Rows, make_rows
 from counterpoise.students.treatments import TREATMENTS
 from counterpoise.students.validation import choose_best, score_arms
-from counterpoise.tasks.text.job import job_from
-from counterpoise.tasks.text.label_trust import audit_free_scorers
-from counterpoise.tasks.text.parts import RunContext, open_context
-from counterpoise.tasks.text.preparation import prepare
+from counterpoise.tasks.text.parts import RunContext
 from counterpoise_retrievers.encoders import Encoder
 from evals.common import Result, Settings, find_file, interval, read_csv, read_jsonl
 from evals.edit_cases import CONCEPTS, Case
 from evals.minority_text import open_encoder
+from evals.run_contexts import open_run_context
 from evals.students import STUDENTS, predict
 
 LABELS = ("negative", "positive")
@@ -231,7 +228,7 @@ def draw_arms(corpus: Corpus, size: int, seed: int, encoder: Encoder) -> dict[st
     base = [(pair.original, pair.label) for pair in own]
     extra = [(pair.original, pair.label) for pair in more]
     found = {"nothing": base, "more_originals": base + extra}
-    context = open_run(base, extra[::4], seed)
+    context = open_run_context(_name(base), _name(extra[::4]), seed)
     for name, cases in added.items():
         for suffix, rows in (("all", range(len(cases))), ("kept", keep(cases, context))):
             found[f"{name}_{suffix}"] = base + [
@@ -243,24 +240,8 @@ def draw_arms(corpus: Corpus, size: int, seed: int, encoder: Encoder) -> dict[st
     }
 
 
-def open_run(rows: Sequence[tuple[str, int]], held_out: Sequence[tuple[str, int]], seed: int) -> RunContext:
-    """What a run on these originals judges proposals with."""
-    with tempfile.TemporaryDirectory() as folder:
-        job = job_from(
-            data=_as_columns(rows),
-            held_out=_as_columns(held_out),
-            text="text",
-            label="label",
-            llm={"engine": "server", "url": "http://127.0.0.1:9"},
-            seed=seed,
-            output=str(Path(folder) / "run"),
-        )
-        inputs = prepare(job)
-        return open_context(job, inputs, audit_free_scorers(inputs))
-
-
-def _as_columns(rows: Sequence[tuple[str, int]]) -> dict[str, list[str]]:
-    return {"text": [text for text, _ in rows], "label": [LABELS[label] for _, label in rows]}
+def _name(rows: Sequence[tuple[str, int]]) -> list[tuple[str, str]]:
+    return [(text, LABELS[label]) for text, label in rows]
 
 
 def keep(cases: Sequence[Case], context: RunContext) -> list[int]:

@@ -31,9 +31,9 @@ from counterpoise.runs.worth import measure_origins
 from counterpoise.students.added_ways import find_mixture
 from counterpoise.students.base import Student, Treatment
 from counterpoise.students.fitting import predict_by_treatments
-from counterpoise.students.left_out import add_up, leave_out
+from counterpoise.students.rows import Rows
 from counterpoise.students.source_folds import assign_own_folds, mark_made
-from counterpoise.students.tuned_added import OFFSET_SPREAD, UNWEIGHTED_ROWS
+from counterpoise.students.tuned_added import TunedAdded
 from counterpoise.students.validation import choose_best, predict_out_of_fold
 from counterpoise.students.worth import Worth
 from evals.bank_sets import BANK_SETS
@@ -206,34 +206,21 @@ def describe(
         yield Result("worth", data, writer, "covered_ratio", inside, inside, inside, len(mine))
 
 
+class _Alone(TunedAdded):
+    """The mixture without its part of added rows."""
+
+    uses_added = False
+
+    def list_parts(self, student: Student, train: Rows) -> dict[Treatment, float]:
+        """The parts that are left."""
+        return TunedAdded(self.simple).list_parts_alone(student, train)
+
+
 def _score_alone(ground: Ground, student: Student, simple: Treatment) -> float:
     """Log-loss on the sealed rows of the mixture without its part of added rows."""
-    draw, mixture = ground.draw, find_mixture(student, simple)
-    parts = {
-        part: share
-        for part, share in mixture.list_parts(student, draw.own).items()
-        if part is not UNWEIGHTED_ROWS
-    }
-    parts[simple] = 1.0
-    scores = predict_by_treatments(parts, student, draw.own, draw.test, draw.n_labels, ground.seed)
-
-    def leave(part: Treatment) -> tuple[Floats, Integers]:
-        return leave_out(
-            draw.own,
-            lambda train, test: predict_by_treatments(
-                [part], student, train, test, draw.n_labels, ground.seed
-            )[part.name],
-            draw.n_labels,
-        )
-
-    added = add_up(
-        [scores[part.name] for part in parts],
-        [leave(part) for part in parts],
-        draw.own.labels,
-        list(parts.values()),
-        OFFSET_SPREAD,
-    )
-    return _lose(added, draw.test.labels)
+    draw, way = ground.draw, _Alone(simple)
+    scores = predict_by_treatments([way], student, draw.own, draw.test, draw.n_labels, ground.seed)
+    return _lose(scores[way.name], draw.test.labels)
 
 
 def _lose(scores: Floats, labels: Integers) -> float:

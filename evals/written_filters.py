@@ -24,7 +24,6 @@ import csv
 import os
 import random
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -37,11 +36,9 @@ from counterpoise.filters.copy_limits import list_runs
 from counterpoise.runs.filter_report import describe_filters
 from counterpoise.runs.judging import judge
 from counterpoise.runs.ledger import JudgedProposals, Ledger
-from counterpoise.tasks.text.job import job_from
-from counterpoise.tasks.text.label_trust import audit_free_scorers
-from counterpoise.tasks.text.parts import RunContext, open_context
-from counterpoise.tasks.text.preparation import prepare
+from counterpoise.tasks.text.parts import RunContext
 from evals.common import MissingDataError, Result, Settings, find_file, read_csv, read_jsonl
+from evals.run_contexts import open_run_context
 from evals.written_texts import FOREIGN, write_copy, write_foreign, write_gibberish, write_repeated
 
 N_RARE, N_OTHER, N_WRITTEN, N_SHOWN = 15, 150, 70, 5
@@ -210,18 +207,7 @@ def make_draw(
     n_real = 20 if quick else 150
     unseen = drop_copies([text for text, _ in own[N_RARE + 6 :]], known)[:n_real]
     wrong = drop_copies([text for text, _ in others[N_OTHER + 24 :][: 2 * n_real]], known)[:n_real]
-    with tempfile.TemporaryDirectory() as folder:
-        job = job_from(
-            data=_as_columns(train),
-            held_out=_as_columns(held_out),
-            text="text",
-            label="label",
-            llm={"engine": "server", "url": "http://127.0.0.1:9"},
-            seed=seed,
-            output=str(Path(folder) / "run"),
-        )
-        inputs = prepare(job)
-        context = open_context(job, inputs, audit_free_scorers(inputs))
+    context = open_run_context(train, held_out, seed)
     return context, write_all(source, context, draw, unseen, wrong, 14 if quick else N_WRITTEN)
 
 
@@ -305,7 +291,3 @@ def _show_wrong(name: str, writer: str, judged: JudgedProposals) -> None:
     for proposal, verdict in zip(judged.proposals, judged.verdicts, strict=True):
         if writer not in ("headings", "wrong_labels") and verdict.kept != good:
             print(f"{name} {writer} {verdict.reason}: {proposal.text[:150]!r}", file=sys.stderr)
-
-
-def _as_columns(pairs: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
-    return {"text": [text for text, _ in pairs], "label": [label for _, label in pairs]}

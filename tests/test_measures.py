@@ -21,7 +21,7 @@ from counterpoise.students.added_ways import (
 )
 from counterpoise.students.base import Treatment
 from counterpoise.students.evidence import parse_evidence
-from counterpoise.students.fitting import predict
+from counterpoise.students.fitting import predict, predict_by_treatments
 from counterpoise.students.held_out import Arm, HeldOutScore, score_held_out
 from counterpoise.students.left_out import leave_out, tune
 from counterpoise.students.metrics import METRICS, compute_auroc, compute_log_loss
@@ -358,6 +358,22 @@ def test_the_mixture_begins_with_the_best_way_without_added_rows() -> None:
         alone, found = (predict(way, WORDS, both, test, 2) for way in (simple, mixed))
         lost = compute_auroc(alone, test.labels) - compute_auroc(found, test.labels)
         assert lost < 0.03, "rows that say nothing leave it as it was"
+
+
+def test_the_mixture_has_what_the_best_way_without_added_rows_knows() -> None:
+    """Words that the pool brings are known to the mixture, and not to one that begins with own rows alone."""
+    own, test, pool = make_side(8, 60, 3), make_side(60, 60, 5), make_side(90, 90, 9)
+    own, test, pool = (  # descriptions that are right
+        replace(rows, zero_shot=np.eye(2)[rows.labels] * 0.8 + 0.1) for rows in (own, test, pool)
+    )
+    noise = replace(make_side(60, 20, 6), labels=np.random.default_rng(1).integers(0, 2, 80))
+    both = join_rows(own, replace(noise, original=np.zeros(80, np.bool_)))
+    simple = TREATMENTS.find("labelled_pool")
+    mixed = find_mixture(WORDS, simple)
+    ways = [simple, mixed, TUNED_ADDED]
+    found = predict_by_treatments(ways, WORDS, both, test, 2, pool=pool)
+    alone, with_pool, without = (compute_auroc(found[way.name], test.labels) for way in ways)
+    assert alone > without + 0.02 and with_pool > without + 0.02
 
 
 def test_a_mixture_is_validated_by_what_its_parts_say_out_of_fold() -> None:

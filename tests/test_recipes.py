@@ -30,7 +30,7 @@ from counterpoise.core.errors import DataError, JobError, RunDirectoryError
 from counterpoise.core.records import Floats
 from counterpoise.runs import comparison
 from counterpoise.runs.recipe.files import TRUSTED
-from counterpoise.runs.recipe.parts import find_treatment
+from counterpoise.runs.recipe.parts import find_treatment, take_given
 from counterpoise.runs.recipe.prompt import PromptRecipe
 from counterpoise.students import held_out
 from counterpoise.students.base import FitTask, Treatment
@@ -165,10 +165,12 @@ def test_a_recipe_gives_the_scores_of_the_arm(seen: Seen, student: str) -> None:
     [
         *("nothing", "balanced_bags", "tuned_prior", "tuned_bags", "description_rows", "labelled_pool"),
         *("label_spreading", "added_rows", "averaged", "tuned_added", "easy_augmentation", "mine.middle"),
+        "tuned_added:mine.middle",
     ],
 )
 def test_every_way_can_be_taken(seen: Seen, student: str, name: str, tmp_path: Path) -> None:
-    way = ToTheMiddle() if name == "mine.middle" else find_treatment(name)
+    is_own = name.endswith("mine.middle")
+    way = take_given(name, [ToTheMiddle()]) if is_own else find_treatment(name)
     trained = WordsStudent() if student == "words" else VectorsStudent("minilm")
     if not way.suits(trained):
         with pytest.raises(JobError, match="choose another way"):
@@ -177,7 +179,7 @@ def test_every_way_can_be_taken(seen: Seen, student: str, name: str, tmp_path: P
     recipe = seen.run.recipe(student, treatment=name, seed=3, pool=list(seen.pool.texts)).fit()
     expected = seen.score_arm(student, way, seed=3)
     assert_equal(recipe, seen.texts, expected)
-    given: dict[str, Any] = {"treatment": way} if name == "mine.middle" else {}
+    given: dict[str, Any] = {"treatment": ToTheMiddle()} if is_own else {}
     loaded = counterpoise.load_recipe(
         recipe.save(tmp_path / "one.skops"), cache_dir=seen.folder / "cache", **given
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from counterpoise.core.records import Floats
-from counterpoise.runs.worth import ALL, measure_origins
+from counterpoise.runs.worth import ALL, count_learned, find_thin, measure_origins
 from counterpoise.students.added_ways import find_mixture
 from counterpoise.students.rows import Rows
 from counterpoise.students.source_folds import assign_own_folds, mark_made
@@ -91,6 +91,21 @@ def test_good_records_are_worth_more_than_wrong_ones_together_and_apart(student:
     _, of_good, of_bad = (one.worth for one in found)
     assert of_good is not None and of_bad is not None
     assert of_good.value > of_bad.value and of_bad.low < 0.01
+
+
+def test_contrast_records_for_the_largest_label_do_not_count() -> None:
+    own, thin = make_side(15, 60, 3), make_side(45, 0, 4)
+    contrast = make_side(0, 20, 6)
+    alone, beside = add(own, thin), add(own, thin, contrast)
+    counts = []
+    for rows in (alone, beside):
+        folds = assign_own_folds(rows)
+        counts.append(count_learned(rows, folds, mark_made(rows, folds)))
+        assert find_thin(rows).tolist() == [thin.labels[0]]
+    assert counts[0] == counts[1] == (12, 45), "of fifteen own rows a fold of three is left out"
+    assert find_thin(add(own, contrast)).tolist() == [contrast.labels[0]], (
+        "where nothing else was added it counts"
+    )
 
 
 def test_nothing_is_told_of_records_that_were_made_from_rows_of_all_folds() -> None:

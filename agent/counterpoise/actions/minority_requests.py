@@ -80,10 +80,11 @@ class MinorityRequests:
         window = open_window(capabilities)
         longest = min(measure_longest(demonstrations.records), max(1, int(_REPLY_SHARE * window.tokens)))
         turns = take_turns(self.writers, item.first_source, item.n_requests)
+        parts = self._find_parts(demonstrations.records)
         drafts: list[TextDraft] = []
         seen: Counter[tuple[tuple[int, ...], str]] = Counter()
         for turn, writer in enumerate(turns):
-            draft = self._draft(item, turn, writer, demonstrations, capabilities, longest)
+            draft = self._draft(item, turn, writer, demonstrations, parts, capabilities, longest)
             key = draft.shown, draft.identity
             if seen[key] and not draft.request.sample:
                 # The same prompt once more is asked for new draws.
@@ -99,10 +100,11 @@ class MinorityRequests:
         turn: int,
         writer: Writer,
         demonstrations: EncodedRecords,
+        parts: Integers,
         capabilities: Capabilities,
         longest: int,
     ) -> TextDraft:
-        rows = self._choose(demonstrations, item, turn)
+        rows = self._choose(demonstrations, parts, item, turn)
         whole = [str(demonstrations.records.texts[row]) for row in rows]
         window, prompt = open_window(capabilities), load_prompt(name_prompt(capabilities))
 
@@ -116,8 +118,7 @@ class MinorityRequests:
             per_reply = next((n for n in _PER_REPLY if window.holds(render(texts, n))), 1)
             request = replace(render(texts, per_reply), n=COMPLETIONS_PER_REQUEST // per_reply)
         sample = 0
-        smallest = np.bincount(self._find_parts(demonstrations.records)).min()
-        if len(demonstrations) < _FEW_DEMONSTRATIONS or smallest < N_DEMONSTRATIONS:
+        if len(demonstrations) < _FEW_DEMONSTRATIONS or np.bincount(parts).min() < N_DEMONSTRATIONS:
             # A handful of rows makes a handful of prompts: ask each for new draws, not for the same again.
             sample = (item.round * MOST_REQUESTS + turn) * COMPLETIONS_PER_REQUEST
         return TextDraft(
@@ -151,10 +152,11 @@ class MinorityRequests:
             return writer.sample(ask_for_list(request, per_reply))
         return writer.sample(self.form.shape(request))
 
-    def _choose(self, demonstrations: EncodedRecords, item: PlanItem, turn: int) -> list[int]:
+    def _choose(
+        self, demonstrations: EncodedRecords, parts: Integers, item: PlanItem, turn: int
+    ) -> list[int]:
         """Rows of one part: a random handful by keyed hash, thinned to the most unlike, in hash order."""
         ranked = keyed_rank(demonstrations.records.ids, f"{self.key}:{item.id}:{turn}")
-        parts = self._find_parts(demonstrations.records)
         names = np.unique(parts)
         start = keyed_hash(self.key, item.id)
         mine = ranked[parts[ranked] == names[(start + turn) % len(names)]]

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counterpoise.core.records import Floats, Integers
-from counterpoise.core.splits import sample_by_rank
 from counterpoise.students.base import Student, Treatment
+from counterpoise.students.forecasts import N_HALVES, leave_out_half
 from counterpoise.students.rows import Rows
 from counterpoise.students.treatments import BASELINE
 from counterpoise.students.tuned_added import UNWEIGHTED_ROWS
@@ -18,7 +18,6 @@ from counterpoise.students.validation import predict_out_of_fold
 from counterpoise.students.worth import Worth, estimate_learnable, measure_worth
 
 ALL = "all"
-N_HALVES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,7 @@ def _measure_learnable(
     student: Student, mixture: Treatment, rows: Rows, folds: Integers, whole: Floats
 ) -> float:
     """What half of the rows of the labels with added ones leave of the loss, against all of them."""
-    own, thin = rows.take(rows.original), np.unique(rows.labels[~rows.original])
+    own, thin = rows.take(rows.original), find_thin(rows)
     folds, n_labels = folds[rows.original], whole.shape[1]
 
     def tune(table: Floats) -> Floats:
@@ -94,11 +93,7 @@ def _measure_learnable(
 
     halves = []
     for draw in range(N_HALVES):
-        # A row that is left out everywhere is still scored in its own fold, so both sides answer the same rows.
-        left_out = np.zeros((len(own), int(folds.max()) + 1))
-        for label in thin:
-            members = np.flatnonzero(own.labels == label)
-            left_out[members[sample_by_rank(own.texts[members], len(members) // 2, f"half {draw}")]] = 1
+        left_out = leave_out_half(own.labels, own.texts, folds, thin, draw)
         tables = predict_out_of_fold(own, folds, n_labels, [student], [BASELINE], left_out)
         halves.append(tune(tables[BASELINE.name, student.name]))
     n_rows = float(np.isin(own.labels, thin).sum())
@@ -117,20 +112,34 @@ def _measure(
     origin: str,
 ) -> OriginWorth:
     own, labels = rows.original, rows.labels[rows.original]
-    expected = mixture.list_parts(student, rows)
-    alone = {part: share for part, share in expected.items() if part is not UNWEIGHTED_ROWS}
-    alone[next(iter(expected))] = 1.0
+    expected, alone = mixture.list_parts(student, rows), mixture.list_parts_alone(student, rows)
     before, after = (mixture.combine(said, parts, labels, folds[own]) for parts in (alone, expected))
-    n_own, n_added = _count_learned(rows, folds, made)
+    n_own, n_added = count_learned(rows, folds, made)
     worth = measure_worth(before, after, labels, n_own, n_added, learnable) if n_added >= 1 else None
     return OriginWorth(student.name, origin, int((~own).sum()), worth)
 
 
-def _count_learned(rows: Rows, folds: Integers, made: Floats) -> tuple[float, float]:
-    """Own and added rows of a label with added ones that are learned from where a fold is left out, in the mean."""
+def find_thin(rows: Rows) -> Integers:
+    """The labels that were filled: those with added rows, without the one that has most own rows.
+
+    What was written for that one stands beside the others as contrast, and is no gain of its own.
+    """
     filled = np.unique(rows.labels[~rows.original])
+    others = filled[filled != np.bincount(rows.labels[rows.original]).argmax()]
+    return others if len(others) else filled
+
+
+def count_learned(rows: Rows, folds: Integers, made: Floats) -> tuple[float, float]:
+    """Own and added rows of a label that was filled, in the mean over these and over the folds that are left out.
+
+    Args:
+        rows: own rows, then added ones.
+        folds: (n,) of own rows.
+        made: (n, n_folds) where 1 marks that a row was made from rows of that fold.
+    """
+    filled = find_thin(rows)
     of_filled: NDArray[np.bool_] = np.isin(rows.labels, filled)
-    own, added = of_filled & rows.original, ~rows.original
+    own, added = of_filled & rows.original, of_filled & ~rows.original
     places = np.unique(folds[own])
     n_own = np.mean([(own & (folds != fold)).sum() for fold in places]) if len(places) else 0.0
     n_added = np.mean([(made[added, fold] == 0).sum() for fold in places]) if len(places) else 0.0

@@ -6,6 +6,7 @@ where they harm; how much of each is right shows on own rows that were left out 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from counterpoise.core.records import Floats
@@ -97,13 +98,20 @@ def find_mixture(student: Student, simple: Treatment = BASELINE) -> Treatment:
     return stacked if stacked.suits(student) else AVERAGED
 
 
-def find_way(name: str) -> Treatment:
+def find_way(name: str, given: Sequence[Treatment] = ()) -> Treatment:
     """The treatment of a name, those that are made of another one by its name among them (`tuned_added:NAME`).
+
+    Args:
+        name: its name.
+        given: objects of a user's own, which may have it too, or be what it is made of.
 
     Raises:
         JobError: there is none.
     """
+    own = next((way for way in given if way.name == name), None)
+    if own is not None:
+        return own
     way, _, simple = name.partition(":")
-    return (
-        TunedAdded(TREATMENTS.find(simple)) if way == TUNED_ADDED.name and simple else TREATMENTS.find(name)
-    )
+    if way == TUNED_ADDED.name and simple:
+        return TunedAdded(find_way(simple, given))
+    return TREATMENTS.find(name)

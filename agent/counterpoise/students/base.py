@@ -245,6 +245,10 @@ class Treatment(ABC):
         """
         return {}
 
+    def list_parts_alone(self, student: Student, train: Rows) -> Mapping[Treatment, float]:
+        """For a way with parts and added rows: the same without what added rows say; by default none."""
+        return {}
+
     def combine(
         self,
         tables: Mapping[str, Floats],

@@ -11,12 +11,12 @@ Ten rows make a rough forecast. It says in which data sets more records are wort
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from counterpoise.core.records import Integers, Objects
+from counterpoise.core.records import Floats, Integers, Objects
 from counterpoise.core.splits import sample_by_rank
 from counterpoise.students.base import Student
 from counterpoise.students.metrics import METRICS
@@ -189,6 +189,28 @@ def compute_factor(n_rows: int, n_more: float) -> float:
     return float((1 - np.sqrt(n_rows / (n_rows + n_more))) / (np.sqrt(2) - 1))
 
 
+def leave_out_half(labels: Integers, ids: Objects, folds: Integers, thin: Iterable[int], draw: int) -> Floats:
+    """Marks that take half of the rows of some labels from all training sets, as `validation.score_arms` takes them.
+
+    A row that is left out everywhere is still scored in its own fold, so both sides answer the same rows.
+
+    Args:
+        labels: (n,) label indices.
+        ids: (n,) what halves are drawn by.
+        folds: (n,) of the rows.
+        thin: the labels.
+        draw: another number draws another half.
+
+    Returns:
+        (n, n_folds) of 0 and 1.
+    """
+    marks = np.zeros((len(labels), int(folds.max()) + 1))
+    for label in thin:
+        members = np.flatnonzero(labels == label)
+        marks[members[sample_by_rank(ids[members], len(members) // 2, f"half {draw}")]] = 1
+    return marks
+
+
 def _measure_losses(
     rows: Rows,
     ids: Objects,
@@ -203,11 +225,7 @@ def _measure_losses(
     whole = {score.student: score for score in simple if score.arm == BASELINE.name}
     halves = []
     for draw in range(N_HALVES):
-        # A row that is left out everywhere is still scored in its own fold, so both sides answer the same rows.
-        left_out = np.zeros((len(rows), int(folds.max()) + 1))
-        for label in thin:
-            members = np.flatnonzero(rows.labels == label)
-            left_out[members[sample_by_rank(ids[members], len(members) // 2, f"half {draw}")]] = 1
+        left_out = leave_out_half(rows.labels, ids, folds, thin, draw)
         scores = score_arms(rows, folds, n_labels, students, [BASELINE], left_out)
         halves.append({score.student: score for score in scores})
         if tell is not None:

@@ -39,27 +39,35 @@ class Tuning:
 
 
 def leave_out(train: Rows, score: Callable[[Rows, Rows], Floats], n_labels: int) -> tuple[Floats, Integers]:
-    """Scores of the user's own rows by five folds.
+    """Scores of the user's own rows by five folds; for several ways at once see `leave_out_for_all`."""
+    return leave_out_for_all(train, lambda part, rest: [score(part, rest)], n_labels, 1)[0]
+
+
+def leave_out_for_all(
+    train: Rows, score: Callable[[Rows, Rows], Sequence[Floats]], n_labels: int, n_ways: int
+) -> list[tuple[Floats, Integers]]:
+    """Scores of the user's own rows by five folds, of ways that have work in common.
 
     Args:
         train: the rows. Where a fold is left out, so are the added rows that were made from rows of it.
-        score: of rows to learn from and others the (m, k) log-scores of these.
+        score: of rows to learn from and others the (m, k) log-scores of these by each way.
         n_labels: k.
+        n_ways: how many there are.
 
     Returns:
-        (n, k) scores, and positions of the rows that have some: with a label of which no row is left to learn from,
-        they would say nothing of how to add them up. None are left out below five own rows a label.
+        For each (n, k) scores, and positions of the rows that have some: with a label of which no row is left to learn
+        from, they would say nothing of how to add them up. None are left out below five own rows a label.
     """
-    scores, known = np.zeros((len(train), n_labels)), np.zeros(len(train), np.bool_)
+    scores, known = np.zeros((n_ways, len(train), n_labels)), np.zeros(len(train), np.bool_)
     own, added = np.flatnonzero(train.original), np.flatnonzero(~train.original)
     folds = assign_own_folds(train)[own]
     for inside, outside in _list_folds(folds, train.labels[own]):
         kept = added[_find_untouched(train.sources, added, own[outside])]
-        scores[own[outside]] = score(
-            train.take(np.concatenate([own[inside], kept])), train.take(own[outside])
-        )
+        found = score(train.take(np.concatenate([own[inside], kept])), train.take(own[outside]))
+        for way, table in enumerate(found):
+            scores[way, own[outside]] = table
         known[own[outside]] = True
-    return scores, np.flatnonzero(known)
+    return [(table, np.flatnonzero(known)) for table in scores]
 
 
 def _find_untouched(sources: Objects | None, added: Integers, outside: Integers) -> NDArray[np.bool_]:

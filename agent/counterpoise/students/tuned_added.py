@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from counterpoise.core.records import Floats, Integers
 from counterpoise.students.base import FitTask, Student, Treatment
 from counterpoise.students.fitting import predict_by_treatments
-from counterpoise.students.left_out import add_up, leave_out
+from counterpoise.students.left_out import add_up, leave_out_for_all
 from counterpoise.students.rows import Rows
 from counterpoise.students.treatments import BASELINE, EMBEDDING_ZERO_SHOT
 from counterpoise.students.tuned_recipe import write_stacked_code
@@ -62,6 +62,9 @@ class TunedAdded(Treatment):
     def __init__(self, simple: Treatment = BASELINE) -> None:
         self.simple = simple
         self.name = "tuned_added" if simple is BASELINE else f"tuned_added:{simple.name}"
+        if simple is not BASELINE:
+            others = f"without the added records in the way '{simple.name}'"
+            self.advice = self.advice.replace("on your own rows alone", others)
         self.needs_zero_shot = simple.needs_zero_shot
         self.uses_pool, self.uses_lines = simple.uses_pool, simple.uses_lines
 
@@ -76,20 +79,28 @@ class TunedAdded(Treatment):
             student: who is trained.
             train: the rows; descriptions take part where there are any.
         """
-        parts: dict[Treatment, float] = {
-            self.simple: SIMPLE_SHARE,
-            BASELINE: 0.0,
-            UNWEIGHTED_ROWS: ADDED_SHARE,
-        }
-        parts[self.simple] = SIMPLE_SHARE
+        parts: dict[Treatment, float] = {self.simple: SIMPLE_SHARE}
+        parts.setdefault(BASELINE, 0.0)
+        parts[UNWEIGHTED_ROWS] = ADDED_SHARE
         if student.uses_vectors and len(train.zero_shot):
             parts.setdefault(EMBEDDING_ZERO_SHOT, NEAR_SHARE)
         return parts
 
+    def list_parts_alone(self, student: Student, train: Rows) -> dict[Treatment, float]:
+        """The same without added rows: what these are worth is counted from it."""
+        parts = self.list_parts(student, train)
+        return {
+            part: 1.0 if part is self.simple else share
+            for part, share in parts.items()
+            if part is not UNWEIGHTED_ROWS
+        }
+
     def score(self, task: FitTask) -> Floats:
         """All log-probabilities in their shares plus offsets; in the expected shares where no row can be left out."""
         parts = self.list_parts(task.student, task.train)
-        left_out = [leave_out(task.train, partial(_score_part, part, task), task.n_labels) for part in parts]
+        left_out = leave_out_for_all(
+            task.train, partial(_score_parts, list(parts), task), task.n_labels, len(parts)
+        )
         scores = [task.score(part) for part in parts]
         return add_up(scores, left_out, task.labels, list(parts.values()), OFFSET_SPREAD)
 
@@ -126,8 +137,6 @@ class TunedAdded(Treatment):
         return write_stacked_code(simple, (SIMPLE_SHARE, ADDED_SHARE, near), OFFSET_SPREAD)
 
 
-def _score_part(part: Treatment, task: FitTask, train: Rows, test: Rows) -> Floats:
-    pool = task.pool if part.uses_pool else None
-    return predict_by_treatments([part], task.student, train, test, task.n_labels, task.seed, pool=pool)[
-        part.name
-    ]
+def _score_parts(parts: Sequence[Treatment], task: FitTask, train: Rows, test: Rows) -> list[Floats]:
+    scored = predict_by_treatments(parts, task.student, train, test, task.n_labels, task.seed, pool=task.pool)
+    return [scored[part.name] for part in parts]

@@ -22,7 +22,7 @@ from counterpoise.data.encoder_choice import IN_MEMORY, EncoderChoice, resolve_e
 from counterpoise.data.served_encoder import ServedEncoder
 from counterpoise.runs.recipe.data import pack, unpack
 from counterpoise.runs.recipe.estimator import Recipe
-from counterpoise.runs.recipe.parts import find_student, find_treatment
+from counterpoise.runs.recipe.parts import find_student, find_treatment, take_given
 from counterpoise.students.base import Student, Treatment
 from counterpoise.students.sklearn_student import SklearnStudent
 
@@ -210,8 +210,10 @@ def _find_student(known: dict[str, Any], given: Student | None, where: str) -> A
 
 def _find_treatment(known: str, given: Treatment | None, where: str) -> Any:
     if given is not None:
-        _check_name("treatment", given.name, known, where)
-        return given
+        taken = take_given(known, [given])
+        if isinstance(taken, str):
+            _check_name("treatment", given.name, known, where)
+        return taken
     try:
         find_treatment(known)
     except CounterpoiseError as error:

@@ -11,6 +11,7 @@ from counterpoise.data.encoder_choice import IN_MEMORY, name_encoder
 from counterpoise.llm.config import LlmConfig
 from counterpoise.runs.recipe.data import read_data
 from counterpoise.runs.recipe.estimator import Recipe
+from counterpoise.runs.recipe.parts import take_given
 from counterpoise.runs.recipe.prompt import IN_CONTEXT, PromptRecipe
 from counterpoise.students.base import Student
 from counterpoise.students.old_names import read_old_names
@@ -48,7 +49,7 @@ def open_recipe(
     encoder = keys.pop("encoder", encoder)
     named, part = _find_student(job, student, report, given, encoder)
     advised = report["recommendation"]["way"] if not student else report["ways"][named]["chosen"]
-    way = _find_object(keys.pop("treatment", advised), getattr(given, "treatments", ()), is_bare=True)
+    way = take_given(keys.pop("treatment", advised), getattr(given, "treatments", ()))
     keys.setdefault("cache_dir", job.cache_dir)
     return Recipe(part, way, data=data, encoder=encoder, **keys)
 

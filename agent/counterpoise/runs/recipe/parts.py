@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,19 @@ def find_treatment(chosen: str | Treatment) -> Treatment:
     if not isinstance(chosen, str):
         return chosen
     return find_way(chosen) if chosen not in _OF_CELLS else _OF_CELLS[chosen]
+
+
+def take_given(chosen: Any, given: Sequence[Any]) -> Any:
+    """What is chosen; the treatment itself where its name is that of an object of the user's, or is made of one.
+
+    Args:
+        chosen: a name or a treatment.
+        given: what the user gave, names among it.
+    """
+    objects = [one for one in given if not isinstance(one, str)]
+    names = {one.name for one in objects}
+    is_theirs = isinstance(chosen, str) and not names.isdisjoint([chosen, chosen.partition(":")[2]])
+    return find_way(chosen, objects) if is_theirs else chosen
 
 
 def check_pair(treatment: Treatment, student: Student, n_pool: int, n_marks: int) -> None:
