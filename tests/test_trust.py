@@ -136,7 +136,7 @@ async def test_a_server_without_letter_probabilities_decides_nothing() -> None:
     )
 
 
-async def test_more_labels_than_letters_are_not_asked_about() -> None:
+async def test_a_model_is_audited_on_more_labels_than_there_are_letters() -> None:
     n_labels = 21
     texts = [f"topic{label} word{label} said guest {row}" for row in range(3) for label in range(n_labels)]
     labels = list(range(n_labels)) * 3
@@ -147,10 +147,16 @@ async def test_more_labels_than_letters_are_not_asked_about() -> None:
     table = Dataset.from_dict({"text": list(as_objects(texts))})
     folds = np.repeat([0, 1, 2], n_labels)
     inputs = Inputs(Tables(table, table), side, side, side, folds, ENCODER, names, {}, (), "fingerprint")
-    chat, engine = make_chat(choose)
+
+    def know(request: ChatRequest, index: int) -> str:
+        text, *rest = request.messages[-1].content.splitlines()
+        wanted = f"topic{int(text.split()[1].removeprefix('word')):02d}"
+        options = {line[3:]: line[0] for line in rest if line[1:3] == ". "}
+        return options.get(wanted, options["none of these"])
+
+    chat, engine = make_chat(know)
     trust = await audit_label_scorers(inputs, chat, "seed 0")
-    assert [row["name"] for row in trust.rows] == ["classifier", "similarity", "llm"] and engine.n_calls == 0
-    refused = trust.rows[-1]
-    assert (refused["role"], refused["n"], refused["auc"]) == ("refused", 0, None)
-    assert "21 labels are more than the 20 letters" in refused["note"]
+    line = read_rows(trust)["llm"]
+    assert line["n"] == 3 * n_labels == engine.n_calls / 2
+    assert isinstance(line["accuracy"], float) and line["accuracy"] > 0.95
     assert trust.classifier.auc > 0.95

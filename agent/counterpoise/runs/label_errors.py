@@ -36,6 +36,7 @@ from counterpoise.llm.capabilities import learn_manner
 from counterpoise.llm.config import read_llm
 from counterpoise.llm.connect import open_models
 from counterpoise.report.progress import open_progress
+from counterpoise.scorers.letters import LETTERS
 from counterpoise.tasks.text.preparation import divide
 from counterpoise.tasks.text.reading import group_records
 from counterpoise_retrievers.encoders import Encoder
@@ -125,10 +126,10 @@ def find_label_errors(
     table = _read_table(data, gold, task, cache)
     settings = LabelSettings(min_precision, confidence, may_drop)
     with open_progress(listener, progress):
-        rows = _encode_rows(table, open_cached(encoder, cache))
+        answers = tuple((descriptions or {}).get(name, name) for name in table.records.label_names)
+        rows = _encode_rows(table, answers, open_cached(encoder, cache))
 
         async def ask() -> Decisions:
-            answers = tuple((descriptions or {}).get(name, name) for name in rows.records.label_names)
             with ReplyStore(cache / "replies.sqlite") as store:
                 budget = TokenBudget(tokens)
                 asking = open_models(llm, store=store, budget=budget, cache_dir=cache)
@@ -173,11 +174,14 @@ def _read_table(data: Any, gold: Any, task: TextClassification, cache: Path) -> 
     return _Table(records.take(order), known[order], is_drawn[order], source, notes)
 
 
-def _encode_rows(table: _Table, encoder: Encoder) -> LabelledRows:
+def _encode_rows(table: _Table, answers: Sequence[str], encoder: Encoder) -> LabelledRows:
     vectors = encoder.encode([str(one) for one in table.records.texts])
     folds = divide(table.records, "label-errors:folds", table.source)
     drawn = np.where(table.is_drawn, table.known, UNKNOWN)
-    return LabelledRows(table.records, vectors, folds, drawn, repeats=table.known)
+    described = None
+    if len(answers) > len(LETTERS):
+        described = (vectors @ encoder.encode(list(answers)).T).astype(np.float64)
+    return LabelledRows(table.records, vectors, folds, drawn, table.known, described)
 
 
 def _read_known(

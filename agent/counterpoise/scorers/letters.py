@@ -1,7 +1,7 @@
 """The choice of a letter: one question with lettered answers, asked in both orders of the answers.
 
 Small models prefer a position, and a model that obeys a text which names a letter contradicts itself between the
-orders, so whoever asks sees both.
+orders, so whoever asks sees both. No letter means the same answer in both orders.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class LetterChoice:
         """
         prompt, k = load_prompt(self.prompt_name), len(self.answers)
         requests = []
-        for asked, order in ((question, range(k)), (second_question or question, range(k - 1, -1, -1))):
+        for asked, order in ((question, range(k)), (second_question or question, _turn_round(k))):
             options = [(LETTERS[place], self.answers[answer]) for place, answer in enumerate(order)]
             request = prompt.render(question=asked, options=options, text=text, **variables)
             requests.append(replace(request, choices=tuple(LETTERS[:k]), purpose=self.purpose))
@@ -72,6 +72,17 @@ class LetterChoice:
         async for outcome in answer_most(self.chat, [request for pair in pairs for request in pair]):
             turn, is_reverse = divmod(outcome.index, 2)
             if outcome.completions and (letters := outcome.completions[0].logprobs) is not None:
-                probabilities = np.array([letters[letter] for letter in LETTERS[:k]])
-                table[is_reverse, turn] = probabilities[::-1] if is_reverse else probabilities
+                order = _turn_round(k) if is_reverse else range(k)
+                table[is_reverse, turn, list(order)] = [letters[letter] for letter in LETTERS[:k]]
         return table
+
+
+def _turn_round(k: int) -> Sequence[int]:
+    """The second order of k answers: the first one from its end; of an odd number the two in the middle change places.
+
+    Else the answer in the middle would stand under one letter in both, and a text that names it would have its way.
+    """
+    order = list(range(k - 1, -1, -1))
+    if k % 2:
+        order[k // 2 - 1 : k // 2 + 1] = [order[k // 2], order[k // 2 - 1]]
+    return order

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from counterpoise.core.records import Floats
+from counterpoise.core.records import Floats, Integers
 from counterpoise.llm import ChatClient
-from counterpoise.scorers.letters import WHICH_LABEL, LetterChoice
+from counterpoise.scorers.label_choice import LabelChoice, LabelQuestion
+from counterpoise.scorers.letters import LETTERS, WHICH_LABEL
 
 _REFERENCE_CHARACTERS = 400
 
@@ -37,12 +38,38 @@ class LabelJudge(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Ranking:
+    """What is known of m texts before a judge is asked.
+
+    Args:
+        likely: (m, k) probabilities of the labels, cross-fitted.
+        described: (m, k) similarity to the labels' descriptions, None without.
+        given: (m,) recorded labels.
+    """
+
+    likely: Floats
+    described: Floats | None
+    given: Integers
+
+
+@runtime_checkable
+class RankedJudge(LabelJudge, Protocol):
+    """A judge that is told which labels are likely, because it cannot look at all of them."""
+
+    async def judge_ranked(
+        self, texts: Sequence[str], references: Sequence[Sequence[Reference]], ranking: Ranking
+    ) -> Floats:
+        """(n, k) probabilities; a row of NaN where there is no answer."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class LLMJudge:
     """A language model that picks a letter, with the options in two orders.
 
     Args:
         chat: the way to the model.
-        answers: one line a label, 2 to 20.
+        answers: one line a label, 2 or more; of more than 20 it chooses among the likeliest (`LabelChoice`).
         question: what is asked.
     """
 
@@ -56,18 +83,37 @@ class LLMJudge:
         return self.chat.name
 
     async def judge(self, texts: Sequence[str], references: Sequence[Sequence[Reference]]) -> Floats:
-        """(n, k) probabilities, the mean of both orders.
+        """(n, k) probabilities, the mean of both orders; of more than 20 labels it has to be told the likeliest ones.
+
+        Raises:
+            ValueError: there are more labels than letters, see `judge_ranked`.
+            ServerError: the server is gone.
+        """
+        if len(self.answers) > len(LETTERS):
+            raise ValueError(f"{len(self.answers)} labels, and no ranking of them")
+        n, k = len(texts), len(self.answers)
+        nothing = Ranking(np.full((n, k), 1.0 / k), None, np.full(n, -1, dtype=np.int64))
+        return await self.judge_ranked(texts, references, nothing)
+
+    async def judge_ranked(
+        self, texts: Sequence[str], references: Sequence[Sequence[Reference]], ranking: Ranking
+    ) -> Floats:
+        """(n, k) probabilities, the mean of both orders; the recorded label is among those it is shown.
 
         Raises:
             ServerError: the server is gone.
         """
-        choice = LetterChoice(self.chat, self.answers, "label_judge", "judge")
-        pairs = [
-            choice.make_requests(
-                text,
-                self.question,
-                references=[(one.text[:_REFERENCE_CHARACTERS], self.answers[one.label]) for one in shown],
-            )
-            for text, shown in zip(texts, references, strict=True)
-        ]
-        return np.asarray((await choice.ask(pairs)).mean(axis=0))
+        choice = LabelChoice(self.chat, self.answers, "label_judge", "judge", "references", self.question)
+        described = ranking.described
+        return await choice.ask(
+            [
+                LabelQuestion(
+                    text,
+                    [(one.text[:_REFERENCE_CHARACTERS], one.label) for one in shown],
+                    ranking.likely[place],
+                    np.empty(0) if described is None else described[place],
+                    int(ranking.given[place]),
+                )
+                for place, (text, shown) in enumerate(zip(texts, references, strict=True))
+            ]
+        )

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counterpoise.actions.relabel.suspects import FEWEST_GOLD, UNKNOWN, Suspects, is_enough
-from counterpoise.core.records import Integers, Records
+from counterpoise.core.records import Floats, Integers, Records
 
 QUEUE_RATIO = 2.0
 N_REFERENCES = 3
@@ -26,6 +26,8 @@ class LabelledRows:
             promise to hold.
         repeats: (n,) right label indices of rows that are known only because they say what a drawn one says, else
             `UNKNOWN`. They change where they are wrong; nothing is learned from them, and no draw is counted twice.
+        described: (n, k) similarity of the texts to the labels' descriptions, which a judge's shortlist of many labels
+            goes by, too; None without.
     """
 
     records: Records
@@ -33,6 +35,7 @@ class LabelledRows:
     folds: Integers
     gold: Integers
     repeats: Integers | None = None
+    described: Floats | None = None
 
     @property
     def labels(self) -> Integers:

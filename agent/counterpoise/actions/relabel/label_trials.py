@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from counterpoise.actions.relabel.label_judges import LabelJudge, Reference
+from counterpoise.actions.relabel.label_judges import LabelJudge, RankedJudge, Ranking, Reference
 from counterpoise.actions.relabel.label_queue import LabelledRows, LabelQueue
 from counterpoise.actions.relabel.suspects import UNKNOWN, Suspects, rank
 from counterpoise.core.records import Floats, Integers
@@ -76,7 +76,7 @@ async def try_judge(
             "to audit it.",
         )
     answers = np.full(suspects.probabilities.shape, np.nan)
-    answers[known] = await _ask(judge, rows, queue, known)
+    answers[known] = await _ask(judge, rows, suspects, queue, known)
     audited = combine(rows, suspects, answers, known)
     gained, lost = count_changes(suspects.probabilities[known], audited[known], rows.gold[known])
     trial = replace(trial, n_asked=len(known), gained=gained, lost=lost)
@@ -89,7 +89,7 @@ async def try_judge(
             "pass.",
         )
     others = np.flatnonzero(queue.mask & ~rows.is_known)
-    answers[others] = await _ask(judge, rows, queue, others)
+    answers[others] = await _ask(judge, rows, suspects, queue, others)
     asked = np.flatnonzero(queue.mask)
     return replace(
         trial,
@@ -137,12 +137,20 @@ def combine(rows: LabelledRows, suspects: Suspects, answers: Floats, asked: Inte
     return combined
 
 
-async def _ask(judge: LabelJudge, rows: LabelledRows, queue: LabelQueue, asked: Integers) -> Floats:
+async def _ask(
+    judge: LabelJudge, rows: LabelledRows, suspects: Suspects, queue: LabelQueue, asked: Integers
+) -> Floats:
     """Probabilities; NaN where there is no answer, or one that the other order of the options contradicts."""
     texts, right = rows.records.texts, np.where(rows.is_known, rows.gold, rows.labels)
     shown = [
         [Reference(str(texts[one]), int(right[one])) for one in queue.references[int(row)]] for row in asked
     ]
-    given = await judge.judge([str(texts[row]) for row in asked], shown)
-    ranked = np.sort(given, axis=1)
-    return np.where((ranked[:, -1:] - ranked[:, -2:-1]) >= _DECIDED_FROM, given, np.nan)
+    about = [str(texts[row]) for row in asked]
+    if isinstance(judge, RankedJudge):
+        described = None if rows.described is None else rows.described[asked]
+        ranking = Ranking(suspects.probabilities[asked], described, rows.labels[asked])
+        said = await judge.judge_ranked(about, shown, ranking)
+    else:
+        said = await judge.judge(about, shown)
+    ranked = np.sort(said, axis=1)
+    return np.where((ranked[:, -1:] - ranked[:, -2:-1]) >= _DECIDED_FROM, said, np.nan)

@@ -12,12 +12,12 @@ from counterpoise.core.records import Floats, Integers
 from counterpoise.core.splits import sample_by_rank
 from counterpoise.llm import ChatClient
 from counterpoise.scorers.audits import Audit, audit, describe_audit
-from counterpoise.scorers.base import LLMScorer
 from counterpoise.scorers.concepts.model import ask_model, run_pilot
 from counterpoise.scorers.deciding import Decider, choose_decider, score_out_of_fold
 from counterpoise.scorers.family import BASELINE, SCORERS, Scorer, ScorerRows
 from counterpoise.scorers.gold import LABEL
-from counterpoise.scorers.letters import LETTERS, WHICH_LABEL
+from counterpoise.scorers.label_choice import LabelChoice, LabelQuestion
+from counterpoise.scorers.letters import WHICH_LABEL
 from counterpoise.students.samples import draw_sample
 from counterpoise.tasks.text.concept_inputs import label_inputs
 from counterpoise.tasks.text.inputs import Inputs
@@ -200,25 +200,20 @@ async def audit_model(trust: LabelTrust, inputs: Inputs, chat: ChatClient, key: 
         chat: the way to the model.
         key: the run's key.
     """
-    n_labels = len(inputs.train.records.label_names)
-    if n_labels < 2:
+    if len(inputs.train.records.label_names) < 2:
         return trust
-    if n_labels > len(LETTERS):
-        note = f"It was not asked: it picks a letter, and {n_labels} labels are more than the {len(LETTERS)} letters."
-        rows = [describe_audit("llm", WHICH_LABEL, None, role="refused", price=None, note=note)]
-    else:
-        rows = await _audit_model(inputs, chat, key, trust.classifier)
+    rows = await _audit_model(inputs, chat, key, trust)
     return replace(trust, rows=(*trust.rows, *rows))
 
 
-async def _audit_model(inputs: Inputs, chat: ChatClient, key: str, cheaper: Audit) -> list[dict[str, Any]]:
-    records = inputs.train.records
-    scorer = LLMScorer(chat, WHICH_LABEL, inputs.label_texts, purpose="audit")
+async def _audit_model(inputs: Inputs, chat: ChatClient, key: str, trust: LabelTrust) -> list[dict[str, Any]]:
+    records, cheaper = inputs.train.records, trust.classifier
+    choice = LabelChoice(chat, inputs.label_texts, purpose="audit")
     picked = _draw_pilot(inputs, key)
     limit = chat.budget.limit
     if limit is not None:
         share = PILOT_SHARE / 2 if inputs.concepts and inputs.gold else PILOT_SHARE
-        prices = np.cumsum([scorer.estimate_tokens(str(records.texts[row])) for row in picked])
+        prices = np.cumsum([choice.estimate_tokens(_ask_about(row, inputs, trust)) for row in picked])
         picked = picked[: int(np.searchsorted(prices, share * limit, side="right"))]
     question = f"{WHICH_LABEL} The language model {chat.name} picks a letter."
     if len(picked) < 10:
@@ -234,7 +229,7 @@ async def _audit_model(inputs: Inputs, chat: ChatClient, key: str, cheaper: Audi
         ]
     before = chat.budget.used
     pilot = records.take(np.array(picked))
-    answers = await scorer.score(pilot)
+    answers = await choice.ask([_ask_about(row, inputs, trust) for row in picked])
     answered = ~np.isnan(answers).any(axis=1)
     if answered.sum() < 10 or len(np.unique(pilot.labels[answered])) < 2:
         return [
@@ -261,6 +256,14 @@ async def _audit_model(inputs: Inputs, chat: ChatClient, key: str, cheaper: Audi
             "llm", question, result, role="reported" if better else "refused", price=price, note=note
         )
     ]
+
+
+def _ask_about(row: int, inputs: Inputs, trust: LabelTrust) -> LabelQuestion:
+    """The question about a training row; its shortlist is of scorers that have not seen its label."""
+    described = inputs.train.zero_shot[row] if len(inputs.train.zero_shot) else np.empty(0)
+    return LabelQuestion(
+        str(inputs.train.records.texts[row]), likely=trust.out_of_fold[row], described=described
+    )
 
 
 def _draw_pilot(inputs: Inputs, key: str) -> Sequence[int]:
