@@ -11,6 +11,7 @@ from counterpoise.actions.concept_injection import InjectConcept
 from counterpoise.actions.contextual_insertion import InsertInContext
 from counterpoise.actions.counterfactual_edit import EditCounterfactually
 from counterpoise.actions.minority_text import WriteMinorityText
+from counterpoise.actions.rewriting import Rewrite
 from counterpoise.core.registry import Registry
 
 ACTIONS: Registry[Action] = Registry("actions", needs=("effect", "offer", "act"))
@@ -18,6 +19,7 @@ ACTIONS.register(Adopt())
 ACTIONS.register(InjectConcept())
 ACTIONS.register(EditCounterfactually())
 ACTIONS.register(WriteMinorityText())
+ACTIONS.register(Rewrite())
 ACTIONS.register(InsertInContext(), default=False)
 
 __all__ = ["ACTIONS", "Action"]

@@ -14,7 +14,7 @@ from counterpoise.actions.demonstrations import choose_demonstrations, divide_to
 from counterpoise.actions.record_forms import RecordForm, find_form
 from counterpoise.actions.writers import Writer
 from counterpoise.core.encoded_records import EncodedRecords
-from counterpoise.core.plans import Cell, PlanItem, Proposal
+from counterpoise.core.plans import Cell, PlanItem, Proposal, Refusal
 from counterpoise.core.records import Floats, Integers
 from counterpoise.llm import ChatRequest
 from counterpoise.llm.models import Models
@@ -62,7 +62,7 @@ class Offer:
     Args:
         request_tokens: upper estimate of one request, in tokens; 0 where it asks no model.
         per_request: proposals that come of one request.
-        most: proposals that it can make at most, None without a limit.
+        most: proposals that it can make at most, None without a limit; 0 where there may be some in a later round.
         is_probed: whether it does its work in some data only, so that a first few requests have to show it.
         is_marked: whether its records share a mark that a student could take for a sign of their label; then others
             are written for another label beside them.
@@ -120,6 +120,7 @@ class ActionData:
         taken: ids of pool rows that were proposed before.
         costs: what each action has cost in each cell, settled rounds only.
         writers: who write new texts, in turn.
+        refused: proposals of settled rounds that may be rewritten, by id.
         in_parts: whether only rows of one part are shown together; runs that were begun before that was so go on as
             they were.
     """
@@ -135,6 +136,7 @@ class ActionData:
     taken: frozenset[str] = frozenset()
     costs: Mapping[tuple[str, Cell], Costs] = field(default_factory=dict)
     writers: Sequence[Writer] = (Writer(),)
+    refused: Sequence[Refusal] = ()
     in_parts: bool = True
     _known: dict[Hashable, Any] = field(default_factory=dict, compare=False)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from counterpoise.actions.cell_headings import describe_cell
 from counterpoise.actions.context_fit import Window, fit_texts, open_window
 from counterpoise.actions.record_forms import LINES, SHARE_MEANT, RecordForm
 from counterpoise.actions.writers import Writer, take_turns
@@ -140,7 +141,7 @@ class MinorityRequests:
         per_reply: int,
     ) -> ChatRequest:
         said = {
-            "heading": self._head(cell),
+            "heading": describe_cell(cell, self.headings, self.concepts),
             "demonstrations": shown,
             "separator": self.form.separator,
             "instructions": writer.instructions,
@@ -173,16 +174,6 @@ class MinorityRequests:
             if counts.min() >= _FEWEST_OF_PART:
                 return parts % n_parts
         return np.zeros_like(parts)
-
-    def _head(self, cell: Cell) -> str:
-        heading = self.headings.get(cell.label, cell.label)
-        if cell.concept:
-            return (
-                f"{heading}; each mentions {cell.concept} ({self.concepts.get(cell.concept, cell.concept)})"
-            )
-        if cell.attribute:
-            return f"{heading}; {cell.attribute}: {cell.value}"
-        return heading
 
 
 def name_prompt(capabilities: Capabilities) -> str:

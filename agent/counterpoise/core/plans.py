@@ -167,6 +167,7 @@ class Proposal:
         finish_reason: why the writer stopped: `length` where the tokens ended within it, `cut_back` where it was then
             cut back to its last whole sentence.
         writer: name of the job's writer that it is of, "" where the job names none.
+        rewritten_from: id of the refused proposal that it is a second attempt of, "" where it is a first one.
     """
 
     id: str
@@ -185,6 +186,7 @@ class Proposal:
     finish_reason: str = "stop"
     content: Content = field(default_factory=dict)
     writer: str = ""
+    rewritten_from: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,3 +197,16 @@ class Verdict:
     kept: bool
     reason: str
     scores: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A refused proposal whose fault a writer can mend.
+
+    Args:
+        proposal: what was refused.
+        instruction: what is wrong with it, and what to do instead: whole sentences for a model.
+    """
+
+    proposal: Proposal
+    instruction: str

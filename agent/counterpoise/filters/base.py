@@ -18,7 +18,7 @@ What ships, in its order, cheap ones first (`tasks.filters` registers it):
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from counterpoise.core.plans import Proposal, Verdict
@@ -49,6 +49,7 @@ class Filter(NamedPart, Protocol):
 
     It has `verdicts(batch)`, as a `FittedFilter` has, or where it needs the user's rows `fit(data)`, which gives one
     (see `chain.FilterData`). It may have `remedies`, what helps where many are refused for a reason (half a sentence);
+    `instructions`, what a model is told that is to write a refused text once more (whole sentences, by reason);
     `off_target`, those of its reasons that say: a sound text, but not what was asked for; `is_last`, for one that
     looks at what all others keep; and `is_tried = False`, for one that is not to be weakened, whatever share of the
     user's own rows it would refuse (`trials`): what it refuses is a rule, and no guess.
@@ -66,11 +67,19 @@ FILTERS: Registry[Filter] = Registry("filters", needs=("reasons",), either=("ver
 
 def list_remedies(filters: Sequence[Any]) -> dict[str, str]:
     """Reason -> what helps against it, as the filters say; the first one's word counts."""
-    remedies: dict[str, str] = {}
-    for one in filters:
-        told: Mapping[str, str] = getattr(one, "remedies", {})
-        remedies |= {reason: remedy for reason, remedy in told.items() if reason not in remedies}
-    return remedies
+    return _unite(getattr(one, "remedies", {}) for one in filters)
+
+
+def list_instructions(filters: Sequence[Any]) -> dict[str, str]:
+    """Reason -> what a writer is told whose text was refused for it; reasons that a writer cannot mend have none."""
+    return _unite(getattr(one, "instructions", {}) for one in filters)
+
+
+def _unite(told: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    united: dict[str, str] = {}
+    for one in told:
+        united |= {reason: said for reason, said in one.items() if reason not in united}
+    return united
 
 
 def combine_verdicts(*layers: Sequence[Verdict]) -> list[Verdict]:

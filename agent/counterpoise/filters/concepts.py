@@ -42,6 +42,9 @@ class ConceptPart:
     remedies: ClassVar[Mapping[str, str]] = {
         MISSING: "a model that writes what it is asked for, or a clearer line for each concept"
     }
+    instructions: ClassVar[Mapping[str, str]] = {
+        MISSING: "It does not mention what each of these records mentions. Mention it."
+    }
 
     def verdicts(self, batch: ProposalBatch) -> list[Verdict]:
         """One verdict a proposal, in order."""

@@ -110,6 +110,9 @@ class DistancePart:
     remedies: ClassVar[Mapping[str, str]] = {
         FAR: "a line for each label under `labels` that says what its records are about"
     }
+    instructions: ClassVar[Mapping[str, str]] = {
+        FAR: "It is about something else than such records. Stay with what they are about."
+    }
 
     def fit(self, data: FilterData) -> DistanceFilter:
         """Set by the training rows."""

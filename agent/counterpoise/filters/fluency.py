@@ -9,7 +9,7 @@ them pass.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -179,7 +179,12 @@ class FluencyPart:
 
     name = "fluency"
     reasons = (DISORDER,)
-    remedies: ClassVar[dict[str, str]] = {DISORDER: "a model that writes sentences, or a lower temperature"}
+    remedies: ClassVar[Mapping[str, str]] = {
+        DISORDER: "a model that writes sentences, or a lower temperature"
+    }
+    instructions: ClassVar[Mapping[str, str]] = {
+        DISORDER: "Its words make no sentences. Write as people who know the language do."
+    }
 
     def fit(self, data: FilterData) -> FluencyFilter:
         """Set by the training rows."""

@@ -117,6 +117,10 @@ class LabelPart:
         CONTRADICTED: "a model that writes what it is asked for, or a line for each label under `labels`"
     }
 
+    instructions: ClassVar[Mapping[str, str]] = {
+        CONTRADICTED: "It reads like a record of another kind. Make plain that it is one of these."
+    }
+
     def fit(self, data: FilterData) -> LabelFilter:
         """It leaves new texts to a filter before it that has measured what they need."""
         measured = next((one for one in data.earlier if isinstance(one, SupportLimits)), None)

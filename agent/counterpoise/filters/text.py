@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -95,6 +96,10 @@ class TextPart:
 
     name = "text"
     reasons = ("empty", "refusal", "prompt_echo", "too_short", "too_long")
+    instructions: ClassVar[Mapping[str, str]] = {
+        "too_short": "It is too short. Write it as long as the records above.",
+        "too_long": "It is too long. Write it as short as the records above.",
+    }
 
     def fit(self, data: FilterData) -> TextFilter:
         """Bounds and usual faults from the training rows."""

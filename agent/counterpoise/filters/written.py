@@ -23,6 +23,7 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -435,6 +436,15 @@ class WrittenPart:
 
     name = "written"
     reasons = (CUT_OFF, *dict.fromkeys(map(name_reason, MEASURES)), SUPPORT)
+    instructions: ClassVar[Mapping[str, str]] = {
+        CUT_OFF: "It breaks off. Write it to its end, and no longer than the records above.",
+        "chat_leftover": "Remarks stand in it that are no part of a record. Leave them out.",
+        "says_too_little": "It says too little. Write as much as the records above do.",
+        **dict.fromkeys(_FOREIGN, "It is in another language or script. Write in that of the records above."),
+        "repetitive": "It repeats itself. Say each thing once.",
+        "about_the_task": "It speaks of records, and is none. Write what such a record would say.",
+        SUPPORT: "It does not show clearly enough that it is such a record. Make that plain.",
+    }
 
     def fit(self, data: FilterData) -> WrittenFilters:
         """Set by the training rows and what the label scorer says of them."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from counterpoise.actions.base import Costs
 from counterpoise.core.encoded_records import Vectors
-from counterpoise.core.plans import Cell, Plan, Proposal, Verdict
+from counterpoise.core.plans import Cell, Nature, Plan, Proposal, Refusal, Verdict
 from counterpoise.core.records import ConceptColumns, Records
 
 _FEWEST_TRIED = 50
@@ -85,6 +85,23 @@ class Ledger:
             for _, judged in self.rounds
             for proposal, verdict in zip(judged.proposals, judged.verdicts, strict=True)
             if not verdict.kept
+        ]
+
+    def list_mendable(self, instructions: Mapping[str, str]) -> list[Refusal]:
+        """Texts of a model that were refused for a reason with an instruction, by id; a text is rewritten once.
+
+        Args:
+            instructions: reason -> what a writer is told.
+        """
+        done = {proposal.rewritten_from for _, judged in self.rounds for proposal in judged.proposals}
+        return [
+            Refusal(proposal, instructions[verdict.reason])
+            for proposal, verdict in self.list_rejected()
+            if verdict.reason in instructions
+            and proposal.nature is Nature.WRITTEN
+            and proposal.text
+            and not proposal.rewritten_from
+            and proposal.id not in done
         ]
 
     def list_offered(self) -> frozenset[str]:

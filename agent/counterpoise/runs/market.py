@@ -58,6 +58,7 @@ class Market:
             name
             for name, offer in self.offers.get(cell, {}).items()
             if not offer.is_free
+            and offer.requests_left
             and name != filler
             and name not in self.unable
             and (name, cell) not in self.exhausted
@@ -85,7 +86,10 @@ class Market:
         useful = [
             name
             for name, offer in self.offers.get(cell, {}).items()
-            if not offer.is_free and not offer.is_probed and (name, cell) not in self.exhausted
+            if not offer.is_free
+            and not offer.is_probed
+            and offer.requests_left
+            and (name, cell) not in self.exhausted
         ]
         tried = [name for name in useful if name in self.tried]
         if tried:

@@ -10,6 +10,7 @@ from counterpoise.balance.counts import count_cells
 from counterpoise.balance.deficits import list_short_cells
 from counterpoise.core.plans import Cell, Deficit
 from counterpoise.core.records import Records
+from counterpoise.filters.base import list_instructions
 from counterpoise.llm.models import Models
 from counterpoise.runs.acting import CellOffers, ask_actions
 from counterpoise.runs.ledger import Ledger, add_accepted
@@ -49,7 +50,13 @@ def make_offers(
 
 def view_data(context: RunContext, ledger: Ledger) -> ActionData:
     """What actions may know, with what the settled rounds have proposed and cost."""
-    return replace(context.data, taken=ledger.list_offered(), costs=ledger.costs)
+    instructions = list_instructions([one.part for one in context.filters])
+    return replace(
+        context.data,
+        taken=ledger.list_offered(),
+        costs=ledger.costs,
+        refused=ledger.list_mendable(instructions),
+    )
 
 
 @dataclass(frozen=True, slots=True)

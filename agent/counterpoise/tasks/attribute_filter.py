@@ -222,6 +222,9 @@ class AttributePart:
     remedies: ClassVar[Mapping[str, str]] = {
         CONTRADICTED: "a model that writes what it is asked for, or more real rows of these cells to show it"
     }
+    instructions: ClassVar[Mapping[str, str]] = {
+        CONTRADICTED: "It reads like a record of another group. Make plain that it is one of these."
+    }
 
     def fit(self, data: FilterData) -> AttributeFilter:
         """Its judges are fitted when they are first asked."""
