@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 
-from counterpoise.actions.relabel.label_judges import Reference
 from counterpoise.actions.relabel.label_promises import LabelSettings
 from counterpoise.actions.relabel.label_queue import QUEUE_RATIO, LabelledRows
 from counterpoise.actions.relabel.labels import Decisions, decide_labels
@@ -33,6 +32,8 @@ from counterpoise.core.splits import assign_folds, keyed_hash, sample_by_rank
 from counterpoise.data.encoders import make_encoder
 from counterpoise_retrievers.encoders import CachedEncoder
 from evals.common import Result, Settings, find_file, interval, read_csv, resample_means
+from evals.planted_confusions import replace_by_cleanlab, run_confusions
+from evals.scripted_labels import ScriptedJudge
 
 N_SEEDS = 5
 N_GOLD = 200
@@ -45,27 +46,6 @@ JUDGED = (0.6, 0.75, 0.9)
 PROMISES = (0.7, 0.8, 0.9)
 METHODS = ("self_confidence", "normalized_margin", "confidence_weighted_entropy")
 NAME = "label_noise"
-
-
-class ScriptedJudge:
-    """A judge of known accuracy: right with that probability, else a wrong label; the same for a text every time."""
-
-    def __init__(self, truth: dict[str, int], n_labels: int, accuracy: float, key: str) -> None:
-        self.truth, self.n_labels, self.accuracy, self.key = truth, n_labels, accuracy, key
-        self.name = f"scripted judge ({accuracy:.0%})"
-        self.n_asked = 0
-
-    async def judge(self, texts: Sequence[str], references: Sequence[Sequence[Reference]]) -> Floats:
-        """(n, k) probabilities: 0.85 for the answer."""
-        self.n_asked += len(texts)
-        answers = np.full((len(texts), self.n_labels), 0.15 / (self.n_labels - 1))
-        for row, text in enumerate(texts):
-            draw = keyed_hash(f"{self.key}:right", text) / 2**64
-            shift = 0
-            if draw >= self.accuracy:
-                shift = 1 + keyed_hash(f"{self.key}:wrong", text) % (self.n_labels - 1)
-            answers[row, (self.truth[text] + shift) % self.n_labels] = 0.85
-        return answers
 
 
 class News:
@@ -104,8 +84,15 @@ class News:
 def run(settings: Settings) -> Iterator[Result]:
     """All parts, or those named.
 
-    `--only noisy_ag_news`, `draws` (forty draws of known rows), `judged_draws` (two hundred, with judges), `planted`.
+    `--only noisy_ag_news`, `draws` (forty draws of known rows), `judged_draws` (two hundred, with judges), `planted`,
+    `confusions` (few wrong labels among many labels).
     """
+    if not settings.only or "confusions" in settings.only:
+        for data, arm, metric, values in run_confusions(settings):
+            if any(value == value for value in values):
+                yield make_result(data, arm, metric, values)
+    if set(settings.only or ()) == {"confusions"}:
+        return
     news = News(settings)
     if not settings.only or {"noisy_ag_news", "draws", "judged_draws"} & set(settings.only):
         records, folds = news.make_records(news.given)
@@ -378,16 +365,6 @@ def rank_by_cleanlab(labels: Integers, probabilities: Floats) -> Iterator[tuple[
                 f"{method}, adjusted",
                 -get_label_quality_scores(labels, probabilities, method=method, adjust_pred_probs=True),
             )
-
-
-def replace_by_cleanlab(labels: Integers, probabilities: Floats) -> Integers:
-    """Labels that cleanlab flags, replaced by the likeliest other one."""
-    from cleanlab.filter import find_label_issues
-
-    issues = find_label_issues(labels, probabilities, filter_by="both", n_jobs=1)
-    replaced = labels.copy()
-    replaced[issues] = probabilities[issues].argmax(axis=1)
-    return np.asarray(replaced)
 
 
 def score_known_only(news: News, known: Integers) -> float:

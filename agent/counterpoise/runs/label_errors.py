@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
 
+from counterpoise.actions.relabel.asked_suspects import estimate_wrong, weigh_answers
 from counterpoise.actions.relabel.label_judges import LabelJudge, LLMJudge
 from counterpoise.actions.relabel.label_patches import make_patch
 from counterpoise.actions.relabel.label_promises import LabelSettings
@@ -24,7 +26,7 @@ from counterpoise.core.errors import DataError, JobError
 from counterpoise.core.events import Listener
 from counterpoise.core.interrupts import run_alone
 from counterpoise.core.label_spellings import Spellings
-from counterpoise.core.records import Integers, Records
+from counterpoise.core.records import Floats, Integers, Records
 from counterpoise.core.schema import TextClassification
 from counterpoise.data.column_values import read_marks
 from counterpoise.data.encoders import open_cached
@@ -36,6 +38,8 @@ from counterpoise.llm.capabilities import learn_manner
 from counterpoise.llm.config import read_llm
 from counterpoise.llm.connect import open_models
 from counterpoise.report.progress import open_progress
+from counterpoise.runs.asking_errors import ERROR_FOLDS
+from counterpoise.scorers.gold import LABEL, read_gold
 from counterpoise.scorers.letters import LETTERS
 from counterpoise.tasks.text.preparation import divide
 from counterpoise.tasks.text.reading import group_records
@@ -69,6 +73,7 @@ def find_label_errors(
     label: str,
     *,
     gold: Any = None,
+    answers: str | Path = "",
     trusted: str = "",
     min_precision: float | None = None,
     confidence: float = DEFAULT_CONFIDENCE,
@@ -92,13 +97,14 @@ def find_label_errors(
         label: label column.
         gold: a table with the same text and label columns whose labels are right; its texts are looked up in `data`.
             They should be a random draw of the data.
+        answers: instead of `gold`, what `counterpoise label --ask 100 --about errors` wrote, filled in.
         trusted: column of `data` that marks rows whose label is known to be right. Rows that were mended when they were
             checked say nothing of how often the others are wrong: give their first labels in `data` and the right
             ones as `gold`, or few or no labels will change.
         min_precision: share of right changes to promise, such as 0.9; None changes nothing but known labels and
             ranks all suspects for review.
         confidence: of the promise.
-        may_drop: whether rows may be dropped whose label is wrong and whose right label is not sure enough.
+        may_drop: whether rows may be dropped whose label is wrong and whose right label is unsure.
         model: that is asked about the suspects: a URL, `embedded`, a chat model of LangChain or any object with
             `generate(request)`; believed only after its audit. "" asks none.
         judge: any other strong scorer.
@@ -106,8 +112,7 @@ def find_label_errors(
         tokens: that the model may use at most.
         encoder: folder of an ONNX encoder; by default the pinned one.
         cache_dir: where vectors and replies are kept.
-        label_spellings: labels that differ only in blanks, case or Unicode form are one (`merge`), several (`keep`), or
-            an error that asks (`ask`).
+        label_spellings: what becomes of labels that differ in blanks, case or Unicode form (`merge`, `keep`, `ask`).
         keep_labels: words such as `null` or `NA` that are labels here.
         listener: told of progress, instead of it being shown.
         progress: whether it is shown; None where somebody looks: on a terminal and in a notebook.
@@ -116,18 +121,17 @@ def find_label_errors(
         UserError: a mistake in the arguments or the data.
         ServiceError: weights or a server that cannot be had.
     """
-    for name, value in (("min_precision", min_precision), ("confidence", confidence)):
-        if value is not None and not 0 < value < 1:
-            raise JobError(f"found {value}", where=name, hint="write a number between 0 and 1, such as 0.9")
+    _check_shares(min_precision=min_precision, confidence=confidence)
+    _refuse_both(answers, gold, trusted)
     llm = read_llm("embedded" if model == "" else model)
     columns = (text,) if isinstance(text, str) else tuple(text)
     task = TextClassification(columns, label, (), trusted, tuple(keep_labels), label_spellings)
     cache = find_cache_dir(cache_dir)
-    table = _read_table(data, gold, task, cache)
+    table = _take_answers(_read_table(data, gold, task, cache), answers)
     settings = LabelSettings(min_precision, confidence, may_drop)
     with open_progress(listener, progress):
-        answers = tuple((descriptions or {}).get(name, name) for name in table.records.label_names)
-        rows = _encode_rows(table, answers, open_cached(encoder, cache))
+        lines = tuple((descriptions or {}).get(name, name) for name in table.records.label_names)
+        rows = _encode_rows(table, lines, open_cached(encoder, cache))
 
         async def ask() -> Decisions:
             with ReplyStore(cache / "replies.sqlite") as store:
@@ -135,11 +139,9 @@ def find_label_errors(
                 asking = open_models(llm, store=store, budget=budget, cache_dir=cache)
                 async with asking as models:
                     await learn_manner(models.chat)
-                    return await decide_labels(rows, settings=settings, judge=LLMJudge(models.chat, answers))
+                    return await decide_labels(rows, settings=settings, judge=LLMJudge(models.chat, lines))
 
-        async def decide() -> Decisions:
-            return await decide_labels(rows, settings=settings, judge=judge)
-
+        decide = partial(decide_labels, rows, settings=settings, judge=judge)
         decisions: Decisions = run_alone(ask if model != "" and judge is None else decide)
     patch = make_patch(decisions, rows, task, table.source)
     return LabelErrors(replace(patch, notes=(*patch.notes, *table.notes)), decisions, rows.records)
@@ -155,6 +157,7 @@ class _Table:
         is_drawn: (n,) which of the known rows are draws of their own.
         source: what messages call the table.
         notes: what was left out or not understood.
+        chances: (n,) with what probability each known row was drawn; None where all had the same.
     """
 
     records: Records
@@ -162,6 +165,7 @@ class _Table:
     is_drawn: NDArray[np.bool_]
     source: str
     notes: Sequence[str]
+    chances: Floats | None = None
 
 
 def _read_table(data: Any, gold: Any, task: TextClassification, cache: Path) -> _Table:
@@ -176,12 +180,54 @@ def _read_table(data: Any, gold: Any, task: TextClassification, cache: Path) -> 
 
 def _encode_rows(table: _Table, answers: Sequence[str], encoder: Encoder) -> LabelledRows:
     vectors = encoder.encode([str(one) for one in table.records.texts])
-    folds = divide(table.records, "label-errors:folds", table.source)
+    folds = divide(table.records, ERROR_FOLDS, table.source)
     drawn = np.where(table.is_drawn, table.known, UNKNOWN)
     described = None
     if len(answers) > len(LETTERS):
         described = (vectors @ encoder.encode(list(answers)).T).astype(np.float64)
-    return LabelledRows(table.records, vectors, folds, drawn, table.known, described)
+    return LabelledRows(table.records, vectors, folds, drawn, table.known, described, table.chances)
+
+
+def _check_shares(**shares: float | None) -> None:
+    for name, value in shares.items():
+        if value is not None and not 0 < value < 1:
+            raise JobError(f"found {value}", where=name, hint="write a number between 0 and 1, such as 0.9")
+
+
+def _refuse_both(answers: str | Path, gold: Any, trusted: str) -> None:
+    if answers and (gold is not None or trusted):
+        hint = "give right labels in one way; answers of both kinds are no draw with known probabilities"
+        raise JobError("found 'answers' beside 'gold' or 'trusted'", where="answers", hint=hint)
+
+
+def _take_answers(table: _Table, answers: str | Path) -> _Table:
+    """The table with what a person answered, and with what probability each answered row was drawn."""
+    if not answers:
+        return table
+    path, records = Path(answers), table.records
+    gold = read_gold(path, records, (LABEL,), "label-errors:answers", name="answers").get(LABEL)
+    if gold is None:
+        hint = f"fill in the column '{LABEL}'"
+        raise DataError("holds no answer", where=str(path), hint=hint)
+    rows = np.concatenate([gold.audit_rows, gold.training_rows])
+    truth = np.concatenate([gold.audit_truth, gold.training_truth])
+    known = np.full(len(records), UNKNOWN, dtype=np.int64)
+    by_text = {str(records.texts[row]): right for row, right in zip(rows, truth, strict=True)}
+    for row, text in enumerate(records.texts):
+        known[row] = by_text.get(str(text), UNKNOWN)
+    known[rows] = truth
+    is_drawn = np.zeros(len(records), dtype=np.bool_)
+    is_drawn[rows] = True
+    chances = weigh_answers(gold, len(records))
+    notes = [*table.notes]
+    if chances is not None:
+        drawn = LabelledRows(records, np.empty((0, 0), np.float32), known, np.where(is_drawn, known, UNKNOWN))
+        value, low, high = estimate_wrong(drawn, chances)
+        notes.append(
+            f"By {len(rows)} answers, each weighed by how likely it was asked for, {value:.1%} of the labels are wrong "
+            f"({low:.1%} to {high:.1%})."
+        )
+    return replace(table, known=known, is_drawn=is_drawn, chances=chances, notes=notes)
 
 
 def _read_known(

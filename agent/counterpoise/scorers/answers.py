@@ -18,7 +18,17 @@ import numpy as np
 from counterpoise.core.errors import DataError
 from counterpoise.core.files import write_whole, writing
 from counterpoise.core.records import Integers, Records
-from counterpoise.scorers.gold import ASK, AUDIT, CHOICES, ID, TEXT, TRAINING, RowsToAsk, read_answer_lines
+from counterpoise.scorers.gold import (
+    ASK,
+    AUDIT,
+    CHANCE,
+    CHOICES,
+    ID,
+    TEXT,
+    TRAINING,
+    RowsToAsk,
+    read_answer_lines,
+)
 
 _FORMULAS = ("=", "+", "-", "@", "\t")
 
@@ -54,22 +64,29 @@ class AnswerSheet:
             dtype=np.int64,
         )
 
-    def add(self, records: Records, asked: RowsToAsk, choices: str = "") -> None:
+    def add(
+        self, records: Records, asked: RowsToAsk, choices: str = "", chances: Sequence[float] | None = None
+    ) -> None:
         """Add rows to be answered.
 
         Args:
             records: the rows `asked` speaks of.
             asked: those that are added.
             choices: the answers to choose from, shown beside each text; "" for none.
+            chances: of each row, with what probability it was drawn; None where nobody knows.
         """
+        if chances is not None and CHANCE not in self.columns:
+            self.columns.insert(self.columns.index(ASK) + 1, CHANCE)
         if choices and CHOICES not in self.columns:
             self.columns.insert(self.columns.index(TEXT) + 1, CHOICES)
-        for place, is_audit in zip(asked.rows, asked.is_audit, strict=True):
+        for number, (place, is_audit) in enumerate(zip(asked.rows, asked.is_audit, strict=True)):
             row = dict.fromkeys(self.columns, "")
             row |= {ID: str(records.ids[place]), TEXT: _shield(str(records.texts[place]))}
             row[ASK] = AUDIT if is_audit else TRAINING
             if choices:
                 row[CHOICES] = _shield(choices)
+            if chances is not None:
+                row[CHANCE] = f"{chances[number]:.6g}"
             self.rows.append(row)
 
     def save(self) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from counterpoise.core.records import Floats, Integers, Objects, Records
 from counterpoise.core.splits import keyed_hash, sample_by_rank
 
 AUDIT, TRAINING = "audit", "training"
-ID, ASK, TEXT, LABEL, CHOICES = "id", "ask", "text", "label", "choices"
+ID, ASK, TEXT, LABEL, CHOICES, CHANCE = "id", "ask", "text", "label", "choices", "probability"
 
 _YES = frozenset({"yes", "y", "1", "true", "present"})
 _NO = frozenset({"no", "n", "0", "false", "absent"})
@@ -39,12 +39,14 @@ class Gold:
         audit_truth: (a,) their answers: 0 or 1 of a concept, label indices of the label.
         training_rows: (t,) positions of the others.
         training_truth: (t,) their answers.
+        chances: position -> with what probability the row was drawn, of those that the file says it of.
     """
 
     audit_rows: Integers
     audit_truth: Integers
     training_rows: Integers
     training_truth: Integers
+    chances: Mapping[int, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """All answers."""
@@ -185,12 +187,14 @@ def read_gold(
     places: dict[str, int] = {str(text): row for row, text in enumerate(records.texts) if str(text)}
     places |= {str(identity): row for row, identity in enumerate(records.ids)}
     found: dict[str, dict[int, tuple[bool, int]]] = {question: {} for question in questions}
-    n_known = 0
+    n_known, chances = 0, dict[int, float]()
     for number, line in enumerate(lines, 2):
         row = places.get(str(line.get(ID) or ""), places.get(str(line.get(TEXT) or "")))
         if row is None:
             continue
         n_known += 1
+        if chance := str(line.get(CHANCE) or "").strip():
+            chances[row] = _read_chance(chance, f"{path}: line {number}")
         said = str(line.get(ASK) or "").strip().lower()
         is_audit = (
             said == AUDIT if said in (AUDIT, TRAINING) else keyed_hash(key, str(records.ids[row])) % 2 == 0
@@ -210,7 +214,22 @@ def read_gold(
     if needed and lines and not n_known:
         hint = f"it must hold rows of this {data}, by id or text"
         raise DataError(f"none of its rows is in the {data}", where=str(path), hint=hint)
-    return {question: _collect(answers) for question, answers in found.items() if answers}
+    return {
+        question: replace(_collect(answers), chances={row: chances[row] for row in answers if row in chances})
+        for question, answers in found.items()
+        if answers
+    }
+
+
+def _read_chance(value: str, where: str) -> float:
+    try:
+        chance = float(value)
+    except ValueError:
+        chance = 0.0
+    if not 0 < chance <= 1:
+        hint = "leave what `label --about errors` wrote, or empty the cell"
+        raise DataError(f"found '{value}' under '{CHANCE}'", where=where, hint=hint)
+    return chance
 
 
 def unite_gold(one: Gold | None, other: Gold) -> Gold:
@@ -222,6 +241,7 @@ def unite_gold(one: Gold | None, other: Gold) -> Gold:
         np.concatenate([one.audit_truth, other.audit_truth]),
         np.concatenate([one.training_rows, other.training_rows]),
         np.concatenate([one.training_truth, other.training_truth]),
+        {**one.chances, **other.chances},
     )
 
 
@@ -245,11 +265,12 @@ def read_answer(question: str, value: str, label_names: Sequence[str], where: st
 
 
 def _collect(answers: Mapping[int, tuple[bool, int]]) -> Gold:
-    parts = []
-    for wanted in (True, False):
-        mine = [(row, answer) for row, (is_audit, answer) in sorted(answers.items()) if is_audit is wanted]
-        parts += [
-            np.array([row for row, _ in mine], dtype=np.int64),
-            np.array([one for _, one in mine], dtype=np.int64),
-        ]
-    return Gold(*parts)
+    audit, training = (
+        [(row, one) for row, (is_audit, one) in sorted(answers.items()) if is_audit is wanted]
+        for wanted in (True, False)
+    )
+
+    def list_part(part: Sequence[tuple[int, int]], place: int) -> Integers:
+        return np.array([pair[place] for pair in part], dtype=np.int64)
+
+    return Gold(list_part(audit, 0), list_part(audit, 1), list_part(training, 0), list_part(training, 1))

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from counterpoise.actions.relabel.asked_suspects import find_part
 from counterpoise.actions.relabel.label_queue import QUEUE_RATIO, LabelledRows
 from counterpoise.actions.relabel.label_trials import JudgeTrial
-from counterpoise.actions.relabel.promises import DEFAULT_CONFIDENCE, Promise, certify
-from counterpoise.actions.relabel.suspects import FEWEST_GOLD, Suspects
+from counterpoise.actions.relabel.promises import DEFAULT_CONFIDENCE, Promise, Reach, certify
+from counterpoise.actions.relabel.suspects import FEWEST_GOLD, Suspects, doubt_labels
 from counterpoise.core.records import Floats, Integers
 
 POSSIBLE_FROM = 0.03
@@ -111,12 +112,20 @@ def make_promises(
                 f"or wrong, and {FEWEST_GOLD} drawn at random are needed (200 are good).",
             )
         )
+    part = None if rows.chances is None else find_part(doubt_labels(rows.labels, final.views), rows)
     tested = rows.is_known & sureness.may_change
+    if part is not None:
+        tested &= part
     least, confidence, truth = settings.min_precision, settings.confidence, rows.gold[tested]
-    changes = certify(final.proposed[tested] == truth, sureness.margins[tested], least, confidence)
+
+    def test(is_right: NDArray[np.bool_], scores: Floats) -> Promise:
+        reach = None if part is None else Reach(scores[part], scores[~part])
+        return certify(is_right, scores[tested], least, confidence, reach)
+
+    changes = test(final.proposed[tested] == truth, sureness.margins)
     if not settings.may_drop:
         return LabelPromises(changes, notes=(_describe_promise(changes, n_known),))
-    drops = certify(rows.labels[tested] != truth, sureness.wrongness[tested], least, confidence)
+    drops = test(rows.labels[tested] != truth, sureness.wrongness)
     return LabelPromises(changes, drops, (_describe_promise(changes, n_known), _describe_drops(drops)))
 
 

@@ -28,6 +28,7 @@ class LabelledRows:
             `UNKNOWN`. They change where they are wrong; nothing is learned from them, and no draw is counted twice.
         described: (n, k) similarity of the texts to the labels' descriptions, which a judge's shortlist of many labels
             goes by, too; None without.
+        chances: (n,) with what probability each known row was drawn, anything elsewhere; None where all had the same.
     """
 
     records: Records
@@ -36,6 +37,7 @@ class LabelledRows:
     gold: Integers
     repeats: Integers | None = None
     described: Floats | None = None
+    chances: Floats | None = None
 
     @property
     def labels(self) -> Integers:
@@ -73,14 +75,14 @@ class LabelQueue:
 
 def choose_queue(rows: LabelledRows, suspects: Suspects, ratio: float = QUEUE_RATIO) -> LabelQueue:
     """The rows that are likeliest wrong, `ratio` times as many as are thought wrong, one at least."""
-    n_wrong = float(suspects.scores.sum()) if rows.is_known_enough else _guess_wrong(suspects, rows.labels)
+    n_wrong = float(suspects.scores.sum()) if rows.is_known_enough else guess_wrong(suspects, rows.labels)
     n_rows = len(rows.labels)
     mask = np.zeros(n_rows, dtype=np.bool_)
     mask[suspects.queue[: min(n_rows, max(1, round(ratio * n_wrong)))]] = True
     return LabelQueue(mask, _find_references(rows, suspects, mask))
 
 
-def _guess_wrong(suspects: Suspects, labels: Integers) -> float:
+def guess_wrong(suspects: Suspects, labels: Integers) -> float:
     """How many labels are wrong, without a known one: rows where all views agree on another label."""
     answers = np.stack([view.argmax(axis=1) for view in suspects.views.values()])
     return float(((answers == answers[0]).all(axis=0) & (answers[0] != labels)).sum())

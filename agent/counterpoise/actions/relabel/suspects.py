@@ -4,9 +4,10 @@ The views: classifiers trained on the given labels (cross-fitted), one on senten
 of the nearest rows, and, where some labels are known to be right, a classifier trained on these alone. Without known
 labels the views are compared with the given label by cleanlab's scores (Northcutt, Jiang and Chuang 2021, Confident
 learning) and averaged. With known labels a second classifier learns from them how far each view is to be believed and
-which labels people confuse: its inputs are the views and the given label itself, its answer the right label. Rows are
-divided into folds, known and unknown ones alike, and whatever scores a fold was trained outside it; so the known rows
-of a fold are a random sample of what is scored there, and can be counted to audit it.
+which labels people confuse: its inputs are the views and the given label itself, its answer the right label; where some
+label has no known row, all labels share its weights (`shared_stack`). Rows are divided into folds, known and unknown
+ones alike, and whatever scores a fold was trained outside it; so the known rows of a fold are a random sample of what
+is scored there, and can be counted to audit it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
+from counterpoise.actions.relabel.shared_stack import fit_shared, score_shared
 from counterpoise.core.records import Floats, Integers, Objects
 from counterpoise.scorers.base import cross_fit
 from counterpoise.students.calibration import centre_logs
@@ -26,6 +28,7 @@ from counterpoise.students.linear import fit_log_probabilities
 from counterpoise_retrievers.faiss_index import FaissIndex
 
 UNKNOWN = -1
+KNOWN_LABELS = "known_labels"
 N_NEIGHBOURS = 60
 FEWEST_GOLD = 40
 _STACK_REGULARISATION = 0.1
@@ -85,11 +88,25 @@ def find_suspects(
             views["words"] = words
     if gold is None or not is_enough(gold, folds):
         probabilities = np.mean(list(views.values()), axis=0)
-        scores = np.mean([1.0 - score_labels(labels, view) for view in views.values()], axis=0)
-        return rank(labels, probabilities, views, scores)
-    views["known_labels"] = _score_by_known(vectors, gold, folds, n_labels)
-    probabilities = stack(list(views.values()), labels, gold, folds)
+        return rank(labels, probabilities, views, doubt_labels(labels, views))
+    if is_told_of_all(gold, folds, n_labels):
+        views[KNOWN_LABELS] = _score_by_known(vectors, gold, folds, n_labels)
+        probabilities = stack(list(views.values()), labels, gold, folds)
+    else:
+        probabilities = stack_shared(list(views.values()), labels, gold, folds)
     return rank(labels, probabilities, views)
+
+
+def doubt_labels(labels: Integers, views: Mapping[str, Floats]) -> Floats:
+    """(n,) how likely each given label is wrong by the views that need no known labels, 0 to 1; cleanlab's scores."""
+    bare = [view for name, view in views.items() if name != KNOWN_LABELS]
+    return np.asarray(np.mean([1.0 - score_labels(labels, view) for view in bare], axis=0))
+
+
+def is_told_of_all(gold: Integers, folds: Integers, n_labels: int) -> bool:
+    """Whether every label is that of a known row outside every fold: what has no row, nothing learns to give."""
+    known = gold != UNKNOWN
+    return all(len(np.unique(gold[known & (folds != fold)])) == n_labels for fold in np.unique(folds))
 
 
 def is_enough(gold: Integers, folds: Integers) -> bool:
@@ -163,6 +180,17 @@ def stack(views: Sequence[Floats], labels: Integers, gold: Integers, folds: Inte
         known = np.flatnonzero((gold != UNKNOWN) & (folds != fold))
         outside = folds == fold
         probabilities[outside] = _fit_stack(features[known], gold[known], features[outside], n_labels)
+    return probabilities
+
+
+def stack_shared(views: Sequence[Floats], labels: Integers, gold: Integers, folds: Integers) -> Floats:
+    """The same where some label has no known row outside some fold: all labels share the weights of the views."""
+    probabilities = np.empty_like(views[0])
+    for fold in np.unique(folds):
+        known = np.flatnonzero((gold != UNKNOWN) & (folds != fold))
+        outside = np.flatnonzero(folds == fold)
+        weights = fit_shared(views, labels, known, gold[known])
+        probabilities[outside] = score_shared(weights, [view[outside] for view in views], labels[outside])
     return probabilities
 
 

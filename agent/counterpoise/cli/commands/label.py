@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -36,8 +36,10 @@ def label(
     concepts: Annotated[str, typer.Option(metavar="FILE", help="YAML file of name: definition.")] = "",
     ask: Annotated[int, typer.Option(help="Write so many new rows to a file, for you to answer.", min=0)] = 0,
     pool: Annotated[
-        str,
-        typer.Option(metavar="DATA", help="With --ask: unlabelled rows, asked about where labels are thin."),
+        str, typer.Option(metavar="DATA", help="With --ask: unlabelled rows, where labels are thin.")
+    ] = "",
+    about: Annotated[
+        str, typer.Option(metavar="errors", help="With --ask: half of the rows are suspects.")
     ] = "",
     answers: Annotated[
         Path, typer.Option(help="The file of answers: written by --ask, read otherwise.")
@@ -57,7 +59,8 @@ def label(
     With --ask 40 a CSV is written: half of its rows at random, to audit with, half informative, to train on. Fill it in
     (yes or no; empty where unsure) and run the command again without --ask, or name it as `gold` in a job. Asked again,
     it gets new rows, and what you have filled in stays. With --terminal each answer is saved at once, and a call that
-    was stopped goes on where it was.
+    was stopped goes on where it was. With --about errors rows are asked about their label: half are drawn from all,
+    half from those whose label may be wrong, and `label-errors --answers` weighs by how likely each was asked for.
 
     With --pool the rows are unlabelled ones: half at random, half like your rows of the labels that have few. Filled in
     and named as `answers` in a job that has this `pool`, they are training rows.
@@ -67,7 +70,7 @@ def label(
 
     session: Session = context.obj
     task = make_task(text, label, (), label_spellings, keep_label)
-    _check_pool(pool, ask, concepts)
+    _check_ask(pool, about, ask, concepts)
     if ask:
         _refuse_unused_output(context, output)
         check_outputs({"--answers": answers}, (data, concepts, pool), may_replace=True)
@@ -85,7 +88,9 @@ def label(
         pool=pool,
     )
     if ask:
-        _ask(session, texts, ask, answers, is_terminal=terminal, seed=seed)
+        more = ("--answers", str(answers), "--min-precision", "0.8")
+        then = _write_command("label-errors", data, text, label, *more) if about else ""
+        _ask(session, texts, ask, answers, is_terminal=terminal, seed=seed, then=then)
         return
     if not texts.concepts:
         propose = _write_command("concepts", data, text, label)
@@ -93,21 +98,30 @@ def label(
     gold = labelling.read_answers(texts, answers, seed) if answers.is_file() else {}
     labeller, columns = labelling.label_texts(texts, gold)
     labelling.write_labels(output, texts, columns)
-    lines = labeller.list_audits()
-    if session.as_json:
-        session.write_event("labelled", scorers=lines, output=str(output), rows=len(texts.records))
-        return
+    more = ("--concepts", concepts, "--ask", "40")
+    then = _write_command("label", data, text, label, *more)
+    _print_labelled(session, labeller.list_audits(), len(texts.records), output, then)
+
+
+def _print_labelled(
+    session: Session, lines: list[dict[str, Any]], n_rows: int, output: Path, ask: str
+) -> None:
+    """The audits, why scorers are not used, and the command that asks for answers where there are none."""
     from counterpoise.runs.labelling import make_audit_table
 
+    if session.as_json:
+        session.write_event("labelled", scorers=lines, output=str(output), rows=n_rows)
+        return
+    if session.is_quiet:
+        typer.echo(f"{n_rows} rows: {output}")
+        return
     console = session.make_console()
-    if not session.is_quiet:
-        console.print(make_audit_table(lines))
-        for note in dict.fromkeys(line["note"] for line in lines if line["note"] and line["role"] != "used"):
-            console.print(note)
-        if any(line["role"] != "used" and not line["n"] for line in lines):
-            more = ("--concepts", concepts, "--ask", "40")
-            typer.echo(f"to answer some: {_write_command('label', data, text, label, *more)}")
-    typer.echo(f"{len(texts.records)} rows: {output}")
+    console.print(make_audit_table(lines))
+    for note in dict.fromkeys(line["note"] for line in lines if line["note"] and line["role"] != "used"):
+        console.print(note)
+    if any(line["role"] != "used" and not line["n"] for line in lines):
+        typer.echo(f"to answer some: {ask}")
+    typer.echo(f"{n_rows} rows: {output}")
 
 
 def _refuse_unused_output(context: typer.Context, output: Path) -> None:
@@ -121,8 +135,9 @@ def _refuse_unused_output(context: typer.Context, output: Path) -> None:
         )
 
 
-def _check_pool(pool: str, ask: int, concepts: str) -> None:
-    """Refuse a pool where nobody is asked for labels."""
+def _check_ask(pool: str, about: str, ask: int, concepts: str) -> None:
+    """Refuse a pool where nobody is asked for labels, and what rows cannot be asked about."""
+    _check_about(about, ask, concepts, pool)
     if pool and not ask:
         hint = "say how many rows you want to label with --ask 20; in a job, name the answers under `answers`"
         raise JobError(f"found '{pool}' without --ask", where="--pool", hint=hint)
@@ -130,6 +145,17 @@ def _check_pool(pool: str, ask: int, concepts: str) -> None:
         hint = "leave one of them out"
         found = "its rows are asked about their label, and --concepts names other questions"
         raise JobError(found, where="--pool", hint=hint)
+
+
+def _check_about(about: str, ask: int, concepts: str, pool: str) -> None:
+    """Refuse what rows cannot be asked about."""
+    if about not in ("", "errors"):
+        raise JobError(f"found '{about}'", where="--about", hint="write errors, or leave it out")
+    beside = next((name for name, value in (("--concepts", concepts), ("--pool", pool)) if value), "")
+    if about and (beside or not ask):
+        found = f"found 'errors' {f'beside {beside}' if beside else 'without --ask'}"
+        hint = "rows of the data are asked about their own label: --ask 100 --about errors"
+        raise JobError(found, where="--about", hint=hint)
 
 
 def concepts(
@@ -179,12 +205,17 @@ def _write_command(name: str, data: str, text: Sequence[str], label: str, *more:
     return shlex.join(["counterpoise", name, data, *columns, "--label", label, *more])
 
 
-def _ask(session: Session, texts: Texts, n: int, path: Path, *, is_terminal: bool, seed: int) -> None:
+def _ask(
+    session: Session, texts: Texts, n: int, path: Path, *, is_terminal: bool, seed: int, then: str
+) -> None:
+    """Ask; `then` is the command that takes answers about errors, "" where others are asked for."""
     from counterpoise.report.screen import clean_text
     from counterpoise.runs import labelling
+    from counterpoise.runs.asking_errors import prepare_doubtful
 
     questions = labelling.list_questions(texts)
-    answers, n_new = labelling.prepare_answers(texts, path, n, seed, goes_on=is_terminal)
+    prepare = prepare_doubtful if then else labelling.prepare_answers
+    answers, n_new = prepare(texts, path, n, seed, goes_on=is_terminal)
     if is_terminal:
         session.kept = f"; the answers are in {path}, and the same command goes on where you stopped"
         labelling.ask_here(
@@ -205,5 +236,7 @@ def _ask(session: Session, texts: Texts, n: int, path: Path, *, is_terminal: boo
         typer.echo(f"every row of the {source} was asked about already")
     elif not is_terminal and not session.is_quiet:
         typer.echo(f"fill in {', '.join(questions)}; leave a cell empty where you are unsure")
+        if then:
+            typer.echo(f"then: {then}")
         if texts.pool is not None:
             typer.echo(f"then name them in a job, beside `pool`: `answers: {path}`")

@@ -27,6 +27,9 @@ def label_errors(
     text: TextOption,
     label: LabelOption,
     gold: Annotated[str, typer.Option(help="Table of right labels for a random draw of the rows.")] = "",
+    answers: Annotated[
+        str, typer.Option(metavar="FILE", help="What `label --ask 100 --about errors` wrote, filled in.")
+    ] = "",
     trusted: Annotated[str, typer.Option(help="Column that marks rows whose label is right.")] = "",
     min_precision: Annotated[
         float | None, typer.Option(help="Share of right changes to promise; needs known labels.")
@@ -54,13 +57,14 @@ def label_errors(
     session: Session = context.obj
     task = make_task(text, label, (), label_spellings, keep_label)
     outputs = {"--output": output, "--page": page}
-    check_outputs(outputs, (data, gold), may_replace=overwrite)
+    check_outputs(outputs, (data, gold, answers), may_replace=overwrite)
     with session.open_screen() as listener:
         found = find_label_errors(
             data,
             list(text),
             label,
             gold=gold or None,
+            answers=answers,
             trusted=trusted,
             min_precision=min_precision,
             confidence=confidence,
@@ -70,7 +74,7 @@ def label_errors(
             keep_labels=task.keep_labels,
             listener=listener,
         )
-    check_outputs(outputs, (data, gold), may_replace=overwrite)
+    check_outputs(outputs, (data, gold, answers), may_replace=overwrite)
     with writing(output):
         write_patch(output, found.patch)
     if page is not None:
