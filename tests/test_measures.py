@@ -10,8 +10,8 @@ from scipy.special import log_softmax
 
 from counterpoise.core.records import Floats, Integers, Objects
 from counterpoise.core.splits import assign_folds, keyed_hash
+from counterpoise.students.added_rows import ADDED_ROWS, UNWEIGHTED_ROWS, USES
 from counterpoise.students.added_ways import (
-    ADDED_ROWS,
     AVERAGED,
     PLAIN_WAY,
     PRIOR_WAY,
@@ -23,7 +23,7 @@ from counterpoise.students.base import Treatment
 from counterpoise.students.evidence import parse_evidence
 from counterpoise.students.fitting import predict, predict_by_treatments
 from counterpoise.students.held_out import Arm, HeldOutScore, score_held_out
-from counterpoise.students.left_out import leave_out, tune
+from counterpoise.students.left_out import find_likeliest, leave_out, tune
 from counterpoise.students.metrics import METRICS, compute_auroc, compute_log_loss
 from counterpoise.students.rows import Rows, make_rows
 from counterpoise.students.treatments import BASELINE, NOTHING, TREATMENTS
@@ -38,6 +38,7 @@ from counterpoise.students.validation import (
     recommend,
     score_arms,
 )
+from counterpoise.students.weights import weigh_rows
 from tests.made_up import (
     ENCODER,
     STUDENTS,
@@ -386,19 +387,42 @@ def test_a_mixture_is_validated_by_what_its_parts_say_out_of_fold() -> None:
         "balanced_bags": 0.5,
         "logit_adjustment": 0.0,
         "unweighted_rows": 0.5,
+        "added_rows": 0.5,
     }
     tables = predict_out_of_fold(both, folds, 2, [WORDS], [*parts, mixed])
     mine = {part.name: tables[part.name, WORDS.name][:50] for part in parts}
     first = folds[:50] == 0
+    likelier = find_likeliest([mine[use.name][~first] for use in USES], own.labels[~first])
+    taken = [part for part in parts if part not in USES or part is USES[likelier]]
+    assert len(taken) == 3
     tuned = tune(
-        [mine[part.name][~first] for part in parts], own.labels[~first], list(parts.values()), OFFSET_SPREAD
+        [mine[part.name][~first] for part in taken],
+        own.labels[~first],
+        [parts[part] for part in taken],
+        OFFSET_SPREAD,
     )
     assert tables[mixed.name, WORDS.name][:50][first] == pytest.approx(
-        tuned.apply([mine[part.name][first] for part in parts])
+        tuned.apply([mine[part.name][first] for part in taken])
     )
     alone = predict_out_of_fold(both, folds, 2, [WORDS], [mixed])
     assert list(alone) == [(mixed.name, WORDS.name)]
     assert (alone[mixed.name, WORDS.name] == tables[mixed.name, WORDS.name]).all()
+
+
+def test_good_rows_are_used_like_own_ones_and_poor_ones_at_the_weight_of_the_result() -> None:
+    own = make_side(15, 60, 3)
+    for n_wrong, expected in ((0, UNWEIGHTED_ROWS), (60, ADDED_ROWS)):
+        added = make_side(120, 0, 4)
+        texts = as_objects([*make_side(0, n_wrong, 5).texts, *added.texts[n_wrong:]])
+        added = replace(added, texts=texts, labels=np.full(120, added.labels[0]))
+        both = join_rows(own, replace(added, original=np.zeros(120, np.bool_)))
+        weights = weigh_rows(both.labels, ~both.original, 2)
+        both = replace(both, weights=weights)
+        folds = np.where(both.original, np.arange(len(both)) % 5, -1)
+        tables = predict_out_of_fold(both, folds, 2, [WORDS], USES)
+        said = [tables[use.name, WORDS.name][:75] for use in USES]
+        assert USES[find_likeliest(said, own.labels)] is expected
+    assert USES[find_likeliest([np.zeros((0, 2))] * 2, own.labels[:0])] is ADDED_ROWS, "nothing is known"
 
 
 def test_rows_made_from_rows_that_are_left_out_are_left_out_with_them() -> None:

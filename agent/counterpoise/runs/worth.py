@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from counterpoise.core.records import Floats, Integers
+from counterpoise.students.added_rows import USES
 from counterpoise.students.base import Student, Treatment
 from counterpoise.students.forecasts import N_HALVES, leave_out_half
 from counterpoise.students.rows import Rows
 from counterpoise.students.treatments import BASELINE
-from counterpoise.students.tuned_added import UNWEIGHTED_ROWS
 from counterpoise.students.validation import predict_out_of_fold
 from counterpoise.students.worth import Worth, estimate_learnable, measure_worth
 
@@ -67,9 +67,9 @@ def measure_origins(
         kept[~own] = brought == name
         mine = rows.take(kept)
         tables = predict_out_of_fold(
-            mine, folds[kept], next(iter(said.values())).shape[1], [student], [UNWEIGHTED_ROWS], made[kept]
+            mine, folds[kept], next(iter(said.values())).shape[1], [student], USES, made[kept]
         )
-        alone = {UNWEIGHTED_ROWS.name: tables[UNWEIGHTED_ROWS.name, student.name][mine.original]}
+        alone = {use.name: tables[use.name, student.name][mine.original] for use in USES}
         found.append(
             _measure(student, mixture, mine, folds[kept], made[kept], {**said, **alone}, learnable, name)
         )

@@ -10,39 +10,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from counterpoise.core.records import Floats
+from counterpoise.students.added_rows import ADDED_ROWS, ON_RESULT, UNWEIGHTED_ROWS
 from counterpoise.students.base import FitTask, Student, Treatment
 from counterpoise.students.mixtures import Mixture
 from counterpoise.students.recipe_lines import ADJUSTED, MORE, SCORE
 from counterpoise.students.similarity import compare_descriptions
 from counterpoise.students.treatments import BASELINE, TREATMENTS, ZERO_SHOT_PRIOR
-from counterpoise.students.tuned_added import UNWEIGHTED_ROWS, TunedAdded
-from counterpoise.students.weights import adjust
+from counterpoise.students.tuned_added import TunedAdded
 
-_ON_RESULT = (
-    "Train {student} on the result, with its `weight` column and the logits adjusted by the label shares"
-)
 _PRIOR = ", each with nearness to the labels' descriptions as a prior"
-
-
-class AddedRows(Treatment):
-    """The written data set as it is, rows weighted as its `weight` column says, logits adjusted."""
-
-    name = "added_rows"
-    advice = _ON_RESULT
-    uses_added = True
-    code = 'score = fit(rows, rows["weight"], 1)\n'
-
-    def score(self, task: FitTask) -> Floats:
-        """Log-probabilities less the logs of the weighted label shares."""
-        weights = task.train.weights
-        return adjust(task.fit(weights), task.labels, task.n_labels, weights)
 
 
 class AddedRowsPrior(Treatment):
     """The same with the descriptions of the labels as a prior."""
 
     name = "added_rows_prior"
-    advice = _ON_RESULT + _PRIOR
+    advice = ON_RESULT + _PRIOR
     needs_zero_shot = True
     uses_added = True
     code = f"{MORE}{SCORE}more(texts) + compare(texts) - middle\n\n"
@@ -69,7 +52,7 @@ def _register(treatment: Treatment) -> Treatment:
     return TREATMENTS.register(treatment, default=False)
 
 
-ADDED_ROWS = _register(AddedRows())
+_register(ADDED_ROWS)
 PLAIN_WAY = AddedWay(BASELINE, ADDED_ROWS)
 PRIOR_WAY = AddedWay(ZERO_SHOT_PRIOR, _register(AddedRowsPrior()))
 ADDED_WAYS = (PLAIN_WAY, PRIOR_WAY)

@@ -141,6 +141,20 @@ def add_up(
     return tune([part[known] for part, _ in left_out], labels[known], expected, offset_spread).apply(scores)
 
 
+def find_likeliest(scores: Sequence[Floats], labels: Integers) -> int:
+    """Which of several tables holds the labels of rows for likeliest, labels weighed alike; the last of equals.
+
+    Args:
+        scores: (n, k) log-scores each, of rows that nothing was learned from.
+        labels: (n,) label indices; without any the last one is it.
+    """
+    if not len(labels):
+        return len(scores) - 1
+    weights = 1 / np.bincount(labels)[labels]
+    losses = [-float(weights @ table[np.arange(len(labels)), labels]) for table in _normalise(scores)]
+    return max(range(len(scores)), key=lambda place: (-losses[place], place))
+
+
 def _normalise(scores: Sequence[Floats]) -> Floats:
     return np.stack([np.maximum(log_softmax(one, axis=1), np.log(PROBABILITY_FLOOR)) for one in scores])
 

@@ -8,13 +8,13 @@ from functools import partial
 import numpy as np
 
 from counterpoise.core.records import Floats, Integers
+from counterpoise.students.added_rows import USES
 from counterpoise.students.base import FitTask, Student, Treatment
 from counterpoise.students.fitting import predict_by_treatments
-from counterpoise.students.left_out import add_up, leave_out_for_all
+from counterpoise.students.left_out import add_up, find_likeliest, leave_out_for_all
 from counterpoise.students.rows import Rows
 from counterpoise.students.treatments import BASELINE, EMBEDDING_ZERO_SHOT
 from counterpoise.students.tuned_recipe import write_stacked_code
-from counterpoise.students.weights import adjust
 
 SIMPLE_SHARE, ADDED_SHARE, NEAR_SHARE = 0.5, 0.5, 0.35
 """Shares before a row is seen: of the best way without added rows, of the student with them, of the descriptions."""
@@ -24,30 +24,12 @@ OFFSET_SPREAD = 0.2
 on draws of CEBaB and of text messages, with writers of real rows, wrong labels, headings, gibberish and copies."""
 
 
-class UnweightedRows(Treatment):
-    """The student on own and added rows alike, the label shares taken out."""
-
-    name = "unweighted_rows"
-    meaning = "added rows used like own ones, threshold moved by how common each label is"
-    advice = (
-        "Train {student} on the result without its `weight` column, the logits adjusted by the label shares"
-    )
-    uses_added = True
-    code = "score = fit(rows, ones(rows), 1)\n"
-
-    def score(self, task: FitTask) -> Floats:
-        """Log-probabilities less the logs of the label shares."""
-        return adjust(task.plain, task.labels, task.n_labels)
-
-
-UNWEIGHTED_ROWS = UnweightedRows()
-
-
 class TunedAdded(Treatment):
     """The best way without added rows, the student on own and added rows, and the descriptions, in tuned shares.
 
     What added rows are worth shows in what is said of own rows that were left out, and with them the rows that were
-    made from them: a good writer's get a large share, a poor one's a small one (stacking: Wolpert, 1992).
+    made from them: a good writer's get a large share, a poor one's a small one (stacking: Wolpert, 1992). Whether they
+    weigh as much as own ones shows there too: of both ways to use them the likelier one takes part.
 
     Args:
         simple: the way without added rows.
@@ -73,7 +55,7 @@ class TunedAdded(Treatment):
         return not student.slow_step and self.simple.suits(student)
 
     def list_parts(self, student: Student, train: Rows) -> dict[Treatment, float]:
-        """What is added up, and its share before a row is seen.
+        """What is added up, and its share before a row is seen; of the ways to use added rows one takes part.
 
         Args:
             student: who is trained.
@@ -81,7 +63,7 @@ class TunedAdded(Treatment):
         """
         parts: dict[Treatment, float] = {self.simple: SIMPLE_SHARE}
         parts.setdefault(BASELINE, 0.0)
-        parts[UNWEIGHTED_ROWS] = ADDED_SHARE
+        parts |= dict.fromkeys(USES, ADDED_SHARE)
         if student.uses_vectors and len(train.zero_shot):
             parts.setdefault(EMBEDDING_ZERO_SHOT, NEAR_SHARE)
         return parts
@@ -90,19 +72,25 @@ class TunedAdded(Treatment):
         """The same without added rows: what these are worth is counted from it."""
         parts = self.list_parts(student, train)
         return {
-            part: 1.0 if part is self.simple else share
-            for part, share in parts.items()
-            if part is not UNWEIGHTED_ROWS
+            part: 1.0 if part is self.simple else share for part, share in parts.items() if part not in USES
         }
 
     def score(self, task: FitTask) -> Floats:
         """All log-probabilities in their shares plus offsets; in the expected shares where no row can be left out."""
-        parts = self.list_parts(task.student, task.train)
+        expected = self.list_parts(task.student, task.train)
         left_out = leave_out_for_all(
-            task.train, partial(_score_parts, list(parts), task), task.n_labels, len(parts)
+            task.train, partial(_score_parts, list(expected), task), task.n_labels, len(expected)
         )
-        scores = [task.score(part) for part in parts]
-        return add_up(scores, left_out, task.labels, list(parts.values()), OFFSET_SPREAD)
+        said = dict(zip(expected, left_out, strict=True))
+        known = left_out[0][1]
+        parts = _choose_use({part: table[known] for part, (table, _) in said.items()}, task.labels[known])
+        return add_up(
+            [task.score(part) for part in parts],
+            [said[part] for part in parts],
+            task.labels,
+            [expected[part] for part in parts],
+            OFFSET_SPREAD,
+        )
 
     def combine(
         self,
@@ -112,16 +100,16 @@ class TunedAdded(Treatment):
         folds: Integers,
     ) -> Floats:
         """For each fold what is tuned on the others, see `Treatment.combine`."""
-        scores = np.stack([tables[part.name] for part in expected])
-        combined = np.zeros(scores.shape[1:])
+        combined = np.zeros(next(iter(tables.values())).shape)
         for fold in np.unique(folds):
             outside = folds == fold
-            inside = ~outside
+            known = np.flatnonzero(~outside)
+            parts = _choose_use({part: tables[part.name][known] for part in expected}, labels[known])
             combined[outside] = add_up(
-                list(scores[:, outside]),
-                [(part, np.flatnonzero(inside)) for part in scores],
+                [tables[part.name][outside] for part in parts],
+                [(tables[part.name], known) for part in parts],
                 labels,
-                list(expected.values()),
+                [expected[part] for part in parts],
                 OFFSET_SPREAD,
             )
         return combined
@@ -135,6 +123,20 @@ class TunedAdded(Treatment):
             return ""
         near = NEAR_SHARE * student.uses_vectors
         return write_stacked_code(simple, (SIMPLE_SHARE, ADDED_SHARE, near), OFFSET_SPREAD)
+
+
+def _choose_use(tables: Mapping[Treatment, Floats], labels: Integers) -> list[Treatment]:
+    """The parts, of the ways to use added rows the likelier one alone.
+
+    Args:
+        tables: part -> (n, k) log-scores of rows that were left out.
+        labels: (n,) of these.
+    """
+    uses = [part for part in tables if part in USES]
+    if len(uses) < 2:
+        return list(tables)
+    chosen = uses[find_likeliest([tables[part] for part in uses], labels)]
+    return [part for part in tables if part is chosen or part not in uses]
 
 
 def _score_parts(parts: Sequence[Treatment], task: FitTask, train: Rows, test: Rows) -> list[Floats]:

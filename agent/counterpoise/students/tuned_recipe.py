@@ -36,7 +36,7 @@ logs, truth = np.concatenate([one[0] for one in left_out], axis=1), pd.concat([o
 alike = (1 / truth.map(truth.value_counts())).to_numpy()[:, None]
 alike = alike / alike.sum()
 hits = alike * (truth.to_numpy()[:, None] == np.array(names))
-firm = (alike**2).sum() / np.array([SHARE_SPREAD] * len(expected) + [OFFSET_SPREAD] * len(names)) ** 2
+PICKfirm = (alike**2).sum() / np.array([SHARE_SPREAD] * len(expected) + [OFFSET_SPREAD] * len(names)) ** 2
 start = np.concatenate([expected, np.zeros(len(names))])
 
 
@@ -57,8 +57,14 @@ NEAR_LINES = """
 ADDED_LINES = """
     made, origin = rows.index.difference(own.index), rows["provenance"]
     out = set(origin[row]["id"] for row in own.index.difference(part.index))
-    made = [row for row in made if out.isdisjoint(origin[row]["parents"])]
-    logs.append(tell(pd.concat([part, rows.loc[made]]), texts))"""
+    both = pd.concat([part, rows.loc[[row for row in made if out.isdisjoint(origin[row]["parents"])]]])
+    logs.append(tell(both, texts))
+    logs.append(pd.DataFrame(fit(both, both["weight"], 1)(texts), columns=sorted(set(both[{label}]))))"""
+_PICK = """uses = np.array(USES)  # added rows like own ones, or as their column says: the likelier one takes part
+losses = -(hits * logs[uses]).sum(axis=(1, 2))
+kept = [place for place in range(len(expected)) if place != uses[losses.argmax()]]
+logs, expected = logs[kept], expected[kept]
+"""
 _FOLDS = 'own.groupby({label})["content"].rank(method="dense") % FOLDS'
 _IMPORT = "from counterpoise.students.added_recipe import divide_frame\n"
 _SOURCE_FOLDS = "divide_frame(own, rows.drop(own.index), {label})"
@@ -68,7 +74,9 @@ _MIDDLE = """\
 parts = [compare(own["content"][own[{label}] == name]) for name in sorted(set(own[{label}]))]
 middle = np.mean([part.mean(axis=0) for part in parts], axis=0)
 """
-_MIX = f"{SCORE}np.tensordot(found[: len(expected)], look(own, texts), axes=1) + found[len(expected) :]\n\n"
+_MIX = (
+    f"{SCORE}np.tensordot(found[: len(expected)], look(own, texts)KEPT, axes=1) + found[len(expected) :]\n\n"
+)
 
 
 def write_stacked_code(simple: str, shares: tuple[float, float, float], offset_spread: float) -> str:
@@ -80,18 +88,23 @@ def write_stacked_code(simple: str, shares: tuple[float, float, float], offset_s
         offset_spread: see `left_out.tune`.
     """
     alone, added, near = shares
-    more, expected = ADDED_LINES, [alone, added]
+    more, expected = ADDED_LINES, [alone, added, added]
     if simple:
-        more, expected = SIMPLE_LINES + more, [0.0, alone, added]
+        more, expected = SIMPLE_LINES + more, [0.0, alone, added, added]
+    uses = (len(expected) - 2, len(expected) - 1)
     if near:
         more, expected = more + NEAR_LINES, [*expected, near]
     lines = (_MIDDLE if "middle" in simple else "") + simple
     way = f"\n\ndef simple(own):\n{indent(lines, '    ')}\n    return score\n\n" if simple else ""
-    return _IMPORT + way + write_tuned_code(expected, more, offset_spread, _SOURCE_FOLDS)
+    return _IMPORT + way + write_tuned_code(expected, more, offset_spread, _SOURCE_FOLDS, uses)
 
 
 def write_tuned_code(
-    expected: Sequence[float], more: str = "", offset_spread: float = OFFSET_SPREAD, own_folds: str = _FOLDS
+    expected: Sequence[float],
+    more: str = "",
+    offset_spread: float = OFFSET_SPREAD,
+    own_folds: str = _FOLDS,
+    uses: Sequence[int] = (),
 ) -> str:
     """Lines that define `score`.
 
@@ -100,6 +113,7 @@ def write_tuned_code(
         more: lines that add to the `logs` of `texts` what else is known: `ADDED_LINES`, `NEAR_LINES`.
         offset_spread: see `left_out.tune`.
         own_folds: an expression that gives a fold to each row of `own`.
+        uses: places of shares of which the one whose scores are likelier takes part.
     """
     settings = {
         "OWN_FOLDS": own_folds,
@@ -108,8 +122,10 @@ def write_tuned_code(
         "FOLDS": str(N_FOLDS),
         "SHARE_SPREAD": str(SHARE_SPREAD),
         "OFFSET_SPREAD": str(offset_spread),
+        "PICK": _PICK.replace("USES", str(list(uses))) if uses else "",
+        "KEPT": "[kept]" if uses else "",
     }
-    code = _CODE
+    code = _CODE + _MIX
     for name, value in settings.items():
         code = code.replace(name, value)
-    return code + _MIX
+    return code
