@@ -42,6 +42,7 @@ EVALS = {
     "surfaced": "natural false negatives of Cranfield among 30 candidates, dense, BM25 and fused",
     "throughput": "requests and tokens a second, and what they cost the client, against a bare loop",
     "corrected_counts": "simulated: do the intervals of corrected counts cover, and how far off is the plain count",
+    "auto_concepts": "concepts that a model names: which of people's are among them, and how right the cells are",
     "judges": "who may judge concepts: similarity, classifier, neighbours, a model, and the stack of them",
     "false_negatives": "negatives that answer their query: does the cascade find them, is a retriever better for it",
     "relabel_coverage": "simulated: do the intervals of a relabelling hold, for every form, judges and gold",

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from counterpoise.core.plans import Nature
 from counterpoise.core.records import ConceptColumns, State
 from counterpoise.core.splits import keyed_rank
-from counterpoise.scorers.concepts.labeller import ABSENT_UP_TO, PRESENT_FROM, calibrate_similarities
+from counterpoise.scorers.concepts.labeller import ABSENT_UP_TO, PRESENT_FROM
+from counterpoise.scorers.concepts.similarity import calibrate_similarities
 from counterpoise_retrievers.encoders import Encoder
 from evals.common import find_file, read_csv, read_jsonl
 

@@ -15,7 +15,6 @@ from counterpoise.scorers.concepts.labeller import (
     AuditedScorer,
     ConceptLabeller,
     ModelScores,
-    calibrate_similarities,
     choose_scorer,
     fit_concepts,
     is_tied,
@@ -23,6 +22,7 @@ from counterpoise.scorers.concepts.labeller import (
 )
 from counterpoise.scorers.concepts.model import ModelPilot, ask_model, make_concept_scorer, run_pilot
 from counterpoise.scorers.concepts.passages import make_passages, split_passages
+from counterpoise.scorers.concepts.similarity import calibrate_similarities
 from counterpoise.scorers.concepts.stacks import cross_fit_stack
 from counterpoise.scorers.gold import Gold
 from tests.made_up import ENCODER, make_chat, make_records

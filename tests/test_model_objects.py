@@ -34,7 +34,7 @@ from counterpoise.llm.config import LlmConfig, ModelObject, read_llm
 from counterpoise.llm.connect import open_models
 from counterpoise.llm.engines.langchain import LangChainEngine
 from counterpoise.llm.model_objects import ObjectEngine, is_model, name_model
-from counterpoise.runs import labelling
+from counterpoise.runs import asking_models, labelling
 from counterpoise.tasks.retrieval.job import RetrievalJob
 from counterpoise.tasks.text.job import Job, load_job
 from tests.made_up import write_sentence, write_sentences
@@ -289,7 +289,9 @@ def test_concepts_are_proposed_by_a_model_that_is_an_object(
     engine = ScriptedChatClient(
         lambda request, index: '{"concepts": [{"name": "soup", "definition": "a hot dish"}]}', name="namer"
     )
-    assert "soup" in labelling.propose_concepts(texts, engine, 12, open_screen)
+    proposed = asking_models.propose_concepts(texts, engine, open_screen, 12)
+    assert engine.n_calls > 12 and not proposed.is_checked
+    assert "soup" in asking_models.write_proposed(proposed)
 
 
 async def test_a_model_that_is_an_object_is_examined() -> None:

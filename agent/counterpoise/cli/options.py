@@ -85,7 +85,9 @@ class JobOptions:
     keep_label: KeepLabelOption = field(default_factory=list)
     trusted: Annotated[str, typer.Option(help="Column that marks rows whose label is right.")] = ""
     gold: Annotated[str, typer.Option(metavar="FILE", help="Answers, as `label --ask` asks for them.")] = ""
-    concepts: Annotated[str, typer.Option(metavar="FILE", help="YAML file of name: definition.")] = ""
+    concepts: Annotated[
+        str, typer.Option(metavar="FILE|auto", help="YAML file of name: definition, or auto.")
+    ] = ""
     pool: Annotated[str, typer.Option(help="Unlabelled rows that may be adopted.")] = ""
     answers: Annotated[
         str, typer.Option(metavar="FILE", help="Rows of the pool that you have labelled, see `label --pool`.")

@@ -9,13 +9,19 @@ Words are not counted by blanks alone: in scripts that are written without them 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
-from counterpoise.core.letters import MOST_LETTERS, WORD_WITH_DIGIT, list_letters, strip_marks
+from counterpoise.core.letters import (
+    MOST_LETTERS,
+    WORD_WITH_DIGIT,
+    is_written_without_blanks,
+    list_letters,
+    name_script,
+    strip_marks,
+)
 
 WINDOW = 12
 """Units before another in which it counts as said again."""
@@ -26,20 +32,9 @@ PHRASE = 3
 LOOP = 40
 """Signs of the longest loop that is looked for."""
 
-_WITHOUT_BLANKS = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN", "YI")
 _TAG = re.compile(r"#\w+")
 _UNIT = re.compile(r"\w+(?:['’]\w+)*")
 _SMOOTHING = 2.0
-
-
-def name_script(letter: str) -> str:
-    """First word of the letter's Unicode name (LATIN, CYRILLIC, CJK, ...), "" for what is no letter."""
-    if letter.isascii():
-        return "LATIN" if letter.isalpha() else ""
-    plain = unicodedata.normalize("NFKC", letter)[:1]
-    if not plain.isalpha():
-        return ""
-    return "LATIN" if plain.isascii() else unicodedata.name(plain, "?").split(" ")[0].split("-")[0]
 
 
 def share_scripts(text: str) -> dict[str, float]:
@@ -48,11 +43,6 @@ def share_scripts(text: str) -> dict[str, float]:
     del counts[""]
     total = sum(counts.values())
     return {script: count / total for script, count in sorted(counts.items())}
-
-
-def is_written_without_blanks(word: str) -> bool:
-    """Whether a word has letters of a script that puts no blanks between words."""
-    return not word.isascii() and any(name_script(letter) in _WITHOUT_BLANKS for letter in word)
 
 
 def split_units(text: str) -> list[str]:

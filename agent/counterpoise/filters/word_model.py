@@ -19,9 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from counterpoise.core.letters import is_written_without_blanks
 from counterpoise.core.records import Floats, Integers
 from counterpoise.filters.ngrams import NGrams, fit_ngrams
-from counterpoise.filters.text_measures import is_written_without_blanks
 
 ORDER = 3
 """Words of the longest n-gram."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
@@ -29,20 +28,11 @@ from counterpoise.core.strict_yaml import read_mapping
 from counterpoise.data.encoders import open_cached
 from counterpoise.data.reading import read_pool, read_records
 from counterpoise.data.sources import load_table, name_source
-from counterpoise.llm import ReplyStore, TokenBudget
-from counterpoise.llm.capabilities import learn_manner
-from counterpoise.llm.config import read_llm
-from counterpoise.llm.connect import open_models
 from counterpoise.scorers.anchors import MOST_POOL_ROWS, choose_pool_rows
 from counterpoise.scorers.answers import AnswerSheet, open_answers
-from counterpoise.scorers.concepts.discovery import (
-    ask_for_concepts,
-    find_clusters_of_clauses,
-    merge_names,
-    write_concepts,
-)
-from counterpoise.scorers.concepts.labeller import ConceptLabeller, fit_concepts
-from counterpoise.scorers.concepts.passages import make_passages, split_passages
+from counterpoise.scorers.concepts.associations import measure_associations
+from counterpoise.scorers.concepts.labeller import ConceptLabeller, ModelScores, fit_concepts
+from counterpoise.scorers.concepts.passages import make_passages
 from counterpoise.scorers.concepts.views import make_anchors, make_views
 from counterpoise.scorers.gold import LABEL, Gold, RowsToAsk, choose_rows_to_ask, read_answer, read_gold
 from counterpoise.tasks.text.job import job_from
@@ -51,6 +41,9 @@ from counterpoise.tasks.text.reading import group_records
 from counterpoise_retrievers.encoders import Encoder
 
 OpenScreen = Callable[[], AbstractContextManager[Listener]]
+N_AT_ONCE = 2
+"""Concepts that become questions at a time: a row with a dozen is not answered with care."""
+
 _MOST_ASKED_FROM = 5_000  # rows whose similarity is worth computing to choose forty
 
 
@@ -111,7 +104,7 @@ def read_texts(
         # The job checks the list as it would in a run.
         listed = job_from(
             data=data, text=text, label=label, concepts=dict(read_mapping(Path(concepts)))
-        ).concepts
+        ).listed_concepts
     task = TextClassification(text, label, (), "", tuple(keep_labels), label_spellings)
     notes: list[str] = []
     table = load_table(data, task=task, notes=notes)
@@ -153,13 +146,35 @@ def read_open_questions(
 
 
 def list_questions(texts: Texts) -> dict[str, str]:
-    """What is asked of a row: each concept, or the label where there are none."""
+    """What can be asked of a row: each concept, or the label where there are none."""
     if not texts.concepts:
         return {LABEL: f"Which label is right: {', '.join(texts.records.label_names)}?"}
     return {name: f"Does it mention {name} ({meaning})? yes/no" for name, meaning in texts.concepts.items()}
 
 
-def choose_rows(texts: Texts, n: int, seed: int, known: Integers | None = None) -> RowsToAsk:
+def choose_questions(texts: Texts, asked: Sequence[str]) -> list[str]:
+    """What new rows are asked about: at first the two concepts that go most with the label, later two more each time.
+
+    Args:
+        texts: the rows.
+        asked: what was asked before.
+    """
+    names = list(list_questions(texts))
+    before = [name for name in names if name in asked]
+    left = {name: texts.concepts[name] for name in names if name not in before and name in texts.concepts}
+    if len(left) <= N_AT_ONCE:
+        return names
+    kept = np.sort(sample_by_rank(texts.records.ids, _MOST_ASKED_FROM, "concepts"))
+    few = texts.records.take(kept)
+    passages = make_passages([str(text) for text in few.texts], texts.vectors[kept], texts.encoder)
+    strengths = measure_associations(few, passages, left, texts.encoder)
+    first = sorted(left, key=lambda name: (-strengths[name], name))[:N_AT_ONCE]
+    return [name for name in names if name in before or name in first]
+
+
+def choose_rows(
+    texts: Texts, n: int, seed: int, known: Integers | None = None, questions: Sequence[str] | None = None
+) -> RowsToAsk:
     """Rows to ask about: half at random, half informative.
 
     Informative is what is spread over the range of each concept's similarity, and in a pool what lies where labels are
@@ -170,6 +185,7 @@ def choose_rows(texts: Texts, n: int, seed: int, known: Integers | None = None) 
         n: how many.
         seed: another one draws other rows.
         known: positions of rows that were asked about already.
+        questions: concepts that will be asked; None for all.
 
     Returns:
         Positions in `texts.asked_from`.
@@ -183,7 +199,11 @@ def choose_rows(texts: Texts, n: int, seed: int, known: Integers | None = None) 
     scores: Floats | None = None
     if texts.concepts and len(kept):
         passages = make_passages([str(text) for text in few.texts], texts.vectors[kept], texts.encoder)
-        anchors = [make_anchors(name, meaning, texts.encoder) for name, meaning in texts.concepts.items()]
+        anchors = [
+            make_anchors(name, meaning, texts.encoder)
+            for name, meaning in texts.concepts.items()
+            if questions is None or name in questions
+        ]
         scores = np.column_stack([make_views(passages, anchor).similarity for anchor in anchors])
     asked = choose_rows_to_ask(few, n, key, scores)
     return RowsToAsk(kept[asked.rows], asked.is_audit)
@@ -212,12 +232,16 @@ def prepare_answers(texts: Texts, path: Path, n: int, seed: int, *, goes_on: boo
     Raises:
         UserError: the file is no file of answers, or cannot be written.
     """
-    questions = list_questions(texts)
-    answers = open_answers(path, list(questions))
-    if goes_on and answers.list_open(list(questions)):
+    names = list(list_questions(texts))
+    answers = open_answers(path, () if path.exists() else choose_questions(texts, ()))
+    had = [name for name in names if name in answers.columns]
+    if goes_on and had and answers.list_open(had):
         return answers, 0
+    if len(had) < len(names) and (answers.rows or not had):
+        had = choose_questions(texts, had)
+        answers = open_answers(path, had)
     before = len(answers.rows)
-    asked = choose_rows(texts, n, seed, answers.find_asked(texts.asked_from))
+    asked = choose_rows(texts, n, seed, answers.find_asked(texts.asked_from), had)
     choices = "" if texts.pool is None else " | ".join(texts.records.label_names)
     answers.add(texts.asked_from, asked, choices)
     answers.save()
@@ -236,7 +260,8 @@ def ask_here(
             return False
         return True
 
-    answers.ask(list_questions(texts), ask, show, check)
+    questions = {name: said for name, said in list_questions(texts).items() if name in answers.columns}
+    answers.ask(questions, ask, show, check)
 
 
 def read_answers(texts: Texts, path: Path, seed: int) -> dict[str, Gold]:
@@ -244,11 +269,16 @@ def read_answers(texts: Texts, path: Path, seed: int) -> dict[str, Gold]:
     return read_gold(path, texts.records, tuple(list_questions(texts)), f"seed {seed}:gold")
 
 
-def label_texts(texts: Texts, gold: Mapping[str, Gold]) -> tuple[ConceptLabeller, ConceptColumns]:
-    """Fit, audit and label."""
+def label_texts(
+    texts: Texts, gold: Mapping[str, Gold], model: ModelScores | None = None
+) -> tuple[ConceptLabeller, ConceptColumns]:
+    """Fit, audit and label; `model` is what a language model that passed its pilot says of the rows."""
     plain = [str(text) for text in texts.records.texts]
-    labeller = fit_concepts(plain, texts.vectors, texts.records.ids, texts.concepts, texts.encoder, gold)
-    return labeller, labeller.label(plain, texts.vectors)
+    labeller = fit_concepts(
+        plain, texts.vectors, texts.records.ids, texts.concepts, texts.encoder, gold, model
+    )
+    whole = {} if model is None else model.list_whole()
+    return labeller, labeller.label(plain, texts.vectors, whole)
 
 
 def write_labels(path: Path, texts: Texts, columns: ConceptColumns) -> None:
@@ -267,33 +297,6 @@ def write_labels(path: Path, texts: Texts, columns: ConceptColumns) -> None:
         ]
         writer.writerow([record.ids[row], record.texts[row], names[record.labels[row]], *cells])
     write_file(path, text.getvalue())
-
-
-def propose_concepts(texts: Texts, model: Any, n: int, open_screen: OpenScreen) -> str:
-    """The YAML list of proposed concepts, from clusters of clauses and, where one is named, from a model."""
-    plain = [str(text) for text in texts.records.texts]
-    kept = np.sort(sample_by_rank(texts.records.ids, _MOST_ASKED_FROM, "concepts"))
-    few = [plain[row] for row in kept]
-    clauses = [piece for text in few for piece in split_passages(text)]
-    found = find_clusters_of_clauses(clauses, make_passages(few, texts.vectors[kept], texts.encoder))
-    if model:
-        sample = [plain[row] for row in sample_by_rank(texts.records.ids, n, "discovery")]
-        found = [*asyncio.run(_ask_model(texts, model, sample, open_screen)), *found]
-    return write_concepts(found, {})
-
-
-async def _ask_model(texts: Texts, model: Any, sample: list[str], open_screen: OpenScreen) -> list[Any]:
-    cache_dir = find_cache_dir(None)
-    with ReplyStore(cache_dir / "replies.sqlite") as store, open_screen():
-        async with open_models(
-            read_llm(model),
-            store=store,
-            budget=TokenBudget(None),
-            cache_dir=cache_dir,
-        ) as models:
-            await learn_manner(models.chat)
-            said = await ask_for_concepts(models.chat, sample)
-            return merge_names(said, texts.encoder, models.chat.name)
 
 
 def write_file(path: Path, text: str) -> None:

@@ -34,6 +34,7 @@ from counterpoise.runs.encoder_gain import note_encoder_gain
 from counterpoise.runs.endings import BALANCED, NOTHING_PAYS, Progress, Stop, describe_ending
 from counterpoise.runs.filter_report import list_filter_audits
 from counterpoise.runs.ledger import Ledger, add_accepted
+from counterpoise.runs.naming_concepts import name_concepts, write_named
 from counterpoise.runs.outcome import write_outcome
 from counterpoise.runs.planner import UNPAID
 from counterpoise.runs.preview import make_preview
@@ -87,20 +88,22 @@ class TextRun:
 
     name: str = "text_classification"
 
-    def prepare(self, job: Job, directory: RunDirectory) -> PreparedRun:
-        """Read, divide, encode and label the rows."""
-        inputs = prepare(job)
+    async def prepare(self, job: Job, resources: RunResources) -> PreparedRun:
+        """Read, divide, encode and label the rows; where concepts are left to the model, let it name them."""
+        directory, inputs = resources.directory, prepare(job)
         if job.encoder == AUTO:
             # The directory keeps what was taken, so that a run that is resumed takes the same.
             job = job.model_copy(update={"encoder": inputs.encoder_choice})
         else:
             inputs = replace(inputs, notes=(*inputs.notes, *note_encoder_gain(job, inputs)))
+        job, inputs = await name_concepts(job, inputs, resources)
         return PreparedRun(keep_old_rounds(job, inputs, directory), inputs, inputs.fingerprint)
 
     async def carry_out(self, prepared: PreparedRun, resources: RunResources) -> RunResult:
         """Measure the simple ways, fill cells round by round, write the data set, and measure again."""
         job, inputs, directory = prepared.job, prepared.inputs, resources.directory
         evidence, in_parts = keep_evidence(job, directory), keep_parts(directory)
+        write_named(directory)
         directory.write("run", {"rounds": job.rounds})
         simple = measure_simple_ways(job, inputs, evidence)
         async with open_models(

@@ -11,6 +11,7 @@ from counterpoise.actions.base import list_requests
 from counterpoise.core.assets import find_cache_dir
 from counterpoise.core.events import tell_event
 from counterpoise.core.records import Records
+from counterpoise.data.encoder_choice import AUTO
 from counterpoise.llm import ChatClient, ChatRequest, ScriptedChatClient, TokenBudget
 from counterpoise.llm.connect import name_unknown
 from counterpoise.llm.models import Models
@@ -20,6 +21,7 @@ from counterpoise.runs.advice import say_students
 from counterpoise.runs.encoder_gain import try_at_hand
 from counterpoise.runs.forecasting import forecast_run
 from counterpoise.runs.ledger import Ledger
+from counterpoise.runs.naming_concepts import estimate_naming
 from counterpoise.runs.notes import note_left_out
 from counterpoise.runs.outlook import look_ahead
 from counterpoise.runs.rounds import list_short, plan_round
@@ -60,6 +62,7 @@ async def make_preview(job: Job) -> Preview:
     simple = measure_simple_ways(job, inputs, job.open_evidence())
     trust = audit_free_scorers(inputs, SCORERS.choose(job.scorers))
     context = open_context(job, inputs, trust)
+    naming = [estimate_naming(job, inputs)] if job.concepts == AUTO else []
     ledger = Ledger()
     plan = plan_round(context, ledger, models, round_number=1, n_rounds=job.rounds, limit=job.budget.tokens)
     prompts: list[str] = []
@@ -112,6 +115,7 @@ async def make_preview(job: Job) -> Preview:
         estimated_tokens=sum(item.reserved_tokens for item in plan.items),
         notes=[
             *inputs.notes,
+            *naming,
             *note_left_out(simple.sample, inputs.train.records, short),
             *note_writing(context, plan.items, replace(models.capabilities, follows_instructions=True)),
         ],

@@ -32,10 +32,10 @@ class PreparedRun:
 
 @dataclass(frozen=True, slots=True)
 class RunResources:
-    """What a run may use while it spends tokens.
+    """What a run may use.
 
     Args:
-        directory: the run directory, begun.
+        directory: the run directory, locked; begun once the job is prepared.
         cache_dir: where replies and vectors are kept.
         store: of replies, open.
         budget: of the job.
@@ -82,15 +82,16 @@ class Previewer(Protocol):
 class Procedure(Previewer, Protocol):
     """What a run of one task does."""
 
-    def prepare(self, job: Any, directory: RunDirectory) -> PreparedRun:
-        """Read the data of a job and make it ready.
+    async def prepare(self, job: Any, resources: RunResources) -> PreparedRun:
+        """Read the data of a job and make it ready; what the job leaves to a model is asked here.
 
         Args:
             job: of the task.
-            directory: locked, not begun yet; it may hold the same run of an earlier version.
+            resources: with a directory that is not begun yet; it may hold the same run of an earlier version.
 
         Raises:
             UserError: a mistake in the job or the data.
+            ServiceError: a server that cannot be asked.
         """
         ...
 

@@ -28,7 +28,6 @@ from counterpoise.balance.retrieval import (
 from counterpoise.data.encoders import open_cached
 from counterpoise.data.exporters import EXPORTERS
 from counterpoise.data.instances import Instance, Passage, find_form
-from counterpoise.runs.directory import RunDirectory
 from counterpoise.runs.procedures import PreparedRun, RunResources, RunResult
 from counterpoise.runs.retrieval_preview import RetrievalPreview, preview_relabelling
 from counterpoise.tasks.job import as_plain
@@ -48,7 +47,7 @@ class RetrievalRun:
 
     name: str = "retrieval"
 
-    def prepare(self, job: RetrievalJob, directory: RunDirectory) -> PreparedRun:
+    async def prepare(self, job: RetrievalJob, resources: RunResources) -> PreparedRun:
         """Read instances and corpus."""
         inputs = prepare_retrieval(job)
         return PreparedRun(job, inputs, inputs.fingerprint)

@@ -47,13 +47,14 @@ async def run_job(job: JobBase) -> FinishedRun:
         raise JobError(f"'{job.task}' cannot be run yet", where="key 'task'", hint=task.not_yet)
     procedure = PROCEDURES.find(job.task)
     with RunDirectory(Path(job.output)) as directory:
-        prepared = procedure.prepare(job, directory)
-        job = prepared.job
-        directory.begin(job.dump(), f"{job.fingerprint()}-{prepared.fingerprint}")
         cache_dir = find_cache_dir(job.cache_dir)
         budget = TokenBudget(job.budget.tokens)
         with ReplyStore(cache_dir / "replies.sqlite") as store:
-            result = await procedure.carry_out(prepared, RunResources(directory, cache_dir, store, budget))
+            resources = RunResources(directory, cache_dir, store, budget)
+            prepared = await procedure.prepare(job, resources)
+            job = prepared.job
+            directory.begin(job.dump(), f"{job.fingerprint()}-{prepared.fingerprint}")
+            result = await procedure.carry_out(prepared, resources)
         write_report(directory.path, result.report, task.page)
         directory.write("spend", {name: to_plain(spend) for name, spend in budget.by_purpose.items()})
         directory.finish()

@@ -55,7 +55,7 @@ class JobBase(BaseModel):
     PATHS: ClassVar[tuple[str, ...]] = ("output", "cache_dir")
     """Keys that name a file or a folder."""
     KEY_FILES: ClassVar[tuple[str, ...]] = ()
-    """Keys whose value is a mapping, or names a YAML file that holds it."""
+    """Keys whose value is a mapping, names a YAML file that holds it, or is `auto`."""
     TRIES_ENCODERS: ClassVar[bool] = False
     """Whether `encoder: auto` is possible."""
     LATER_KEYS: ClassVar[tuple[str, ...]] = ()
@@ -148,7 +148,7 @@ class JobBase(BaseModel):
                 resolved[name] = resolve_encoder(value, base)
             elif name == "students":
                 resolved[name] = resolve_students(value, base)
-            elif name in cls.KEY_FILES and isinstance(value, str | Path):
+            elif name in cls.KEY_FILES and isinstance(value, str | Path) and value != AUTO:
                 resolved[name] = read_mapping(Path(_resolve_path(value, base)))
             elif name in cls.MODELS and isinstance(value, Mapping):
                 resolved[name] = _resolve_llm_paths(value, base)

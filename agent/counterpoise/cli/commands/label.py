@@ -22,7 +22,11 @@ from counterpoise.cli.options import (
 from counterpoise.core.errors import JobError
 
 if TYPE_CHECKING:
+    from counterpoise.core.schema import TextClassification
     from counterpoise.runs.labelling import Texts
+
+N_TEXTS = 60
+"""Texts whose topics a model is asked for one by one."""
 
 ModelOption = Annotated[str, typer.Option(metavar="URL|embedded", help="A language model to ask, too.")]
 EncoderOption = Annotated[str, typer.Option(metavar="DIR", help="An encoder instead of the pinned one.")]
@@ -33,7 +37,14 @@ def label(
     data: DataArgument,
     text: TextOption,
     label: LabelOption,
-    concepts: Annotated[str, typer.Option(metavar="FILE", help="YAML file of name: definition.")] = "",
+    concepts: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE|auto",
+            help="YAML file of name: definition; auto writes concepts.yaml, then reads it.",
+        ),
+    ] = "",
+    model: ModelOption = "",
     ask: Annotated[int, typer.Option(help="Write so many new rows to a file, for you to answer.", min=0)] = 0,
     pool: Annotated[
         str, typer.Option(metavar="DATA", help="With --ask: unlabelled rows, where labels are thin.")
@@ -58,35 +69,36 @@ def label(
 
     With --ask 40 a CSV is written: half of its rows at random, to audit with, half informative, to train on. Fill it in
     (yes or no; empty where unsure) and run the command again without --ask, or name it as `gold` in a job. Asked again,
-    it gets new rows, and what you have filled in stays. With --terminal each answer is saved at once, and a call that
-    was stopped goes on where it was. With --about errors rows are asked about their label: half are drawn from all,
-    half from those whose label may be wrong, and `label-errors --answers` weighs by how likely each was asked for.
+    it gets new rows, and what you have filled in stays. Of more than two concepts those two that go most with the label
+    are asked about first, and two more each time. With --terminal each answer is saved at once, and a call that was
+    stopped goes on where it was. With --about errors rows are asked about their label: half are drawn from all, half
+    from those whose label may be wrong, and `label-errors --answers` weighs by how likely each was asked for.
+
+    With --concepts auto and no concepts.yaml here, one is written: what the model of --model names and two readings
+    agree on, or without one the words of clusters. Strike out what should decide the label, and run the command again.
+    With --model the model labels a sample where it passes on your answers, and a student that it teaches the rest.
 
     With --pool the rows are unlabelled ones: half at random, half like your rows of the labels that have few. Filled in
     and named as `answers` in a job that has this `pool`, they are training rows.
     """
+    from counterpoise.data.encoder_choice import AUTO
     from counterpoise.data.outputs import check_outputs
-    from counterpoise.runs import labelling
+    from counterpoise.runs import asking_models
 
     session: Session = context.obj
     task = make_task(text, label, (), label_spellings, keep_label)
     _check_ask(pool, about, ask, concepts)
+    if concepts == AUTO:
+        if not asking_models.CONCEPTS_FILE.exists():
+            _propose(session, data, task, encoder, model, N_TEXTS, asking_models.CONCEPTS_FILE)
+            return
+        concepts = str(asking_models.CONCEPTS_FILE)
     if ask:
         _refuse_unused_output(context, output)
         check_outputs({"--answers": answers}, (data, concepts, pool), may_replace=True)
     else:
         check_outputs({"--output": output}, (data, concepts, answers), may_replace=overwrite)
-    texts = labelling.read_texts(
-        data,
-        tuple(text),
-        label,
-        concepts,
-        encoder,
-        session.open_screen,
-        label_spellings=task.label_spellings,
-        keep_labels=task.keep_labels,
-        pool=pool,
-    )
+    texts = _read(session, data, task, concepts, encoder, pool)
     if ask:
         more = ("--answers", str(answers), "--min-precision", "0.8")
         then = _write_command("label-errors", data, text, label, *more) if about else ""
@@ -95,25 +107,55 @@ def label(
     if not texts.concepts:
         propose = _write_command("concepts", data, text, label)
         raise JobError("missing", where="--concepts", hint=f"name a YAML file, or propose one: {propose}")
-    gold = labelling.read_answers(texts, answers, seed) if answers.is_file() else {}
-    labeller, columns = labelling.label_texts(texts, gold)
-    labelling.write_labels(output, texts, columns)
+    lines = _label(texts, answers, model, output, session, seed)
+    if session.as_json:
+        session.write_event("labelled", scorers=lines, output=str(output), rows=len(texts.records))
+        return
     more = ("--concepts", concepts, "--ask", "40")
-    then = _write_command("label", data, text, label, *more)
-    _print_labelled(session, labeller.list_audits(), len(texts.records), output, then)
+    _show_audits(session, lines, _write_command("label", data, text, label, *more))
+    typer.echo(f"{len(texts.records)} rows: {output}")
 
 
-def _print_labelled(
-    session: Session, lines: list[dict[str, Any]], n_rows: int, output: Path, ask: str
-) -> None:
-    """The audits, why scorers are not used, and the command that asks for answers where there are none."""
+def _read(
+    session: Session, data: str, task: TextClassification, concepts: str, encoder: str, pool: str = ""
+) -> Texts:
+    """The rows with their vectors and the listed concepts."""
+    from counterpoise.runs import labelling
+
+    return labelling.read_texts(
+        data,
+        task.text,
+        task.label,
+        concepts,
+        encoder,
+        session.open_screen,
+        label_spellings=task.label_spellings,
+        keep_labels=task.keep_labels,
+        pool=pool,
+    )
+
+
+def _label(
+    texts: Texts, answers: Path, model: str, output: Path, session: Session, seed: int
+) -> list[dict[str, Any]]:
+    """Label all rows and write them; the audits, a line each."""
+    from counterpoise.runs import asking_models, labelling
+
+    gold = labelling.read_answers(texts, answers, seed) if answers.is_file() else {}
+    scores, pilot = None, None
+    if model and any(name in gold for name in texts.concepts):
+        scores, pilot = asking_models.label_with_model(texts, gold, model, seed, session.open_screen)
+    labeller, columns = labelling.label_texts(texts, gold, scores)
+    labelling.write_labels(output, texts, columns)
+    audits = labeller.list_audits()
+    return audits if pilot is None else [pilot.describe(model), *audits]
+
+
+def _show_audits(session: Session, lines: list[dict[str, Any]], ask: str) -> None:
+    """The audits as a table, what they say, and how to answer where nobody has."""
     from counterpoise.runs.labelling import make_audit_table
 
-    if session.as_json:
-        session.write_event("labelled", scorers=lines, output=str(output), rows=n_rows)
-        return
     if session.is_quiet:
-        typer.echo(f"{n_rows} rows: {output}")
         return
     console = session.make_console()
     console.print(make_audit_table(lines))
@@ -121,7 +163,6 @@ def _print_labelled(
         console.print(note)
     if any(line["role"] != "used" and not line["n"] for line in lines):
         typer.echo(f"to answer some: {ask}")
-    typer.echo(f"{n_rows} rows: {output}")
 
 
 def _refuse_unused_output(context: typer.Context, output: Path) -> None:
@@ -164,7 +205,7 @@ def concepts(
     text: TextOption,
     label: LabelOption,
     model: ModelOption = "",
-    n: Annotated[int, typer.Option(help="Texts that the model is asked about.", min=1)] = 60,
+    n: Annotated[int, typer.Option(help="Texts that the model is asked about.", min=1)] = N_TEXTS,
     output: Annotated[Path, typer.Option(help="The YAML file to write.")] = Path("concepts.yaml"),
     encoder: EncoderOption = "",
     overwrite: OverwriteOption = False,
@@ -173,22 +214,23 @@ def concepts(
 ) -> None:
     """Propose the concepts that texts mention, as a YAML list for you to edit."""
     from counterpoise.data.outputs import check_outputs
-    from counterpoise.runs import labelling
 
     session: Session = context.obj
     task = make_task(text, label, (), label_spellings, keep_label)
     check_outputs({"--output": output}, (data,), may_replace=overwrite)
-    texts = labelling.read_texts(
-        data,
-        tuple(text),
-        label,
-        "",
-        encoder,
-        session.open_screen,
-        label_spellings=task.label_spellings,
-        keep_labels=task.keep_labels,
-    )
-    found = labelling.propose_concepts(texts, model, n, session.open_screen)
+    _propose(session, data, task, encoder, model, n, output)
+
+
+def _propose(
+    session: Session, data: str, task: TextClassification, encoder: str, model: str, n: int, output: Path
+) -> None:
+    """Propose concepts, write them, and say how to go on."""
+    from counterpoise.runs import asking_models, labelling
+
+    text, label = task.text, task.label
+    texts = _read(session, data, task, "", encoder)
+    proposed = asking_models.propose_concepts(texts, model, session.open_screen, n)
+    found = asking_models.write_proposed(proposed)
     labelling.write_file(output, found)
     if session.as_json:
         session.write_event("concepts", output=str(output))
@@ -213,9 +255,9 @@ def _ask(
     from counterpoise.runs import labelling
     from counterpoise.runs.asking_errors import prepare_doubtful
 
-    questions = labelling.list_questions(texts)
     prepare = prepare_doubtful if then else labelling.prepare_answers
     answers, n_new = prepare(texts, path, n, seed, goes_on=is_terminal)
+    questions = [name for name in labelling.list_questions(texts) if name in answers.columns]
     if is_terminal:
         session.kept = f"; the answers are in {path}, and the same command goes on where you stopped"
         labelling.ask_here(
@@ -225,9 +267,7 @@ def _ask(
             lambda line: typer.echo(f"\n{clean_text(line)}" if line.startswith("\n") else clean_text(line)),
         )
     if session.as_json:
-        session.write_event(
-            "asked", path=str(path), rows=len(answers.rows), new=n_new, questions=list(questions)
-        )
+        session.write_event("asked", path=str(path), rows=len(answers.rows), new=n_new, questions=questions)
         return
     new = "" if n_new == len(answers.rows) else f", {n_new} of them new"
     typer.echo(f"{len(answers.rows)} rows{new}: {path}")

@@ -15,18 +15,26 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.mixture import GaussianMixture
 
-from counterpoise.core.records import ConceptColumns, Floats, State
+from counterpoise.core.languages import N_NOTED, find_languages
+from counterpoise.core.records import ConceptColumns, Floats, Integers, State
 from counterpoise.core.splits import sample_by_rank
 from counterpoise.scorers.audits import WEAK_AUROC, Audit, audit, describe_audit, measure_auroc
+from counterpoise.scorers.concepts.judge_rates import JudgeRates, count_rates
+from counterpoise.scorers.concepts.languages import ENGLISH
 from counterpoise.scorers.concepts.passages import make_passages
 from counterpoise.scorers.concepts.rankers import (
     FREE_RANKERS,
     can_train,
     cross_fit_ranker,
+    divide_answers,
     fit_ranker,
     fit_student,
+)
+from counterpoise.scorers.concepts.similarity import (
+    MOST_REFERENCE_TEXTS,
+    calibrate_similarities,
+    find_groups,
 )
 from counterpoise.scorers.concepts.stacks import (
     Calibration,
@@ -41,9 +49,14 @@ from counterpoise_retrievers.encoders import Encoder
 
 PRESENT_FROM = 0.7
 ABSENT_UP_TO = 0.3
-MOST_REFERENCE_TEXTS = 5_000
-"""Texts that scorers are scaled on and taught by; answered ones besides."""
+FEWEST_TO_CHOOSE = 20
+"""Random answers about a concept from which on its scorers compete; below, a model that passed its pilot over all
+concepts teaches the one that decides."""
 
+TAUGHT_NOTE = (
+    "It learned what a model that passed its pilot says of a sample, because few have answered anything about it or "
+    "nobody; this audit says how well it repeats the model."
+)
 _ONE_SIDED = 1.645  # standard errors of a one-sided test at 0.05
 _LEAST_GAIN = 0.02
 _FEWEST_TEXTS = 20
@@ -119,10 +132,12 @@ class ConceptLabeller:
     Args:
         scorers: one a concept.
         encoder: of texts and clauses.
+        codes: of the languages that the reference texts are written in, by which texts are cut into clauses.
     """
 
     scorers: tuple[ConceptScorer, ...]
     encoder: Encoder
+    codes: tuple[str, ...] = ENGLISH
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -145,7 +160,7 @@ class ConceptLabeller:
         probabilities = np.full((len(texts), len(self.scorers)), 0.5)
         for start in range(0, len(texts), _BLOCK):
             rows = slice(start, start + _BLOCK)
-            passages = make_passages(list(texts[rows]), vectors[rows], self.encoder)
+            passages = make_passages(list(texts[rows]), vectors[rows], self.encoder, self.codes)
             for column, scorer in enumerate(self.scorers):
                 views = make_views(passages, scorer.anchors)
                 given = llm[scorer.name][rows] if llm and scorer.name in llm else None
@@ -179,6 +194,14 @@ class ModelScores:
     probabilities: Mapping[str, Floats] = field(default_factory=dict)
     price: float = 0.0
 
+    def list_whole(self) -> dict[str, Floats]:
+        """By concept (n,) standardised scores, where it was asked about every text."""
+        return {
+            name: standardise_model(column)
+            for name, column in self.probabilities.items()
+            if not np.isnan(column).any()
+        }
+
 
 def fit_concepts(
     texts: Sequence[str],
@@ -209,22 +232,28 @@ def fit_concepts(
     ]
     kept = sample_by_rank(ids, MOST_REFERENCE_TEXTS, "concepts")
     kept = np.unique(np.concatenate([kept, *asked])) if asked else np.sort(kept)
-    passages = make_passages([texts[row] for row in kept], vectors[kept], encoder)
+    few = [texts[row] for row in kept]
+    codes = find_languages([few[row] for row in sample_by_rank(few, N_NOTED, "languages")]) or ENGLISH
+    passages = make_passages(few, vectors[kept], encoder, codes)
     places = np.full(len(texts), -1, dtype=np.int64)
     places[kept] = np.arange(len(kept))
+    rates = count_rates(gold, model.probabilities if model else {})
     scorers: list[ConceptScorer | None] = []
     audited: dict[str, tuple[NDArray[np.float32], list[AuditedScorer]]] = {}
     for name, definition in concepts.items():
         anchors = make_anchors(name, definition, encoder)
         views = make_views(passages, anchors)
         known = gold.get(name)
-        if known is None or not len(known.audit_rows):
+        here = None if known is None or not len(known.audit_rows) else _move(known, places)
+        llm = model.probabilities[name][kept] if model and name in model.probabilities else None
+        if llm is not None and (here is None or len(here.audit_rows) < FEWEST_TO_CHOOSE):
+            taught = fit_taught(views, llm, rates, model.price if model else 0.0, here)
+            if taught is not None and not taught.is_weak:
+                scorers.append(ConceptScorer(name, anchors, taught, (taught,), None, TAUGHT_NOTE))
+                continue
+        if here is None:
             scorers.append(_fit_unaudited(name, anchors, views))
             continue
-        here = Gold(
-            places[known.audit_rows], known.audit_truth, places[known.training_rows], known.training_truth
-        )
-        llm = model.probabilities[name][kept] if model and name in model.probabilities else None
         audited[name] = (anchors, fit_candidates(views, here, llm, model.price if model else 0.0))
         scorers.append(None)
     pays = is_worth_its_price([candidates for _, candidates in audited.values()])
@@ -232,7 +261,7 @@ def fit_concepts(
         scorer or choose_scorer(name, *audited[name], is_paid_worthwhile=pays)
         for name, scorer in zip(concepts, scorers, strict=True)
     ]
-    return ConceptLabeller(tuple(chosen), encoder)
+    return ConceptLabeller(tuple(chosen), encoder, codes)
 
 
 def fit_candidates(
@@ -289,6 +318,58 @@ def fit_candidates(
             low = measure_auroc(both, np.concatenate([gold.audit_truth, truth]))[1]
         candidates.append(AuditedScorer(name, stack, result, losses, price * asked if paid else 0.0, low))
     return candidates
+
+
+def fit_taught(
+    views: Views, said: Floats, rates: JudgeRates, price: float, known: Gold | None = None
+) -> AuditedScorer | None:
+    """A student of a model's answers to a concept with too few answers of the user's, or none.
+
+    Its audit, on answers that it was not shown, says how well it repeats the model; how good the model is was found on
+    all answers of the user's, and its errors are taken out of the probabilities.
+
+    Args:
+        views: of n reference texts.
+        said: (n,) the model's probabilities of yes, NaN where it was not asked.
+        rates: how often it is right.
+        price: its tokens for 1,000 records.
+        known: positions and answers of the user's, which count instead of the model's.
+
+    Returns:
+        None where the model was asked about too few texts, or said the same of nearly all.
+    """
+    asked = 1.0 - float(np.isnan(said).mean())
+    rows = np.flatnonzero(~np.isnan(said))
+    truth = (said[rows] > 0.5).astype(np.int64)
+    if not len(rows):
+        return None
+    soft, said = rates.soften(truth), said.copy()
+    if known is not None:
+        places = np.concatenate([known.audit_rows, known.training_rows])
+        said[places] = np.concatenate([known.audit_truth, known.training_truth])
+        is_known = np.isin(rows, places)
+        truth[is_known] = soft[is_known] = said[rows[is_known]]
+    student, scores = fit_student(views, said), np.zeros(len(rows))
+    folds = divide_answers(truth)
+    for fold in np.unique(folds):
+        shown, outside = said.copy(), folds == fold
+        shown[rows[outside]] = np.nan
+        fitted = fit_student(views, shown)
+        if student is None or fitted is None:
+            return None
+        scores[outside] = fitted.standardise(take_views(views, rows[outside]))
+    curve = fit_calibration(scores, truth, soft)
+    result = audit(curve(scores), truth, names=("absent", "present"))
+    losses = (curve(scores)[:, 1] - truth) ** 2
+    assert student is not None  # noqa: S101 (there is a fold at least)
+    return AuditedScorer(
+        "student",
+        Stack({"student": student}, {"student": 1.0}, curve),
+        result,
+        losses,
+        price * asked,
+        result.auc_low,
+    )
 
 
 def is_worth_its_price(concepts: Sequence[Sequence[AuditedScorer]]) -> bool:
@@ -361,6 +442,13 @@ def standardise_model(probabilities: Floats) -> Floats:
     return np.asarray((logits - np.nanmean(logits)) / (spread if spread > 0 else 1.0))
 
 
+def _move(known: Gold, places: Integers) -> Gold:
+    """Answers by the places of the rows in the reference."""
+    return Gold(
+        places[known.audit_rows], known.audit_truth, places[known.training_rows], known.training_truth
+    )
+
+
 def _fit_unaudited(name: str, anchors: NDArray[np.float32], views: Views) -> ConceptScorer:
     note = (
         f"Nobody has answered anything about '{name}': its similarity decides, unaudited. "
@@ -380,8 +468,8 @@ def _list_lines(scorer: ConceptScorer) -> list[dict[str, Any]]:
     lines = []
     for candidate in scorer.candidates:
         is_chosen = candidate is scorer.chosen
-        note = scorer.note if scorer.chosen is None else ""
-        if is_chosen:
+        note = scorer.note if scorer.chosen is None or len(scorer.candidates) == 1 else ""
+        if is_chosen and not note:
             weights = {
                 name: round(weight, 2) for name, weight in candidate.stack.weights.items() if weight > 0.005
             }
@@ -394,39 +482,3 @@ def _list_lines(scorer: ConceptScorer) -> list[dict[str, Any]]:
             )
         )
     return lines
-
-
-def find_groups(reference: Floats) -> GaussianMixture | None:
-    """A mixture of two normal distributions of one variance, or None where one describes the values as well.
-
-    By the Bayesian information criterion: a concept that no text mentions shows one group only.
-    """
-    ordered = np.sort(reference).reshape(-1, 1)
-    if ordered[-1, 0] - ordered[0, 0] < 1e-6:
-        return None
-    start = np.quantile(ordered, [0.25, 0.75]).reshape(-1, 1)
-    mixture = GaussianMixture(
-        n_components=2, covariance_type="tied", means_init=start, random_state=0, max_iter=500, tol=1e-4
-    ).fit(ordered)
-    single = GaussianMixture(n_components=1, random_state=0).fit(ordered)
-    return mixture if mixture.bic(ordered) < single.bic(ordered) else None
-
-
-def calibrate_similarities(reference: Floats, similarities: Floats) -> Floats:
-    """Probability that a text belongs to the upper of two groups of similarities.
-
-    A mixture of two normal distributions with one common variance (so that the probability rises with the
-    similarity) is fitted to `reference`; it does not depend on the order of its values.
-
-    Args:
-        reference: (m,) cosines that the mixture is fitted to.
-        similarities: (n,) cosines to judge.
-
-    Returns:
-        (n,) probabilities in 0..1; 0.5 throughout where the reference shows one group only.
-    """
-    mixture = find_groups(reference)
-    if mixture is None or not len(similarities):
-        return np.full(len(similarities), 0.5)
-    upper = int(np.argmax(mixture.means_.ravel()))
-    return np.asarray(mixture.predict_proba(similarities.reshape(-1, 1))[:, upper])

@@ -2,8 +2,9 @@
 
 The pilot asks about rows whose answer is known, at most 100 of them and at most a tenth of the budget. The answers to
 all concepts are judged together, because a dozen rows of one concept say little: where the lower end of the interval
-of kappa is below 0.4 the model does not label the rest. Where nothing is known, the model's agreement with itself over
-two wordings and two orders of the options can refuse it, but never approve it.
+of kappa is 0.4 or more the model labels the rest. Where so few answers leave it open, the other half of the answers is
+asked, too: a model that agrees with itself over two readings at a kappa of 0.6 and beats similarity on all answers
+there are labels the rest as well. Where nothing is known, its agreement with itself can refuse it, never approve it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,11 @@ from counterpoise.scorers.gold import Gold
 
 PILOT_ROWS = 100
 PILOT_SHARE = 0.1
+AGREES_FROM = 0.6
+"""Kappa of two readings from which on a model agrees with itself."""
+
 _FEWEST_ROWS = 10
+_FEWEST_COMPARED = 20
 _ANSWERS = ("no, it does not", "yes, it does")
 
 
@@ -84,6 +89,14 @@ class PilotAnswers:
     price: float
 
     @property
+    def agreement(self) -> float:
+        """Kappa of the two readings, all concepts together; 0 where there is no answer."""
+        if not self.n_usable:
+            return 0.0
+        first, second = np.concatenate([table.argmax(axis=2) for table in self.orders], axis=1)
+        return measure_kappa(first, second)[0]
+
+    @property
     def n_usable(self) -> int:
         """Answers that can be used, all concepts together."""
         return sum(table.shape[1] for table in self.orders)
@@ -96,6 +109,7 @@ async def run_pilot(
     gold: Mapping[str, Gold],
     key: str,
     share: float = PILOT_SHARE,
+    similarity: Mapping[str, Floats] | None = None,
 ) -> ModelPilot:
     """Ask a model about the rows whose answer is known, or about a few others where none is.
 
@@ -106,8 +120,68 @@ async def run_pilot(
         gold: by concept what is known.
         key: of the draw where nothing is known.
         share: of the budget that it may cost, 0..1.
+        similarity: by answered concept (n,) probabilities of present by what costs nothing, which the model may beat
+            where the random answers leave it open; None where it may not.
     """
-    return judge_pilot(await ask_pilot(chat, records, concepts, gold, key, share))
+    before = chat.budget.used
+    answers = await ask_pilot(chat, records, concepts, gold, key, share)
+    pilot = judge_pilot(answers)
+    if similarity is None or pilot.passes or pilot.result is None or answers.agreement < AGREES_FROM:
+        return pilot
+    others = {
+        name: Gold(known.training_rows, known.training_truth, known.audit_rows, known.audit_truth)
+        for name, known in gold.items()
+        if name in concepts and len(known.training_rows)
+    }
+    limit = chat.budget.limit
+    left = share if not limit else max(0.0, share - (chat.budget.used - before) / limit)
+    more = await ask_pilot(chat, records, concepts, others, key, left) if others else answers
+    judged = {
+        name: np.where(np.isnan(column), more.probabilities[name], column)
+        for name, column in answers.probabilities.items()
+    }
+    return judge_against_similarity(pilot, judged, gold, similarity, answers.agreement)
+
+
+def judge_against_similarity(
+    pilot: ModelPilot,
+    judged: Mapping[str, Floats],
+    gold: Mapping[str, Gold],
+    similarity: Mapping[str, Floats],
+    agreement: float,
+) -> ModelPilot:
+    """Whether a model that agrees with itself beats similarity on all the answers there are.
+
+    Better is a smaller squared error of the probability over all concepts together, of twenty answers at least:
+    similarity is what would decide about the concepts without answers, so the better of the two is taken.
+    With forty answers about reviews a model at chance passed in none of 40 draws, one that is right in 70% in 6, in 90%
+    in 34 (evaluation `auto_concepts`).
+
+    Args:
+        pilot: what the random answers alone said.
+        judged: by concept (n,) the model's probability of yes, NaN where it was not asked.
+        gold: by concept the answers.
+        similarity: by answered concept (n,) probabilities by similarity.
+        agreement: kappa of the model's two readings.
+    """
+    losses, others = [], []
+    for name, known in gold.items():
+        if name not in judged or name not in similarity:
+            continue
+        rows = np.concatenate([known.audit_rows, known.training_rows])
+        truth = np.concatenate([known.audit_truth, known.training_truth])
+        asked = ~np.isnan(judged[name][rows])
+        losses.append((judged[name][rows[asked]] - truth[asked]) ** 2)
+        others.append((similarity[name][rows[asked]] - truth[asked]) ** 2)
+    mine, free = (np.concatenate(side) if side else np.empty(0) for side in (losses, others))
+    passes = len(mine) >= _FEWEST_COMPARED and float(mine.mean()) < float(free.mean())
+    errors = [f"{float(side.mean()) if len(side) else 1.0:.3f}" for side in (mine, free)]
+    said = (
+        f"it agrees with itself at kappa {agreement:.2f}, and over {len(mine)} answers of yours its squared error is "
+        f"{errors[0]}, that of similarity {errors[1]}"
+    )
+    note = f"The model may label concepts: {said}." if passes else f"{pilot.note} Besides, {said}: not less."
+    return replace(pilot, passes=passes, probabilities=judged, note=note)
 
 
 async def ask_pilot(

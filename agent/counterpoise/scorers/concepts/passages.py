@@ -6,38 +6,37 @@ the concept looks at. On restaurant reviews that is worth more than labels (see 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from counterpoise.core.letters import is_written_without_blanks
 from counterpoise.core.records import Floats, Integers
+from counterpoise.scorers.concepts.languages import ENGLISH, make_break
 from counterpoise_retrievers.encoders import Encoder
 
 MOST_PASSAGES = 64
 """Pieces a text is cut into at most; a longer text has its last pieces joined."""
 
-# Ends of sentences, marks between clauses, and the commonest English words that join clauses.
-_BREAK = re.compile(
-    r"(?<=[.!?;。！？])\s+|[。！？]|[,;:、]\s+|\s+(?:but|and|although|though|while|however|which)\s+",
-    re.IGNORECASE,
-)
 
-
-def split_passages(text: str) -> list[str]:
+def split_passages(text: str, codes: Sequence[str] = ENGLISH) -> list[str]:
     """The clauses of a text, in order; a lone word stays with the clause before it.
+
+    Args:
+        text: the text.
+        codes: of the languages that the data set is written in.
 
     Returns:
         At least one piece, which may be empty if the text is.
     """
     pieces: list[str] = []
-    for part in _BREAK.split(text):
+    for part in make_break(tuple(codes)).split(text):
         part = part.strip()
         if not part:
             continue
-        if pieces and " " not in part:
+        if pieces and " " not in part and not is_written_without_blanks(part):
             pieces[-1] += f" {part}"
         else:
             pieces.append(part)
@@ -85,15 +84,18 @@ class Passages:
         return nearest, best
 
 
-def make_passages(texts: Sequence[str], whole: NDArray[np.float32], encoder: Encoder) -> Passages:
+def make_passages(
+    texts: Sequence[str], whole: NDArray[np.float32], encoder: Encoder, codes: Sequence[str] = ENGLISH
+) -> Passages:
     """Cut texts into clauses and encode them.
 
     Args:
         texts: n texts.
         whole: (n, d) their vectors.
         encoder: the encoder these come from.
+        codes: of the languages that the data set is written in.
     """
-    pieces = [split_passages(text) for text in texts]
+    pieces = [split_passages(text, codes) for text in texts]
     owners = np.repeat(np.arange(len(pieces)), [len(parts) for parts in pieces]).astype(np.int64)
     flat = [piece for parts in pieces for piece in parts]
     vectors = encoder.encode(flat) if flat else np.empty((0, whole.shape[1]), np.float32)

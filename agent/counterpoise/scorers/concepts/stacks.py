@@ -70,16 +70,22 @@ class Calibration:
         return np.column_stack([1.0 - present, present])
 
 
-def fit_calibration(scores: Floats, truth: Integers) -> Calibration:
+def fit_calibration(scores: Floats, truth: Integers, soft: Floats | None = None) -> Calibration:
     """Platt's curve through answered scores, held back by a prior because answers are few.
 
     Args:
         scores: (m,) cross-fitted scores of texts spread evenly over the whole range, so that shares are kept.
         truth: (m,) answers, of both kinds.
+        soft: (m,) how likely each answer should have been yes, 0..1; None where the answers are right.
     """
     model = LogisticRegression(C=10.0, max_iter=1000)
     with find_threads().limit(limits=1):
-        model.fit(scores[:, None], truth)
+        if soft is None:
+            model.fit(scores[:, None], truth)
+        else:
+            both = np.concatenate([np.ones(len(scores)), np.zeros(len(scores))])
+            weights = np.concatenate([soft, 1.0 - soft])
+            model.fit(np.tile(scores, 2)[:, None], both, sample_weight=weights)
     return Calibration(max(0.0, float(model.coef_[0, 0])), float(model.intercept_[0]))
 
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-import numpy as np
-
 from counterpoise.balance.corrected_counts import KnownAnswers, correct_cells
 from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.records import Floats
-from counterpoise.scorers.concepts.labeller import ModelScores, fit_concepts, standardise_model
+from counterpoise.scorers.concepts.labeller import ModelScores, fit_concepts
 from counterpoise.tasks.text.inputs import Inputs
 
 
@@ -26,13 +24,7 @@ def label_inputs(inputs: Inputs, model: ModelScores | None = None) -> Inputs:
     labeller = fit_concepts(
         texts, train.vectors, train.records.ids, inputs.concepts, inputs.encoder, inputs.gold, model
     )
-    said = None
-    if model is not None:
-        said = {
-            name: standardise_model(column)
-            for name, column in model.probabilities.items()
-            if not np.isnan(column).any()
-        }
+    said = None if model is None else model.list_whole()
 
     def label(side: EncodedRecords, llm: Mapping[str, Floats] | None = None) -> EncodedRecords:
         columns = labeller.label([str(text) for text in side.records.texts], side.vectors, llm)

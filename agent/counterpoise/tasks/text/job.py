@@ -36,6 +36,7 @@ from counterpoise.core.label_spellings import Spellings, fold_spelling, spell_va
 from counterpoise.core.registry import DEFAULT
 from counterpoise.core.schema import TextClassification
 from counterpoise.core.strict_yaml import SETTINGS
+from counterpoise.data.encoder_choice import AUTO
 from counterpoise.llm.masking import KINDS, Masker
 from counterpoise.students.evidence import NO_EVIDENCE, Evidence, parse_evidence, read_shipped
 from counterpoise.tasks.job import JobBase
@@ -122,7 +123,7 @@ class Job(JobBase):
         answers: CSV of rows of `pool` that the user has labelled, as `counterpoise label --pool POOL --ask 20` writes
             it; they become training rows.
         seconds_per_answer: that a label takes you, for the price of asking in a preview; None for a prior of 15.
-        concepts: name -> definition, or a file that holds these.
+        concepts: name -> definition, a file that holds these, or `auto`: those that the model names.
         target: `equal`, or label -> ratio: labels are wanted in this ratio to one another.
         metric: what the simple ways and the choice between actions are judged by.
         llm: the model; `embedded` or a URL for short.
@@ -185,7 +186,7 @@ class Job(JobBase):
     gold: str = ""
     answers: str = ""
     seconds_per_answer: float | None = Field(None, gt=0, le=86_400)
-    concepts: dict[str, str] = Field({})
+    concepts: dict[str, str] | Literal["auto"] = Field({})
     target: Literal["equal"] | dict[str, float] = "equal"
     metric: Literal["macro_f1", "auroc"] = "macro_f1"
     rounds: int | None = Field(None, ge=1, le=100)
@@ -219,11 +220,13 @@ class Job(JobBase):
     @field_validator("concepts", mode="before")
     @classmethod
     def _name_concepts(cls, value: object) -> object:
+        if value == AUTO:
+            return value
         pairs = list(value.items()) if isinstance(value, Mapping) else value
         if isinstance(value, list | tuple):
             pairs = [(name, name) for name in value]
         if not isinstance(pairs, list):
-            raise ValueError(f"found {value!r:.60}; write name: definition, or a file that holds these")  # noqa: TRY004 (pydantic reads ValueError)
+            raise ValueError(f"found {value!r:.60}; write name: definition, a file that holds these, or auto")  # noqa: TRY004 (pydantic reads ValueError)
         seen: dict[str, object] = {}
         for name, definition in pairs:
             if not str(name).strip() or not isinstance(definition, str) or not definition.strip():
@@ -301,6 +304,11 @@ class Job(JobBase):
     def key(self) -> str:
         """What all draws of a run are keyed by."""
         return f"seed {self.seed}"
+
+    @property
+    def listed_concepts(self) -> Mapping[str, str]:
+        """Name -> definition; none as long as a model has not named them."""
+        return {} if isinstance(self.concepts, str) else self.concepts
 
     def open_evidence(self) -> Evidence:
         """What simple ways gave on other data sets, where the job wants it."""

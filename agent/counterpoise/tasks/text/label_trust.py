@@ -13,6 +13,7 @@ from counterpoise.core.splits import sample_by_rank
 from counterpoise.llm import ChatClient
 from counterpoise.scorers.audits import Audit, audit, describe_audit
 from counterpoise.scorers.concepts.model import ask_model, run_pilot
+from counterpoise.scorers.concepts.similarity import score_answered
 from counterpoise.scorers.deciding import Decider, choose_decider, score_out_of_fold
 from counterpoise.scorers.family import BASELINE, SCORERS, Scorer, ScorerRows
 from counterpoise.scorers.gold import LABEL
@@ -179,7 +180,9 @@ async def label_with_model(
     if not any(name in inputs.gold for name in inputs.concepts):
         return inputs, None
     records = inputs.train.records
-    pilot = await run_pilot(chat, records, inputs.concepts, inputs.gold, key, share=PILOT_SHARE / 2)
+    known = {name: one for name, one in inputs.gold.items() if name in inputs.concepts}
+    free = score_answered(inputs.train, inputs.concepts, known, inputs.encoder)
+    pilot = await run_pilot(chat, records, inputs.concepts, inputs.gold, key, PILOT_SHARE / 2, free)
     if not pilot.passes:
         return inputs, pilot.describe(chat.name)
     limit = None if chat.budget.limit is None else LABELLING_SHARE * chat.budget.limit

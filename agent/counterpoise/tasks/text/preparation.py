@@ -95,8 +95,8 @@ def prepare(
     sealed_gold: dict[str, Gold] = {}
     if job.gold:
         path, key = Path(job.gold), f"{job.key}:gold"
-        gold = read_gold(path, train.records, (*job.concepts, LABEL), key)
-        sealed_gold = read_gold(path, held_out.records, tuple(job.concepts), key, needed=False)
+        gold = read_gold(path, train.records, (*job.listed_concepts, LABEL), key)
+        sealed_gold = read_gold(path, held_out.records, tuple(job.listed_concepts), key, needed=False)
     answered = frozenset(map(str, parts.answered.ids)) if parts.answered else frozenset[str]()
     if parts.answered and answered:
         gold[LABEL] = unite_gold(gold.get(LABEL), find_answers(parts.answered, train.records))
@@ -110,7 +110,7 @@ def prepare(
         folds=folds,
         encoder=encoder,
         label_texts=label_texts,
-        concepts=job.concepts,
+        concepts=job.listed_concepts,
         notes=tuple(notes),
         fingerprint=_fingerprint((train, held_out, pool), encoder, gold),
         gold=gold,
@@ -120,7 +120,24 @@ def prepare(
         trusted=_find_trusted(parts.train, train, job.trusted),
         answered=answered,
     )
-    return label_inputs(inputs) if job.concepts else inputs
+    return label_inputs(inputs) if job.listed_concepts else inputs
+
+
+def add_concepts(inputs: Inputs, job: Job) -> Inputs:
+    """The inputs of a job that named no concepts, with those that it names now: their answers, labels and counts.
+
+    Raises:
+        UserError: answers that cannot be read.
+    """
+    concepts = job.listed_concepts
+    gold, sealed_gold = dict(inputs.gold), dict(inputs.sealed_gold)
+    if job.gold:
+        path, key = Path(job.gold), f"{job.key}:gold"
+        gold |= read_gold(path, inputs.train.records, tuple(concepts), key)
+        sealed_gold |= read_gold(path, inputs.held_out.records, tuple(concepts), key, needed=False)
+    fingerprint = _fingerprint((inputs.train, inputs.held_out, inputs.pool), inputs.encoder, gold)
+    named = replace(inputs, concepts=concepts, gold=gold, sealed_gold=sealed_gold, fingerprint=fingerprint)
+    return label_inputs(named) if concepts else named
 
 
 def describe_labels(labels: Mapping[str, str], label_names: Sequence[str]) -> dict[str, str]:
