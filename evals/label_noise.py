@@ -32,6 +32,7 @@ from counterpoise.core.splits import assign_folds, keyed_hash, sample_by_rank
 from counterpoise.data.encoders import make_encoder
 from counterpoise_retrievers.encoders import CachedEncoder
 from evals.common import Result, Settings, find_file, interval, read_csv, resample_means
+from evals.mended_runs import run_mended
 from evals.planted_confusions import replace_by_cleanlab, run_confusions
 from evals.scripted_labels import ScriptedJudge
 
@@ -85,13 +86,14 @@ def run(settings: Settings) -> Iterator[Result]:
     """All parts, or those named.
 
     `--only noisy_ag_news`, `draws` (forty draws of known rows), `judged_draws` (two hundred, with judges), `planted`,
-    `confusions` (few wrong labels among many labels).
+    `confusions` (few wrong labels among many labels), `runs` (mended in a run, before it, or not).
     """
-    if not settings.only or "confusions" in settings.only:
-        for data, arm, metric, values in run_confusions(settings):
-            if any(value == value for value in values):
-                yield make_result(data, arm, metric, values)
-    if set(settings.only or ()) == {"confusions"}:
+    for part, measure_part in (("confusions", run_confusions), ("runs", run_mended)):
+        if not settings.only or part in settings.only:
+            for data, arm, metric, values in measure_part(settings):
+                if any(value == value for value in values):
+                    yield make_result(data, arm, metric, values)
+    if settings.only and set(settings.only) <= {"confusions", "runs"}:
         return
     news = News(settings)
     if not settings.only or {"noisy_ag_news", "draws", "judged_draws"} & set(settings.only):

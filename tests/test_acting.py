@@ -51,7 +51,7 @@ def open_models() -> Models:
 
 async def collect(*proposals: object) -> list[Proposal]:
     acting = act(Own(*proposals), ITEM, DATA, open_models(), SCHEMA)
-    return [proposal async for proposal in acting]
+    return [proposal async for proposal in acting if isinstance(proposal, Proposal)]
 
 
 async def test_a_proposal_has_both_its_content_and_its_text() -> None:

@@ -125,7 +125,7 @@ def plan(action: Action, cell: Cell, offer: Offer, n_requests: int = 3) -> PlanI
 
 
 async def carry_out(action: Action, item: PlanItem, data: ActionData, models: Models) -> list[Proposal]:
-    return [proposal async for proposal in action.act(item, data, models)]
+    return [one async for one in action.act(item, data, models) if isinstance(one, Proposal)]
 
 
 def list_offers(action: Action, data: ActionData, models: Models) -> dict[Cell, Offer]:

@@ -249,7 +249,14 @@ def test_fingerprint_is_of_what_decides_the_result(tmp_path):
 
 def test_a_job_lists_its_actions_and_the_default_list_is_written_out(tmp_path: Path) -> None:
     job = load(tmp_path, BASE)
-    assert job.actions == ("adopt", "concept_injection", "counterfactual_edit", "minority_text")
+    assert job.actions == (
+        "relabel_records",
+        "adopt",
+        "concept_injection",
+        "counterfactual_edit",
+        "minority_text",
+        "rewriting",
+    )
     assert "- minority_text\n" in job.dump() and load(tmp_path, job.dump()) == job
     # A run of a version that knew no such key goes on: the default list is no other job.
     assert load(tmp_path, BASE + "actions: default").fingerprint() == job.fingerprint()
@@ -260,7 +267,9 @@ def test_a_job_lists_its_actions_and_the_default_list_is_written_out(tmp_path: P
         "job.yaml: key 'actions': found 'minority', which is none of them; did you mean 'minority_text'?"
     )
     assert "named twice" in error_of(tmp_path, BASE + "actions: [default, adopt]")
-    assert "found no names; write one or more of default, adopt" in error_of(tmp_path, BASE + "actions: []")
+    assert "found no names; write one or more of default, relabel_records, adopt" in error_of(
+        tmp_path, BASE + "actions: []"
+    )
 
 
 def test_an_action_may_be_an_object_and_a_file_can_only_name_it(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from counterpoise.balance.lint.report import BalanceReport
     from counterpoise.core.instances import Instance
     from counterpoise.core.label_spellings import Spellings
+    from counterpoise.data.patches.values import Patch
     from counterpoise.tasks.retrieval.job import RetrievalJob
 
 
@@ -77,6 +78,17 @@ class Run:
         version that did not measure it, and for tasks other than text classification.
         """
         return list(self.report_data.get("held_out_cells", {}).get("arms", ()))
+
+    @property
+    def patch(self) -> Patch:
+        """What was decided about labels that may be wrong; what it relabels was relabelled in the run.
+
+        Raises:
+            DataError: the run looked for none: of an earlier version, or of another task.
+        """
+        from counterpoise.data.patches.values import read_patch
+
+        return read_patch(self.directory)
 
     @property
     def stopped(self) -> str:

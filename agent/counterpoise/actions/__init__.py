@@ -11,10 +11,12 @@ from counterpoise.actions.concept_injection import InjectConcept
 from counterpoise.actions.contextual_insertion import InsertInContext
 from counterpoise.actions.counterfactual_edit import EditCounterfactually
 from counterpoise.actions.minority_text import WriteMinorityText
+from counterpoise.actions.relabelling import RelabelRecords
 from counterpoise.actions.rewriting import Rewrite
 from counterpoise.core.registry import Registry
 
 ACTIONS: Registry[Action] = Registry("actions", needs=("effect", "offer", "act"))
+ACTIONS.register(RelabelRecords())
 ACTIONS.register(Adopt())
 ACTIONS.register(InjectConcept())
 ACTIONS.register(EditCounterfactually())

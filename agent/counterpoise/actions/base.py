@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 from counterpoise.actions.demonstrations import choose_demonstrations, divide_to_show
 from counterpoise.actions.record_forms import RecordForm, find_form
@@ -16,12 +16,16 @@ from counterpoise.actions.writers import Writer
 from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.plans import Cell, PlanItem, Proposal, Refusal
 from counterpoise.core.records import Floats, Integers
+from counterpoise.data.patches.values import LabelChange
 from counterpoise.llm import ChatRequest
 from counterpoise.llm.models import Models
 from counterpoise_retrievers.encoder_protocol import Encoder
 
 FIRST_ACCEPTANCE_RATIO = 0.95
 """Share of its proposals that is expected to be kept before an action was tried."""
+
+Outcome: TypeAlias = Proposal | LabelChange
+"""What comes of an action: a record to be judged, or a label that changes."""
 
 _N_PRICED = 8
 ResultT = TypeVar("ResultT")
@@ -121,6 +125,7 @@ class ActionData:
         costs: what each action has cost in each cell, settled rounds only.
         writers: who write new texts, in turn.
         refused: proposals of settled rounds that may be rewritten, by id.
+        changes: of labels that were decided on and not made yet, the surest first.
         in_parts: whether only rows of one part are shown together; runs that were begun before that was so go on as
             they were.
     """
@@ -138,6 +143,7 @@ class ActionData:
     writers: Sequence[Writer] = (Writer(),)
     refused: Sequence[Refusal] = ()
     in_parts: bool = True
+    changes: Sequence[LabelChange] = ()
     _known: dict[Hashable, Any] = field(default_factory=dict, compare=False)
 
     @property
@@ -171,7 +177,8 @@ class Action(Protocol):
 
     An action may also have `list_requests(item, data, models)`, which gives the requests of an item as they would be
     sent: a preview shows the first of them. `has_writers` says that the job's writers take turns in its requests, as
-    `take_turns` has them.
+    `take_turns` has them. `changes_labels` says that it gives the user's own records other labels: a run does that
+    before anything else.
 
     Attributes:
         name: what a job calls it.
@@ -188,11 +195,12 @@ class Action(Protocol):
         """What it can do for a cell; None where that is nothing. Asks no model."""
         ...
 
-    def act(self, item: PlanItem, data: ActionData, models: Models) -> AsyncIterator[Proposal]:
-        """Proposals for an item of a plan, each as soon as there is one.
+    def act(self, item: PlanItem, data: ActionData, models: Models) -> AsyncIterator[Outcome]:
+        """Proposals for an item of a plan, or changes of labels, each as soon as there is one.
 
-        Their ids are made of the item's and a number, never of the order in which replies arrive. No more is spent than
-        the item has reserved. A request that failed gives a proposal whose `failure` says why.
+        Filters judge proposals; a change of a label was decided on before it is offered. Ids of proposals are made of
+        the item's and a number, never of the order in which replies arrive. No more is spent than the item has
+        reserved. A request that failed gives a proposal whose `failure` says why.
         """
         ...
 

@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 
 from counterpoise.actions import ACTIONS
-from counterpoise.actions.base import Action, ActionData, Offer
+from counterpoise.actions.base import Action, ActionData, Offer, Outcome
 from counterpoise.core.errors import CounterpoiseError
 from counterpoise.core.guards import fault, guard
 from counterpoise.core.plans import Cell, PlanItem, Proposal
 from counterpoise.core.schema import RowSchema, divide_text
+from counterpoise.data.patches.values import LabelChange
 from counterpoise.llm import BudgetSpent
 from counterpoise.llm.models import Models
 
@@ -33,8 +34,8 @@ def ask_actions(actions: Iterable[Action], cell: Cell, data: ActionData, models:
 
 async def act(
     action: Action, item: PlanItem, data: ActionData, models: Models, schema: RowSchema
-) -> AsyncIterator[Proposal]:
-    """The proposals of an action for an item, each with its content and its text.
+) -> AsyncIterator[Outcome]:
+    """What an action does for an item: proposals, each with its content and its text, or changes of labels.
 
     Raises:
         PartError: an action of the user's own raised, or proposes what cannot be.
@@ -53,7 +54,7 @@ async def act(
                 raise
             raise fault(ACTIONS, action, f"it raised {type(error).__name__}: {error}") from error
         checker.check(proposal)
-        yield _complete(proposal, schema)
+        yield proposal if isinstance(proposal, LabelChange) else _complete(proposal, schema)
 
 
 class _Checker:
@@ -66,7 +67,7 @@ class _Checker:
         self._ids = data.recall("ids of training rows", lambda: frozenset(map(str, data.train.records.ids)))
         self._seen: set[str] = set()
 
-    def check(self, proposal: Proposal) -> None:
+    def check(self, proposal: Outcome) -> None:
         """Nothing where it can be judged and kept.
 
         Raises:
@@ -76,7 +77,9 @@ class _Checker:
             raise fault(ACTIONS, self._action, f"its proposal {said}")
         self._seen.add(proposal.id)
 
-    def _find_fault(self, proposal: Proposal) -> str:
+    def _find_fault(self, proposal: Outcome) -> str:
+        if isinstance(proposal, LabelChange):
+            return self._find_fault_of_change(proposal)
         if not isinstance(proposal, Proposal):
             return f"is {proposal!r:.60}; yield `counterpoise.core.plans.Proposal`"
         named = f"'{proposal.id}'"
@@ -90,6 +93,14 @@ class _Checker:
             return f"{named} has the parent '{stranger}', which is no id of a training row"
         if proposal.nature.is_edit and not proposal.parents:
             return f"{named} is an edit without a parent"
+        return ""
+
+    def _find_fault_of_change(self, change: LabelChange) -> str:
+        named = f"'{change.id}'"
+        if change.id not in self._ids or change.id in self._seen:
+            return f"{named} needs the id of a training row that it has not changed yet"
+        if change.after != self._item.cell.label or change.before == change.after:
+            return f"{named} has to change another label into '{self._item.cell.label}'"
         return ""
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from counterpoise.actions.relabel.asked_suspects import AskedSuspects, draw_suspects
+from counterpoise.actions.relabel.asked_suspects import ERROR_FOLDS, AskedSuspects, draw_suspects
 from counterpoise.actions.relabel.suspects import find_suspects
 from counterpoise.core.errors import DataError
 from counterpoise.runs.labelling import Texts
@@ -14,9 +14,6 @@ from counterpoise.scorers.answers import AnswerSheet, open_answers
 from counterpoise.scorers.gold import CHANCE, ID, LABEL, RowsToAsk
 from counterpoise.tasks.text.preparation import divide
 from counterpoise.tasks.text.reading import group_records
-
-ERROR_FOLDS = "label-errors:folds"
-"""The key of the folds in which suspects are found: whoever finds them finds the same."""
 
 
 def prepare_doubtful(

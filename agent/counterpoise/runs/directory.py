@@ -37,7 +37,7 @@ _SCHEMA = (
     "create table if not exists replies_used (key blob primary key, purpose text) without rowid",
 )
 # The marker goes first: a directory that is cleared and then left alone must not look finished.
-_WRITTEN = (FINISHED, "dataset", "recipe", "rejected", "report.html", "report.json")
+_WRITTEN = (FINISHED, "dataset", "patch.jsonl", "recipe", "rejected", "report.html", "report.json")
 
 
 class RunDirectory:

@@ -13,7 +13,7 @@ import numpy as np
 from datasets import Dataset
 from numpy.typing import NDArray
 
-from counterpoise.actions.relabel.asked_suspects import estimate_wrong, weigh_answers
+from counterpoise.actions.relabel.asked_suspects import ERROR_FOLDS, estimate_wrong, weigh_answers
 from counterpoise.actions.relabel.label_judges import LabelJudge, LLMJudge
 from counterpoise.actions.relabel.label_patches import make_patch
 from counterpoise.actions.relabel.label_promises import LabelSettings
@@ -38,7 +38,6 @@ from counterpoise.llm.capabilities import learn_manner
 from counterpoise.llm.config import read_llm
 from counterpoise.llm.connect import open_models
 from counterpoise.report.progress import open_progress
-from counterpoise.runs.asking_errors import ERROR_FOLDS
 from counterpoise.scorers.gold import LABEL, read_gold
 from counterpoise.scorers.letters import LETTERS
 from counterpoise.tasks.text.preparation import divide

@@ -10,8 +10,9 @@ import numpy as np
 
 from counterpoise.actions.base import Costs
 from counterpoise.core.encoded_records import Vectors
-from counterpoise.core.plans import Cell, Nature, Plan, Proposal, Refusal, Verdict
+from counterpoise.core.plans import Cell, Nature, Plan, PlanItem, Proposal, Refusal, Verdict
 from counterpoise.core.records import ConceptColumns, Records
+from counterpoise.data.patches.values import LabelChange
 
 _FEWEST_TRIED = 50
 _LOWEST_ACCEPTANCE = 0.10
@@ -21,12 +22,13 @@ NOT_NEEDED = "not_needed"
 
 @dataclass(frozen=True, slots=True)
 class JudgedProposals:
-    """Proposals of settled rounds with their verdicts and vectors, in the order of their ids."""
+    """Proposals of settled rounds with their verdicts and vectors, in the order of their ids; and changes of labels."""
 
     proposals: tuple[Proposal, ...]
     verdicts: tuple[Verdict, ...]
     vectors: Vectors
     concepts: ConceptColumns | None
+    changes: tuple[LabelChange, ...] = ()
 
     def __len__(self) -> int:
         """Number of proposals."""
@@ -65,10 +67,15 @@ class Ledger:
                 judged.verdicts[place].kept or judged.verdicts[place].reason == NOT_NEEDED for place in mine
             )
             tokens = sum(judged.proposals[place].tokens for place in mine)
+            n_changed = 0 if mine else count_changes(item, judged.changes)
             key = (item.action, item.cell)
             known = self.costs.get(key, Costs())
-            self.costs[key] = known.add(len(mine), n_kept, tokens, item.n_requests)
-            self.tries.setdefault(key, []).append((len(mine), n_kept))
+            self.costs[key] = known.add(len(mine) + n_changed, n_kept + n_changed, tokens, item.n_requests)
+            self.tries.setdefault(key, []).append((len(mine) + n_changed, n_kept + n_changed))
+
+    def list_changes(self) -> list[LabelChange]:
+        """All labels that were changed."""
+        return [change for _, judged in self.rounds for change in judged.changes]
 
     def list_accepted(self) -> list[tuple[Proposal, Verdict]]:
         """All accepted proposals, by id."""
@@ -138,6 +145,11 @@ class Ledger:
             for cell, names in self.fillers.items()
             if names and all((name, cell) in gone for name in names)
         )
+
+
+def count_changes(item: PlanItem, changes: Sequence[LabelChange]) -> int:
+    """How many changes of a round are those of a plan item: one that makes no proposals gives labels to its cell."""
+    return sum(change.after == item.cell.label for change in changes) if not item.cell.is_named else 0
 
 
 def _is_vain(tries: Sequence[tuple[int, int]]) -> bool:

@@ -14,6 +14,7 @@ from counterpoise.balance.counts import count_cells
 from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.event_kinds import (
     Audited,
+    Judged,
     Planned,
     PrefixCache,
     RoundEnded,
@@ -22,6 +23,7 @@ from counterpoise.core.events import tell_event
 from counterpoise.core.plain import to_plain
 from counterpoise.core.plans import Plan
 from counterpoise.data.encoder_choice import AUTO
+from counterpoise.data.patches.values import write_patch
 from counterpoise.filters.base import list_remedies
 from counterpoise.llm import BudgetSpent, ChatClient, ThoughtsUnpaid
 from counterpoise.llm.capabilities import learn_capabilities
@@ -34,6 +36,7 @@ from counterpoise.runs.encoder_gain import note_encoder_gain
 from counterpoise.runs.endings import BALANCED, NOTHING_PAYS, Progress, Stop, describe_ending
 from counterpoise.runs.filter_report import list_filter_audits
 from counterpoise.runs.ledger import Ledger, add_accepted
+from counterpoise.runs.mending import Mended, mend_labels, open_silent_models
 from counterpoise.runs.naming_concepts import name_concepts, write_named
 from counterpoise.runs.outcome import write_outcome
 from counterpoise.runs.planner import UNPAID
@@ -102,9 +105,16 @@ class TextRun:
     async def carry_out(self, prepared: PreparedRun, resources: RunResources) -> RunResult:
         """Measure the simple ways, fill cells round by round, write the data set, and measure again."""
         job, inputs, directory = prepared.job, prepared.inputs, resources.directory
-        evidence, in_parts = keep_evidence(job, directory), keep_parts(directory)
+        evidence, in_parts, mends = (
+            keep_evidence(job, directory),
+            keep_parts(directory),
+            keep_mending(directory),
+        )
         write_named(directory)
         directory.write("run", {"rounds": job.rounds})
+        mended = await mend_labels(job, inputs, open_silent_models(job), is_wanted=mends)
+        inputs = mended.inputs
+        _keep_mended(mended, directory)
         simple = measure_simple_ways(job, inputs, evidence)
         async with open_models(
             job.llm,
@@ -117,7 +127,7 @@ class TextRun:
         ) as models:
             if job.budget.minutes is not None:
                 resources.budget.end_after(60 * job.budget.minutes)
-            repair = await _repair(job, inputs, models, resources, in_parts=in_parts)
+            repair = await _repair(job, mended, models, resources, in_parts=in_parts)
             directory.write_replies(models.chat.take_used())
             _tell_prefix_hits(models.chat, directory)
         ledger, context, trust = repair.ledger, repair.context, repair.trust
@@ -159,6 +169,25 @@ def keep_evidence(job: Job, directory: RunDirectory) -> Evidence:
     return parse_evidence(kept["simple_ways"])
 
 
+def keep_mending(directory: RunDirectory) -> bool:
+    """Whether labels are mended in a run: not in a directory that was begun before that was so."""
+    kept = directory.read("mending")
+    if not kept:
+        kept = {"is_done": not directory.read("rounds") and "rounds" not in directory.read("run")}
+        directory.write("mending", kept)
+    return bool(kept["is_done"])
+
+
+def _keep_mended(mended: Mended, directory: RunDirectory) -> None:
+    """Write what was decided about labels, and say what is done."""
+    if mended.patch is not None:
+        write_patch(directory.path / "patch.jsonl", mended.patch)
+    if mended.plan is not None:
+        directory.write("rounds", {"000": describe_plan(mended.plan)})
+        tell_event(Planned(**describe_plan(mended.plan)))
+        tell_event(Judged(round=0, accepted=len(mended.changes), rejected={}))
+
+
 def keep_parts(directory: RunDirectory) -> bool:
     """Whether a model is shown rows of one part together: not in a directory that was begun before that was so."""
     kept = directory.read("shown")
@@ -169,10 +198,10 @@ def keep_parts(directory: RunDirectory) -> bool:
 
 
 async def _repair(
-    job: Job, inputs: Inputs, models: Models, resources: RunResources, *, in_parts: bool
+    job: Job, mended: Mended, models: Models, resources: RunResources, *, in_parts: bool
 ) -> Repair:
     """The rounds: the part of a run that spends tokens."""
-    ledger = Ledger()
+    inputs, ledger = mended.inputs, mended.open_ledger()
     scorers = SCORERS.choose(job.scorers)
     trust = audit_free_scorers(inputs, scorers)
     context = open_context(job, inputs, trust, in_parts=in_parts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,10 @@ from datasets import Dataset
 from numpy.typing import NDArray
 
 from counterpoise.core.encoded_records import EncodedRecords
-from counterpoise.core.plans import Proposal, Verdict
+from counterpoise.core.plans import Kind, Proposal, Verdict
 from counterpoise.core.records import ConceptColumns, Objects, Provenance, State
-from counterpoise.data.card import AddedRecord, CardFacts, ConceptValue
+from counterpoise.data.card import AddedRecord, CardFacts, ConceptValue, RelabelledRecord
+from counterpoise.data.patches.values import LabelChange
 from counterpoise.data.rejected import RejectedProposal, write_rejected
 from counterpoise.data.result_rows import Part
 from counterpoise.data.sources import name_source
@@ -83,9 +84,10 @@ def write_outcome(dataset: Path, rejected: Path, job: Job, context: RunContext, 
     write_result(
         dataset,
         task=job.as_task(),
-        train=_restore(inputs.tables.train, inputs.train),
+        train=_restore(inputs.tables.train, replace(inputs.train, records=inputs.given)),
         held_out=_restore(inputs.tables.held_out, inputs.held_out),
         added=added,
+        relabelled={name: _make_relabelled(change) for name, change in inputs.relabelled.items()},
         weights=ours.weights[:own][inputs.train.user_order],
         answered=inputs.answered,
         card=CardFacts(
@@ -167,6 +169,20 @@ def _make_added(
             model=proposal.model,
             prompt=proposal.prompt,
             scores=verdict.scores,
+        ),
+    )
+
+
+def _make_relabelled(change: LabelChange) -> RelabelledRecord:
+    """The new label of a row of the user's, and where it comes from."""
+    return RelabelledRecord(
+        change.after,
+        Provenance(
+            id=change.id,
+            kind=Kind.RELABELLED,
+            cell=change.after,
+            label_before=change.before,
+            scores={"certainty": change.score},
         ),
     )
 

@@ -20,7 +20,7 @@ from counterpoise.report.preview import Preview
 from counterpoise.runs.advice import say_students
 from counterpoise.runs.encoder_gain import try_at_hand
 from counterpoise.runs.forecasting import forecast_run
-from counterpoise.runs.ledger import Ledger
+from counterpoise.runs.mending import mend_labels
 from counterpoise.runs.naming_concepts import estimate_naming
 from counterpoise.runs.notes import note_left_out
 from counterpoise.runs.outlook import look_ahead
@@ -59,11 +59,13 @@ async def make_preview(job: Job) -> Preview:
 
     inputs = prepare(job, look, with_speed=True)
     job = job.model_copy(update={"encoder": inputs.encoder_choice})
+    mended = await mend_labels(job, inputs, models)
+    inputs, first = mended.inputs, () if mended.plan is None else mended.plan.items
     simple = measure_simple_ways(job, inputs, job.open_evidence())
     trust = audit_free_scorers(inputs, SCORERS.choose(job.scorers))
     context = open_context(job, inputs, trust)
     naming = [estimate_naming(job, inputs)] if job.concepts == AUTO else []
-    ledger = Ledger()
+    ledger = mended.open_ledger()
     plan = plan_round(context, ledger, models, round_number=1, n_rounds=job.rounds, limit=job.budget.tokens)
     prompts: list[str] = []
     actions = {action.name: action for action in context.actions}
@@ -85,7 +87,7 @@ async def make_preview(job: Job) -> Preview:
     advice += advise_on_records(simple, job.metric)
     advice += _advise_on_cells(job, inputs, simple)
     free = Counter[str]()
-    for item in plan.items:
+    for item in (*first, *plan.items):
         free[item.action] += 0 if item.n_requests else item.count
     advice += [
         f"{count} records would be {actions[name].effect} before anything is written."
@@ -100,7 +102,7 @@ async def make_preview(job: Job) -> Preview:
         arms=[score.as_dict() for score in simple.scores],
         best=simple.choose_best(job.metric),
         deficits=short,
-        plan=list(plan.items),
+        plan=[*first, *plan.items],
         prompts=prompts,
         forecasts=[
             {

@@ -94,6 +94,7 @@ def make_report(
     baseline = {metric: simple.choose_best(metric) for metric in METRICS}
     table = measure_held_out(context, outcome, simple, baseline, compared)
     records = context.inputs.train.records
+    given = context.inputs.given
     added = count_added(ledger, budget)
     choice = choose(job.metric, table, simple, compared.chosen)
     ways = {
@@ -109,7 +110,7 @@ def make_report(
         advice=[describe_action(choice, job.metric, added)],
         recommendation=describe_recommendation(choice, _write_code(job, context, choice)),
         data=_describe_data(job, context, ledger, simple, capabilities),
-        balance=describe_balance(context, records, add_accepted(records, ledger)),
+        balance=describe_balance(context, given, add_accepted(records, ledger)),
         rounds=describe_rounds(ledger),
         verdicts=describe_verdicts(context, ledger),
         writers=describe_writers(context, ledger),
@@ -162,7 +163,7 @@ def _spell_encoder(chosen: EncoderChoice) -> str:
 def _describe_data(
     job: Job, context: RunContext, ledger: Ledger, simple: SimpleWays, capabilities: Capabilities
 ) -> DataFacts:
-    records, n_pool = context.inputs.train.records, len(context.inputs.pool)
+    records, n_pool = context.inputs.given, len(context.inputs.pool)
     return DataFacts(
         source=name_source(job.data).rsplit("/", 1)[-1],
         rows=len(records),
@@ -207,7 +208,7 @@ def _describe_labels(job: Job, context: RunContext) -> dict[Any, str]:
     """One line about each label, by its value as the data set has it."""
     train = context.inputs.train
     values = context.inputs.tables.train[job.label][:]
-    labels = train.records.labels[train.user_order]
+    labels = context.inputs.given.labels[train.user_order]
     first = {int(label): row for row, label in reversed(list(enumerate(labels)))}
     return {values[row]: context.inputs.label_texts[label] for label, row in sorted(first.items())}
 

@@ -27,7 +27,7 @@ from counterpoise.report.schema import (
     Verdicts,
     count_within,
 )
-from counterpoise.runs.ledger import Ledger
+from counterpoise.runs.ledger import Ledger, count_changes
 from counterpoise.tasks.text.parts import RunContext
 
 MOST_EXAMPLES = 12
@@ -79,14 +79,15 @@ def describe_rounds(ledger: Ledger) -> list[Round]:
         items = []
         for item in plan.items:
             mine = [place for place, proposal in enumerate(judged.proposals) if proposal.item.id == item.id]
+            n_changed = 0 if mine else count_changes(item, judged.changes)
             items.append(
                 RoundItem(
                     action=item.action,
                     cell=str(item.cell),
                     count=item.count,
                     requests=item.n_requests,
-                    proposed=len(mine),
-                    accepted=sum(judged.verdicts[place].kept for place in mine),
+                    proposed=len(mine) + n_changed,
+                    accepted=sum(judged.verdicts[place].kept for place in mine) + n_changed,
                     tokens=sum(judged.proposals[place].tokens for place in mine),
                 )
             )

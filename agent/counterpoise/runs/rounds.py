@@ -10,6 +10,7 @@ from counterpoise.balance.deficits import choose_cells, list_short_cells
 from counterpoise.core.event_kinds import Judged, TokensUsed
 from counterpoise.core.events import tell_event
 from counterpoise.core.plans import Deficit, Plan, PlanItem, Proposal
+from counterpoise.data.patches.values import LabelChange
 from counterpoise.llm import ChatClient
 from counterpoise.llm.models import Models
 from counterpoise.runs.acting import act
@@ -72,17 +73,21 @@ async def carry_out(
 ) -> JudgedProposals:
     """Do what a plan says and judge every proposal, in the order of their ids."""
     proposals: list[Proposal] = []
+    changes: list[LabelChange] = []
     data, actions = view_data(context, ledger), {action.name: action for action in context.actions}
     for item in plan.items:
         # A row that was taken for one cell of its label is none for another.
         taken = data.taken | {proposal.source_id for proposal in proposals if proposal.source_id}
         known = replace(data, taken=taken)
-        async for proposal in act(actions[item.action], item, known, models, context.schema):
-            proposals.append(proposal)
+        async for outcome in act(actions[item.action], item, known, models, context.schema):
+            if isinstance(outcome, LabelChange):
+                changes.append(outcome)
+                continue
+            proposals.append(outcome)
             if item.n_requests:
                 _report_progress(item, proposals, models.chat)
     proposals.sort(key=lambda proposal: proposal.id)
-    judged = judge(proposals, context, ledger)
+    judged = replace(judge(proposals, context, ledger), changes=tuple(changes))
     reasons = Counter(verdict.reason for verdict in judged.verdicts if not verdict.kept)
     tell_event(
         Judged(

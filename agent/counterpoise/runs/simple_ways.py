@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -72,7 +72,7 @@ def measure_simple_ways(job: Job, inputs: Inputs, evidence: Evidence) -> SimpleW
         way for way in TREATMENTS.choose(job.treatments) if pool is not None or not way.uses_pool
     )
     records = inputs.train.records
-    sample = draw_sample(records)
+    sample = leave_out_doubtful(draw_sample(records), inputs)
     drawn = sample.rows
     trained = view_trained(inputs, drawn)
     prices = price_trainings(students, trained)
@@ -90,6 +90,13 @@ def measure_simple_ways(job: Job, inputs: Inputs, evidence: Evidence) -> SimpleW
     ways = SimpleWays(students, treatments, tuple(scores), best, counts, sample, prices, evidence)
     tell_event(Measured([score.as_dict() for score in scores], ways.choose_best(job.metric)))
     return ways
+
+
+def leave_out_doubtful(sample: RowSample, inputs: Inputs) -> RowSample:
+    """A sample without rows whose label is in doubt: they judge no way of training."""
+    if inputs.doubtful is None:
+        return sample
+    return replace(sample, rows=inputs.leave_out_doubtful(sample.rows))
 
 
 def view_pool(inputs: Inputs) -> Rows | None:

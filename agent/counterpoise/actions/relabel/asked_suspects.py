@@ -21,6 +21,9 @@ from counterpoise.core.records import Floats, Integers, Objects
 from counterpoise.core.splits import keyed_rank
 from counterpoise.scorers.gold import Gold
 
+ERROR_FOLDS = "label-errors:folds"
+"""The key of the folds in which suspects are found: whoever finds them in the same rows finds the same."""
+
 _N_RESAMPLES = 1000
 
 

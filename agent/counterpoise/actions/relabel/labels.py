@@ -91,8 +91,17 @@ async def decide_labels(
         rows.gold,
         texts=records.texts,
     )
+    if judge is None:
+        return conclude(rows, settings, suspects)
     queue = choose_queue(rows, suspects, settings.queue_ratio)
-    trial = None if judge is None else await try_judge(judge, rows, suspects, queue)
+    return conclude(rows, settings, suspects, await try_judge(judge, rows, suspects, queue))
+
+
+def conclude(
+    rows: LabelledRows, settings: LabelSettings, suspects: Suspects, trial: JudgeTrial | None = None
+) -> Decisions:
+    """What becomes of suspects, once a judge was tried or where there is none."""
+    records, queue = rows.records, choose_queue(rows, suspects, settings.queue_ratio)
     sureness = measure_sureness(rows.labels, suspects, queue.mask, trial)
     promises = make_promises(rows, suspects if trial is None else trial.suspects, sureness, settings)
     outcomes = settle(rows, suspects, queue.mask, trial, sureness, promises)

@@ -62,7 +62,7 @@ def gather_data(
 
 def _list_values(job: Job, inputs: Inputs) -> tuple[Any, ...]:
     """The labels as the data set has them: texts by their one spelling, else the value of the first row."""
-    records, values = inputs.train.records, inputs.tables.train[job.label][:]
+    records, values = inputs.given, inputs.tables.train[job.label][:]
     first = {
         int(label): row for row, label in reversed(list(enumerate(records.labels[inputs.train.user_order])))
     }

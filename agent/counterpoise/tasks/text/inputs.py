@@ -7,7 +7,7 @@ result is written in the user's order.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from datasets import Dataset
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from counterpoise.balance.corrected_counts import CorrectedCount
 from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.plans import Cell
-from counterpoise.core.records import Integers
+from counterpoise.core.records import Integers, Records
 from counterpoise.data.encoder_choice import EncoderChoice
+from counterpoise.data.patches.values import LabelChange
 from counterpoise.scorers.concepts.labeller import ConceptLabeller
 from counterpoise.scorers.gold import Gold
 from counterpoise.tasks.text.encoder_trials import EncoderTrials
@@ -57,6 +58,8 @@ class Inputs:
         encoder_choice: the encoder as a job names it; where that says `auto`, the one that was taken.
         encoder_trials: the encoders that were tried for `auto`; None where the job names one.
         answered: ids of the training rows that were rows of the pool until a person labelled them.
+        relabelled: id -> the change of a training row whose label was mended; `train` has the label as it is now.
+        doubtful: (n,) training rows whose label is likelier wrong than right and undecided; None where there are none.
         corrected: counts of concept cells of the training rows, corrected for the scorers' errors.
     """
 
@@ -77,4 +80,23 @@ class Inputs:
     encoder_choice: EncoderChoice = ""
     encoder_trials: EncoderTrials | None = None
     answered: frozenset[str] = frozenset()
+    relabelled: Mapping[str, LabelChange] = field(default_factory=dict)
+    doubtful: NDArray[np.bool_] | None = None
     corrected: Mapping[Cell, CorrectedCount] = field(default_factory=dict)
+
+    @property
+    def given(self) -> Records:
+        """The training rows with the labels that the user gave."""
+        records = self.train.records
+        if not self.relabelled:
+            return records
+        numbers = {name: place for place, name in enumerate(records.label_names)}
+        before = [
+            numbers[self.relabelled[identity].before] if identity in self.relabelled else int(label)
+            for identity, label in zip(map(str, records.ids), records.labels, strict=True)
+        ]
+        return replace(records, labels=np.array(before, dtype=np.int64))
+
+    def leave_out_doubtful(self, rows: Integers) -> Integers:
+        """Of some training rows those whose label is not in doubt."""
+        return rows if self.doubtful is None else rows[~self.doubtful[rows]]

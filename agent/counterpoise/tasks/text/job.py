@@ -150,6 +150,8 @@ class Job(JobBase):
         writers: several such, each with a name, which take turns and are told apart in provenance and report.
         mask: kinds of personal data (`email`, `phone`, `credit_card`, `ssn`, `ip_address`, `date`, `zip_code`) that the
             model never sees, nor a written record has; needs the extra `mask`.
+        min_precision: share of right changes that is promised where labels are mended, tested on rows whose label is
+            known (`gold`, `trusted`); None changes none but these.
         evidence: whether the choice among simple ways begins with what they gave on other data sets (`shipped`), or
             with nothing (`none`).
     """
@@ -158,7 +160,8 @@ class Job(JobBase):
 
     SOURCES = ("data", "held_out", "pool")
     PATHS = (*JobBase.PATHS, "gold", "answers")
-    LATER_KEYS = ("answers", "evidence", "seconds_per_answer", "writer", "writers", "mask")
+    LATER_PARTS = ("relabel_records", "rewriting")
+    LATER_KEYS = ("min_precision", "answers", "evidence", "seconds_per_answer", "writer", "writers", "mask")
     KEY_FILES = ("concepts",)
 
     TRIES_ENCODERS = True
@@ -197,6 +200,7 @@ class Job(JobBase):
     students: tuple[Any, ...] = Field((DEFAULT,), validate_default=True)
     treatments: tuple[Any, ...] = Field((DEFAULT,), validate_default=True)
 
+    min_precision: float | None = Field(0.8, gt=0, lt=1)
     evidence: Literal["shipped", "none"] = "shipped"
     writer: WriterKeys | None = None
     writers: tuple[NamedWriterKeys, ...] | None = None

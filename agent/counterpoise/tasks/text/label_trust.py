@@ -152,13 +152,14 @@ def find_known_labels(inputs: Inputs) -> tuple[Integers, Integers, str]:
     """
     records = inputs.train.records
     answered = inputs.gold.get(LABEL)
-    if answered is not None and len(answered.audit_rows) >= FEWEST_KNOWN:
+    # Answers about errors have mended the labels that they speak of: all rows say more than a few of a rare label.
+    if answered is not None and not answered.chances and len(answered.audit_rows) >= FEWEST_KNOWN:
         return answered.audit_rows, answered.audit_truth, f"; {len(answered.audit_rows)} answers of yours."
     if inputs.trusted is not None and inputs.trusted.sum() >= FEWEST_KNOWN:
         rows = np.flatnonzero(inputs.trusted)
         return rows, records.labels[rows], f"; {len(rows)} rows you marked as trusted."
     sample = draw_sample(records)
-    rows = sample.rows
+    rows = inputs.leave_out_doubtful(sample.rows)
     return (
         rows,
         records.labels[rows],
@@ -274,7 +275,7 @@ def _draw_pilot(inputs: Inputs, key: str) -> Sequence[int]:
     records = inputs.train.records
     queues = []
     for label in range(len(records.label_names)):
-        members = np.flatnonzero(records.labels == label)
+        members = inputs.leave_out_doubtful(np.flatnonzero(records.labels == label))
         queues.append(
             [
                 int(members[place])

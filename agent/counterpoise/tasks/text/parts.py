@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from counterpoise.actions import ACTIONS
 from counterpoise.actions.base import Action, ActionData, PoolScores
 from counterpoise.balance.deficits import Target, list_short_cells
@@ -84,7 +86,7 @@ def open_context(job: Job, inputs: Inputs, trust: LabelTrust, *, in_parts: bool 
         schema=job.as_task(),
         actions=ACTIONS.choose(job.actions),
         data=ActionData(
-            train,
+            train if inputs.doubtful is None else train.take(np.flatnonzero(~inputs.doubtful)),
             inputs.encoder,
             headings,
             job.key,
