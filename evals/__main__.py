@@ -1,6 +1,7 @@
 """`python -m evals list | all | page | show FILE | NAME [--data DIR] [--engine vllm|URL] [--seeds N] [--quick]`.
 
-`python -m evals bank` builds what `writers` and others buy their texts from; see there.
+`python -m evals bank` builds what `writers` and others buy their texts from, and `python -m evals bench --model URL`
+measures a model on a server of your own; see there.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from counterpoise.core.errors import CounterpoiseError
-from evals import bank, result_tables, suite
+from evals import bank, bench, result_tables, suite
 from evals.common import MissingDataError, MissingPackageError, Result, Settings
 from evals.tables import read_results, render_markdown
 from evals.vllm_on_cpu import VllmOnCpu
@@ -63,6 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     if words[:1] == ["bank"]:
         return bank.main(words[1:])
+    if words[:1] == ["bench"]:
+        return bench.main(words[1:])
     parser = argparse.ArgumentParser(prog="python -m evals", description=__doc__)
     parser.add_argument("name", help="list, all, page, show, or the name of an evaluation")
     parser.add_argument("file", nargs="?", type=Path, help="with show: a file of results")

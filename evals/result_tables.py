@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from evals.bench_rows import HEADLINE, THIN, Key, find_bench, list_cells, make_models
 from evals.minority_text import N_RARE
 from evals.students import VECTORS, WORDS
 from evals.tables import find_results, write
@@ -27,14 +28,15 @@ HEADLINE_ARMS = (
     "added_rows",
     "counterpoise",
 )
-NOT_MEASURED = "not measured here"
-
 Line = Mapping[str, Any]
 Lines = Mapping[tuple[str, str, str], Line]
 """(data, arm, metric) -> line."""
 
+Bench = tuple[str, Mapping[tuple[Key, str], Line]]
+"""The model of a bench, and its lines."""
 
-def make_summary(lines: Lines) -> Iterator[str]:
+
+def make_summary(lines: Lines, bench: Bench) -> Iterator[str]:
     """CEBaB with 15 rows of the rare label in one line a student: macro-F1 of what a reader compares."""
     yield "| student | own rows | best free way | counterpoise | with a pool of 1,000 | 285 real reviews added |"
     yield "|---|---|---|---|---|---|"
@@ -52,8 +54,9 @@ def make_summary(lines: Lines) -> Iterator[str]:
         yield f"| {name} | {' | '.join(_say(line, 3) for line in columns)} |"
 
 
-def make_headline(lines: Lines) -> Iterator[str]:
+def make_headline(lines: Lines, bench: Bench) -> Iterator[str]:
     """CEBaB with 15 rows of the rare label: arms down, both measures and what of the gap they close across."""
+    model, found = bench
     yield "| student | arm | macro-F1 | gap closed | AUROC | gap closed |"
     yield "|---|---|---|---|---|---|"
     columns = {"macro_f1": 3, "gap_closed_ratio": 2, "auroc": 3, "auroc_gap_closed_ratio": 2}
@@ -68,10 +71,11 @@ def make_headline(lines: Lines) -> Iterator[str]:
                 yield f"| {name} | {title} | {' | '.join(cells)} |"
         real = [_say(lines[f"cebab/{student}", "real_data", metric], 3) for metric in ("macro_f1", "auroc")]
         yield f"| {name} | 285 real reviews added | {real[0]} | 1 | {real[1]} | 1 |"
-        yield f"| {name} | counterpoise, a 7B model | {NOT_MEASURED} | | | |"
+        cells = list_cells(HEADLINE[student], found)
+        yield f"| {name} | counterpoise, {model} | {' | '.join(cells)} |"
 
 
-def make_sizes(lines: Lines) -> Iterator[str]:
+def make_sizes(lines: Lines, bench: Bench) -> Iterator[str]:
     """Every set and size: what `counterpoise` has over the best zero-token arm, in points of macro-F1."""
     yield "| rare rows | set | draws | vectors | vectors, pool | words | words, pool |"
     yield "|---|---|---|---|---|---|---|"
@@ -89,7 +93,7 @@ def make_sizes(lines: Lines) -> Iterator[str]:
                 yield f"| {size} | {name} | {'/'.join(draws)} | {' | '.join(cells)} |"
 
 
-def make_wide(lines: Lines) -> Iterator[str]:
+def make_wide(lines: Lines, bench: Bench) -> Iterator[str]:
     """Concept bias in the wide setting, least worst accuracy first."""
     data = f"wide-mean/{VECTORS}"
     arms = {
@@ -110,8 +114,9 @@ def make_wide(lines: Lines) -> Iterator[str]:
         yield f"| {arms[arm]} | {_say(bias, 1)} | {_say(worst, 1)} |"
 
 
-def make_thin(lines: Lines) -> Iterator[str]:
+def make_thin(lines: Lines, bench: Bench) -> Iterator[str]:
     """Concept bias in the thin setting: worst accuracy of both students."""
+    model, measured = bench
     arms = {
         "biased": "biased",
         "oversampling": "oversampling, the best of the usual ways",
@@ -125,26 +130,35 @@ def make_thin(lines: Lines) -> Iterator[str]:
     for arm, title in arms.items():
         found = [lines[f"thin-mean/{student}", arm, "worst_group_accuracy"] for student in STUDENTS]
         yield f"| {title} | {' | '.join(_say(line, 1) for line in found)} |"
-    yield f"| counterpoise, a 7B model that writes | {NOT_MEASURED} | |"
+    yield f"| counterpoise, {model} that writes | {' | '.join(list_cells(THIN, measured))} |"
 
 
-Table = tuple[str, Callable[[Lines], Iterator[str]]]
+def make_judged(lines: Lines, bench: Bench) -> Iterator[str]:
+    """What else a model is asked for, the embedded one beside that of a bench; `lines` are those of all its sources."""
+    model, found = bench
+    own = {((line["eval"], line["data"], line["metric"]), line["arm"]): line for line in lines.values()}
+    yield from make_models(model, found, own)
+
+
+Table = tuple[tuple[str, ...], Callable[[Lines, Bench], Iterator[str]]]
 TABLES: dict[Path, dict[str, Table]] = {
-    README: {"summary": ("minority_text", make_summary)},
+    README: {"summary": (("minority_text",), make_summary)},
     PAGE: {
-        "headline": ("minority_text", make_headline),
-        "sizes": ("minority_text", make_sizes),
-        "wide": ("concept_bias", make_wide),
-        "thin": ("concept_bias", make_thin),
+        "headline": (("minority_text",), make_headline),
+        "sizes": (("minority_text",), make_sizes),
+        "wide": (("concept_bias",), make_wide),
+        "thin": (("concept_bias",), make_thin),
+        "models": (("judges", "counterfactual_quality", "false_negatives"), make_judged),
     },
 }
 
 
 def fill_tables(page: Path, text: str, folder: Path) -> str:
     """The text of a page with its tables as the lines in `folder` have them."""
-    for name, (source, make) in TABLES[page].items():
-        lines = index_lines(find_results(folder, source))
-        table = "\n".join(make(lines))
+    bench = find_bench(folder)
+    for name, (sources, make) in TABLES[page].items():
+        lines = index_lines([line for source in sources for line in find_results(folder, source)])
+        table = "\n".join(make(lines, bench))
         before, start, rest = text.partition(f"<!-- {name} -->\n")
         _, end, after = rest.partition(f"\n<!-- /{name} -->")
         assert end, f"{page.name} has no place for the table {name}"

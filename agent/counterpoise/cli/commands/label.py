@@ -108,12 +108,10 @@ def label(
         propose = _write_command("concepts", data, text, label)
         raise JobError("missing", where="--concepts", hint=f"name a YAML file, or propose one: {propose}")
     lines = _label(texts, answers, model, output, session, seed)
-    if session.as_json:
-        session.write_event("labelled", scorers=lines, output=str(output), rows=len(texts.records))
-        return
     more = ("--concepts", concepts, "--ask", "40")
-    _show_audits(session, lines, _write_command("label", data, text, label, *more))
-    typer.echo(f"{len(texts.records)} rows: {output}")
+    _show_labelled(
+        session, lines, len(texts.records), output, _write_command("label", data, text, label, *more)
+    )
 
 
 def _read(
@@ -151,18 +149,23 @@ def _label(
     return audits if pilot is None else [pilot.describe(model), *audits]
 
 
-def _show_audits(session: Session, lines: list[dict[str, Any]], ask: str) -> None:
+def _show_labelled(
+    session: Session, lines: list[dict[str, Any]], n_rows: int, output: Path, ask: str
+) -> None:
     """The audits as a table, what they say, and how to answer where nobody has."""
     from counterpoise.runs.labelling import make_audit_table
 
-    if session.is_quiet:
+    if session.as_json:
+        session.write_event("labelled", scorers=lines, output=str(output), rows=n_rows)
         return
-    console = session.make_console()
-    console.print(make_audit_table(lines))
-    for note in dict.fromkeys(line["note"] for line in lines if line["note"] and line["role"] != "used"):
-        console.print(note)
-    if any(line["role"] != "used" and not line["n"] for line in lines):
-        typer.echo(f"to answer some: {ask}")
+    if not session.is_quiet:
+        console = session.make_console()
+        console.print(make_audit_table(lines))
+        for note in dict.fromkeys(line["note"] for line in lines if line["note"] and line["role"] != "used"):
+            console.print(note)
+        if any(line["role"] != "used" and not line["n"] for line in lines):
+            typer.echo(f"to answer some: {ask}")
+    typer.echo(f"{n_rows} rows: {output}")
 
 
 def _refuse_unused_output(context: typer.Context, output: Path) -> None:
