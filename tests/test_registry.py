@@ -61,6 +61,21 @@ def colours(monkeypatch: pytest.MonkeyPatch) -> Registry[Colour]:
     return family
 
 
+def test_a_list_of_an_earlier_version_is_a_default_list_too(colours: Registry[Colour]) -> None:
+    colours.register(Colour("green"), later=True)
+    colours.register(Colour("violet"), later=True)
+    for names in (["red", "yellow"], ["red", "yellow", "green"], ["red", "yellow", "green", "violet"]):
+        assert colours.is_default_list(names)
+    for names in (
+        ["red"],
+        ["red", "green"],
+        ["yellow", "red"],
+        ["red", "yellow", "grey"],
+        ["green", "red", "yellow"],
+    ):
+        assert not colours.is_default_list(names)
+
+
 def test_what_ships_stands_in_its_order_and_default_is_written_out(colours: Registry[Colour]) -> None:
     assert colours.names == ("red", "yellow", "grey") and colours.defaults == ("red", "yellow")
     assert colours.expand(["grey", "default"]) == ("grey", "red", "yellow")

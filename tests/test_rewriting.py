@@ -13,6 +13,7 @@ from counterpoise.filters.base import list_instructions
 from counterpoise.llm.models import Models
 from counterpoise.runs.ledger import JudgedProposals, Ledger
 from counterpoise.tasks.filters import FILTERS
+from counterpoise.tasks.text.job import job_from
 from tests.integration.helpers import make_cache, make_job, make_reviews, write_reply, write_reviews
 from tests.made_up import make_chat, write_sentence
 from tests.servers import Body, LocalServer, draw_seed, hash_body
@@ -120,3 +121,10 @@ def test_a_run_fills_a_cell_with_texts_that_were_refused_first(tmp_path: Path) -
         if row["provenance"]["kind"] == "rewriting"
     }
     assert len(prompts) == 1 and "rewriting" in prompts.pop()
+
+
+def test_a_run_that_was_begun_before_it_was_known_goes_on_without_it() -> None:
+    keys = {"data": "a.csv", "text": "text", "label": "label"}
+    before = ["adopt", "concept_injection", "counterfactual_edit", "minority_text"]
+    assert job_from(**keys, actions=before).fingerprint() == job_from(**keys).fingerprint()
+    assert job_from(**keys, actions=before[1:]).fingerprint() != job_from(**keys).fingerprint()

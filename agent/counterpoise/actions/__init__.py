@@ -16,12 +16,12 @@ from counterpoise.actions.rewriting import Rewrite
 from counterpoise.core.registry import Registry
 
 ACTIONS: Registry[Action] = Registry("actions", needs=("effect", "offer", "act"))
-ACTIONS.register(RelabelRecords())
+ACTIONS.register(RelabelRecords(), later=True)
 ACTIONS.register(Adopt())
 ACTIONS.register(InjectConcept())
 ACTIONS.register(EditCounterfactually())
 ACTIONS.register(WriteMinorityText())
-ACTIONS.register(Rewrite())
+ACTIONS.register(Rewrite(), later=True)
 ACTIONS.register(InsertInContext(), default=False)
 
 __all__ = ["ACTIONS", "Action"]

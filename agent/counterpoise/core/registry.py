@@ -55,13 +55,15 @@ class Registry(Generic[PartT]):
         self._either = tuple(either)
         self._parts: dict[str, PartT] = {}
         self._defaults: list[str] = []
+        self._later: set[str] = set()
 
-    def register(self, part: PartT, *, default: bool = True) -> PartT:
+    def register(self, part: PartT, *, default: bool = True, later: bool = False) -> PartT:
         """Add a part that ships, and give it back.
 
         Args:
             part: it.
             default: whether a job that names no parts of the family uses it.
+            later: whether it joined the default list when there were runs already, which go on without it.
 
         Raises:
             ValueError: another one has its name.
@@ -71,6 +73,8 @@ class Registry(Generic[PartT]):
         self._parts[part.name] = part
         if default:
             self._defaults.append(part.name)
+        if later:
+            self._later.add(part.name)
         return part
 
     @property
@@ -82,6 +86,11 @@ class Registry(Generic[PartT]):
     def defaults(self) -> tuple[str, ...]:
         """What a job uses that names no parts of the family, in order."""
         return tuple(self._defaults)
+
+    def is_default_list(self, names: Sequence[str]) -> bool:
+        """Whether names are the default list of today or of an earlier version, to which parts were added later."""
+        here = set(names)
+        return list(names) == [name for name in self._defaults if name in here or name not in self._later]
 
     @property
     def group(self) -> str:

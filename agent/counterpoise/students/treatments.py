@@ -213,8 +213,8 @@ LOGIT_ADJUSTMENT = TREATMENTS.register(LogitAdjustment())
 BALANCED_BAGS = TREATMENTS.register(BalancedBags())
 EMBEDDING_ZERO_SHOT = TREATMENTS.register(EmbeddingZeroShot())
 ZERO_SHOT_PRIOR = TREATMENTS.register(ZeroShotPrior())
-TUNED_OFFSETS = TREATMENTS.register(TunedOffsets())
-TREATMENTS.register(TunedPrior())
+TUNED_OFFSETS = TREATMENTS.register(TunedOffsets(), later=True)
+TREATMENTS.register(TunedPrior(), later=True)
 TREATMENTS.register(
     Mixture(
         "tuned_bags",
@@ -223,10 +223,11 @@ TREATMENTS.register(
         code=TUNED_OFFSETS.code.replace("def score(", "def tune(")
         + BALANCED_BAGS.code.replace("def score(", "def bag(")
         + f"{SCORE}(log_softmax(tune(texts), axis=1) + log_softmax(bag(texts), axis=1)) / 2\n\n",
-    )
+    ),
+    later=True,
 )
-TREATMENTS.register(DescriptionRows())
-TREATMENTS.register(LabelledPool())
+TREATMENTS.register(DescriptionRows(), later=True)
+TREATMENTS.register(LabelledPool(), later=True)
 
 # A job has to name these: no evaluation has shown yet that the choice gains by them.
 TREATMENTS.register(ShrunkLda(), default=False)

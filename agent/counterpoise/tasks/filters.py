@@ -16,8 +16,8 @@ from counterpoise.tasks.attribute_filter import AttributePart
 
 FILTERS.register(TextPart())
 FILTERS.register(WrittenPart())
-FILTERS.register(FluencyPart())
-FILTERS.register(DistancePart())
+FILTERS.register(FluencyPart(), later=True)
+FILTERS.register(DistancePart(), later=True)
 FILTERS.register(LabelPart())
 FILTERS.register(WriterPart())
 FILTERS.register(ConceptPart())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -60,8 +60,6 @@ class JobBase(BaseModel):
     """Whether `encoder: auto` is possible."""
     LATER_KEYS: ClassVar[tuple[str, ...]] = ()
     """Keys that earlier versions did not know: where they are empty, runs of these versions go on."""
-    LATER_PARTS: ClassVar[tuple[str, ...]] = ()
-    """Parts of default lists that earlier versions did not know: runs of these versions go on without them."""
     MODELS: ClassVar[tuple[str, ...]] = ("llm",)
     """Keys that hold a model."""
 
@@ -188,14 +186,11 @@ class JobBase(BaseModel):
         for name in self.families:
             # Runs of versions that knew no such key go on with the default list.
             keys[name] = name_parts(getattr(self, name))
-            if self._leave_out_later(keys[name]) == self._leave_out_later(find_family(name).defaults):
+            if find_family(name).is_default_list(keys[name]):
                 del keys[name]
         keys["budget"] = keys["budget"]["tokens"]
         text = json.dumps(keys, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-    def _leave_out_later(self, names: Iterable[str]) -> list[str]:
-        return [name for name in names if name not in self.LATER_PARTS]
 
     def check_tables(self, where: str) -> None:
         """Refuse a job that was read from a run directory where a source was a table in Python.

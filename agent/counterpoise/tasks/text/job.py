@@ -160,7 +160,6 @@ class Job(JobBase):
 
     SOURCES = ("data", "held_out", "pool")
     PATHS = (*JobBase.PATHS, "gold", "answers")
-    LATER_PARTS = ("relabel_records", "rewriting")
     LATER_KEYS = ("min_precision", "answers", "evidence", "seconds_per_answer", "writer", "writers", "mask")
     KEY_FILES = ("concepts",)
 
