@@ -11,7 +11,7 @@ adopted, so that what differs between the arms is the labels alone:
 - `suspects`: a run that is given no answer, so that suspects are only kept out of prompts, audits and validation;
 - `true_labels`: a run on the labels as they are right.
 
-`macro_f1` is that of the way that the run recommends on 2,000 or fewer sealed rows with right labels; `recovered_ratio`
+`clean_test_macro_f1` is that of the way that the run recommends, on sealed rows with right labels; `recovered_ratio`
 the share of what the noise cost (`true_labels` less `nothing`, sums over draws) that an arm wins back.
 """
 
@@ -79,9 +79,9 @@ def run_mended(settings: Settings) -> Iterator[tuple[str, str, str, list[float]]
             for arm, found in _run_arms(corpus, seed).items():
                 for metric, value in found.items():
                     lines.setdefault((arm, metric), []).append(value)
-        cost = sum(lines["true_labels", "macro_f1"]) - sum(lines["nothing", "macro_f1"])
+        cost = sum(lines["true_labels", "clean_test_macro_f1"]) - sum(lines["nothing", "clean_test_macro_f1"])
         for arm in ("cleanlab", "label_errors", "counterpoise", "suspects"):
-            won = sum(lines[arm, "macro_f1"]) - sum(lines["nothing", "macro_f1"])
+            won = sum(lines[arm, "clean_test_macro_f1"]) - sum(lines["nothing", "clean_test_macro_f1"])
             lines[arm, "recovered_ratio"] = [won / cost] if cost > 0 else [float("nan")]
         for (arm, metric), values in lines.items():
             yield f"{name}_planted_{RATIO}", arm, metric, values
@@ -168,12 +168,13 @@ def _run(
         **keys,
     )
     run = counterpoise.run(job, progress=False)
-    chosen = run.report_data["ways"][STUDENTS[0]]["chosen"]
+    ((_, way),) = run.report_data["ways"].items()
+    chosen = way["chosen"]
     rows = run.report_data["held_out"]["rows"]
-    value = next(row["macro_f1"]["value"] for row in rows if row["arm"] == chosen)
+    value = next(row["macro_f1"]["mean"] for row in rows if row["arm"] == chosen)
     train = run.dataset["train"]
     wrong = [right[text] != label for text, label in zip(train["text"], train["label"], strict=True)]
-    return {"macro_f1": float(value), "residual_wrong_ratio": float(np.mean(wrong))}
+    return {"clean_test_macro_f1": float(value), "residual_wrong_ratio": float(np.mean(wrong))}
 
 
 def _write(path: Path, pairs: Pairs) -> Path:

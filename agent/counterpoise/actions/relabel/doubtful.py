@@ -7,8 +7,8 @@ How many there are is estimated, never a share that was set:
 - where none are, by two rules that have to agree. By the confident joint (Northcutt, Jiang and Chuang, 2021, Confident
   learning) a row is suspect where another label has at least the probability that rows of that label have on average,
   and more than any other such label has. And all views, which see the row's words and its neighbours apart, name one
-  and the same other label. On labels as they were published 0 to 3 in a hundred rows are such (four data sets with
-  fifteen rows of a rare label), with a tenth of wrong ones planted half of these, hardly a right one among them.
+  and the same other label. On labels as they were published at most 1.3% of the rows are such (two trial draws of
+  four data sets with fifteen rows of a rare label); with a tenth of wrong ones planted they are half of these.
 
 Of no label more than half of the rows are kept out: what is then left is the less doubtful half.
 """

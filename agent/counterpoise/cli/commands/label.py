@@ -30,6 +30,10 @@ N_TEXTS = 60
 
 ModelOption = Annotated[str, typer.Option(metavar="URL|embedded", help="A language model to ask, too.")]
 EncoderOption = Annotated[str, typer.Option(metavar="DIR", help="An encoder instead of the pinned one.")]
+AboutOption = Annotated[
+    str,
+    typer.Option(metavar="errors", help="With --ask: half of the rows from those whose label may be wrong."),
+]
 
 
 def label(
@@ -49,9 +53,7 @@ def label(
     pool: Annotated[
         str, typer.Option(metavar="DATA", help="With --ask: unlabelled rows, where labels are thin.")
     ] = "",
-    about: Annotated[
-        str, typer.Option(metavar="errors", help="With --ask: half of the rows are suspects.")
-    ] = "",
+    about: AboutOption = "",
     answers: Annotated[
         Path, typer.Option(help="The file of answers: written by --ask, read otherwise.")
     ] = Path("answers.csv"),
