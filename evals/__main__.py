@@ -44,7 +44,7 @@ EVALS = {
     "throughput": "requests and tokens a second, and what they cost the client, against a bare loop",
     "corrected_counts": "simulated: do the intervals of corrected counts cover, and how far off is the plain count",
     "auto_concepts": "concepts that a model names: which of people's are among them, and how right the cells are",
-    "judges": "who may judge concepts: similarity, classifier, neighbours, a model, and the stack of them",
+    "judges": "who may judge concepts and labels: classifier, a model, the stack of them; a ladder of judges",
     "false_negatives": "negatives that answer their query: does the cascade find them, is a retriever better for it",
     "relabel_coverage": "simulated: do the intervals of a relabelling hold, for every form, judges and gold",
     "retriever_bias": "short, early, literal, repetitive: what an encoder prefers to the answer",

@@ -14,7 +14,9 @@ The language model itself is asked about a sample of the test texts (zero-shot, 
 calibration); n says how many. `stacked_with_embedded` is the stack with it forced in although its pilot refuses it,
 measured on the same texts (`auc_difference`: with it less without).
 
-    python -m evals judges --data DIR [--seeds 10] [--engine embedded|URL] [--only free] [--only llm]
+Judges of labels have a ladder of their own, see `label_ladder` (`--only labels`, `--only pool`).
+
+    python -m evals judges --data DIR [--seeds 10] [--engine embedded|URL] [--only free|llm|labels|pool]
 """
 
 from __future__ import annotations
@@ -54,6 +56,7 @@ from counterpoise.scorers.gold import Gold, choose_rows_to_ask
 from counterpoise.students.metrics import compute_auroc
 from counterpoise_retrievers.encoders import CachedEncoder
 from evals.common import Result, Settings, find_file, interval, open_engine, read_jsonl, resample_means
+from evals.label_ladder import LABELS, POOL, run_ladder
 
 CONCEPTS = {
     "food": "what was eaten or drunk",
@@ -116,6 +119,10 @@ def run(settings: Settings) -> Iterator[Result]:
     """The lines of this evaluation; those of the language model, which take longest, come last."""
     cache_dir = find_cache_dir(None)
     encoder = CachedEncoder(make_encoder("", cache_dir, ignore), cache_dir / "vectors")
+    if not settings.only or {LABELS, POOL} & set(settings.only):
+        yield from run_ladder(settings, encoder)
+    if settings.only and not {"free", "llm"} & set(settings.only):
+        return
     train, test = Split(settings, "train_exclusive", encoder), Split(settings, "test", encoder)
     seeds = list(range(settings.seeds or (1 if settings.quick else 10)))
     n = QUICK_N_ASKED if settings.quick else N_ASKED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,8 +17,10 @@ from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.errors import ServerError
 from counterpoise.llm import ChatClient, ChatRequest
 from counterpoise.scorers.base import SimilarityScorer
+from counterpoise.scorers.gold import Gold
 from counterpoise.tasks.text.inputs import Inputs, Tables
-from counterpoise.tasks.text.label_trust import PILOT_ROWS, LabelTrust, audit_free_scorers, audit_model
+from counterpoise.tasks.text.label_trust import LabelTrust, audit_free_scorers
+from counterpoise.tasks.text.model_trust import PILOT_ROWS, audit_model
 from tests.made_up import BLAME, ENCODER, as_objects, make_chat, make_records, write_sentences
 
 LABEL_TEXTS = ("a guest who disliked it", "a guest who liked it")
@@ -79,23 +82,93 @@ async def test_the_audit_is_of_scores_given_without_the_answer() -> None:
     assert trust.classifier.auc < 0.7
 
 
-async def test_a_model_is_better_than_the_classifier_only_by_a_clear_interval() -> None:
+async def test_a_model_has_a_say_where_it_explains_known_labels_better() -> None:
     chat, _ = make_chat(choose)
     beside_a_poor_one = await audit_label_scorers(make_inputs(60, 60, shuffled=True), chat, "seed 0")
     assert read_rows(beside_a_poor_one)["llm"]["role"] == "refused", "it is at chance, too"
+    assert beside_a_poor_one.model is None
     inputs = make_inputs(60, 60)
     # The classifier is made to know nothing: its vectors are noise.
     noise = np.random.default_rng(0).normal(size=inputs.train.vectors.shape).astype(np.float32)
     blind = EncodedRecords(inputs.train.records, noise, inputs.train.zero_shot)
     trust = await audit_label_scorers(replace(inputs, train=blind), chat, "seed 0")
     row = read_rows(trust)["llm"]
-    assert row["role"] == "reported" and "Better than the classifier" in str(row["note"])
+    assert row["role"] == "used" and "100 rows of known label" in str(row["note"])
+    assert trust.model is not None and trust.model.weighing.model > 0.1
+    assert trust.model.way.manner == "outright", "no token is spent on examples that are not needed"
     assert (
         row["n"] == PILOT_ROWS and isinstance(row["price_per_1000"], float) and row["price_per_1000"] > 1000
     )
-    # Where both know as much, the one that costs no token stays.
-    equal = await audit_label_scorers(inputs, chat, "seed 0")
-    assert read_rows(equal)["llm"]["role"] == "refused" and equal.is_trusted
+    assert "the model" in str(read_rows(trust)["classifier"]["note"])
+
+
+async def test_a_model_that_only_knows_beside_examples_is_asked_so_and_is_shown_no_row_that_it_is_asked_about() -> (
+    None
+):
+    def need_examples(request: ChatRequest, index: int) -> str:
+        content = request.messages[-1].content
+        *shown, asked = re.findall(r"<text>(.*?)</text>", content)
+        if not shown:
+            return "A"
+        assert asked not in shown
+        n_bad = sum(asked.count(word) for word in BLAME)
+        options = {line[3:]: line[0] for line in content.splitlines() if line[1:3] == ". "}
+        return options[LABEL_TEXTS[0] if n_bad >= 1 else LABEL_TEXTS[1]]
+
+    inputs = make_inputs(60, 60)
+    noise = np.random.default_rng(0).normal(size=inputs.train.vectors.shape).astype(np.float32)
+    blind = replace(inputs, train=EncodedRecords(inputs.train.records, noise, inputs.train.zero_shot))
+    chat, engine = make_chat(need_examples)
+    trust = await audit_label_scorers(blind, chat, "seed 0")
+    assert trust.model is not None and trust.model.way.n_shown == 8
+    assert "asked beside 8 examples" in str(read_rows(trust)["llm"]["note"])
+    # Of both labels as many, and none out of the fold of the row, in which its near-duplicates are.
+    fold_of = dict(zip(inputs.train.records.texts, inputs.folds, strict=True))
+    label_of = dict(zip(inputs.train.records.texts, inputs.train.records.labels, strict=True))
+    with_examples = [
+        re.findall(r"<text>(.*?)</text>", request.messages[-1].content) for request in engine.requests[200:]
+    ]
+    assert len(with_examples) == 200
+    for *shown, asked in with_examples:
+        assert Counter(label_of[text] for text in shown) == {0: 4, 1: 4}
+        assert fold_of[asked] not in {fold_of[text] for text in shown}
+
+
+async def test_a_model_that_leans_to_a_label_is_centred() -> None:
+    """It always writes the same letter, but is less sure of it where the other label is right."""
+
+    def lean(request: ChatRequest, index: int) -> dict[str, float]:
+        right = choose(request, index)
+        first = next(
+            line[0] for line in request.messages[-1].content.splitlines() if line[3:] == LABEL_TEXTS[0]
+        )
+        return (
+            {first: 0.9, "AB".replace(first, ""): 0.1}
+            if right == first
+            else {
+                first: 0.7,
+                "AB".replace(first, ""): 0.3,
+            }
+        )
+
+    inputs = make_inputs(60, 60)
+    noise = np.random.default_rng(0).normal(size=inputs.train.vectors.shape).astype(np.float32)
+    blind = replace(inputs, train=EncodedRecords(inputs.train.records, noise, inputs.train.zero_shot))
+    chat, _ = make_chat(lean)
+    trust = await audit_label_scorers(blind, chat, "seed 0")
+    assert trust.model is not None and trust.model.way.manner == "outright, centred"
+
+
+async def test_answers_of_a_person_are_what_a_model_is_audited_on() -> None:
+    inputs = make_inputs(40, 40)
+    rows = np.arange(0, 80, 2)
+    gold = Gold(rows, inputs.train.records.labels[rows], rows[:0], rows[:0])
+    chat, engine = make_chat(choose)
+    trust = await audit_label_scorers(replace(inputs, gold={"label": gold}), chat, "seed 0")
+    asked = {
+        request.messages[-1].content.split("</text>")[0].removeprefix("<text>") for request in engine.requests
+    }
+    assert asked == set(inputs.train.records.texts[rows].tolist()) and read_rows(trust)["llm"]["n"] == 40
 
 
 async def test_the_pilot_is_balanced_and_small() -> None:

@@ -24,7 +24,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from counterpoise.actions.base import ActionData, Offer
+from counterpoise.actions.base import ActionData, Offer, PoolScores
 from counterpoise.actions.demonstrations import find_rows
 from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.plans import Cell, Kind, Nature, PlanItem, Proposal
@@ -63,12 +63,20 @@ class Adopt:
         """Rows of the pool that may be adopted for a cell."""
         pool, scores = data.pool, data.pool_scores
         is_told = len(data.train) and len(data.train.records.label_names) > 1
-        if pool is None or scores is None or not data.is_trusted or not is_told:
+        if pool is None or scores is None or not is_told:
             return np.empty(0, dtype=np.int64)
-        adoptable = data.recall(self.name, lambda: find_adoptable(scores.own, scores.labels, scores.pool))
+        if not data.is_trusted and scores.united is None:
+            return np.empty(0, dtype=np.int64)
+        adoptable = data.recall(self.name, lambda: _find_sure(scores))
         index = data.recall((self.name, "index"), lambda: _index(pool))
         thin = data.train.vectors[find_rows(data.train.records, cell)]
         return list_candidates(cell, pool.records, adoptable, data.taken, thin, index)
+
+
+def _find_sure(scores: PoolScores) -> Adoptable:
+    if scores.united is not None:
+        return weigh_by_shares(scores.united)
+    return find_adoptable(scores.own, scores.labels, scores.pool)
 
 
 def _index(pool: EncodedRecords) -> FaissIndex:
@@ -103,7 +111,11 @@ def find_adoptable(out_of_fold: Floats, labels: Integers, pool: Floats) -> Adopt
     Returns:
         Posteriors, estimated shares, and the sure label of each row.
     """
-    likelihoods = calibrate_labels(out_of_fold, labels, pool)
+    return weigh_by_shares(calibrate_labels(out_of_fold, labels, pool))
+
+
+def weigh_by_shares(likelihoods: Floats) -> Adoptable:
+    """The same from (m, k) calibrated probabilities under equal label shares."""
     shares = estimate_shares(likelihoods)
     posteriors = likelihoods * shares
     posteriors /= posteriors.sum(axis=1, keepdims=True)

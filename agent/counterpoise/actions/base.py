@@ -101,11 +101,14 @@ class PoolScores:
         own: (n, k) probabilities of training rows, cross-fitted.
         labels: (n,) their label indices.
         pool: (m, k) of the pool's.
+        united: (m, k) calibrated probabilities of the pool's where every label is as likely, by the scorer and a model
+            that has earned a say; None where there is none.
     """
 
     own: Floats
     labels: Integers
     pool: Floats
+    united: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ from counterpoise.runs.directory import RunDirectory
 from counterpoise.runs.encoder_gain import note_encoder_gain
 from counterpoise.runs.endings import BALANCED, NOTHING_PAYS, Progress, Stop, describe_ending
 from counterpoise.runs.filter_report import list_filter_audits
+from counterpoise.runs.hearing import hear_model
 from counterpoise.runs.ledger import Ledger, add_accepted
 from counterpoise.runs.mending import Mended, mend_labels, open_silent_models
 from counterpoise.runs.naming_concepts import name_concepts, write_named
@@ -55,10 +56,10 @@ from counterpoise.tasks.text.job import Job
 from counterpoise.tasks.text.label_trust import (
     LabelTrust,
     audit_free_scorers,
-    audit_model,
     label_with_model,
     needs_model,
 )
+from counterpoise.tasks.text.model_trust import audit_model
 from counterpoise.tasks.text.parts import RunContext, open_context
 from counterpoise.tasks.text.preparation import prepare
 
@@ -211,11 +212,13 @@ async def _repair(
         models = await learn_capabilities(models, directory, resources.cache_dir)
         if any(needs_model(scorer) for scorer in scorers):
             trust = await audit_model(trust, inputs, chat, job.key)
+            context = replace(context, model=trust.model)
         labelled, line = await label_with_model(inputs, chat, job.key)
         if line is not None:
             inputs = labelled
             trust = trust.describe_concepts(inputs, line)
             context = open_context(job, inputs, trust, in_parts=in_parts)
+        context = await hear_model(context, list_short(context, ledger))
     except BudgetSpent as spent:
         if chat.budget.is_time_up:
             return Repair(ledger, context, trust, _stop_in_time(job), models.capabilities)

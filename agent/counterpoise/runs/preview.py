@@ -20,6 +20,7 @@ from counterpoise.report.preview import Preview
 from counterpoise.runs.advice import say_students
 from counterpoise.runs.encoder_gain import try_at_hand
 from counterpoise.runs.forecasting import forecast_run
+from counterpoise.runs.hearing import price_model
 from counterpoise.runs.mending import mend_labels
 from counterpoise.runs.naming_concepts import estimate_naming
 from counterpoise.runs.notes import note_left_out
@@ -36,7 +37,7 @@ from counterpoise.students.rows import view_rows
 from counterpoise.tasks.text.encoder_sentences import say_encoders
 from counterpoise.tasks.text.inputs import Inputs
 from counterpoise.tasks.text.job import Job
-from counterpoise.tasks.text.label_trust import audit_free_scorers
+from counterpoise.tasks.text.label_trust import audit_free_scorers, needs_model
 from counterpoise.tasks.text.parts import find_skewed_cells, open_context
 from counterpoise.tasks.text.preparation import prepare
 
@@ -95,6 +96,8 @@ async def make_preview(job: Job) -> Preview:
         if count
     ]
     advice += foreseen.advice
+    if any(needs_model(scorer) for scorer in SCORERS.choose(job.scorers)):
+        advice += [said for said in [price_model(context, list_short(context, ledger), models)] if said]
     if not free.total() and not len(inputs.pool):
         advice.append("A pool of unlabelled records would help more than writing: name it under `pool`.")
     short = list_short(context, ledger)

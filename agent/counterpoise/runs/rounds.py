@@ -14,6 +14,7 @@ from counterpoise.data.patches.values import LabelChange
 from counterpoise.llm import ChatClient
 from counterpoise.llm.models import Models
 from counterpoise.runs.acting import act
+from counterpoise.runs.hearing import hear_about
 from counterpoise.runs.judging import judge
 from counterpoise.runs.ledger import JudgedProposals, Ledger, add_accepted
 from counterpoise.runs.offers import make_offers, view_data
@@ -87,7 +88,8 @@ async def carry_out(
             if item.n_requests:
                 _report_progress(item, proposals, models.chat)
     proposals.sort(key=lambda proposal: proposal.id)
-    judged = replace(judge(proposals, context, ledger), changes=tuple(changes))
+    heard = await hear_about(proposals, context)
+    judged = replace(judge(proposals, heard, ledger), changes=tuple(changes))
     reasons = Counter(verdict.reason for verdict in judged.verdicts if not verdict.kept)
     tell_event(
         Judged(

@@ -4,7 +4,7 @@
 |---|---|---|
 | `classifier` | logistic regression on sentence vectors, cross-fitted | where its audit passes |
 | `similarity` | the nearest description of a label | nothing |
-| `llm` | a language model picks a letter | nothing |
+| `llm` | a language model picks a letter | with the classifier or alone, where known labels bear it out |
 | one of a user's own | whatever it likes | where its audit passes and is surely better than the classifier's |
 """
 
@@ -112,7 +112,7 @@ class SimilarityPart:
 
 
 class ModelPart:
-    """The model of the job; it is asked about a pilot, once it is there (`tasks.text.label_trust.audit_model`)."""
+    """The model of the job; it is asked about a pilot, once it is there (`tasks.text.model_trust.audit_model`)."""
 
     name = "llm"
     price = float("nan")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from counterpoise.core.records import Floats, Integers
 from counterpoise.core.splits import keyed_rank
@@ -32,6 +33,25 @@ class LabelQuestion:
     likely: Floats = field(default_factory=lambda: np.empty(0))
     described: Floats = field(default_factory=lambda: np.empty(0))
     given: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class LabelAnswers:
+    """What a model said of n texts; rows of NaN where it or the budget failed.
+
+    Args:
+        probabilities: (n, k) probabilities of the labels, rows summing to 1.
+        factors: (n, k) the same where a ranking is counted on its own: of a label that was not listed that of "none of
+            these", so that answers at random say nothing. Rows need not sum to 1.
+    """
+
+    probabilities: Floats
+    factors: Floats
+
+    @property
+    def is_given(self) -> NDArray[np.bool_]:
+        """(n,) whether there is an answer."""
+        return np.asarray(~np.isnan(self.factors).any(axis=1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +85,7 @@ class LabelChoice:
 
     def make_requests(self, asked: LabelQuestion) -> list[ChatRequest]:
         """The two requests about one text."""
-        return self._make(asked, self._list_labels(asked))
+        return self._make(asked, self.list_labels(asked))
 
     def estimate_tokens(self, asked: LabelQuestion) -> int:
         """Tokens that the requests about one text cost at most."""
@@ -78,17 +98,25 @@ class LabelChoice:
             ServerError: the server is gone.
             StorageError: the reply store cannot be written.
         """
+        return (await self.answer(questions)).probabilities
+
+    async def answer(self, questions: Sequence[LabelQuestion]) -> LabelAnswers:
+        """The same, and what counts beside a ranking; raises as `ask` does."""
         if not questions:
-            return np.empty((0, len(self.answers)))
-        listed = [self._list_labels(asked) for asked in questions]
+            nothing = np.empty((0, len(self.answers)))
+            return LabelAnswers(nothing, nothing)
+        listed = [self.list_labels(asked) for asked in questions]
         pairs = [self._make(asked, labels) for asked, labels in zip(questions, listed, strict=True)]
         options = self._name_options(listed[0])
         said = (await LetterChoice(self.chat, options, self.prompt_name, self.purpose).ask(pairs)).mean(
             axis=0
         )
         if not self.is_listed:
-            return np.asarray(said)
-        return spread_answers(said, np.array(listed), np.array([asked.likely for asked in questions]))
+            return LabelAnswers(said, said)
+        factors = np.repeat(said[:, -1:], len(self.answers), axis=1)
+        np.put_along_axis(factors, np.array(listed), said[:, :-1], axis=1)
+        spread = spread_answers(said, np.array(listed), np.array([asked.likely for asked in questions]))
+        return LabelAnswers(spread, factors)
 
     def _make(self, asked: LabelQuestion, labels: Integers) -> list[ChatRequest]:
         shown = [(text, self.answers[label]) for text, label in asked.shown]
@@ -100,7 +128,7 @@ class LabelChoice:
         names = tuple(self.answers[label] for label in labels)
         return (*names, NONE_OF_THESE) if self.is_listed else names
 
-    def _list_labels(self, asked: LabelQuestion) -> Integers:
+    def list_labels(self, asked: LabelQuestion) -> Integers:
         """The labels that are shown, in the order of the first request."""
         if not self.is_listed:
             return np.arange(len(self.answers))

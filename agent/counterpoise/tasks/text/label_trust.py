@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from counterpoise.core.records import Floats, Integers
-from counterpoise.core.splits import sample_by_rank
 from counterpoise.llm import ChatClient
 from counterpoise.scorers.audits import Audit, audit, describe_audit
 from counterpoise.scorers.concepts.model import ask_model, run_pilot
@@ -17,13 +16,11 @@ from counterpoise.scorers.concepts.similarity import score_answered
 from counterpoise.scorers.deciding import Decider, choose_decider, score_out_of_fold
 from counterpoise.scorers.family import BASELINE, SCORERS, Scorer, ScorerRows
 from counterpoise.scorers.gold import LABEL
-from counterpoise.scorers.label_choice import LabelChoice, LabelQuestion
-from counterpoise.scorers.letters import WHICH_LABEL
+from counterpoise.scorers.model_labels import ModelSay
 from counterpoise.students.samples import draw_sample
 from counterpoise.tasks.text.concept_inputs import label_inputs
 from counterpoise.tasks.text.inputs import Inputs
 
-PILOT_ROWS = 100
 PILOT_SHARE = 0.1
 LABELLING_SHARE = 0.2
 FEWEST_KNOWN = 20
@@ -38,16 +35,18 @@ class LabelTrust:
         out_of_fold: (n, k) of the scorer that decides, on the training rows.
         classifier: the classifier's audit.
         decider: the scorer of the user's own that decides instead of the classifier; None where the classifier does.
+        model: how the job's model is asked, and how far it is believed; None where it has not earned a say.
     """
 
     rows: tuple[dict[str, Any], ...]
     out_of_fold: Floats
     classifier: Audit
     decider: Decider | None = None
+    model: ModelSay | None = None
 
     @property
     def is_trusted(self) -> bool:
-        """Whether the scorer that decides may adopt and refuse."""
+        """Whether the scorer that costs nothing may adopt and refuse."""
         return self.decider is not None or not self.classifier.is_weak
 
     def describe_concepts(self, inputs: Inputs, line: dict[str, Any]) -> LabelTrust:
@@ -189,100 +188,3 @@ async def label_with_model(
     limit = None if chat.budget.limit is None else LABELLING_SHARE * chat.budget.limit
     scores = await ask_model(chat, records, inputs.concepts, pilot, limit, key, inputs.gold)
     return label_inputs(inputs, scores), pilot.describe(chat.name)
-
-
-async def audit_model(trust: LabelTrust, inputs: Inputs, chat: ChatClient, key: str) -> LabelTrust:
-    """Add the audit of the language model to those of the scorers that cost nothing.
-
-    It is asked about a pilot of at most 100 rows, balanced over the labels, for at most a tenth of the budget. It is
-    reported beside the others; it decides only where its AUROC interval lies above the classifier's, because the
-    classifier costs no token.
-
-    Args:
-        trust: the audits of the other scorers.
-        inputs: the data.
-        chat: the way to the model.
-        key: the run's key.
-    """
-    if len(inputs.train.records.label_names) < 2:
-        return trust
-    rows = await _audit_model(inputs, chat, key, trust)
-    return replace(trust, rows=(*trust.rows, *rows))
-
-
-async def _audit_model(inputs: Inputs, chat: ChatClient, key: str, trust: LabelTrust) -> list[dict[str, Any]]:
-    records, cheaper = inputs.train.records, trust.classifier
-    choice = LabelChoice(chat, inputs.label_texts, purpose="audit")
-    picked = _draw_pilot(inputs, key)
-    limit = chat.budget.limit
-    if limit is not None:
-        share = PILOT_SHARE / 2 if inputs.concepts and inputs.gold else PILOT_SHARE
-        prices = np.cumsum([choice.estimate_tokens(_ask_about(row, inputs, trust)) for row in picked])
-        picked = picked[: int(np.searchsorted(prices, share * limit, side="right"))]
-    question = f"{WHICH_LABEL} The language model {chat.name} picks a letter."
-    if len(picked) < 10:
-        return [
-            describe_audit(
-                "llm",
-                question,
-                None,
-                role="refused",
-                price=None,
-                note="A tenth of the budget does not pay an audit of ten rows.",
-            )
-        ]
-    before = chat.budget.used
-    pilot = records.take(np.array(picked))
-    answers = await choice.ask([_ask_about(row, inputs, trust) for row in picked])
-    answered = ~np.isnan(answers).any(axis=1)
-    if answered.sum() < 10 or len(np.unique(pilot.labels[answered])) < 2:
-        return [
-            describe_audit(
-                "llm",
-                question,
-                None,
-                role="refused",
-                price=None,
-                note="It gave no usable answer: the server may not return log-probabilities.",
-            )
-        ]
-    result = audit(answers[answered], pilot.labels[answered])
-    price = (chat.budget.used - before) / max(1, len(picked)) * 1000
-    better = result.auc_low > cheaper.auc_high
-    note = (
-        f"Better than the classifier (AUROC from {result.auc_low:.2f} against up to {cheaper.auc_high:.2f})."
-        if better
-        else f"AUROC {result.auc_low:.2f} to {result.auc_high:.2f} is not above the classifier's "
-        f"{cheaper.auc_low:.2f} to {cheaper.auc_high:.2f}, which costs nothing: it decides nothing."
-    )
-    return [
-        describe_audit(
-            "llm", question, result, role="reported" if better else "refused", price=price, note=note
-        )
-    ]
-
-
-def _ask_about(row: int, inputs: Inputs, trust: LabelTrust) -> LabelQuestion:
-    """The question about a training row; its shortlist is of scorers that have not seen its label."""
-    described = inputs.train.zero_shot[row] if len(inputs.train.zero_shot) else np.empty(0)
-    return LabelQuestion(
-        str(inputs.train.records.texts[row]), likely=trust.out_of_fold[row], described=described
-    )
-
-
-def _draw_pilot(inputs: Inputs, key: str) -> Sequence[int]:
-    """Rows by keyed hash, the labels in turn, so that a rare label is in the pilot too."""
-    records = inputs.train.records
-    queues = []
-    for label in range(len(records.label_names)):
-        members = inputs.leave_out_doubtful(np.flatnonzero(records.labels == label))
-        queues.append(
-            [
-                int(members[place])
-                for place in sample_by_rank(records.ids[members], PILOT_ROWS, f"{key}:pilot")
-            ]
-        )
-    picked: list[int] = []
-    while len(picked) < PILOT_ROWS and any(queues):
-        picked += [queue.pop(0) for queue in queues if queue]
-    return picked[:PILOT_ROWS]

@@ -18,6 +18,8 @@ from counterpoise.filters.chain import ReadyFilter, fit_filters
 from counterpoise.filters.data import FilterData
 from counterpoise.scorers.base import ClassifierScorer
 from counterpoise.scorers.deciding import Decider
+from counterpoise.scorers.heard import HeardScorer
+from counterpoise.scorers.model_labels import ModelSay
 from counterpoise.scorers.without_sources import score_without_sources
 from counterpoise.students.cell_choice import score_unlabelled
 from counterpoise.students.cell_marks import make_marks, weigh_records
@@ -44,10 +46,11 @@ class RunContext:
         filters: what proposals have to pass, in order.
         target: as the job says.
         key: the run's key.
+        model: how the job's model is asked for labels, and how far it is believed; None where it has no say.
     """
 
     inputs: Inputs
-    scorer: ClassifierScorer | Decider
+    scorer: ClassifierScorer | Decider | HeardScorer
     is_trusted: bool
     out_of_fold: Floats
     schema: RowSchema
@@ -56,6 +59,7 @@ class RunContext:
     filters: tuple[ReadyFilter, ...]
     target: Target
     key: str
+    model: ModelSay | None = None
 
 
 def open_context(job: Job, inputs: Inputs, trust: LabelTrust, *, in_parts: bool = True) -> RunContext:
@@ -100,6 +104,7 @@ def open_context(job: Job, inputs: Inputs, trust: LabelTrust, *, in_parts: bool 
         filters=fit_filters(FILTERS.choose(job.filters), gather_filter_data(job, inputs, trust)),
         target=job.target,
         key=job.key,
+        model=trust.model,
     )
 
 
