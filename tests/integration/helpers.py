@@ -151,9 +151,10 @@ def read_stored_keys(cache: Path) -> frozenset[bytes]:
 
 
 def list_asked_texts(bodies: Sequence[Body]) -> list[str]:
-    """The reviews that the scoring questions among some requests ask about, in order."""
+    """The reviews that scoring questions without examples among some requests ask about, in order."""
     contents = [body["messages"][-1]["content"] for body in bodies if is_scoring(body)]
-    return [content.split("<text>")[1].split("</text>")[0] for content in contents]
+    outright = [content for content in contents if content.count("<text>") == 1]
+    return [content.split("<text>")[1].split("</text>")[0] for content in outright]
 
 
 @contextmanager
