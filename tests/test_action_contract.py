@@ -14,7 +14,7 @@ from counterpoise.actions.base import ActionData, Costs, Offer, PoolScores, list
 from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.errors import ServerError
-from counterpoise.core.plans import Cell, Nature, PlanItem, Proposal
+from counterpoise.core.plans import Cell, Nature, PlanItem, Proposal, Refusal
 from counterpoise.core.records import ConceptColumns, State
 from counterpoise.llm import ChatClient, ChatRequest, Completion, ScriptedChatClient, TokenBudget
 from counterpoise.llm.models import Models
@@ -67,7 +67,19 @@ def make_data(texts: list[str], labels: list[int], names: tuple[str, ...]) -> Ac
         pool=pool,
         pool_scores=PoolScores(sure, np.array(labels), sure),
         is_trusted=True,
+        refused=refuse(train, names[0]),
     )
+
+
+def refuse(train: EncodedRecords, label: str) -> tuple[Refusal, ...]:
+    """Two texts that were written for a label and refused; none without rows."""
+    if not len(train):
+        return ()
+    item = PlanItem("minority_text", Cell(label), 2, 1, 0, 1)
+    shown = tuple(str(one) for one in train.records.ids[train.records.labels == 0][:3])
+    texts = ("Cold.", "Loud")
+    made = [Proposal(f"{item.id}-{n:05d}", item, text, label, shown) for n, text in enumerate(texts)]
+    return tuple(Refusal(one, "It is too short.") for one in made)
 
 
 def make_worlds() -> dict[str, ActionData]:
@@ -130,7 +142,7 @@ async def carry_out(action: Action, item: PlanItem, data: ActionData, models: Mo
 
 def list_offers(action: Action, data: ActionData, models: Models) -> dict[Cell, Offer]:
     offers = {cell: action.offer(cell, data, models) for cell in list_cells(data)}
-    return {cell: offer for cell, offer in offers.items() if offer is not None}
+    return {cell: offer for cell, offer in offers.items() if offer is not None and offer.most != 0}
 
 
 def check_proposal(proposal: Proposal, item: PlanItem, data: ActionData) -> None:
@@ -216,7 +228,8 @@ async def test_what_was_done_before_is_not_offered_again(action: Action) -> None
             assert offer.most is not None and (again.most if again else 0) == offer.most - len(found)
         elif offer.most is not None:
             costs = {(action.name, cell): Costs(requests=int(offer.requests_left))}
-            assert action.offer(cell, replace(data, costs=costs), models) is None
+            again = action.offer(cell, replace(data, costs=costs, refused=()), models)
+            assert again is None or again.most == 0
 
 
 @EVERY_MODEL

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         relabel_negatives,
         resume,
         run,
+        teach,
     )
     from counterpoise.core.errors import CounterpoiseError, ServiceError, UserError
     from counterpoise.report.preview import Preview
@@ -50,6 +51,7 @@ __all__ = [
     "relabel_negatives",
     "resume",
     "run",
+    "teach",
 ]
 
 _HOMES = {
@@ -62,6 +64,7 @@ _HOMES = {
             "relabel_negatives",
             "resume",
             "run",
+            "teach",
         ),
         "counterpoise.api",
     ),

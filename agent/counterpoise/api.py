@@ -6,7 +6,7 @@ import contextlib
 import errno
 import shlex
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from counterpoise.core.instances import Instance
     from counterpoise.core.label_spellings import Spellings
     from counterpoise.data.patches.values import Patch
+    from counterpoise.runs.teaching import TaughtTable
     from counterpoise.tasks.retrieval.job import RetrievalJob
 
 
@@ -283,6 +284,97 @@ def rebalance(
     """
     job = job_from(data=data, text=text, label=label, llm=model, budget=budget, **keys)
     return run(job, listener=listener, progress=progress)
+
+
+@dataclass(frozen=True)
+class Taught:
+    """What `teach` came to.
+
+    Args:
+        run: the run that audited, mended, labelled and wrote.
+        recipe: the small classifier, fitted.
+        path: the file that it was saved in; None where the extra `recipe` is not installed.
+        table: the ways to answer the sealed rows, side by side, and which one to take.
+    """
+
+    run: Run
+    recipe: Any
+    path: Path | None
+    table: TaughtTable
+
+
+def teach(
+    data: Any,
+    *,
+    text: str | Sequence[str],
+    label: str,
+    model: Any,
+    budget: str | int = "2M",
+    listener: Listener | None = None,
+    progress: bool | None = None,
+    **keys: Any,
+) -> Taught:
+    """From a table to a small classifier that a model has taught, with what it is worth beside asking the model.
+
+    The model's labels are audited; where they are worth it, it labels the pool, wrong labels are mended, records are
+    written where the pool has none, and a student is trained on the result.
+
+    Args:
+        data: as `rebalance` takes it.
+        text: text column, or columns.
+        label: label column.
+        model: as `rebalance` takes it.
+        budget: tokens for everything.
+        listener: told of every step, instead of progress being shown.
+        progress: whether it is shown.
+        **keys: any other key of a job: pool, held_out, output, ...
+
+    Raises:
+        UserError: a mistake in the arguments or the data.
+        ServiceError: a server, a download or a disk failed; call again to go on.
+    """
+    job = job_from(
+        data=data, text=text, label=label, llm=model, budget=budget, **{"pool_rows": "all", **keys}
+    )
+    return teach_job(job, listener=listener, progress=progress)
+
+
+def teach_job(job: Job, *, listener: Listener | None = None, progress: bool | None = None) -> Taught:
+    """The same for a job; see `teach`."""
+    import json
+
+    from counterpoise.core.files import write_whole
+    from counterpoise.runs.teaching import measure_taught, name_taught_way
+    from counterpoise.tasks.registry import load_job
+    from counterpoise.tasks.text.preparation import prepare
+
+    finished = run(job, listener=listener, progress=progress)
+    report = finished.report_data
+    student = str(report["recommendation"]["student"])
+    simple_way = str(report["validation"]["best_zero_token"][student])
+    taught_way = name_taught_way(str(report["ways"][student]["chosen"]), simple_way)
+    resolved = job.model_copy(update={"encoder": load_job(finished.directory / "job.yaml").encoder})
+    limit = job.budget.tokens
+    left = None if limit is None else max(0, limit - int(report["spend"]["used"]))
+    with open_progress(listener, progress):
+        taught, simple = (finished.recipe(student, treatment=way).fit() for way in (taught_way, simple_way))
+        inputs = prepare(resolved)
+        table: TaughtTable = run_alone(lambda: measure_taught(resolved, inputs, taught, simple, left))
+    path, notes = _keep_recipe(taught, finished.directory / "recipe.skops")
+    table = replace(table, notes=(*table.notes, *notes))
+    text = json.dumps(table.as_dict(), ensure_ascii=False, indent=2, sort_keys=True)
+    write_whole(finished.directory / "teach.json", f"{text}\n")
+    return Taught(finished, taught, path, table)
+
+
+def _keep_recipe(recipe: Any, path: Path) -> tuple[Path | None, tuple[str, ...]]:
+    """Where a recipe was saved, and why not where it was not."""
+    if path.exists():
+        path.unlink()
+    try:
+        return recipe.save(path), ()
+    except JobError as error:
+        return None, (f"The recipe was not saved: {error}",)
 
 
 def check_balance(

@@ -32,6 +32,7 @@ from counterpoise.cli.commands.patches import apply, diff, undo
 from counterpoise.cli.commands.relabel import relabel
 from counterpoise.cli.commands.runs import preview, report, resume, run
 from counterpoise.cli.commands.session import Session
+from counterpoise.cli.commands.teach import teach
 from counterpoise.core.errors import FAULT, CounterpoiseError, JobError, ServiceError
 from counterpoise.core.interrupts import Interrupts
 from counterpoise.core.redactions import redact
@@ -58,7 +59,7 @@ app.add_typer(assets_app, name="assets", invoke_without_command=True)
 app.command("label-errors")(label_errors)
 for command in (
     *(diff, apply, undo, doctor, mine, relabel, check),
-    *(run, preview, resume, report, label, concepts),
+    *(run, preview, resume, report, teach, label, concepts),
 ):
     app.command()(command)
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from counterpoise.report.preview import TaskPreview
+    from counterpoise.runs.teaching import TaughtTable
 
 _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.INFORMATION: "dim"}
 _NAMES = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFORMATION: "note"}
@@ -117,6 +118,33 @@ def _make_table(
         table.add_row(Text(f"… and {len(rows) - most} more: --json", style="dim"))
     if not rows:
         table.add_row(Text("none", style="dim"))
+    return table
+
+
+_TAUGHT = {
+    "ask": "ask the model, every time",
+    "few_examples": "ask it beside examples",
+    "teach": "the classifier that it taught",
+    "simple_way": "the best way without a token",
+}
+
+
+def make_taught_table(taught: TaughtTable) -> Table:
+    """The ways to answer the sealed rows beside each other."""
+    table = Table(title="On the sealed rows")
+    for heading in ("way", "right", "95%", "worst label", "ms a text", "tokens for 1,000 texts"):
+        table.add_column(heading, justify="left" if heading in ("way", "worst label") else "right")
+    for row in taught.rows:
+        worst = f"{clean_text(row.worst_label)} {row.worst_accuracy:.1%}" if row.worst_label else "-"
+        took = "-" if row.milliseconds != row.milliseconds else format_decimal(row.milliseconds, 1)
+        table.add_row(
+            _TAUGHT[row.way],
+            f"{row.accuracy:.1%}",
+            f"{row.low:.1%} to {row.high:.1%}",
+            worst,
+            took,
+            format_count(round(row.tokens)),
+        )
     return table
 
 

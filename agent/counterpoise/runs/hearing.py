@@ -17,8 +17,15 @@ from counterpoise.tasks.text.model_trust import make_way
 from counterpoise.tasks.text.parts import RunContext
 
 
-async def hear_model(context: RunContext, deficits: Sequence[Deficit]) -> RunContext:
+async def hear_model(
+    context: RunContext, deficits: Sequence[Deficit], share: float = LABELLING_SHARE
+) -> RunContext:
     """Ask a model that has a say about the rows of the pool that thin labels need.
+
+    Args:
+        context: of the run.
+        deficits: what labels lack.
+        share: of the budget that the questions may cost.
 
     Returns:
         The same where it has none; else with what it said, by which rows are adopted and proposals judged.
@@ -31,7 +38,7 @@ async def hear_model(context: RunContext, deficits: Sequence[Deficit]) -> RunCon
         return replace(context, scorer=HeardScorer(scorer, say.weighing))
     wanted = count_wanted(deficits, inputs.train.records.label_names)
     scores, said = await ask_pool(
-        say, data.pool, data.pool_scores, wanted, context.key, is_trusted=data.is_trusted
+        say, data.pool, data.pool_scores, wanted, context.key, is_trusted=data.is_trusted, share=share
     )
     return replace(
         context, scorer=HeardScorer(scorer, say.weighing, said), data=replace(data, pool_scores=scores)
@@ -62,18 +69,20 @@ async def hear_about(proposals: Sequence[Proposal], context: RunContext) -> RunC
     return replace(context, scorer=replace(scorer, said={**scorer.said, **said}))
 
 
-def price_model(context: RunContext, deficits: Sequence[Deficit], models: Models) -> str:
+def price_model(
+    context: RunContext, deficits: Sequence[Deficit], models: Models, share: float = LABELLING_SHARE
+) -> str:
     """What asking the model about the pool would cost at most, in a sentence; "" where nothing would be asked."""
     inputs, scores, pool = context.inputs, context.data.pool_scores, context.data.pool
     wanted = count_wanted(deficits, inputs.train.records.label_names)
     if pool is None or scores is None or not wanted.any():
         return ""
     limit = models.chat.budget.limit
-    share = None if limit is None else LABELLING_SHARE * limit
+    most = None if limit is None else share * limit
     way = make_way(inputs, models.chat, 0, "label")
-    plan = plan_questions(way, None, pool, scores, wanted, share, context.key)
+    plan = plan_questions(way, None, pool, scores, wanted, most, context.key)
     few = make_way(inputs, models.chat, N_SHOWN, "label")
-    times = plan_questions(few, None, pool, scores, np.minimum(wanted, 1), share, context.key)
+    times = plan_questions(few, None, pool, scores, np.minimum(wanted, 1), most, context.key)
     each = plan.tokens / max(1, len(plan.rows)), times.tokens / max(1, len(times.rows))
     return (
         f"Where its audit gives the model a say about labels, it is asked about {len(plan.rows):,} rows of the pool "

@@ -48,6 +48,7 @@ from counterpoise.runs.recipe.keeping import gather_data
 from counterpoise.runs.report_data import make_report
 from counterpoise.runs.rounds import carry_out, list_deficits, list_short, plan_round
 from counterpoise.runs.simple_ways import measure_simple_ways
+from counterpoise.runs.whole_pool import LABELLING_SHARE, expect_in_pool, plan_whole_pool
 from counterpoise.runs.writing_report import describe_masked
 from counterpoise.scorers.family import SCORERS
 from counterpoise.students.evidence import Evidence, parse_evidence, read_shipped
@@ -63,6 +64,7 @@ from counterpoise.tasks.text.model_trust import audit_model
 from counterpoise.tasks.text.parts import RunContext, open_context
 from counterpoise.tasks.text.preparation import prepare
 
+NO_PLAN = Plan(0, ())
 OLD_ROUNDS = 4
 """Rounds of a job that names none, in run directories of versions that knew no run without a limit."""
 
@@ -218,7 +220,10 @@ async def _repair(
             inputs = labelled
             trust = trust.describe_concepts(inputs, line)
             context = open_context(job, inputs, trust, in_parts=in_parts)
-        context = await hear_model(context, list_short(context, ledger))
+        if job.pool_rows == "all":
+            context = await hear_model(context, expect_in_pool(context), LABELLING_SHARE)
+        else:
+            context = await hear_model(context, list_short(context, ledger))
     except BudgetSpent as spent:
         if chat.budget.is_time_up:
             return Repair(ledger, context, trust, _stop_in_time(job), models.capabilities)
@@ -230,17 +235,21 @@ async def _repair(
     directory.write("audits", {row["name"]: row for row in trust.rows})
     progress = Progress()
     for number in count(1):
-        stop = _find_stop(job, context, ledger, chat, progress, number)
-        if stop is not None:
-            return Repair(ledger, context, trust, stop, models.capabilities)
-        plan = plan_round(
-            context,
-            ledger,
-            models,
-            round_number=number,
-            n_rounds=job.rounds,
-            limit=limit,
-        )
+        plan = NO_PLAN
+        if job.pool_rows == "all" and not chat.budget.is_time_up:
+            plan = plan_whole_pool(context, ledger, models, number)
+        if not plan.items:
+            stop = _find_stop(job, context, ledger, chat, progress, number)
+            if stop is not None:
+                return Repair(ledger, context, trust, stop, models.capabilities)
+            plan = plan_round(
+                context,
+                ledger,
+                models,
+                round_number=number,
+                n_rounds=job.rounds,
+                limit=limit,
+            )
         tell_event(Planned(**describe_plan(plan)))
         if not plan.items:
             stop = Stop("budget", plan.reason) if plan.reason.startswith(UNPAID) else NOTHING_PAYS

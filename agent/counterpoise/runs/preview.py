@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import Literal
+from typing import Any, Literal
 
 from counterpoise.actions import ACTIONS
 from counterpoise.actions.base import list_requests
 from counterpoise.core.assets import find_cache_dir
 from counterpoise.core.events import tell_event
+from counterpoise.core.plans import PlanItem
 from counterpoise.core.records import Records
 from counterpoise.data.encoder_choice import AUTO
 from counterpoise.llm import ChatClient, ChatRequest, ScriptedChatClient, TokenBudget
@@ -21,6 +23,7 @@ from counterpoise.runs.advice import say_students
 from counterpoise.runs.encoder_gain import try_at_hand
 from counterpoise.runs.forecasting import forecast_run
 from counterpoise.runs.hearing import price_model
+from counterpoise.runs.ledger import Ledger
 from counterpoise.runs.mending import mend_labels
 from counterpoise.runs.naming_concepts import estimate_naming
 from counterpoise.runs.notes import note_left_out
@@ -28,17 +31,19 @@ from counterpoise.runs.outlook import look_ahead
 from counterpoise.runs.rounds import list_short, plan_round
 from counterpoise.runs.simple_ways import SimpleWays, measure_simple_ways
 from counterpoise.runs.slow_students import offer_tuning, view_trained
+from counterpoise.runs.whole_pool import LABELLING_SHARE, expect_in_pool
 from counterpoise.runs.writing_report import note_writing
 from counterpoise.scorers.family import SCORERS
 from counterpoise.students.cell_choice import choose_cell_way
 from counterpoise.students.cell_marks import make_marks
+from counterpoise.students.forecasts import Forecast
 from counterpoise.students.metrics import METRIC_NAMES
 from counterpoise.students.rows import view_rows
 from counterpoise.tasks.text.encoder_sentences import say_encoders
 from counterpoise.tasks.text.inputs import Inputs
 from counterpoise.tasks.text.job import Job
 from counterpoise.tasks.text.label_trust import audit_free_scorers, needs_model
-from counterpoise.tasks.text.parts import find_skewed_cells, open_context
+from counterpoise.tasks.text.parts import RunContext, find_skewed_cells, open_context
 from counterpoise.tasks.text.preparation import prepare
 
 _MOST_PROMPTS = 2
@@ -87,9 +92,7 @@ async def make_preview(job: Job) -> Preview:
     advice += offer_tuning(simple.students, trained, find_cache_dir(job.cache_dir))
     advice += advise_on_records(simple, job.metric)
     advice += _advise_on_cells(job, inputs, simple)
-    free = Counter[str]()
-    for item in (*first, *plan.items):
-        free[item.action] += 0 if item.n_requests else item.count
+    free = _count_free([*first, *plan.items])
     advice += [
         f"{count} records would be {actions[name].effect} before anything is written."
         for name, count in free.items()
@@ -97,7 +100,7 @@ async def make_preview(job: Job) -> Preview:
     ]
     advice += foreseen.advice
     if any(needs_model(scorer) for scorer in SCORERS.choose(job.scorers)):
-        advice += [said for said in [price_model(context, list_short(context, ledger), models)] if said]
+        advice += _price_labels(job, context, ledger, models)
     if not free.total() and not len(inputs.pool):
         advice.append("A pool of unlabelled records would help more than writing: name it under `pool`.")
     short = list_short(context, ledger)
@@ -107,16 +110,7 @@ async def make_preview(job: Job) -> Preview:
         deficits=short,
         plan=[*first, *plan.items],
         prompts=prompts,
-        forecasts=[
-            {
-                "action": str(one.action),
-                "student": one.student,
-                "records": one.n_records,
-                "macro_f1": one.macro_f1,
-                "auroc": one.auroc,
-            }
-            for one in foreseen.forecasts
-        ],
+        forecasts=[_describe_forecast(one) for one in foreseen.forecasts],
         estimated_tokens=sum(item.reserved_tokens for item in plan.items),
         notes=[
             *inputs.notes,
@@ -128,6 +122,33 @@ async def make_preview(job: Job) -> Preview:
         encoders=[asdict(one) for one in trials.trials],
         ask=foreseen.ask,
     )
+
+
+def _price_labels(job: Job, context: RunContext, ledger: Ledger, models: Models) -> list[str]:
+    """What asking the model about the pool would cost; nothing where it would not be asked."""
+    if job.pool_rows == "all":
+        said = price_model(context, expect_in_pool(context), models, LABELLING_SHARE)
+    else:
+        said = price_model(context, list_short(context, ledger), models)
+    return [said] if said else []
+
+
+def _count_free(items: Sequence[PlanItem]) -> Counter[str]:
+    """Action -> records that it would bring without a request."""
+    free = Counter[str]()
+    for item in items:
+        free[item.action] += 0 if item.n_requests else item.count
+    return free
+
+
+def _describe_forecast(one: Forecast) -> dict[str, Any]:
+    return {
+        "action": str(one.action),
+        "student": one.student,
+        "records": one.n_records,
+        "macro_f1": one.macro_f1,
+        "auroc": one.auroc,
+    }
 
 
 def _show_request(request: ChatRequest) -> str:

@@ -124,6 +124,8 @@ class Job(JobBase):
             it; they become training rows.
         seconds_per_answer: that a label takes you, for the price of asking in a preview; None for a prior of 15.
         concepts: name -> definition, a file that holds these, or `auto`: those that the model names.
+        pool_rows: which rows of the pool are taken in, once their label is sure: those that thin labels need
+            (`needed`), or all (`all`), which is how a model teaches a student.
         target: `equal`, or label -> ratio: labels are wanted in this ratio to one another.
         metric: what the simple ways and the choice between actions are judged by.
         llm: the model; `embedded` or a URL for short.
@@ -160,7 +162,16 @@ class Job(JobBase):
 
     SOURCES = ("data", "held_out", "pool")
     PATHS = (*JobBase.PATHS, "gold", "answers")
-    LATER_KEYS = ("min_precision", "answers", "evidence", "seconds_per_answer", "writer", "writers", "mask")
+    LATER_KEYS = (
+        "min_precision",
+        "answers",
+        "evidence",
+        "seconds_per_answer",
+        "writer",
+        "writers",
+        "mask",
+        "pool_rows",
+    )
     KEY_FILES = ("concepts",)
 
     TRIES_ENCODERS = True
@@ -189,6 +200,7 @@ class Job(JobBase):
     answers: str = ""
     seconds_per_answer: float | None = Field(None, gt=0, le=86_400)
     concepts: dict[str, str] | Literal["auto"] = Field({})
+    pool_rows: Literal["needed", "all"] = "needed"
     target: Literal["equal"] | dict[str, float] = "equal"
     metric: Literal["macro_f1", "auroc"] = "macro_f1"
     rounds: int | None = Field(None, ge=1, le=100)

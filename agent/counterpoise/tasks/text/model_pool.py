@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from counterpoise.actions.adopt import SURE_FROM, weigh_by_shares
+from counterpoise.actions.adopt import SURE_FROM, find_adoptable, weigh_by_shares
 from counterpoise.actions.base import PoolScores
 from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.plans import Deficit
@@ -45,6 +45,11 @@ def choose_asked(likely: Floats, wanted: Integers, ids: Objects, key: str) -> In
     longest = max((len(queue) for queue in queues), default=0)
     turns = [int(queue[turn]) for turn in range(longest) for queue in queues if turn < len(queue)]
     return np.array(list(dict.fromkeys(turns)), dtype=np.int64)
+
+
+def expect_labels(scores: PoolScores) -> Floats:
+    """(k,) rows of each label that a pool is expected to hold, by the scorer that costs nothing."""
+    return np.asarray(find_adoptable(scores.own, scores.labels, scores.pool).posteriors.sum(axis=0))
 
 
 def count_wanted(deficits: Sequence[Deficit], label_names: Sequence[str]) -> Integers:
@@ -102,6 +107,7 @@ async def ask_pool(
     key: str,
     *,
     is_trusted: bool,
+    share: float = LABELLING_SHARE,
 ) -> tuple[PoolScores, dict[str, Floats]]:
     """Ask the model about the pool.
 
@@ -112,13 +118,14 @@ async def ask_pool(
         wanted: (k,) records that each label lacks.
         key: of the run.
         is_trusted: whether that scorer may adopt what the model was not asked about.
+        share: of the budget that the questions may cost.
 
     Returns:
         The scores with `united`, and what the model said, by text.
     """
     limit = say.way.chat.budget.limit
-    share = None if limit is None else LABELLING_SHARE * limit
-    plan = plan_questions(say.way, say.weighing, pool, scores, wanted, share, key)
+    most = None if limit is None else share * limit
+    plan = plan_questions(say.way, say.weighing, pool, scores, wanted, most, key)
     answers = await say.way.answer(plan.questions)
     factors = np.full(scores.pool.shape, np.nan)
     factors[plan.rows] = answers.factors

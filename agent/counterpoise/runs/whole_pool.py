@@ -1,0 +1,62 @@
+"""Taking in the whole pool: every row whose label is sure, whatever lacks records (`pool_rows: all` of a job)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from counterpoise.balance.counts import count_labels
+from counterpoise.core.plans import Cell, Deficit, Plan
+from counterpoise.llm.models import Models
+from counterpoise.runs.ledger import Ledger, add_accepted
+from counterpoise.runs.offers import make_offers
+from counterpoise.runs.planner import make_plan
+from counterpoise.tasks.text.model_pool import expect_labels
+from counterpoise.tasks.text.parts import RunContext
+
+LABELLING_SHARE = 0.8
+"""Of the budget that a model may use to label a pool which is to be taken in whole; the rest audits and writes."""
+
+
+def expect_in_pool(context: RunContext) -> list[Deficit]:
+    """For each label as many records as the pool is expected to hold of it, by the scorer that costs nothing."""
+    records, scores = context.inputs.train.records, context.data.pool_scores
+    if scores is None or not len(scores.pool):
+        return []
+    expected = expect_labels(scores)
+    have = count_labels(records.labels, len(records.label_names))
+    return [
+        Deficit(Cell(name), float(count), float(count + max(1, round(more))))
+        for name, count, more in zip(records.label_names, have, expected, strict=True)
+    ]
+
+
+def plan_whole_pool(context: RunContext, ledger: Ledger, models: Models, round_number: int) -> Plan:
+    """A round that takes in all rows of the pool whose label is sure; empty where there is none left.
+
+    Args:
+        context: what all rounds share.
+        ledger: settled rounds.
+        models: the model; it is asked nothing.
+        round_number: from 1.
+    """
+    pool, records = context.data.pool, context.inputs.train.records
+    if pool is None:
+        return Plan(round_number, (), "there is no pool")
+    counts = np.bincount(add_accepted(records, ledger).labels, minlength=len(records.label_names))
+    deficits = [
+        Deficit(Cell(name), float(have), float(have + len(pool)))
+        for name, have in zip(records.label_names, counts, strict=True)
+    ]
+    offers = {
+        cell: {name: offer for name, offer in mine.items() if offer.is_free and offer.most}
+        for cell, mine in make_offers(deficits, context, ledger, models).items()
+    }
+    return make_plan(
+        deficits,
+        offers,
+        ledger.costs,
+        round_number=round_number,
+        n_rounds=None,
+        remaining_tokens=0,
+        exhausted=ledger.find_exhausted(),
+    )
