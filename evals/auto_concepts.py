@@ -166,7 +166,9 @@ def label(bench: Bench, gold: Mapping[str, Gold], scores: ModelScores | None) ->
     records, vectors = bench.around.records, bench.around.vectors
     texts = [str(text) for text in records.texts]
     labeller = fit_concepts(texts, vectors, records.ids, bench.data.definitions, bench.encoder, gold, scores)
-    return labeller.label(texts, vectors, scores.list_whole() if scores else None).probabilities
+    if scores is None:
+        return labeller.label(texts, vectors).probabilities
+    return labeller.label(texts, vectors, scores.list_whole(), scores.probabilities).probabilities
 
 
 def measure_cells(bench: Bench, probabilities: Floats) -> tuple[Floats, Floats]:

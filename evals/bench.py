@@ -39,11 +39,13 @@ class Step:
         evaluation: its name.
         only: its parts.
         seeds: draws; 0 where it knows none.
+        is_short: whether it is run whole even where everything else is run in small.
     """
 
     evaluation: str
     only: tuple[str, ...]
     seeds: int = 0
+    is_short: bool = False
 
     @property
     def part(self) -> str:
@@ -61,17 +63,17 @@ class Step:
         return [
             *words,
             *(("--seeds", str(self.seeds)) if self.seeds else ()),
-            *(("--quick",) if quick else ()),
+            *(("--quick",) if quick and not self.is_short else ()),
         ]
 
 
 STEPS = (
-    Step("judges", ("llm",), 1),
+    Step("judges", ("llm",), 1, is_short=True),
     Step("counterfactual_quality", ("cebab", "embedded")),
     Step("false_negatives", ("model",)),
     Step("minority_text", ("cebab@15",), 1),
     Step("concept_bias", ("generate",), 1),
-    Step("judges", ("llm",), 10),
+    Step("judges", ("llm",), 10, is_short=True),
     Step("minority_text", ("cebab@15",), 3),
     Step("concept_bias", ("generate",), 5),
     Step("minority_text", ("cebab@15",), 10),

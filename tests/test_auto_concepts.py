@@ -150,6 +150,28 @@ def test_a_judges_errors_are_taken_out_of_the_shares_of_a_concept_nobody_answere
     assert line["role"] == "used" and "how well it repeats the model" in line["note"]
 
 
+def test_texts_a_model_was_asked_about_have_its_answer_where_no_student_can_repeat_it() -> None:
+    source = random.Random(4)
+    texts = [" ".join(f"w{source.randrange(500)}" for _ in range(8)) for _ in range(300)]
+    truth = np.array([source.random() < 0.9 for _ in texts]).astype(np.int64)
+    right = np.array([source.random() < 0.9 for _ in texts])
+    said = np.where(right, truth, 1 - truth).astype(np.float64)
+    said[np.arange(300) % 2 == 1] = np.nan
+    gold = {"music": give_answers(60, 1, truth)}
+    model = ModelScores({"music": np.where(right, truth, 1 - truth).astype(np.float64), "food": said}, 10.0)
+    concepts = {"music": "band song", "food": "soup bread"}
+    vectors, ids = ENCODER.encode(texts), [f"row{row:04d}" for row in range(300)]
+    labeller = fit_concepts(texts, vectors, ids, concepts, ENCODER, gold, model)
+    assert labeller.scorers[1].scorer == "llm"
+    found = labeller.label(texts, vectors, said=model.probabilities).probabilities[:, 1]
+    asked = ~np.isnan(said)
+    assert ((found[asked] > 0.5) == (said[asked] > 0.5)).all() and len(np.unique(found[~asked])) == 1
+    assert abs(found[~asked][0] - truth.mean()) < 0.08
+    assert abs(found.mean() - truth.mean()) < abs(said[asked].mean() - truth[asked].mean())
+    lines = [line for line in labeller.list_audits() if "food" in line["question"]]
+    assert lines[0]["name"] == "llm" and [line["role"] for line in lines].count("used") == 1
+
+
 def test_rates_of_a_judge_that_knows_nothing_say_nothing() -> None:
     soft = JudgeRates(5, 10, 5, 10).soften(np.array([0, 1] * 20))
     assert np.allclose(soft, soft[0])

@@ -277,8 +277,9 @@ def label_texts(
     labeller = fit_concepts(
         plain, texts.vectors, texts.records.ids, texts.concepts, texts.encoder, gold, model
     )
-    whole = {} if model is None else model.list_whole()
-    return labeller, labeller.label(plain, texts.vectors, whole)
+    if model is None:
+        return labeller, labeller.label(plain, texts.vectors)
+    return labeller, labeller.label(plain, texts.vectors, model.list_whole(), model.probabilities)
 
 
 def write_labels(path: Path, texts: Texts, columns: ConceptColumns) -> None:

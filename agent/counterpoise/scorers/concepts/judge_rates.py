@@ -27,6 +27,7 @@ from counterpoise.scorers.gold import Gold
 _PRIOR_ANSWERS = 10
 """Answers of either kind that the judge's accuracy over both stands for, where there are few of one kind."""
 
+_FEWEST_ASKED = 40
 _LEAST_SHARE = 0.01
 _LEAST_SKILL = 0.1
 
@@ -71,6 +72,43 @@ class JudgeRates:
         no = (1 - self.sensitivity) * share
         no /= no + self.specificity * (1 - share)
         return np.where(said == 1, yes, no)
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedShare:
+    """What a judge's answers to a sample of texts mean for one concept, 0..1 each.
+
+    Args:
+        yes: how likely a text has the concept that it says yes to.
+        no: that it says no to.
+        share: of all texts.
+    """
+
+    yes: float
+    no: float
+    share: float
+
+    def read(self, said: Floats) -> Floats:
+        """(n,) probabilities of present, of the judge's (n,) probabilities of yes."""
+        return np.where(said > 0.5, self.yes, self.no)
+
+    def fill(self, like: Floats) -> Floats:
+        """(n,) the share, for texts of which nothing is known."""
+        return np.full(len(like), self.share)
+
+
+def judge_share(rates: JudgeRates, said: Floats) -> JudgedShare | None:
+    """What answers mean; None where fewer than forty texts were asked about.
+
+    Args:
+        rates: how often the judge is right.
+        said: (n,) its probabilities of yes, NaN where it was not asked.
+    """
+    answers = (said[~np.isnan(said)] > 0.5).astype(np.int64)
+    if len(answers) < _FEWEST_ASKED:
+        return None
+    soft = rates.soften(np.concatenate([answers, [0, 1]]))
+    return JudgedShare(float(soft[-1]), float(soft[-2]), float(soft[:-2].mean()))
 
 
 def count_rates(gold: Mapping[str, Gold], judged: Mapping[str, Floats]) -> JudgeRates:

@@ -19,8 +19,14 @@ from numpy.typing import NDArray
 from counterpoise.core.languages import N_NOTED, find_languages
 from counterpoise.core.records import ConceptColumns, Floats, Integers, State
 from counterpoise.core.splits import sample_by_rank
-from counterpoise.scorers.audits import WEAK_AUROC, Audit, audit, describe_audit, measure_auroc
-from counterpoise.scorers.concepts.judge_rates import JudgeRates, count_rates
+from counterpoise.scorers.audits import WEAK_AUROC, Audit, audit, measure_auroc
+from counterpoise.scorers.concepts.audit_lines import list_lines
+from counterpoise.scorers.concepts.judge_rates import (
+    JudgedShare,
+    JudgeRates,
+    count_rates,
+    judge_share,
+)
 from counterpoise.scorers.concepts.languages import ENGLISH
 from counterpoise.scorers.concepts.passages import make_passages
 from counterpoise.scorers.concepts.rankers import (
@@ -56,6 +62,10 @@ concepts teaches the one that decides."""
 TAUGHT_NOTE = (
     "It learned what a model that passed its pilot says of a sample, because few have answered anything about it or "
     "nobody; this audit says how well it repeats the model."
+)
+SHARE_NOTE = (
+    "A model that passed its pilot labelled a sample. No student repeats it well enough to label the others, which get "
+    "the share of the sample."
 )
 _ONE_SIDED = 1.645  # standard errors of a one-sided test at 0.05
 _LEAST_GAIN = 0.02
@@ -102,6 +112,7 @@ class ConceptScorer:
         candidates: all of them.
         mixture: the (m,) similarities of the reference texts that decide where nobody has answered anything.
         note: why it is so, a sentence.
+        judged: what a model's answers mean that decide about the texts it was asked about; None without.
     """
 
     name: str
@@ -110,14 +121,28 @@ class ConceptScorer:
     candidates: tuple[AuditedScorer, ...]
     mixture: Floats | None
     note: str
+    judged: JudgedShare | None = None
 
     @property
     def scorer(self) -> str:
         """Which scorer decides, as records call it."""
-        return "similarity" if self.mixture is not None else self.chosen.name if self.chosen else "none"
+        if self.mixture is not None:
+            return "similarity"
+        return self.chosen.name if self.chosen else "none" if self.judged is None else "llm"
 
-    def predict(self, views: Views, llm: Floats | None = None) -> Floats:
-        """(n,) probabilities of present; 0.5 where nobody knows. `llm`: standardised scores of a language model."""
+    def predict(self, views: Views, llm: Floats | None = None, said: Floats | None = None) -> Floats:
+        """(n,) probabilities of present; 0.5 where nobody knows.
+
+        Args:
+            views: of n texts.
+            llm: standardised scores of a language model.
+            said: (n,) its probabilities of yes, NaN for texts that it was not asked about.
+        """
+        if self.judged is not None:
+            rest = (
+                self.chosen.stack.predict(views)[:, 1] if self.chosen else self.judged.fill(views.similarity)
+            )
+            return rest if said is None else np.where(np.isnan(said), rest, self.judged.read(said))
         if self.mixture is not None:
             return calibrate_similarities(self.mixture, views.similarity)
         if self.chosen is None:
@@ -149,6 +174,7 @@ class ConceptLabeller:
         texts: Sequence[str],
         vectors: NDArray[np.float32],
         llm: Mapping[str, Floats] | None = None,
+        said: Mapping[str, Floats] | None = None,
     ) -> ConceptColumns:
         """States and probabilities of n texts with their (n, d) vectors.
 
@@ -156,6 +182,7 @@ class ConceptLabeller:
             texts: n texts.
             vectors: (n, d).
             llm: by concept (n,) standardised scores of the language model, for the data it was asked about.
+            said: by concept (n,) its probabilities of yes, NaN where it was not asked.
         """
         probabilities = np.full((len(texts), len(self.scorers)), 0.5)
         for start in range(0, len(texts), _BLOCK):
@@ -164,7 +191,8 @@ class ConceptLabeller:
             for column, scorer in enumerate(self.scorers):
                 views = make_views(passages, scorer.anchors)
                 given = llm[scorer.name][rows] if llm and scorer.name in llm else None
-                probabilities[rows, column] = scorer.predict(views, given)
+                raw = said[scorer.name][rows] if said and scorer.name in said else None
+                probabilities[rows, column] = scorer.predict(views, given, raw)
         states = np.full(probabilities.shape, State.UNKNOWN, dtype=np.int8)
         states[probabilities >= PRESENT_FROM] = State.PRESENT
         states[probabilities <= ABSENT_UP_TO] = State.ABSENT
@@ -179,7 +207,7 @@ class ConceptLabeller:
 
     def list_audits(self) -> list[dict[str, Any]]:
         """A line for every scorer of every concept, as the report shows it."""
-        return [line for scorer in self.scorers for line in _list_lines(scorer)]
+        return [line for scorer in self.scorers for line in list_lines(scorer)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,8 +276,12 @@ def fit_concepts(
         llm = model.probabilities[name][kept] if model and name in model.probabilities else None
         if llm is not None and (here is None or len(here.audit_rows) < FEWEST_TO_CHOOSE):
             taught = fit_taught(views, llm, rates, model.price if model else 0.0, here)
-            if taught is not None and not taught.is_weak:
-                scorers.append(ConceptScorer(name, anchors, taught, (taught,), None, TAUGHT_NOTE))
+            judged = judge_share(rates, llm)
+            if judged is not None:
+                shown = () if taught is None else (taught,)
+                decides = None if taught is None or taught.is_weak else taught
+                note = SHARE_NOTE if decides is None else TAUGHT_NOTE
+                scorers.append(ConceptScorer(name, anchors, decides, shown, None, note, judged))
                 continue
         if here is None:
             scorers.append(_fit_unaudited(name, anchors, views))
@@ -458,27 +490,3 @@ def _fit_unaudited(name: str, anchors: NDArray[np.float32], views: Views) -> Con
     if not shows_groups:
         note = f"The texts show no two groups by their similarity to '{name}': no text is held to mention it."
     return ConceptScorer(name, anchors, None, (), views.similarity if shows_groups else None, note)
-
-
-def _list_lines(scorer: ConceptScorer) -> list[dict[str, Any]]:
-    question = f"Does the text mention {scorer.name}?"
-    if not scorer.candidates:
-        role = "reported" if scorer.mixture is not None else "refused"
-        return [describe_audit("similarity", question, None, role=role, price=0.0, note=scorer.note)]
-    lines = []
-    for candidate in scorer.candidates:
-        is_chosen = candidate is scorer.chosen
-        note = scorer.note if scorer.chosen is None or len(scorer.candidates) == 1 else ""
-        if is_chosen and not note:
-            weights = {
-                name: round(weight, 2) for name, weight in candidate.stack.weights.items() if weight > 0.005
-            }
-            parts = ", ".join(f"{name} {weight:g}" for name, weight in weights.items())
-            note = f"It decides; its parts: {parts}." if len(weights) > 1 else "It decides."
-        role = "used" if is_chosen else "refused" if scorer.chosen is None else "reported"
-        lines.append(
-            describe_audit(
-                candidate.name, question, candidate.result, role=role, price=candidate.price, note=note
-            )
-        )
-    return lines

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from counterpoise.balance.corrected_counts import KnownAnswers, correct_cells
 from counterpoise.core.encoded_records import EncodedRecords
-from counterpoise.core.records import Floats
 from counterpoise.scorers.concepts.labeller import ModelScores, fit_concepts
 from counterpoise.tasks.text.inputs import Inputs
 
@@ -24,13 +22,14 @@ def label_inputs(inputs: Inputs, model: ModelScores | None = None) -> Inputs:
     labeller = fit_concepts(
         texts, train.vectors, train.records.ids, inputs.concepts, inputs.encoder, inputs.gold, model
     )
-    said = None if model is None else model.list_whole()
 
-    def label(side: EncodedRecords, llm: Mapping[str, Floats] | None = None) -> EncodedRecords:
-        columns = labeller.label([str(text) for text in side.records.texts], side.vectors, llm)
+    def label(side: EncodedRecords, given: ModelScores | None = None) -> EncodedRecords:
+        plain = [str(text) for text in side.records.texts]
+        llm, said = (None, None) if given is None else (given.list_whole(), given.probabilities)
+        columns = labeller.label(plain, side.vectors, llm, said)
         return replace(side, records=replace(side.records, concepts=columns))
 
-    labelled = label(train, said)
+    labelled = label(train, model)
     answers = {
         name: KnownAnswers(known.audit_rows, known.audit_truth)
         for name, known in inputs.gold.items()
