@@ -22,7 +22,6 @@ from counterpoise.core.schema import TextClassification, divide_text
 from counterpoise.data.reading import load_table, read_records
 from counterpoise.report.preview import ScreenTable
 from counterpoise.report.run_page import PLAIN_PAGE, RunPage
-from counterpoise.runs.directory import RunDirectory
 from counterpoise.runs.procedures import PreparedRun, RunResources, RunResult
 from counterpoise.runs.registry import PREVIEWERS, PROCEDURES
 from counterpoise.tasks.base import Headings, TableRows, Task
@@ -243,7 +242,7 @@ class NotesRun:
     async def preview(self, job: NotesJob) -> NotesPreview:
         return NotesPreview()
 
-    def prepare(self, job: NotesJob, directory: RunDirectory) -> PreparedRun:
+    async def prepare(self, job: NotesJob, resources: RunResources) -> PreparedRun:
         note = NotesTask().read(job)
         return PreparedRun(job, note, str(len(note)))
 

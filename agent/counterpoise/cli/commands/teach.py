@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import typer
 
@@ -13,6 +13,7 @@ from counterpoise.core.errors import JobError
 
 if TYPE_CHECKING:
     from counterpoise.tasks.job import JobBase
+    from counterpoise.tasks.text.job import Job
 
 
 @take_job
@@ -25,15 +26,14 @@ def teach(session: Session, job: JobBase) -> None:
     """
     from counterpoise import api
     from counterpoise.report.screen import clean_text
-    from counterpoise.tasks.text.job import Job
 
-    if not isinstance(job, Job):
+    if "pool_rows" not in type(job).model_fields:
         raise JobError(f"found '{job.task}'", where="key 'task'", hint="a model teaches classifiers of texts")
     if "pool_rows" not in job.model_fields_set:
         job = job.model_copy(update={"pool_rows": "all"})
     session.directory = Path(job.output)
     with session.open_screen(job.budget.minutes) as listener:
-        taught = api.teach_job(job, listener=listener)
+        taught = api.teach_job(cast("Job", job), listener=listener)
     if session.as_json:
         path = None if taught.path is None else str(taught.path)
         session.write_event(

@@ -169,7 +169,8 @@ def _describe(rows: LabelledRows, patch: Patch, doubtful: NDArray[np.bool_]) -> 
         more = (
             ""
             if n_changes
-            else "; some answers would decide about them: counterpoise label DATA --text COLUMN --label COLUMN --ask 100 --about errors"
+            else "; some answers would decide about them: "
+            "counterpoise label DATA --text COLUMN --label COLUMN --ask 100 --about errors"
         )
         yield (
             f"{what} likelier wrong than right: shown to no model, and no part of what scorers and ways are measured "
