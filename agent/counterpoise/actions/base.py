@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
+import numpy as np
+
 from counterpoise.actions.demonstrations import choose_demonstrations, divide_to_show
 from counterpoise.actions.record_forms import RecordForm, find_form
 from counterpoise.actions.writers import Writer
@@ -17,7 +19,7 @@ from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.plans import Cell, PlanItem, Proposal, Refusal
 from counterpoise.core.records import Floats, Integers
 from counterpoise.data.patches.values import LabelChange
-from counterpoise.llm import ChatRequest
+from counterpoise.llm import ChatClient, ChatRequest
 from counterpoise.llm.models import Models
 from counterpoise_retrievers.encoder_protocol import Encoder
 
@@ -221,6 +223,26 @@ def price_requests(requests: Sequence[ChatRequest], models: Models) -> int:
     """
     largest = max(models.chat.estimate(request) for request in requests)
     return largest + largest // 4
+
+
+DraftT = TypeVar("DraftT", bound="HasRequest")
+
+
+class HasRequest(Protocol):
+    """What is sent as one request."""
+
+    @property
+    def request(self) -> ChatRequest: ...  # noqa: D102
+
+
+def take_paid(drafts: Sequence[DraftT], chat: ChatClient, reserved_tokens: int) -> Sequence[DraftT]:
+    """The first requests whose estimates fit into what the plan reserved.
+
+    The plan reckons with a typical request. Cutting here, in order, keeps which requests are sent independent of
+    which replies come first.
+    """
+    sums = np.cumsum([chat.estimate(draft.request) for draft in drafts])
+    return drafts[: int(np.searchsorted(sums, reserved_tokens, side="right"))]
 
 
 def make_probe(action: str, cell: Cell) -> PlanItem:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from counterpoise.actions.base import take_paid
 from counterpoise.actions.context_fit import Window, open_window, shorten_pair
 from counterpoise.actions.record_forms import LINES, RecordForm
 from counterpoise.actions.written_records import find_block, mend_text
@@ -99,8 +100,7 @@ class RecordEditor(ABC):
             StorageError: the reply store cannot be written.
         """
         drafts = self._compose(item, material, models.capabilities)
-        sums = np.cumsum([models.chat.estimate(draft.request) for draft in drafts])
-        paid = drafts[: int(np.searchsorted(sums, item.reserved_tokens, side="right"))]
+        paid = take_paid(drafts, models.chat, item.reserved_tokens)
         identity = load_prompt(self._name_prompt(models.capabilities)).identity
         source, examples = material.sources.records, material.examples.records
         async for outcome in answer_most(models.chat, [draft.request for draft in paid]):

@@ -15,9 +15,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-import numpy as np
-
-from counterpoise.actions.base import ActionData, Offer, make_probe, price_requests
+from counterpoise.actions.base import ActionData, Offer, make_probe, price_requests, take_paid
 from counterpoise.actions.context_fit import open_window
 from counterpoise.actions.minority_requests import (
     N_DEMONSTRATIONS,
@@ -108,7 +106,7 @@ class MinorityText:
             ServerError: the server is gone.
             StorageError: the reply store cannot be written.
         """
-        drafts = _fit_budget(
+        drafts = take_paid(
             self.requests.compose(item, demonstrations, models.capabilities),
             models.chat,
             item.reserved_tokens,
@@ -237,13 +235,3 @@ async def _ask_again(
     for index in sorted(cut):
         for proposal in cut[index][answered[index] :]:
             yield proposal
-
-
-def _fit_budget(drafts: list[TextDraft], chat: ChatClient, reserved_tokens: int) -> list[TextDraft]:
-    """The first requests whose estimates fit into what the plan reserved.
-
-    The plan reckons with a typical request. Cutting here, in order, keeps which requests are sent independent of
-    which replies come first.
-    """
-    sums = np.cumsum([chat.estimate(draft.request) for draft in drafts])
-    return drafts[: int(np.searchsorted(sums, reserved_tokens, side="right"))]

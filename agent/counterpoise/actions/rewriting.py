@@ -14,9 +14,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-import numpy as np
-
-from counterpoise.actions.base import ActionData, Offer, make_probe, price_requests
+from counterpoise.actions.base import ActionData, Offer, make_probe, price_requests, take_paid
 from counterpoise.actions.cell_headings import describe_cell
 from counterpoise.actions.context_fit import Window, fit_texts, open_window
 from counterpoise.actions.edit_sources import allow_tokens
@@ -59,8 +57,7 @@ class Rewrite:
     async def act(self, item: PlanItem, data: ActionData, models: Models) -> AsyncIterator[Proposal]:
         """Rewritten texts as their replies arrive; what the item's tokens do not reach is left for later."""
         drafts = self._compose(item, data, models.capabilities)
-        sums = np.cumsum([models.chat.estimate(draft.request) for draft in drafts])
-        paid = drafts[: int(np.searchsorted(sums, item.reserved_tokens, side="right"))]
+        paid = take_paid(drafts, models.chat, item.reserved_tokens)
         identity = load_prompt(PROMPT).identity
         async for outcome in answer_most(models.chat, [draft.request for draft in paid]):
             before = paid[outcome.index].refusal.proposal

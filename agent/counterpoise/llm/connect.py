@@ -15,9 +15,10 @@ from counterpoise.core.event_kinds import Downloading
 from counterpoise.core.events import tell_progress
 from counterpoise.core.redactions import keep_secret
 from counterpoise.llm.budget import TokenBudget
-from counterpoise.llm.chat import Engine
+from counterpoise.llm.chat import ChatRequest, Engine
 from counterpoise.llm.client import ChatClient
 from counterpoise.llm.config import LlmConfig, ModelObject
+from counterpoise.llm.engines.scripted import ScriptedChatClient
 from counterpoise.llm.masking import Masker
 from counterpoise.llm.model_objects import keeps_replies, make_engine
 from counterpoise.llm.models import Models
@@ -81,6 +82,24 @@ def name_unknown(config: LlmConfig) -> Capabilities:
 
         window = SLOT_TOKENS
     return Capabilities(model=config.model or config.engine, context_tokens=window)
+
+
+def open_silent(
+    config: LlmConfig, *, budget: TokenBudget | None = None, masker: Masker | None = None
+) -> Models:
+    """A model that is asked nothing: requests are made and priced, and one that is sent is a fault.
+
+    Args:
+        config: of a job.
+        budget: of it.
+        masker: masks personal data in what would be sent.
+    """
+    chat = ChatClient(ScriptedChatClient(_refuse), budget=budget, masker=masker)
+    return Models(chat, name_unknown(config))
+
+
+def _refuse(request: ChatRequest, index: int) -> str:
+    raise AssertionError("no model is asked here")
 
 
 def make_engines(

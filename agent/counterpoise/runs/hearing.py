@@ -12,8 +12,8 @@ from counterpoise.llm.models import Models
 from counterpoise.scorers.heard import HeardScorer
 from counterpoise.scorers.model_labels import N_SHOWN, Asked
 from counterpoise.tasks.text.label_trust import LABELLING_SHARE
-from counterpoise.tasks.text.model_pool import ask_pool, count_wanted, find_unsure, plan_questions
-from counterpoise.tasks.text.model_trust import make_way
+from counterpoise.tasks.text.model_pool import ask_pool, count_wanted, find_unsure, list_said, plan_questions
+from counterpoise.tasks.text.model_trust import make_way, plan_within
 from counterpoise.tasks.text.parts import RunContext
 
 
@@ -59,13 +59,12 @@ async def hear_about(proposals: Sequence[Proposal], context: RunContext) -> RunC
     likely = scorer.score_texts([one.text for one in new], vectors)
     wanted = np.array([names.index(one.label) for one in new])
     unsure = find_unsure(say.weighing, likely, wanted)
+    budget = say.way.chat.budget
+    left = None if budget.limit is None else budget.limit - budget.used
     asked = Asked(texts[unsure], vectors[unsure], likely[unsure], np.empty((0, 0)))
-    answers = await say.way.answer(say.way.list_questions(asked))
-    said = {
-        str(text): row
-        for text, row, given in zip(asked.texts, answers.factors, answers.is_given, strict=True)
-        if given
-    }
+    # Cut in order: what a budget no longer pays for does not depend on which replies come first.
+    questions, _ = plan_within(say.way, asked, left)
+    said = list_said(questions, await say.way.answer(questions))
     return replace(context, scorer=replace(scorer, said={**scorer.said, **said}))
 
 

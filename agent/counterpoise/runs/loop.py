@@ -27,7 +27,7 @@ from counterpoise.data.patches.values import write_patch
 from counterpoise.filters.base import list_remedies
 from counterpoise.llm import BudgetSpent, ChatClient, ThoughtsUnpaid
 from counterpoise.llm.capabilities import learn_capabilities
-from counterpoise.llm.connect import open_models
+from counterpoise.llm.connect import open_models, open_silent
 from counterpoise.llm.models import Models
 from counterpoise.report.preview import Preview
 from counterpoise.report.schema import count_cell, count_within, describe_item
@@ -37,7 +37,7 @@ from counterpoise.runs.endings import BALANCED, NOTHING_PAYS, Progress, Stop, de
 from counterpoise.runs.filter_report import list_filter_audits
 from counterpoise.runs.hearing import hear_model
 from counterpoise.runs.ledger import Ledger, add_accepted
-from counterpoise.runs.mending import Mended, mend_labels, open_silent_models
+from counterpoise.runs.mending import Mended, mend_labels
 from counterpoise.runs.naming_concepts import name_concepts, write_named
 from counterpoise.runs.outcome import write_outcome
 from counterpoise.runs.planner import UNPAID
@@ -48,7 +48,7 @@ from counterpoise.runs.recipe.keeping import gather_data
 from counterpoise.runs.report_data import make_report
 from counterpoise.runs.rounds import carry_out, list_deficits, list_short, plan_round
 from counterpoise.runs.simple_ways import measure_simple_ways
-from counterpoise.runs.whole_pool import LABELLING_SHARE, expect_in_pool, plan_whole_pool
+from counterpoise.runs.whole_pool import list_to_ask_for, plan_whole_pool
 from counterpoise.runs.writing_report import describe_masked
 from counterpoise.scorers.family import SCORERS
 from counterpoise.students.evidence import Evidence, parse_evidence, read_shipped
@@ -115,7 +115,7 @@ class TextRun:
         )
         write_named(directory)
         directory.write("run", {"rounds": job.rounds})
-        mended = await mend_labels(job, inputs, open_silent_models(job), is_wanted=mends)
+        mended = await mend_labels(job, inputs, open_silent(job.llm), is_wanted=mends)
         inputs = mended.inputs
         _keep_mended(mended, directory)
         simple = measure_simple_ways(job, inputs, evidence)
@@ -174,11 +174,7 @@ def keep_evidence(job: Job, directory: RunDirectory) -> Evidence:
 
 def keep_mending(directory: RunDirectory) -> bool:
     """Whether labels are mended in a run: not in a directory that was begun before that was so."""
-    kept = directory.read("mending")
-    if not kept:
-        kept = {"is_done": not directory.read("rounds") and "rounds" not in directory.read("run")}
-        directory.write("mending", kept)
-    return bool(kept["is_done"])
+    return _keep_since(directory, "mending", "is_done")
 
 
 def _keep_mended(mended: Mended, directory: RunDirectory) -> None:
@@ -193,11 +189,16 @@ def _keep_mended(mended: Mended, directory: RunDirectory) -> None:
 
 def keep_parts(directory: RunDirectory) -> bool:
     """Whether a model is shown rows of one part together: not in a directory that was begun before that was so."""
-    kept = directory.read("shown")
+    return _keep_since(directory, "shown", "in_parts")
+
+
+def _keep_since(directory: RunDirectory, kind: str, name: str) -> bool:
+    """Whether a directory does what earlier versions did not: settled when it was begun, and kept."""
+    kept = directory.read(kind)
     if not kept:
-        kept = {"in_parts": not directory.read("rounds") and "rounds" not in directory.read("run")}
-        directory.write("shown", kept)
-    return bool(kept["in_parts"])
+        kept = {name: not directory.read("rounds") and "rounds" not in directory.read("run")}
+        directory.write(kind, kept)
+    return bool(kept[name])
 
 
 async def _repair(
@@ -220,10 +221,7 @@ async def _repair(
             inputs = labelled
             trust = trust.describe_concepts(inputs, line)
             context = open_context(job, inputs, trust, in_parts=in_parts)
-        if job.pool_rows == "all":
-            context = await hear_model(context, expect_in_pool(context), LABELLING_SHARE)
-        else:
-            context = await hear_model(context, list_short(context, ledger))
+        context = await hear_model(context, *list_to_ask_for(job, context, ledger))
     except BudgetSpent as spent:
         if chat.budget.is_time_up:
             return Repair(ledger, context, trust, _stop_in_time(job), models.capabilities)

@@ -10,8 +10,6 @@ from counterpoise.actions import ACTIONS
 from counterpoise.actions.base import ActionData
 from counterpoise.core.plans import Cell, Plan, PlanItem
 from counterpoise.data.patches.values import LabelChange, Patch
-from counterpoise.llm import ChatClient, ChatRequest, ScriptedChatClient
-from counterpoise.llm.connect import name_unknown
 from counterpoise.llm.models import Models
 from counterpoise.runs.acting import act, ask_actions
 from counterpoise.runs.ledger import JudgedProposals, Ledger
@@ -79,12 +77,3 @@ async def mend_labels(job: Job, inputs: Inputs, models: Models, *, is_wanted: bo
                 changes.append(outcome)
     plan = Plan(0, tuple(items), _REASON)
     return Mended(change_labels(inputs, changes), found.patch, plan, tuple(changes))
-
-
-def open_silent_models(job: Job) -> Models:
-    """Models for what asks no model."""
-    return Models(ChatClient(ScriptedChatClient(_refuse)), name_unknown(job.llm))
-
-
-def _refuse(request: ChatRequest, index: int) -> str:
-    raise AssertionError("nobody is asked for a label that was decided on")

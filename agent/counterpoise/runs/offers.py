@@ -27,9 +27,11 @@ def make_offers(
     """What each short cell, and the contrast cell of a label that is short alone, has to offer."""
     train, gone = context.inputs.train.records, ledger.find_exhausted()
     counts, data = count_cells(add_accepted(train, ledger)), view_data(context, ledger)
+    # Labels were changed before the rounds: what does that has nothing to offer in one.
+    actions = [one for one in context.actions if not getattr(one, "changes_labels", False)]
     offers: dict[Cell, CellOffers] = {}
     for deficit in deficits:
-        mine = offers[deficit.cell] = ask_actions(context.actions, deficit.cell, data, models)
+        mine = offers[deficit.cell] = ask_actions(actions, deficit.cell, data, models)
         # Several thin labels are each other's contrast; a single one needs records of another label beside it.
         alone = all(
             other.cell.label == deficit.cell.label
@@ -41,7 +43,7 @@ def make_offers(
         if contrast is None or all((name, contrast) in gone for name in marked):
             continue
         if contrast not in offers:
-            offers[contrast] = ask_actions(context.actions, contrast, data, models)
+            offers[contrast] = ask_actions(actions, contrast, data, models)
         for name in marked:
             if name in offers[contrast] and (name, contrast) not in gone:
                 mine[name] = replace(mine[name], contrast=contrast)

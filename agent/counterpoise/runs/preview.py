@@ -14,8 +14,8 @@ from counterpoise.core.events import tell_event
 from counterpoise.core.plans import PlanItem
 from counterpoise.core.records import Records
 from counterpoise.data.encoder_choice import AUTO
-from counterpoise.llm import ChatClient, ChatRequest, ScriptedChatClient, TokenBudget
-from counterpoise.llm.connect import name_unknown
+from counterpoise.llm import ChatRequest, TokenBudget
+from counterpoise.llm.connect import open_silent
 from counterpoise.llm.models import Models
 from counterpoise.report.pages import format_name
 from counterpoise.report.preview import Preview
@@ -31,7 +31,7 @@ from counterpoise.runs.outlook import look_ahead
 from counterpoise.runs.rounds import list_short, plan_round
 from counterpoise.runs.simple_ways import SimpleWays, measure_simple_ways
 from counterpoise.runs.slow_students import offer_tuning, view_trained
-from counterpoise.runs.whole_pool import LABELLING_SHARE, expect_in_pool
+from counterpoise.runs.whole_pool import list_to_ask_for
 from counterpoise.runs.writing_report import note_writing
 from counterpoise.scorers.family import SCORERS
 from counterpoise.students.cell_choice import choose_cell_way
@@ -57,8 +57,8 @@ async def make_preview(job: Job) -> Preview:
     Prompts are those for a model that continues texts; one that follows instructions is told the same in words.
     """
     budget, masker = TokenBudget(job.budget.tokens), job.open_masker()
-    chat = ChatClient(ScriptedChatClient(_refuse), budget=budget, masker=masker)
-    models = Models(chat, name_unknown(job.llm))
+    models = open_silent(job.llm, budget=budget, masker=masker)
+    chat = models.chat
 
     def look(records: Records, label_texts: tuple[str, ...]) -> None:
         tell_event(look_ahead(records, job.target, label_texts, ACTIONS.choose(job.actions), models))
@@ -126,10 +126,8 @@ async def make_preview(job: Job) -> Preview:
 
 def _price_labels(job: Job, context: RunContext, ledger: Ledger, models: Models) -> list[str]:
     """What asking the model about the pool would cost; nothing where it would not be asked."""
-    if job.pool_rows == "all":
-        said = price_model(context, expect_in_pool(context), models, LABELLING_SHARE)
-    else:
-        said = price_model(context, list_short(context, ledger), models)
+    deficits, share = list_to_ask_for(job, context, ledger)
+    said = price_model(context, deficits, models, share)
     return [said] if said else []
 
 
@@ -196,7 +194,3 @@ def _advise_on_cells(job: Job, inputs: Inputs, simple: SimpleWays) -> list[str]:
         choice = choose_cell_way(student, rows, marks, folds, n_labels)
         sentences.append(f"{format_name(choice.way.name)} for {said[student.name]} ({choice.reason}).")
     return [" ".join(sentences)]
-
-
-def _refuse(request: ChatRequest, index: int) -> str:
-    raise AssertionError("a preview asks no model")

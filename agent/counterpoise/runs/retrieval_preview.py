@@ -24,8 +24,8 @@ from counterpoise.actions.relabel.preparation import (
     make_first_questions,
 )
 from counterpoise.core.splits import keyed_hash
-from counterpoise.llm import ChatClient, ChatRequest, ScriptedChatClient
 from counterpoise.llm.budget import estimate_prompt, estimate_tokens
+from counterpoise.llm.connect import open_silent
 from counterpoise.report.preview import ScreenTable
 from counterpoise.tasks.retrieval.job import RetrievalJob
 from counterpoise.tasks.retrieval.steps import (
@@ -260,14 +260,10 @@ def _make_reply(stage: Stage, question: Question) -> str:
 
 
 def _make_judge(stage: str, job: RetrievalJob) -> Judge:
-    chat = ChatClient(ScriptedChatClient(_refuse))
+    chat = open_silent(job.llm).chat
     if stage == "first":
         return make_judge("first", chat, job, job.llm)
     return make_judge("second", chat, job, job.second_llm)
-
-
-def _refuse(request: ChatRequest, index: int) -> str:
-    raise AssertionError("a preview asks no model")
 
 
 def _add(part: str, prices: Sequence[Price]) -> Price:

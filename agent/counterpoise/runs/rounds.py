@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
+from counterpoise.actions import ACTIONS
 from counterpoise.balance.deficits import choose_cells, list_short_cells
 from counterpoise.core.event_kinds import Judged, TokensUsed
 from counterpoise.core.events import tell_event
+from counterpoise.core.guards import fault
 from counterpoise.core.plans import Deficit, Plan, PlanItem, Proposal
 from counterpoise.data.patches.values import LabelChange
 from counterpoise.llm import ChatClient
@@ -74,7 +76,6 @@ async def carry_out(
 ) -> JudgedProposals:
     """Do what a plan says and judge every proposal, in the order of their ids."""
     proposals: list[Proposal] = []
-    changes: list[LabelChange] = []
     data, actions = view_data(context, ledger), {action.name: action for action in context.actions}
     for item in plan.items:
         # A row that was taken for one cell of its label is none for another.
@@ -82,14 +83,14 @@ async def carry_out(
         known = replace(data, taken=taken)
         async for outcome in act(actions[item.action], item, known, models, context.schema):
             if isinstance(outcome, LabelChange):
-                changes.append(outcome)
-                continue
+                said = "it changes a label in a round; with `changes_labels = True` it does so before them"
+                raise fault(ACTIONS, actions[item.action], said)
             proposals.append(outcome)
             if item.n_requests:
                 _report_progress(item, proposals, models.chat)
     proposals.sort(key=lambda proposal: proposal.id)
     heard = await hear_about(proposals, context)
-    judged = replace(judge(proposals, heard, ledger), changes=tuple(changes))
+    judged = judge(proposals, heard, ledger)
     reasons = Counter(verdict.reason for verdict in judged.verdicts if not verdict.kept)
     tell_event(
         Judged(

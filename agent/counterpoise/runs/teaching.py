@@ -20,7 +20,8 @@ from counterpoise.core.splits import sample_by_rank
 from counterpoise.llm import ReplyStore, TokenBudget
 from counterpoise.llm.capabilities import learn_manner
 from counterpoise.llm.config import LlmConfig
-from counterpoise.llm.connect import open_models
+from counterpoise.llm.connect import open_models, open_silent
+from counterpoise.runs.mending import mend_labels
 from counterpoise.runs.recipe.estimator import Recipe
 from counterpoise.scorers.base import ClassifierScorer
 from counterpoise.scorers.model_labels import N_SHOWN, Asked
@@ -103,7 +104,7 @@ async def measure_taught(
 
     Args:
         job: that was run.
-        inputs: of it.
+        inputs: of it, as they were read: examples have the labels that the run mended.
         taught: what the run recommends, fitted.
         simple: the best way without a token, fitted.
         tokens: that the model may still use; None without a limit.
@@ -112,6 +113,7 @@ async def measure_taught(
         JobError: there are no sealed rows.
         ServiceError: the server is gone.
     """
+    inputs = (await mend_labels(job, inputs, open_silent(job.llm))).inputs
     held = inputs.held_out.records
     if not len(held):
         hint = "name a file or a share under held_out"

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from counterpoise.balance.counts import count_labels
 from counterpoise.core.plans import Cell, Deficit, Plan
 from counterpoise.llm.models import Models
 from counterpoise.runs.ledger import Ledger, add_accepted
 from counterpoise.runs.offers import make_offers
 from counterpoise.runs.planner import make_plan
+from counterpoise.runs.rounds import list_short
+from counterpoise.tasks.text.job import Job
+from counterpoise.tasks.text.label_trust import LABELLING_SHARE
 from counterpoise.tasks.text.model_pool import expect_labels
 from counterpoise.tasks.text.parts import RunContext
 
-LABELLING_SHARE = 0.8
+WHOLE_POOL_SHARE = 0.8
 """Of the budget that a model may use to label a pool which is to be taken in whole; the rest audits and writes."""
+
+
+def list_to_ask_for(job: Job, context: RunContext, ledger: Ledger) -> tuple[list[Deficit], float]:
+    """What a model is asked about the pool for, and the share of the budget that the questions may cost."""
+    if job.pool_rows == "all":
+        return expect_in_pool(context), WHOLE_POOL_SHARE
+    return list_short(context, ledger), LABELLING_SHARE
 
 
 def expect_in_pool(context: RunContext) -> list[Deficit]:
@@ -42,7 +50,7 @@ def plan_whole_pool(context: RunContext, ledger: Ledger, models: Models, round_n
     pool, records = context.data.pool, context.inputs.train.records
     if pool is None:
         return Plan(round_number, (), "there is no pool")
-    counts = np.bincount(add_accepted(records, ledger).labels, minlength=len(records.label_names))
+    counts = count_labels(add_accepted(records, ledger).labels, len(records.label_names))
     deficits = [
         Deficit(Cell(name), float(have), float(have + len(pool)))
         for name, have in zip(records.label_names, counts, strict=True)

@@ -17,7 +17,7 @@ from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.plans import Deficit
 from counterpoise.core.records import Floats, Integers, Objects
 from counterpoise.core.splits import keyed_rank
-from counterpoise.scorers.label_choice import LabelQuestion
+from counterpoise.scorers.label_choice import LabelAnswers, LabelQuestion
 from counterpoise.scorers.model_labels import Asked, ModelLabels, ModelSay
 from counterpoise.scorers.weighing import Weighing
 from counterpoise.tasks.text.label_trust import LABELLING_SHARE
@@ -132,9 +132,13 @@ async def ask_pool(
     united = say.weighing.unite(scores.pool, factors)
     if not is_trusted:
         united[np.isnan(factors).any(axis=1)] = 1.0 / united.shape[1]
-    said = {
+    return replace(scores, united=united), list_said(plan.questions, answers)
+
+
+def list_said(questions: Sequence[LabelQuestion], answers: LabelAnswers) -> dict[str, Floats]:
+    """Text -> what a model said of it (`LabelAnswers.factors`); texts without an answer are not there."""
+    return {
         one.text: row
-        for one, row, given in zip(plan.questions, answers.factors, answers.is_given, strict=True)
+        for one, row, given in zip(questions, answers.factors, answers.is_given, strict=True)
         if given
     }
-    return replace(scores, united=united), said
