@@ -83,7 +83,7 @@ def insert(body: Body, index: int) -> str:
     """What a model that does as it is told says: the record with a clause more."""
     messages = body.get("messages")
     asked = str(messages[-1]["content"]) if messages else ""
-    if "Revised record:" not in asked:
+    if "insert one clause" not in asked:
         return write_reply(body, index, instructs=True)
     record = asked.split("Record: ")[1].split("\n")[0]
     return f"{record.removesuffix('.')}, as we had feared since {hash_body(body)[:4]} o'clock."
