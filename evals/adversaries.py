@@ -165,8 +165,9 @@ class AdversaryServer:
             choice: dict[str, Any] = {"index": index, "finish_reason": "stop"}
             if body.get("logprobs"):
                 text = self._adversary.choose(prompt)
-                first = {"token": text, "logprob": -0.05}
-                choice["logprobs"] = {"content": [{"top_logprobs": [first]}]}
+                # A table of one token says nothing of letters, as those that are not listed may be as likely.
+                listed = [{"token": text, "logprob": -0.05}, {"token": "\n", "logprob": -4.0}]
+                choice["logprobs"] = {"content": [{"top_logprobs": listed}]}
             elif match := _CAPITALS.search(prompt):
                 text = match[1].upper()
             else:

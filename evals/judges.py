@@ -14,9 +14,10 @@ The language model itself is asked about a sample of the test texts (zero-shot, 
 calibration); n says how many. `stacked_with_embedded` is the stack with it forced in although its pilot refuses it,
 measured on the same texts (`auc_difference`: with it less without).
 
-Judges of labels have a ladder of their own, see `label_ladder` (`--only labels`, `--only pool`).
+Judges of labels have ladders of their own, see `label_ladder` (`--only labels`, `--only pool`) and `real_judges`
+(`--only real`).
 
-    python -m evals judges --data DIR [--seeds 10] [--engine embedded|URL] [--only free|llm|labels|pool]
+    python -m evals judges --data DIR [--seeds 10] [--engine embedded|URL] [--only free|llm|labels|pool|real]
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ from counterpoise.students.metrics import compute_auroc
 from counterpoise_retrievers.encoders import CachedEncoder
 from evals.common import Result, Settings, find_file, interval, open_engine, read_jsonl, resample_means
 from evals.label_ladder import LABELS, POOL, run_ladder
+from evals.real_judges import REAL, run_real_judges
 
 CONCEPTS = {
     "food": "what was eaten or drunk",
@@ -121,6 +123,8 @@ def run(settings: Settings) -> Iterator[Result]:
     encoder = CachedEncoder(make_encoder("", cache_dir, ignore), cache_dir / "vectors")
     if not settings.only or {LABELS, POOL} & set(settings.only):
         yield from run_ladder(settings, encoder)
+    if not settings.only or REAL in settings.only:
+        yield from run_real_judges(settings, encoder)
     if settings.only and not {"free", "llm"} & set(settings.only):
         return
     train, test = Split(settings, "train_exclusive", encoder), Split(settings, "test", encoder)

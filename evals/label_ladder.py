@@ -47,9 +47,11 @@ FILES = {
     "davidson_hate": "davidson_hate/tweets.csv.gz",
 }
 N_KNOWN, N_PILOT, N_DRAWS, N_TESTED = 40, 100, 5, 2_000
-_N_REPEATS = 4  # draws of known rows from one draw of the data
-_MOST_ROWS = 6_000  # of sets with few labels
+N_REPEATS = 4  # draws of known rows from one draw of the data
+MOST_ROWS = 6_000  # of sets with few labels
 _SURE, _REST = 0.9, 0.1  # what a written letter counts, see `llm.letters`
+SILENT = {"accuracy_regret_points": 0.0, "used_ratio": 0.0, "changed_points": 0.0}
+"""The score of a judge that says nothing."""
 _WAYS = ("logit_adjustment", "tuned_prior", "labelled_pool", "neighbour_votes")
 
 
@@ -105,7 +107,7 @@ def read_corpus(settings: Settings, name: str, encoder: Encoder) -> Corpus:
     pairs = {row["text"]: row["label"] for row in lines if row["label"] != "oos"}
     names, texts = sorted(set(pairs.values())), list(pairs)
     if len(names) <= len(LETTERS):
-        texts = [texts[place] for place in sample_by_rank(texts, _MOST_ROWS, "ladder")]
+        texts = [texts[place] for place in sample_by_rank(texts, MOST_ROWS, "ladder")]
     vectors = encoder.encode(texts)
     lines_of = tuple(one.replace("_", " ") for one in names)
     zero_shot = SimilarityScorer(encoder, lines_of).score_vectors(vectors)
@@ -157,8 +159,7 @@ def judge(kind: str, right: float, side: Side, source: np.random.Generator) -> F
         said = source.integers(0, n_options, n)
     elif kind == "another_label":
         said = (place + 1) % n_options
-    answers = np.full((n, n_options), _REST / (n_options - 1))
-    answers[np.arange(n), said] = _SURE
+    answers = write_letters(said, n_options)
     if kind == "first_letter":  # another answer in either order, in an order that is a hash of the text
         answers[:] = _REST / (n_options - 1)
         pair = np.argsort(source.random((n, n_options)), axis=1)[:, :2]
@@ -166,6 +167,13 @@ def judge(kind: str, right: float, side: Side, source: np.random.Generator) -> F
     factors = np.repeat(answers[:, -1:], k, axis=1)
     np.put_along_axis(factors, side.listed, answers[:, :n_shown], axis=1)
     return factors
+
+
+def write_letters(said: Integers, n_options: int) -> Floats:
+    """(n, o) what is counted where n judges wrote the letter of one of o options."""
+    answers = np.full((len(said), n_options), _REST / (n_options - 1))
+    answers[np.arange(len(said)), said] = _SURE
+    return answers
 
 
 def decide(weighing: Weighing, who: str, side: Side, said: Floats) -> Integers:
@@ -191,21 +199,22 @@ def report_ladder(name: str, corpus: Corpus, n_draws: int) -> Iterator[Result]:
         for kind, right in [*rungs, *((one, 0.0) for one in ADVERSARIES)]:
             arm = f"{kind}_{round(100 * right)}" if right else kind
             said, asked = judge(kind, right, own, source), judge(kind, right, rest, source)
-            for _ in range(_N_REPEATS):
+            for _ in range(N_REPEATS):
                 known = source.permutation(len(own.labels))[:N_KNOWN]
                 if np.isnan(said[known]).any():
-                    score = {"accuracy_regret_points": 0.0, "used_ratio": 0.0, "changed_points": 0.0}
+                    score = dict(SILENT)
                 else:
-                    score = _score(own.take(known), said[known], rest, asked)
+                    score = score_choice(own.take(known), said[known], rest, asked)
                 for metric, value in score.items():
                     found[arm, metric].append(value)
         print(f"{name}: draw {draw}", file=sys.stderr, flush=True)
     for (arm, metric), values in found.items():
         unit = "ratio" if metric == "used_ratio" else "points"
-        yield _make_line(f"label-ladder/{name}", arm, metric, values, unit)
+        yield make_line(f"label-ladder/{name}", arm, metric, values, unit)
 
 
-def _score(known: Side, said: Floats, rest: Side, asked: Floats) -> dict[str, float]:
+def score_choice(known: Side, said: Floats, rest: Side, asked: Floats) -> dict[str, float]:
+    """Regret and use of a judge that said `said` of known rows and `asked` of others; in points but for the ratio."""
     weighing = weigh(known.likely, said, known.labels)
     right = {
         who: 100 * float((decide(weighing, who, rest, asked) == rest.labels).mean())
@@ -248,7 +257,7 @@ def report_pool(name: str, corpus: Corpus, n_draws: int) -> Iterator[Result]:
             print(f"{name}@{size}: draw {draw}", file=sys.stderr, flush=True)
         for (arm, metric), values in found.items():
             unit = "points" if metric.endswith("points") else "ratio"
-            yield _make_line(f"label-pool/{name}@{size}", arm, metric, values, unit)
+            yield make_line(f"label-pool/{name}@{size}", arm, metric, values, unit)
 
 
 def _train(
@@ -282,6 +291,7 @@ def _train(
     return scores
 
 
-def _make_line(data: str, arm: str, metric: str, values: list[float], unit: str) -> Result:
+def make_line(data: str, arm: str, metric: str, values: list[float], unit: str) -> Result:
+    """The mean of values with its interval."""
     low, high = interval(resample_means(values))
     return Result("judges", data, arm, metric, float(np.mean(values)), low, high, len(values), unit)

@@ -9,7 +9,8 @@ from counterpoise.scorers.gold import Gold
 from counterpoise.scorers.weighing import weigh
 from counterpoise.students.metrics import compute_auroc
 from evals.judges import force_model, script
-from evals.label_ladder import Side, decide, judge, list_shown
+from evals.label_ladder import Corpus, Side, decide, judge, list_shown
+from evals.real_judges import JudgedSet, draw_votes, measure_served
 
 
 def make_views(truth: np.ndarray, seed: int) -> Views:
@@ -59,3 +60,27 @@ def test_judges_of_the_ladder_are_right_as_often_as_they_say_and_adversaries_are
             < 0.02
         )
     assert np.isnan(judge("mute", 0.0, side, source)).all()
+
+
+def test_one_vote_is_drawn_as_often_as_annotators_gave_it() -> None:
+    votes = np.tile([4.0, 0.0, 1.0], (4_000, 1))
+    said = draw_votes(votes)(np.arange(4_000), np.random.default_rng(0))
+    assert (said == 1).sum() == 0 and abs((said == 0).mean() - 0.8) < 0.02
+
+
+def test_a_server_that_knows_labels_has_a_say_and_those_that_mean_harm_change_hardly_anything() -> None:
+    source = np.random.default_rng(1)
+    labels = source.permutation(np.repeat([0, 1], [60, 100]))
+    vectors = source.normal(size=(160, 8)) + 1.5 * labels[:, None]
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    corpus = Corpus([f"text {row}" for row in range(160)], vectors, labels, np.zeros((160, 2)))
+    found = measure_served(JudgedSet("made", corpus, n_rare=15, n_plenty=45), 1)
+    used = {arm: np.mean(values) for (arm, metric), values in found.items() if metric == "used_ratio"}
+    assert used["server_honest_writer"] == 1 and used["server_judges_well_and_writes_the_opposite"] == 1
+    assert (
+        used["server_always_yes"] == used["server_first_option"] == used["server_copies_demonstration"] == 0
+    )
+    right = [
+        float(np.mean(found[f"server_{name}", "judge_right_points"])) for name in ("honest_writer", "random")
+    ]
+    assert right[0] == 100 and abs(right[1] - 50) < 15
