@@ -1,0 +1,1 @@
+"""How many records a cell should have: one file a rule."""
