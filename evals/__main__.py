@@ -55,6 +55,7 @@ EVALS = {
     "worth": "what a run says that an added record is worth, against what the sealed rows say",
     "priors": "the constants left in the use of added rows: how much the recommendation hangs on each",
     "written_filters": "four bad writers and good texts: what the filters of written texts let through",
+    "teach": "a scripted judge teaches a classifier: beside true labels, asking each time, the best simple way",
     "scaling": "seconds, memory and sections on large data: a million rows, forty thousand texts, 150 labels",
 }
 

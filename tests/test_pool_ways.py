@@ -92,6 +92,12 @@ def test_a_classifier_is_enough_where_labels_have_no_descriptions() -> None:
     assert (LabelledPool().label(one, pool, 2).argmax(axis=1) == 1).all()
 
 
+def test_one_row_of_each_label_is_enough_to_label_the_pool() -> None:
+    one = TRAIN.take(np.array([int(np.flatnonzero(TRAIN.labels == label)[0]) for label in (0, 1)]))
+    said = LabelledPool().label(one, POOL, 2)
+    assert np.isfinite(said).all() and (said.argmax(axis=1) == POOL.labels).mean() > 0.5
+
+
 def test_of_a_large_pool_the_first_rows_are_looked_at() -> None:
     many = POOL.take(np.arange(MOST_POOL) % len(POOL))
     more = join_rows(many, make_side(300, 0, 5))

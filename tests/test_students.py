@@ -153,6 +153,16 @@ class CountingStudent(VectorsStudent):
         return super().fit_log_probabilities(features, labels, weights, test, n_labels)
 
 
+def test_ways_that_train_on_the_same_rows_and_weights_share_one_training() -> None:
+    even, counting = make_side(12, 12, 4), CountingStudent()
+    ways = [TREATMENTS.find(name) for name in ("nothing", "class_weights", "balanced_bags")]
+    together = predict_by_treatments(ways, counting, even, TEST, 2)
+    # Balanced weights of even labels are 1, and ten balanced draws are ten times the same rows in another order.
+    assert counting.trained_on == [24, 24]
+    for way in ways:
+        assert together[way.name].tobytes() == predict(way.name, VECTORS, even, TEST, 2).tobytes()
+
+
 @pytest.mark.parametrize("student", STUDENTS, ids=lambda student: student.name)
 def test_many_repeated_rows_become_weights(student: Student, monkeypatch: pytest.MonkeyPatch) -> None:
     repeated = predict("oversampling", student, TRAIN, TEST, 2)

@@ -184,29 +184,28 @@ def _list_arms(
 ) -> Iterator[Arm]:
     """The simple ways on the user's rows; where records were added ours, each kind of them alone, and all proposals."""
     records = context.inputs.train.records
-    drawn = draw_rows(records.ids, records.labels, MOST_TRAINING_ROWS)
-    # Arms that train on the same rows get the same objects: their features are then computed once.
-    own, names = outcome.ours.take(drawn), outcome.groups["own"][drawn]
-    for treatment in simple.treatments:
-        suited = [student.name for student in simple.students if treatment.suits(student)]
-        yield Arm(treatment.name, own, names, dict.fromkeys(suited, treatment))
-    if not compared.n_added:
-        return
 
     def pick(rows: Rows, group: str) -> tuple[Rows, NDArray[np.object_]]:
         picked = list_arm_rows(records, len(rows))
         return rows.take(picked), outcome.groups[group][picked]
 
+    # Arms that train on the same rows get the same objects: what they have in common is then computed once. A simple
+    # way looks at own rows alone, wherever it stands, and our mixture has one of them in it.
+    ours = pick(outcome.ours, OURS)
+    for treatment in simple.treatments:
+        suited = [student.name for student in simple.students if treatment.suits(student)]
+        yield Arm(treatment.name, *ours, dict.fromkeys(suited, treatment))
+    if not compared.n_added:
+        return
     added = {student: way.added for student, way in compared.added.items()}
     mixed = mix(simple)
-    ours = pick(outcome.ours, OURS)
     yield Arm(OURS, *ours, compared.chosen)
     yield Arm(WITH_ADDED, *ours, added)
     yield Arm(AVERAGED, *ours, mixed)
     # What each kind of records is worth alone decides nothing: not worth minutes.
     quick = {one.name: added[one.name] for one in simple.students if not one.slow_step}
     for name, rows in (*outcome.apart.items(), (UNVERIFIED, outcome.unverified)):
-        yield Arm(name, *pick(rows, name), quick)
+        yield Arm(name, *(ours if rows is outcome.ours else pick(rows, name)), quick)
 
 
 def describe_worth(found: OriginWorth) -> WorthRow:

@@ -67,7 +67,8 @@ def write_outcome(dataset: Path, rejected: Path, job: Job, context: RunContext, 
     """
     inputs = context.inputs
     ours = _gather(inputs, ledger, lambda judged: judged.kept)
-    unverified = _gather(inputs, ledger, _list_written)
+    keeps_all = all(_list_written(judged) == judged.kept for _, judged in ledger.rounds)
+    unverified = ours if keeps_all else _gather(inputs, ledger, _list_written)
     apart = {
         name: _gather(inputs, ledger, pick)
         for name, pick in ((ADOPTED, _list_adopted), (WRITTEN, _list_kept_written))

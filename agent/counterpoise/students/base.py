@@ -11,10 +11,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import blake2b
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import log_softmax
 
 from counterpoise.core.records import Floats, Integers
@@ -176,15 +178,27 @@ class FitTask:
             rows: positions of those that are trained on, perhaps repeated; None for all.
 
         Returns:
-            (m, k) log-probabilities.
+            (m, k) log-probabilities. Of equal rows and weights they are computed once: where labels are even, several
+            treatments train alike, and rows of the pool weigh as much as own ones.
         """
-        train, test = self.features
         given = np.ones(len(self.labels)) if weights is None else weights
-        if rows is None:
-            return self.student.fit_log_probabilities(train, self.labels, given, test, self.n_labels)
-        return self.student.fit_log_probabilities(
-            train[rows], self.labels[rows], given[rows], test, self.n_labels
-        )
+        key = _name_fit(given), "" if rows is None else _name_fit(np.asarray(rows))
+        if key not in self._fits:
+            train, test = self.features
+            labels = self.labels
+            if rows is not None:
+                train, labels, given = train[rows], labels[rows], given[rows]
+            self._fits[key] = self.student.fit_log_probabilities(train, labels, given, test, self.n_labels)
+        return self._fits[key].copy()
+
+    @cached_property
+    def _fits(self) -> dict[tuple[str, str], Floats]:
+        """What `fit` gave, by hashes of weights and rows."""
+        return {}
+
+
+def _name_fit(values: NDArray[Any]) -> str:
+    return f"{values.dtype} {blake2b(np.ascontiguousarray(values).tobytes(), digest_size=16).hexdigest()}"
 
 
 _FREE_OF: dict[SlowStep, tuple[SlowStep, ...]] = {

@@ -20,6 +20,9 @@ INVERSE_REGULARISATION = 3.0
 _MANY_COEFFICIENTS = 1_000_000
 
 
+MANY_LABELS = "The number of unique classes"
+"""What scikit-learn warns of where many labels have few rows."""
+
 PROBABILITY_FLOOR = 1e-9  # probability of a label that is absent from a training part
 
 
@@ -49,9 +52,7 @@ def fit_model(features: Features, labels: Integers, weights: Floats) -> Model:
     # One thread: these fits are small, several threads cost more than they bring, and the number of threads would
     # move the last bits of the result from machine to machine.
     with find_threads().limit(limits=1), warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", "The number of unique classes", UserWarning
-        )  # few rows of many labels
+        warnings.filterwarnings("ignore", MANY_LABELS, UserWarning)
         model.fit(features, labels, sample_weight=weights)
     return model
 

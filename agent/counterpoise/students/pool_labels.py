@@ -8,6 +8,7 @@ co-training).
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 
 import numpy as np
@@ -18,7 +19,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from counterpoise.core.records import Floats, Integers
 from counterpoise.core.splits import keyed_rank
 from counterpoise.students.base import FitTask
-from counterpoise.students.linear import PROBABILITY_FLOOR, find_threads, fit_log_probabilities
+from counterpoise.students.linear import MANY_LABELS, PROBABILITY_FLOOR, find_threads, fit_log_probabilities
 from counterpoise.students.pool_ways import PoolWay, score_taught, weigh_by_shares
 from counterpoise.students.rows import Rows
 from counterpoise.students.similarity import compare_descriptions
@@ -107,7 +108,8 @@ class LabelledPool(TaughtWay):
             return probabilities
         known, asked = _score_twice(train, pool, n_labels)
         judge = LogisticRegression(max_iter=1000)
-        with find_threads().limit(limits=1):
+        with find_threads().limit(limits=1), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", MANY_LABELS, UserWarning)
             judge.fit(known, train.labels, sample_weight=balance_weights(train.labels, n_labels))
             probabilities[:, present] = np.maximum(judge.predict_proba(asked), PROBABILITY_FLOOR)
         return probabilities
@@ -131,7 +133,8 @@ def _score_twice(train: Rows, pool: Rows, n_labels: int) -> tuple[Floats, Floats
         members = np.flatnonzero(train.labels == label)
         folds[members[keyed_rank(train.texts[members], "folds")]] = np.arange(len(members)) % _N_FOLDS
     out_of_fold = np.zeros((len(train), n_labels))
-    for fold in np.unique(folds):
+    # With one row of each label none can be left out: then the descriptions alone are learned about.
+    for fold in np.unique(folds) if folds.any() else ():
         inside = folds != fold
         out_of_fold[~inside] = _classify(train.take(inside), train.take(~inside), n_labels)
     sides = [[out_of_fold], [_classify(train, pool, n_labels)]]
