@@ -23,6 +23,7 @@ from evals.vllm_on_cpu import VllmOnCpu
 
 EVALS = {
     "concept_bias": "concepts that stand for a label: what the simple ways, injections, a pool and the agent do",
+    "joint_plan": "additions planned for all cells together, bought from real texts, against one concept at a time",
     "attributes": "cells that the user named by an attribute: served, right, and worth something to students",
     "fine_tuned": "concept bias of a student whose weights are all trained, next to published figures",
     "tuned_students": "students that train an encoder, beside frozen vectors and words, with few rows",

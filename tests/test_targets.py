@@ -130,7 +130,7 @@ def test_residuals_are_brought_within_their_tolerances() -> None:
         Profile(BAD): 450,
     }
     prices = dict.fromkeys(counts, 1.0)
-    found = plan_within_tolerances(prices, counts, association_tolerance=0.02)
+    found = plan_within_tolerances(prices, counts, association_tolerance=0.02, n_errors=0)
     assert found.missed == {}
     after = {profile: count + found.additions.get(profile, 0) for profile, count in counts.items()}
     n = sum(after.values())
@@ -156,7 +156,7 @@ def test_tolerances_that_nothing_meets_are_named() -> None:
     assert "food and good" in found.missed
     assert plan_within_tolerances({}, counts).additions == {}
     rates = plan_within_tolerances(
-        dict.fromkeys(counts, 1.0), counts, {"food": 0.8}, association_tolerance=1.0
+        dict.fromkeys(counts, 1.0), counts, {"food": 0.8}, association_tolerance=1.0, n_errors=0
     )
     assert rates.additions == {Profile(GOOD, ("food",)): pytest.approx(230, abs=40)}
 

@@ -6,11 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 from counterpoise.balance.corrected_counts import CorrectedCount, find_corrected_deficits
-from counterpoise.balance.counts import ALL_FAMILIES, CellFamily, find_deficits
+from counterpoise.balance.counts import ALL_FAMILIES, CellFamily, count_cells, find_deficits
+from counterpoise.balance.targets.words import Target, WordedTarget, find_worded_deficits, fix_target
 from counterpoise.core.plans import Cell, Deficit
 from counterpoise.core.records import Records
-
-Target = Literal["equal"] | Mapping[str, float]
 
 SMALLEST_USEFUL_COUNT = 3
 TOLERATED_RATIO = 0.05
@@ -31,15 +30,33 @@ def find_all_deficits(
     Args:
         records: what is counted.
         corrected: counts of the concept cells with known answers; these cells are in deficit only where that is sure.
-        target: as in `find_deficits`.
+        target: of the job, or what `settle_target` made of it.
         families: which families of cells.
     """
-    plain = find_deficits(records, target, families)
+    if isinstance(target, str) and target != "equal":
+        target = settle_target(target, records, corrected)
+    if isinstance(target, WordedTarget):
+        return find_worded_deficits(records, target, families, _correct(records, corrected))
+    ratios: Literal["equal"] | Mapping[str, float] = "equal" if isinstance(target, str) else target
+    plain = find_deficits(records, ratios, families)
     if not corrected or "concept" not in families:
         return plain
-    sure = find_corrected_deficits(records, corrected, target)
+    sure = find_corrected_deficits(records, corrected, ratios)
     kept = [deficit for deficit in plain if deficit.cell not in corrected]
     return sorted([*kept, *sure], key=lambda deficit: (-deficit.need, deficit.cell))
+
+
+def settle_target(target: Target, records: Records, corrected: Mapping[Cell, CorrectedCount]) -> Target:
+    """A job's target as it stands before a record is added; see `words.fix_target`."""
+    return fix_target(target, records, _correct(records, corrected))
+
+
+def _correct(records: Records, corrected: Mapping[Cell, CorrectedCount]) -> dict[Cell, float]:
+    """Counts of the concept cells with known answers; rows added since count in full."""
+    if not corrected:
+        return {}
+    raw = count_cells(records, ["concept"])
+    return {cell: one.value + raw[cell] - one.raw for cell, one in corrected.items() if cell in raw}
 
 
 def is_short(deficit: Deficit) -> bool:

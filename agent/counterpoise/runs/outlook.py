@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 
 from counterpoise.actions.base import Action, ActionData
-from counterpoise.balance.counts import find_deficits
-from counterpoise.balance.deficits import is_short
+from counterpoise.balance.deficits import list_short_cells
+from counterpoise.balance.targets.words import Target
 from counterpoise.core.encoded_records import EncodedRecords, Vectors
 from counterpoise.core.event_kinds import Outlook
 from counterpoise.core.plain import to_plain
@@ -31,7 +30,7 @@ _MOST_SHOWN = 50
 
 def look_ahead(
     records: Records,
-    target: Literal["equal"] | Mapping[str, float],
+    target: Target,
     label_texts: Sequence[str],
     actions: Sequence[Action],
     models: Models,
@@ -45,7 +44,7 @@ def look_ahead(
         actions: what may be done about a cell.
         models: the model, as far as it is known; it is asked nothing, requests are estimated.
     """
-    found = [one for one in find_deficits(records, target, ["label", "attribute"]) if is_short(one)]
+    found = list_short_cells(records, {}, target, ["label", "attribute"])
     of_labels = [one for one in found if not one.cell.is_named]
     names = records.label_names
     data = _draw(records, dict(zip(names, label_texts, strict=True)))

@@ -48,6 +48,7 @@ def plan_within_tolerances(
     *,
     rate_tolerance: float = RATE_TOLERANCE,
     association_tolerance: float = ASSOCIATION_TOLERANCE,
+    n_errors: float = 2.0,
 ) -> ToleratedPlan:
     """The cheapest additions under which all residuals are within their tolerances.
 
@@ -57,6 +58,7 @@ def plan_within_tolerances(
         rates: concept, or `attribute=value`, -> wanted share of rows, 0..1; by default the present one.
         rate_tolerance: of |share - wanted|, 0..1.
         association_tolerance: of |mean of (has it - wanted) x (is of the label)|, 0..1.
+        n_errors: where so many standard errors of the present rows are more than a tolerance, these are the tolerance.
 
     Returns:
         The plan; without additions where everything is within its tolerance.
@@ -77,12 +79,25 @@ def plan_within_tolerances(
             is_mine = np.array([float(label in (None, profile.label)) for profile in profiles])
             was_mine = np.array([float(label in (None, profile.label)) for profile in now])
             most = rate_tolerance if label is None else association_tolerance
-            residual, shift = float((has - wanted) * was_mine @ n_now), adds * is_mine
+            shares, total = (has - wanted) * was_mine, n_now.sum()
+            residual, shift = float(shares @ n_now), adds * is_mine
+            spread = float(shares**2 @ n_now) / total - (residual / total) ** 2
+            most = max(most, n_errors * float(np.sqrt(max(0.0, spread) / total)))
             for sign in (1.0, -1.0):  # sign x (residual + shift x) <= most x (N + sum x)
                 rows.append(most - sign * shift)
                 least.append(sign * residual - most * n_now.sum())
                 names.append(mark if label is None else f"{mark} and {label}")
     return _solve(profiles, np.array([prices[profile] for profile in profiles]), np.array(rows), least, names)
+
+
+def find_rates(counts: Mapping[Profile, int]) -> dict[str, float]:
+    """Share of rows of each concept, and of each `attribute=value`, 0..1."""
+    total = max(1, sum(counts.values()))
+    rates: dict[str, float] = {}
+    for profile, count in counts.items():
+        for mark in _list_marks(profile):
+            rates[mark] = rates.get(mark, 0.0) + count / total
+    return rates
 
 
 def _solve(

@@ -32,6 +32,7 @@ from pydantic import (
 )
 
 from counterpoise.actions.writers import Writer
+from counterpoise.balance.targets.words import WRITE_TARGET, read_words
 from counterpoise.core.label_spellings import Spellings, fold_spelling, spell_value
 from counterpoise.core.registry import DEFAULT
 from counterpoise.core.schema import TextClassification
@@ -126,7 +127,8 @@ class Job(JobBase):
         concepts: name -> definition, a file that holds these, or `auto`: those that the model names.
         pool_rows: which rows of the pool are taken in, once their label is sure: those that thin labels need
             (`needed`), or all (`all`), which is how a model teaches a student.
-        target: `equal`, or label -> ratio: labels are wanted in this ratio to one another.
+        target: `equal`, or label -> ratio: labels are wanted in this ratio to one another; or `enough`,
+            `correlation 0.1`, `tolerances 0.02 0.01` (`docs/targets.md`).
         metric: what the simple ways and the choice between actions are judged by.
         llm: the model; `embedded` or a URL for short.
         budget: what may be spent; a number of tokens for short.
@@ -201,7 +203,7 @@ class Job(JobBase):
     seconds_per_answer: float | None = Field(None, gt=0, le=86_400)
     concepts: dict[str, str] | Literal["auto"] = Field({})
     pool_rows: Literal["needed", "all"] = "needed"
-    target: Literal["equal"] | dict[str, float] = "equal"
+    target: str | dict[str, float] = "equal"
     metric: Literal["macro_f1", "auroc"] = "macro_f1"
     rounds: int | None = Field(None, ge=1, le=100)
     seed: int = 0
@@ -260,12 +262,13 @@ class Job(JobBase):
     @field_validator("target", mode="before")
     @classmethod
     def _check_target(cls, value: object) -> object:
-        if value == "equal":
-            return value
+        if isinstance(value, str):
+            read_words(value)
+            return " ".join(value.split())
         ratios = value.items() if isinstance(value, Mapping) else ()
         good = [isinstance(ratio, int | float) and 0 < ratio < 1e9 for _, ratio in ratios]
         if not good or not all(good):
-            raise ValueError(f"found {value!r:.60}; write equal, or a positive ratio for every label")
+            raise ValueError(f"found {value!r:.60}; {WRITE_TARGET}")
         return {spell_value(label): float(ratio) for label, ratio in ratios}
 
     @model_validator(mode="after")

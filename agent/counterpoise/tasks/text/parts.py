@@ -9,7 +9,8 @@ import numpy as np
 
 from counterpoise.actions import ACTIONS
 from counterpoise.actions.base import Action, ActionData, PoolScores
-from counterpoise.balance.deficits import Target, list_short_cells
+from counterpoise.balance.deficits import list_short_cells, settle_target
+from counterpoise.balance.targets.words import Target
 from counterpoise.core.encoded_records import Vectors
 from counterpoise.core.plans import Deficit
 from counterpoise.core.records import Floats, Integers
@@ -102,7 +103,7 @@ def open_context(job: Job, inputs: Inputs, trust: LabelTrust, *, in_parts: bool 
             in_parts=in_parts,
         ),
         filters=fit_filters(FILTERS.choose(job.filters), gather_filter_data(job, inputs, trust)),
-        target=job.target,
+        target=settle_target(job.target, train.records, inputs.corrected),
         key=job.key,
         model=trust.model,
     )

@@ -74,7 +74,8 @@ def prepare(
     ordered = parts.train.records.take(_order_by_id(parts.train.records))
     folds = divide(ordered, f"{job.key}:folds", name_source(job.data))
     described = describe_labels(job.labels, task_labels)
-    resolve_target(task_labels, job.target)
+    if not isinstance(job.target, str):
+        resolve_target(task_labels, job.target)
     label_texts = tuple(described.get(label, label) for label in task_labels)
     if after_read is not None:
         after_read(parts.train.records, label_texts)
