@@ -296,9 +296,9 @@ class HeldOut:
 class Ending:
     """Why a run ended and what is short then; figures of proposals and tokens are those of the cells that are short.
 
-    `kind` is `balanced`, `budget`, `time`, `rounds` or `nothing_pays`; `balanced` exactly where `short` is empty.
-    `refused` counts refusals, `chief_reason` is the most common one; `tokens_needed` is what filling the cells would
-    take at the price of a record so far, None where none was kept; `sentence` says all of it.
+    `kind` is `balanced`, `budget`, `time`, `rounds`, `nothing_pays` or `weights`; `balanced` exactly where `short` is
+    empty. `refused` counts refusals, `chief_reason` is the most common one; `tokens_needed` is what filling the cells
+    would take at the price of a record so far, None where none was kept; `sentence` says all of it.
     """
 
     kind: str

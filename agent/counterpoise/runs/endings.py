@@ -16,7 +16,7 @@ from counterpoise.core.plans import Cell, Deficit
 from counterpoise.report.schema import CellCount, Ending, count_cell
 from counterpoise.runs.ledger import NOT_NEEDED, Ledger
 
-StopKind = Literal["balanced", "budget", "time", "rounds", "nothing_pays"]
+StopKind = Literal["balanced", "budget", "time", "rounds", "nothing_pays", "weights"]
 
 MOST_NAMED = 3
 """Cells that the last line names; the others are counted."""

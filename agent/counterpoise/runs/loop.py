@@ -48,6 +48,7 @@ from counterpoise.runs.recipe.keeping import gather_data
 from counterpoise.runs.report_data import make_report
 from counterpoise.runs.rounds import carry_out, list_deficits, list_short, plan_round
 from counterpoise.runs.simple_ways import measure_simple_ways
+from counterpoise.runs.weighing_rows import WEIGHED, WeighedRows, weigh_own_rows
 from counterpoise.runs.whole_pool import list_to_ask_for, plan_whole_pool
 from counterpoise.runs.writing_report import describe_masked
 from counterpoise.scorers.family import SCORERS
@@ -119,28 +120,26 @@ class TextRun:
         inputs = mended.inputs
         _keep_mended(mended, directory)
         simple = measure_simple_ways(job, inputs, evidence)
-        async with open_models(
-            job.llm,
-            store=resources.store,
-            budget=resources.budget,
-            cache_dir=resources.cache_dir,
-            log_dir=directory.path,
-            run_id=directory.id,
-            masker=job.open_masker(),
-        ) as models:
-            if job.budget.minutes is not None:
-                resources.budget.end_after(60 * job.budget.minutes)
-            repair = await _repair(job, mended, models, resources, in_parts=in_parts)
-            directory.write_replies(models.chat.take_used())
-            _tell_prefix_hits(models.chat, directory)
+        weighed = weigh_own_rows(inputs.train.records, job.target) if job.mode == "weights" else None
+        if weighed is not None:
+            models = open_silent(job.llm, budget=resources.budget, masker=job.open_masker())
+            repair = _weigh(job, mended, weighed, models, in_parts=in_parts)
+        else:
+            models, repair = await _ask_model(job, mended, resources, in_parts=in_parts)
         ledger, context, trust = repair.ledger, repair.context, repair.trust
         masked = describe_masked(models.chat.masker)
-        outcome = write_outcome(directory.path / "dataset", directory.path / "rejected", job, context, ledger)
+        outcome = write_outcome(
+            directory.path / "dataset",
+            directory.path / "rejected",
+            job,
+            context,
+            ledger,
+            None if weighed is None else weighed.raked.weights,
+        )
         trust = replace(trust, rows=(*trust.rows, *list_filter_audits(context.filters)))
         remedies = list_remedies([one.part for one in context.filters])
-        ending = describe_ending(
-            repair.stop, list_short(context, ledger), ledger, job.budget.tokens, remedies
-        )
+        short = list_short(context, ledger) if weighed is None else weighed.short
+        ending = describe_ending(repair.stop, short, ledger, job.budget.tokens, remedies)
         report = make_report(
             job, context, ledger, trust, simple, outcome, resources.budget, ending, repair.capabilities
         )
@@ -199,6 +198,37 @@ def _keep_since(directory: RunDirectory, kind: str, name: str) -> bool:
         kept = {name: not directory.read("rounds") and "rounds" not in directory.read("run")}
         directory.write(kind, kept)
     return bool(kept[name])
+
+
+async def _ask_model(
+    job: Job, mended: Mended, resources: RunResources, *, in_parts: bool
+) -> tuple[Models, Repair]:
+    """The rounds, with the model of the job."""
+    directory = resources.directory
+    async with open_models(
+        job.llm,
+        store=resources.store,
+        budget=resources.budget,
+        cache_dir=resources.cache_dir,
+        log_dir=directory.path,
+        run_id=directory.id,
+        masker=job.open_masker(),
+    ) as models:
+        if job.budget.minutes is not None:
+            resources.budget.end_after(60 * job.budget.minutes)
+        repair = await _repair(job, mended, models, resources, in_parts=in_parts)
+        directory.write_replies(models.chat.take_used())
+        _tell_prefix_hits(models.chat, directory)
+    return models, repair
+
+
+def _weigh(job: Job, mended: Mended, weighed: WeighedRows, models: Models, *, in_parts: bool) -> Repair:
+    """What a run comes to that weighs rows: no round, no model."""
+    inputs = replace(mended.inputs, notes=(*mended.inputs.notes, *weighed.notes))
+    trust = audit_free_scorers(inputs, SCORERS.choose(job.scorers))
+    context = open_context(job, inputs, trust, in_parts=in_parts)
+    tell_event(Audited(trust.rows))
+    return Repair(mended.open_ledger(), context, trust, WEIGHED, models.capabilities)
 
 
 async def _repair(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from counterpoise.core.encoded_records import EncodedRecords
 from counterpoise.core.plans import Kind, Proposal, Verdict
-from counterpoise.core.records import ConceptColumns, Objects, Provenance, State
+from counterpoise.core.records import ConceptColumns, Floats, Objects, Provenance, State
 from counterpoise.data.card import AddedRecord, CardFacts, ConceptValue, RelabelledRecord
 from counterpoise.data.patches.values import LabelChange
 from counterpoise.data.rejected import RejectedProposal, write_rejected
@@ -52,7 +52,14 @@ class RunOutcome:
     groups: dict[str, NDArray[np.object_]]
 
 
-def write_outcome(dataset: Path, rejected: Path, job: Job, context: RunContext, ledger: Ledger) -> RunOutcome:
+def write_outcome(
+    dataset: Path,
+    rejected: Path,
+    job: Job,
+    context: RunContext,
+    ledger: Ledger,
+    weights: Floats | None = None,
+) -> RunOutcome:
     """Write `dataset/` and `rejected/`, and gather the rows for the held-out table.
 
     Args:
@@ -61,12 +68,15 @@ def write_outcome(dataset: Path, rejected: Path, job: Job, context: RunContext, 
         job: for the names of columns and the data card.
         context: the data.
         ledger: all settled rounds.
+        weights: (n,) of the own rows, where these are weighed and nothing is added.
 
     Raises:
         StorageError: the disk is full.
     """
     inputs = context.inputs
     ours = _gather(inputs, ledger, lambda judged: judged.kept)
+    if weights is not None:
+        ours = replace(ours, weights=weights)
     keeps_all = all(_list_written(judged) == judged.kept for _, judged in ledger.rounds)
     unverified = ours if keeps_all else _gather(inputs, ledger, _list_written)
     apart = {

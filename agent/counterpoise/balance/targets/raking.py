@@ -21,13 +21,15 @@ TOLERANCE = 1e-4
 MOST_SWEEPS = 200
 SMALLEST_WEIGHT, LARGEST_WEIGHT = 0.2, 5.0
 
+_LEAST_FACTOR = 1e-9  # a level that should have nothing keeps a trace, so that its logarithm is a number
+
 
 @dataclass(frozen=True, slots=True)
 class Margin:
     """One column whose levels should have certain shares of the weight.
 
     Args:
-        name: for people.
+        name: for people, "" where the levels say it themselves.
         levels: (n,) the level of each row, 0..k-1; -1 where it has none: such rows keep their weight.
         shares: (k,) wanted shares, 0 or more, of what is known; scaled to sum to 1.
         level_names: (k,) for people.
@@ -37,6 +39,10 @@ class Margin:
     levels: Integers
     shares: Floats
     level_names: tuple[str, ...]
+
+    def describe(self, level: int) -> str:
+        """A level for people: `source=web`."""
+        return f"{self.name}={self.level_names[level]}" if self.name else self.level_names[level]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +92,7 @@ def rake(
     """
     weights = np.ones(n_rows) if base is None else base / base.mean()
     empty = tuple(
-        f"{margin.name}={margin.level_names[level]}"
+        margin.describe(int(level))
         for margin in margins
         for level in np.flatnonzero(_count(margin, np.ones(n_rows)) == 0)
         if margin.shares[level] > 0
@@ -108,17 +114,16 @@ def find_missed(
         mass, wanted = _count(margin, weights), _find_wanted(margin)
         shares = mass / max(mass.sum(), 1e-12)
         for level in np.flatnonzero((np.abs(shares - wanted) > 10 * tolerance) & (mass > 0)):
-            name = f"{margin.name}={margin.level_names[level]}"
-            missed[name] = float(shares[level]), float(wanted[level])
+            missed[margin.describe(int(level))] = float(shares[level]), float(wanted[level])
     return missed
 
 
 def _sweep(
     margins: Sequence[Margin], weights: Floats, tolerance: float, bounds: tuple[float, float] | None
 ) -> tuple[Floats, int]:
-    weights = weights.copy()
+    """Weights and how many sweeps it took; of margins that contradict one another a middle between them."""
     for sweep in range(1, MOST_SWEEPS + 1):
-        furthest = 0.0
+        furthest, steps = 0.0, []
         for margin in margins:
             mass, wanted = _count(margin, weights), _find_wanted(margin)
             total = mass.sum()
@@ -127,13 +132,18 @@ def _sweep(
             furthest = max(furthest, float(np.abs(mass / total - wanted)[mass > 0].max()))
             factors = np.divide(wanted * total, mass, out=np.ones_like(mass), where=mass > 0)
             known = margin.levels >= 0
-            weights[known] *= factors[margin.levels[known]]
-        weights /= weights.mean()
+            weights = weights.copy()
+            weights[known] *= np.maximum(factors[margin.levels[known]], _LEAST_FACTOR)
+            steps.append(weights)
+        if sweep == MOST_SWEEPS and steps:
+            # Whoever came last would be met and the others not at all.
+            weights = np.exp(np.mean([np.log(step) for step in steps], axis=0))
+        weights = weights / weights.mean()
         if bounds is not None:
             weights = np.clip(weights, *bounds)
         if furthest <= tolerance:
-            return weights / weights.mean(), sweep
-    return weights / weights.mean(), MOST_SWEEPS
+            break
+    return weights / weights.mean(), sweep
 
 
 def _count(margin: Margin, weights: Floats) -> Floats:

@@ -130,6 +130,7 @@ class Job(JobBase):
         target: `equal`, or label -> ratio: labels are wanted in this ratio to one another; or `enough`,
             `correlation 0.1`, `tolerances 0.02 0.01` (`docs/targets.md`).
         metric: what the simple ways and the choice between actions are judged by.
+        mode: whether records are added (`records`), or the own rows weighed and no model asked (`weights`).
         llm: the model; `embedded` or a URL for short.
         budget: what may be spent; a number of tokens for short.
         output: the run directory.
@@ -173,6 +174,7 @@ class Job(JobBase):
         "writers",
         "mask",
         "pool_rows",
+        "mode",
     )
     KEY_FILES = ("concepts",)
 
@@ -205,6 +207,7 @@ class Job(JobBase):
     pool_rows: Literal["needed", "all"] = "needed"
     target: str | dict[str, float] = "equal"
     metric: Literal["macro_f1", "auroc"] = "macro_f1"
+    mode: Literal["records", "weights"] = "records"
     rounds: int | None = Field(None, ge=1, le=100)
     seed: int = 0
     actions: tuple[Any, ...] = Field((DEFAULT,), validate_default=True)
@@ -278,6 +281,14 @@ class Job(JobBase):
         if twice is not None:
             raise ValueError(
                 f"column '{twice}' is named twice; text, label, attributes and trusted must differ"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_mode(self) -> Self:
+        if self.mode == "weights" and self.concepts == AUTO:
+            raise ValueError(
+                "key 'mode': weights asks no model, and 'concepts: auto' does; name the concepts, or leave them out"
             )
         return self
 
