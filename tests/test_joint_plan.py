@@ -197,20 +197,30 @@ def test_the_greedy_plan_reaches_what_the_exact_one_does_for_a_little_more(seed:
     assert exact.price <= greedy.price <= 1.5 * exact.price + 5
 
 
-def test_thousands_of_profiles_are_planned_greedily() -> None:
+def make_large(n_labels: int, n_concepts: int, n_profiles: int) -> JointPlan:
+    """The plan of many profiles of made-up cells."""
     generator = np.random.default_rng(7)
-    names = [f"concept{number:02d}" for number in range(14)]
-    labels = [f"label{number}" for number in range(12)]
+    names = [f"concept{number:02d}" for number in range(n_concepts)]
+    labels = [f"label{number}" for number in range(n_labels)]
     profiles = {
         Profile(label, tuple(name for name in names if generator.random() < 0.3))
         for label in labels
-        for _ in range(500)
+        for _ in range(n_profiles // n_labels)
     }
-    have = {
-        cell: float(generator.integers(5, 400)) for cell in sorted({c for p in profiles for c in p.cells})
-    }
+    cells = sorted({cell for profile in profiles for cell in profile.cells})
+    have = {cell: float(generator.integers(5, 400)) for cell in cells}
     comparisons = [ComparedCells({Cell(label, concept=name): 1.0 for label in labels}) for name in names]
-    found = plan_jointly(dict.fromkeys(profiles, 1.0), have, comparisons)
+    return plan_jointly(dict.fromkeys(profiles, 1.0), have, comparisons)
+
+
+def test_hundreds_of_profiles_are_planned_in_fractions_and_all_cells_filled() -> None:
+    found = make_large(5, 8, 900)
+    assert found.is_exact
+    assert not found.missing
+    assert found == make_large(5, 8, 900)
+
+
+def test_thousands_of_profiles_are_planned_greedily() -> None:
+    found = make_large(12, 14, 6_000)
     assert not found.is_exact
-    assert len(profiles) > 4_000
     assert not found.missing

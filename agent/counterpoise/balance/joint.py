@@ -5,6 +5,9 @@ profile and found together by integer programming (HiGHS, Huangfu and Hall, 2018
 method), because the target of a cell moves with what others get. Each comparison has a scale of its own, as small as
 the additions allow: no cell stands above its ratio of it, none more than the tolerance below.
 
+Above a hundred profiles whole numbers take long: there the program is solved in fractions, rounded, and what rounding
+left short is filled greedily; with hundreds of rows in a profile that is next to the same plan.
+
 A cell that no profile fills, or that would cost others without end, stays short and is named. The same figures give the
 same plan in whatever order profiles come; no clock ends the search.
 """
@@ -30,6 +33,10 @@ TOLERATED_RATIO = 0.05
 MOST_PROFILES = 4_000
 """Above so many profiles the plan is made greedily."""
 
+MOST_WHOLE = 100
+"""Above so many profiles the program is solved in fractions, and rounded."""
+
+_KEPT_RATIO = 0.8
 _GAP = 0.002
 _NODES = 2_000
 _SLACK_PRICE = 1_000.0
@@ -46,7 +53,7 @@ class JointPlan:
         after: cell -> rows with the additions.
         wants: cell -> rows that it should have then.
         missing: cell -> rows that it still lacks beyond the tolerance, and why.
-        is_exact: whether it was found by integer programming.
+        is_exact: whether it was found by the program, and not greedily.
     """
 
     additions: Mapping[Profile, int]
@@ -100,21 +107,9 @@ def plan_jointly(
         tolerance,
     )
     counts = solve(problem) if len(profiles) <= most_profiles else None
-    is_exact = counts is not None
     if counts is None:
-        counts = add_greedily(
-            problem.membership,
-            problem.prices,
-            problem.have,
-            [
-                (problem.place(comparison), np.array(list(comparison.ratios.values())))
-                for comparison in comparisons
-            ],
-            {problem.cells.index(cell): want for cell, want in fixed.items()},
-            problem.room,
-            tolerance,
-        )
-    return problem.describe(counts, is_exact=is_exact)
+        return problem.describe(problem.fill(np.zeros(len(profiles), np.int64)), is_exact=False)
+    return problem.describe(problem.fill(counts) if len(profiles) > MOST_WHOLE else counts, is_exact=True)
 
 
 @dataclass(frozen=True)
@@ -139,6 +134,20 @@ class Problem:
         """Places of its cells."""
         places = {cell: place for place, cell in enumerate(self.cells)}
         return np.array([places[cell] for cell in comparison.ratios], np.int64)
+
+    def fill(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows of each profile, with what is still short added greedily."""
+        table, ratios = self.membership, [np.array(list(one.ratios.values())) for one in self.comparisons]
+        more = add_greedily(
+            table,
+            self.prices,
+            self.have + table @ counts,
+            list(zip(map(self.place, self.comparisons), ratios, strict=True)),
+            {self.cells.index(cell): want for cell, want in self.at_least.items()},
+            self.room - counts,
+            self.tolerance,
+        )
+        return counts + more
 
     def describe(self, counts: NDArray[np.int64], *, is_exact: bool) -> JointPlan:
         """The plan of so many rows of each profile."""
@@ -172,10 +181,16 @@ class Problem:
 
 
 def solve(problem: Problem) -> NDArray[np.int64] | None:
-    """(p,) rows of each profile at the least price; None where the search ends without a plan."""
+    """(p,) rows of each profile at the least price; None where the search ends without a plan.
+
+    Above `MOST_WHOLE` profiles fractions are rounded, so that some cells may lack a few rows.
+    """
     n_profiles, n_cells, n_scales = len(problem.profiles), len(problem.cells), len(problem.comparisons)
     if not n_profiles or not n_cells:
         return np.zeros(n_profiles, np.int64)
+    # Rounding moves a cell by a few rows, which part of the tolerance is kept for.
+    is_whole = n_profiles <= MOST_WHOLE
+    margin = problem.tolerance * (1.0 if is_whole else _KEPT_RATIO)
     stands = csr_matrix(problem.membership)
     rows, lower = [], []
 
@@ -191,18 +206,18 @@ def solve(problem: Problem) -> NDArray[np.int64] | None:
         cells, ratios = problem.place(comparison), np.array(list(comparison.ratios.values()))
         above = _column(np.where(ratios > 0, ratios, 1.0), number, n_scales)
         require(cells, above, problem.have[cells], sign=-1.0, slack=False)
-        below = _column(-(1 - problem.tolerance) * ratios, number, n_scales)
+        below = _column(-(1 - margin) * ratios, number, n_scales)
         require(cells, below, -problem.have[cells], sign=1.0, slack=True)
     for cell, want in sorted(problem.at_least.items()):
         place = np.array([problem.cells.index(cell)])
-        least = np.array([(1 - problem.tolerance) * want]) - problem.have[place]
+        least = np.array([(1 - margin) * want]) - problem.have[place]
         require(place, csr_matrix((1, n_scales)), least, sign=1.0, slack=True)
     dearest = float(problem.prices.max())
     prices = np.concatenate([problem.prices / dearest, np.full(n_cells, _SLACK_PRICE), np.zeros(n_scales)])
     n_columns = len(prices)
     found = milp(
         prices,
-        integrality=(np.arange(n_columns) < n_profiles).astype(np.int64),
+        integrality=(np.arange(n_columns) < n_profiles * is_whole).astype(np.int64),
         bounds=Bounds(
             np.zeros(n_columns), np.concatenate([problem.room, np.full(n_cells + n_scales, np.inf)])
         ),
