@@ -40,6 +40,8 @@ def test_rows_are_weighed_with_no_model_in_reach(tmp_path: Path, capsys: pytest.
     rows = load_dataset("parquet", data_dir=folder, cache_dir=str(tmp_path / "hf"))["train"]
     weights = {(stars, round(weight, 3)) for stars, weight in zip(rows["stars"], rows["weight"], strict=True)}
     assert weights == {("good", 0.667), ("bad", 2.0)}
+    assert cli.execute(["preview", str(job)]) == 2
+    assert "nothing to preview; run the job" in capsys.readouterr().err
     job.write_text(json.dumps(keys | {"concepts": "auto"}), encoding="utf-8")
     assert cli.execute(["run", str(job)]) == 2
     assert "weights asks no model" in capsys.readouterr().err

@@ -12,6 +12,7 @@ from typing import Any
 
 from counterpoise.balance.counts import count_cells
 from counterpoise.core.capabilities import Capabilities
+from counterpoise.core.errors import JobError
 from counterpoise.core.event_kinds import (
     Audited,
     Judged,
@@ -148,7 +149,17 @@ class TextRun:
         return RunResult(to_plain(report), len(ledger.list_accepted()), to_plain(ending))
 
     async def preview(self, job: Job) -> Preview:
-        """Deficits, the first plan and its price."""
+        """Deficits, the first plan and its price.
+
+        Raises:
+            JobError: the job weighs rows, which has no plan and no price.
+        """
+        if job.mode == "weights":
+            raise JobError(
+                "weights adds no record and asks no model, so there is nothing to preview",
+                where="key 'mode'",
+                hint="run the job; it costs no token",
+            )
         return await make_preview(job)
 
 
