@@ -55,7 +55,7 @@ class ScriptedLabeller:
         if keyed_hash(f"labeller {self.seed}", text) / 2**64 >= self.right:
             others = sorted(line for line in letters if line != meant)
             meant = others[keyed_hash(f"labeller {self.seed} wrong", text) % len(others)]
-        return letters[meant]
+        return str(letters[meant])
 
 
 def quote_texts(truth: Mapping[str, str]) -> dict[str, str]:

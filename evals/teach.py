@@ -12,8 +12,8 @@ on:
 - `ask`, `few_examples`: asking the judge about each text, on at most 300 sealed rows.
 
 `behind_points` is what `true_labels` has more than `taught`, in points. `tokens_per_1000` counts a quarter of a
-prompt's characters; `teaching_tokens` is what the run used, once. `adopted_right_ratio` of the pool rows that were taken in, and
-`adopted_ratio` of the pool.
+prompt's characters; `teaching_tokens` is what the run used, once. `adopted_right_ratio` of the pool rows that were
+taken in, and `adopted_ratio` of the pool.
 
     python -m evals teach --data DIR [--only clinc150@100] [--seeds 3]
 """
