@@ -99,7 +99,7 @@ async def test_a_model_has_a_say_where_it_explains_known_labels_better() -> None
     assert (
         row["n"] == PILOT_ROWS and isinstance(row["price_per_1000"], float) and row["price_per_1000"] > 1000
     )
-    assert "the model" in str(read_rows(trust)["classifier"]["note"])
+    assert "the model" in str(read_rows(trust)["classifier"]["note"]).lower()
 
 
 async def test_a_model_that_only_knows_beside_examples_is_asked_so_and_is_shown_no_row_that_it_is_asked_about() -> (
