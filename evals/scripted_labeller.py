@@ -48,8 +48,8 @@ class ScriptedLabeller:
         return [Completion(text=letter, logprobs=said, usage=Usage(n_tokens, 1), finish_reason="length")]
 
     def _choose(self, content: str) -> str:
-        text = _TEXT.findall(content)[-1]
-        letters = {line: letter for letter, line in _OPTION.findall(content)}
+        text: str = _TEXT.findall(content)[-1]
+        letters: dict[str, str] = {line: letter for letter, line in _OPTION.findall(content)}
         meant = self.truth.get(text, "")
         meant = meant if meant in letters else NONE_OF_THESE
         if keyed_hash(f"labeller {self.seed}", text) / 2**64 >= self.right:

@@ -50,7 +50,7 @@ from counterpoise.runs.report_data import make_report
 from counterpoise.runs.rounds import carry_out, list_deficits, list_short, plan_round
 from counterpoise.runs.simple_ways import measure_simple_ways
 from counterpoise.runs.weighing_rows import WEIGHED, WeighedRows, weigh_own_rows
-from counterpoise.runs.whole_pool import list_to_ask_for, plan_whole_pool
+from counterpoise.runs.whole_pool import list_to_ask_for, plan_whole_pool, read_pool_again
 from counterpoise.runs.writing_report import describe_masked
 from counterpoise.scorers.family import SCORERS
 from counterpoise.students.evidence import Evidence, parse_evidence, read_shipped
@@ -263,6 +263,8 @@ async def _repair(
             trust = trust.describe_concepts(inputs, line)
             context = open_context(job, inputs, trust, in_parts=in_parts)
         context = await hear_model(context, *list_to_ask_for(job, context, ledger))
+        if job.pool_rows == "all":
+            context = read_pool_again(context)
     except BudgetSpent as spent:
         if chat.budget.is_time_up:
             return Repair(ledger, context, trust, _stop_in_time(job), models.capabilities)

@@ -11,7 +11,7 @@ from counterpoise.actions import ACTIONS
 from counterpoise.actions.base import list_requests
 from counterpoise.core.assets import find_cache_dir
 from counterpoise.core.events import tell_event
-from counterpoise.core.plans import PlanItem
+from counterpoise.core.plans import Plan, PlanItem
 from counterpoise.core.records import Records
 from counterpoise.data.encoder_choice import AUTO
 from counterpoise.llm import ChatRequest, TokenBudget
@@ -31,7 +31,7 @@ from counterpoise.runs.outlook import look_ahead
 from counterpoise.runs.rounds import list_short, plan_round
 from counterpoise.runs.simple_ways import SimpleWays, measure_simple_ways
 from counterpoise.runs.slow_students import offer_tuning, view_trained
-from counterpoise.runs.whole_pool import list_to_ask_for
+from counterpoise.runs.whole_pool import list_to_ask_for, plan_whole_pool
 from counterpoise.runs.writing_report import note_writing
 from counterpoise.scorers.family import SCORERS
 from counterpoise.students.cell_choice import choose_cell_way
@@ -72,7 +72,11 @@ async def make_preview(job: Job) -> Preview:
     context = open_context(job, inputs, trust)
     naming = [estimate_naming(job, inputs)] if job.concepts == AUTO else []
     ledger = mended.open_ledger()
-    plan = plan_round(context, ledger, models, round_number=1, n_rounds=job.rounds, limit=job.budget.tokens)
+    plan = plan_whole_pool(context, ledger, models, 1) if job.pool_rows == "all" else Plan(1, ())
+    if not plan.items:
+        plan = plan_round(
+            context, ledger, models, round_number=1, n_rounds=job.rounds, limit=job.budget.tokens
+        )
     prompts: list[str] = []
     actions = {action.name: action for action in context.actions}
     for item in plan.items:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
+
 from counterpoise.balance.counts import count_labels
 from counterpoise.core.plans import Cell, Deficit, Plan
 from counterpoise.llm.models import Models
@@ -9,10 +13,12 @@ from counterpoise.runs.ledger import Ledger, add_accepted
 from counterpoise.runs.offers import make_offers
 from counterpoise.runs.planner import make_plan
 from counterpoise.runs.rounds import list_short
+from counterpoise.scorers.heard import HeardScorer
 from counterpoise.tasks.text.job import Job
 from counterpoise.tasks.text.label_trust import LABELLING_SHARE
 from counterpoise.tasks.text.model_pool import expect_labels
 from counterpoise.tasks.text.parts import RunContext
+from counterpoise.tasks.text.second_reading import read_again
 
 WHOLE_POOL_SHARE = 0.8
 """Of the budget that a model may use to label a pool which is to be taken in whole; the rest audits and writes."""
@@ -23,6 +29,24 @@ def list_to_ask_for(job: Job, context: RunContext, ledger: Ledger) -> tuple[list
     if job.pool_rows == "all":
         return expect_in_pool(context), WHOLE_POOL_SHARE
     return list_short(context, ledger), LABELLING_SHARE
+
+
+def read_pool_again(context: RunContext) -> RunContext:
+    """The same after a second reading of a pool that a model has labelled, where that explains known rows better."""
+    say, scorer, data, inputs = context.model, context.scorer, context.data, context.inputs
+    if say is None or not isinstance(scorer, HeardScorer) or data.pool is None or data.pool_scores is None:
+        return context
+    sure = inputs.leave_out_doubtful(np.arange(len(inputs.train)))
+    train, folds = inputs.train.take(sure), inputs.folds[sure]
+    reading = read_again(say, train, folds, data.pool, data.pool_scores.pool, scorer.said)
+    if reading is None:
+        return context
+    read = {str(text): row for text, row in zip(data.pool.records.texts, reading.united, strict=True)}
+    return replace(
+        context,
+        scorer=replace(scorer, read=read),
+        data=replace(data, pool_scores=replace(data.pool_scores, united=reading.united)),
+    )
 
 
 def expect_in_pool(context: RunContext) -> list[Deficit]:

@@ -22,11 +22,13 @@ class HeardScorer:
         scorer: the one that costs nothing.
         weighing: how far each is believed.
         said: text -> (k,) what the model said of it (`LabelAnswers.factors`).
+        read: text -> (k,) probabilities of the labels by a second reading of the pool, which stand for the text.
     """
 
     scorer: ClassifierScorer | Decider
     weighing: Weighing
     said: Mapping[str, Floats] = field(default_factory=dict)
+    read: Mapping[str, Floats] = field(default_factory=dict)
 
     def score_texts(self, texts: Sequence[str], vectors: Vectors) -> Floats:
         """(m, k) probabilities of m texts with their (m, d) vectors; as without the model where it was not asked."""
@@ -35,4 +37,7 @@ class HeardScorer:
         if len(heard):
             factors = np.array([self.said[str(texts[row])] for row in heard])
             scores[heard] = self.weighing.unite(scores[heard], factors)
+        for row, text in enumerate(texts):
+            if str(text) in self.read:
+                scores[row] = self.read[str(text)]
         return scores

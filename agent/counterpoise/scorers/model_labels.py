@@ -156,16 +156,37 @@ class ModelLabels:
 
 
 @dataclass(frozen=True, slots=True)
+class HeardRows:
+    """Known rows that a model was measured on.
+
+    Args:
+        vectors: (h, d) of them.
+        truth: (h,) right label indices.
+        factors: (h, k) what it said of them, see `LabelAnswers`.
+        folds: (h,) folds; near-duplicates share one.
+        groups: (h,) near-duplicates share one; None where that is not known.
+    """
+
+    vectors: Vectors
+    truth: Integers
+    factors: Floats
+    folds: Integers
+    groups: Objects | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSay:
     """A model that may say labels.
 
     Args:
         way: how it is asked.
         weighing: how far it is believed beside the scorer that costs nothing.
+        heard: the known rows that this was learned on.
     """
 
     way: ModelLabels
     weighing: Weighing
+    heard: HeardRows | None = None
 
 
 def measure_centre(answers: LabelAnswers, labels: Integers) -> Floats:

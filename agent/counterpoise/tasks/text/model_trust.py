@@ -23,6 +23,7 @@ from counterpoise.scorers.letters import LETTERS, WHICH_LABEL
 from counterpoise.scorers.model_labels import (
     N_SHOWN,
     Asked,
+    HeardRows,
     KnownRows,
     ModelLabels,
     ModelSay,
@@ -49,12 +50,14 @@ class ModelTrial:
         weighing: who decides, with it.
         result: the audit of its answers.
         right: share of right answers of the scorer that costs nothing and of both together, on the same rows.
+        heard: these rows.
     """
 
     way: ModelLabels
     weighing: Weighing
     result: Audit
     right: tuple[float, float]
+    heard: HeardRows
 
 
 async def audit_model(trust: LabelTrust, inputs: Inputs, chat: ChatClient, key: str) -> LabelTrust:
@@ -97,7 +100,7 @@ async def audit_model(trust: LabelTrust, inputs: Inputs, chat: ChatClient, key: 
     line = _describe(question, best, trials, price)
     if not best.weighing.is_earned:
         return replace(trust, rows=(*trust.rows, line))
-    say = ModelSay(replace(best.way, purpose="label"), best.weighing)
+    say = ModelSay(replace(best.way, purpose="label"), best.weighing, best.heard)
     return replace(trust, rows=(*_hand_over(trust.rows, best.weighing), line), model=say)
 
 
@@ -157,9 +160,9 @@ def measure(
         weighing = weigh(free, said.factors[given], truth, groups)
         united = weighing.unite(free, said.factors[given])
         right = tuple(float((table.argmax(axis=1) == truth).mean()) for table in (free, united))
-        trials.append(
-            ModelTrial(one, weighing, audit(said.probabilities[given], truth), (right[0], right[1]))
-        )
+        heard = HeardRows(inputs.train.vectors[rows], truth, said.factors[given], inputs.folds[rows], groups)
+        result = audit(said.probabilities[given], truth)
+        trials.append(ModelTrial(one, weighing, result, (right[0], right[1]), heard))
     return trials
 
 
