@@ -346,7 +346,6 @@ def teach_job(job: Job, *, listener: Listener | None = None, progress: bool | No
     from counterpoise.core.files import write_whole
     from counterpoise.runs.taught_way import choose_taught_way
     from counterpoise.runs.teaching import measure_taught, name_taught_way
-    from counterpoise.students.added_rows import ADDED_ROWS
     from counterpoise.tasks.registry import load_job
     from counterpoise.tasks.text.preparation import prepare
 
@@ -359,8 +358,7 @@ def teach_job(job: Job, *, listener: Listener | None = None, progress: bool | No
     limit = job.budget.tokens
     left = None if limit is None else max(0, limit - int(report["spend"]["used"]))
     with open_progress(listener, progress):
-        ways = list(dict.fromkeys([taught_way, ADDED_ROWS.name]))
-        taught_way = choose_taught_way(lambda way: finished.recipe(student, treatment=way), ways)
+        taught_way = choose_taught_way(lambda way: finished.recipe(student, treatment=way), taught_way)
         taught, simple = (finished.recipe(student, treatment=way).fit() for way in (taught_way, simple_way))
         inputs = prepare(resolved)
         table: TaughtTable = run_alone(lambda: measure_taught(resolved, inputs, taught, simple, left))

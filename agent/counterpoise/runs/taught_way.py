@@ -17,20 +17,25 @@ from counterpoise.core.records import Integers
 from counterpoise.core.splits import keyed_hash
 from counterpoise.runs.recipe.data import RecipeData
 from counterpoise.runs.recipe.estimator import Recipe
+from counterpoise.students.added_rows import ADDED_ROWS
 from counterpoise.students.metrics import compute_macro_f1
 
 
-def choose_taught_way(open_recipe: Callable[[str], Recipe], ways: Sequence[str]) -> str:
+def choose_taught_way(
+    open_recipe: Callable[[str], Recipe], first: str, others: Sequence[str] = (ADDED_ROWS.name,)
+) -> str:
     """The way with the highest macro-F1 on adopted rows that were left out; the earlier of equals.
 
     Args:
         open_recipe: gives the recipe of a way, not fitted.
-        ways: one or more; the first one is it where fewer rows were adopted than there are own ones.
+        first: the way that is taken where fewer rows were adopted than there are own ones.
+        others: what it is compared with; by default own and added rows alike.
     """
-    data = open_recipe(ways[0]).data
+    ways = tuple(dict.fromkeys((first, *others)))
+    data = open_recipe(first).data
     adopted = np.empty(0, np.int64) if data is None else find_adopted(data)
     if data is None or len(adopted) < data.original.sum() or len(ways) < 2:
-        return ways[0]
+        return first
     halves = np.array([keyed_hash("taught way", str(data.texts[row])) % 2 for row in adopted])
     places = {str(value): place for place, value in enumerate(data.classes)}
     scores = []
