@@ -364,7 +364,7 @@ def teach_job(job: Job, *, listener: Listener | None = None, progress: bool | No
         table: TaughtTable = run_alone(lambda: measure_taught(resolved, inputs, taught, simple, left))
     path, notes = _keep_recipe(taught, finished.directory / "recipe.skops")
     table = replace(table, notes=(*table.notes, *notes))
-    text = json.dumps(table.as_dict(), ensure_ascii=False, indent=2, sort_keys=True)
+    text = json.dumps(table.as_dict(timed=False), ensure_ascii=False, indent=2, sort_keys=True)
     write_whole(finished.directory / "teach.json", f"{text}\n")
     return Taught(finished, taught, path, table)
 

@@ -80,10 +80,12 @@ class TaughtTable:
     advice: str
     notes: tuple[str, ...]
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values; NaN as None."""
+    def as_dict(self, *, timed: bool = True) -> dict[str, Any]:
+        """Plain values; NaN as None. Without milliseconds (`timed`) they are the same whenever a run is repeated."""
         plain = [asdict(row) for row in self.rows]
         for row in plain:
+            if not timed:
+                del row["milliseconds"]
             row.update({key: None for key, value in row.items() if value != value})
         return {"rows": plain, "advice": self.advice, "notes": list(self.notes)}
 
