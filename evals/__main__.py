@@ -53,6 +53,7 @@ EVALS = {
     "do_no_harm": "adversarial models as judges of labels: nothing changes because of them",
     "startup": "seconds that `counterpoise --help` takes",
     "writers": "rows of writers whose worth is known: how they are used beside plain use and beside no row",
+    "planner": "where the next slice goes: tokens to balance in made worlds, against an integer program",
     "worth": "what a run says that an added record is worth, against what the sealed rows say",
     "priors": "the constants left in the use of added rows: how much the recommendation hangs on each",
     "written_filters": "four bad writers and good texts: what the filters of written texts let through",

@@ -34,7 +34,7 @@ from counterpoise.filters.edits import (
 from counterpoise.llm import ChatRequest
 from counterpoise.llm.models import Models
 from counterpoise.runs.market import find_unable
-from counterpoise.runs.planner import PROBE_REQUESTS, make_plan
+from counterpoise.runs.need_planner import PROBE_REQUESTS, plan_by_need
 from tests.made_up import ENCODER, make_chat, make_item, make_offers, make_records, write_sentences
 
 FOLLOWS = Capabilities("scripted", follows_instructions=True)
@@ -294,7 +294,7 @@ OFFER = make_offers(600, concept_injection=(200, 400))
 
 def plan(costs: dict[tuple[str, Cell], Costs], remaining: int | None = 100_000, need: int = 60) -> Plan:
     other = Cell("good", concept="music")
-    return make_plan(
+    return plan_by_need(
         [Deficit(CELL, 10, 10 + need), Deficit(other, 10, 30)],
         {CELL: OFFER, other: OFFER},
         costs,
@@ -331,7 +331,7 @@ def test_the_probe_decides_whether_records_are_edited() -> None:
 def test_what_sources_do_not_reach_for_is_written() -> None:
     costs = {("concept_injection", CELL): Costs(98, 49, 4000.0, 98)}
     few = make_offers(600, concept_injection=(200, 20))
-    made = make_plan(
+    made = plan_by_need(
         [Deficit(CELL, 10, 70)], {CELL: few}, costs, round_number=1, n_rounds=1, remaining_tokens=None
     )
     assert [(item.action, item.count) for item in made.items] == [

@@ -19,6 +19,7 @@ from counterpoise.core.plans import Cell, Deficit, Plan, PlanItem, Proposal, Ver
 from counterpoise.filters.base import list_remedies
 from counterpoise.llm.chat import COMPLETIONS_PER_REQUEST
 from counterpoise.report.schema import CellCount
+from counterpoise.runs.begun import OLD_ROUNDS, keep_old_rounds
 from counterpoise.runs.directory import RunDirectory
 from counterpoise.runs.endings import (
     BALANCED,
@@ -31,7 +32,6 @@ from counterpoise.runs.endings import (
     name_short,
 )
 from counterpoise.runs.ledger import JudgedProposals, Ledger, leave_out_surplus
-from counterpoise.runs.loop import OLD_ROUNDS, keep_old_rounds
 from counterpoise.runs.planner import make_plan
 from counterpoise.tasks.filters import FILTERS
 from counterpoise.tasks.text.job import job_from
@@ -77,6 +77,20 @@ def test_nothing_left_to_try_is_not_balanced() -> None:
         "most often as copy of data (60); 980 tokens were spent on them. To fill them: a writer that varies"
     )
     assert "balanced" not in told.sentence and told.tokens_needed is None
+
+
+def test_a_cell_that_was_given_up_is_named_with_the_reason() -> None:
+    ledger = Ledger()
+    settle(ledger, BAD, 2, {"copy_of_data": 60, "too_short": 38})
+    settle(ledger, FOOD, 5, {"too_short": 1})
+    ledger.fillers |= {BAD: ("minority_text",), FOOD: ("minority_text",)}
+    told = describe_ending(NOTHING_PAYS, SHORT, ledger, 20_000)
+    assert [(one.cell, one.reason) for one in told.retired] == [
+        (
+            "bad",
+            "2 of 100 proposals were good enough, for 1,000 tokens; most were refused as copy of data",
+        )
+    ]
 
 
 @pytest.mark.parametrize("stop", [NOTHING_PAYS, Stop("rounds", "all 4 rounds are done"), BALANCED])

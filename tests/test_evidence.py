@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from counterpoise.core.errors import JobError
+from counterpoise.runs.begun import keep_evidence
 from counterpoise.runs.directory import RunDirectory
-from counterpoise.runs.loop import keep_evidence
 from counterpoise.students.evidence import NO_EVIDENCE, parse_evidence, read_shipped
 from counterpoise.tasks.text.job import Job, job_from
 
@@ -26,7 +26,7 @@ def test_a_run_keeps_the_table_that_it_was_begun_with(
         first = keep_evidence(make_job(), directory)
         directory.write("run", {"rounds": None})
     assert first.hash == parse_evidence(read_shipped()).hash and first.n_sets > 6
-    monkeypatch.setattr("counterpoise.runs.loop.read_shipped", lambda: TABLE)
+    monkeypatch.setattr("counterpoise.runs.begun.read_shipped", lambda: TABLE)
     with RunDirectory(tmp_path / "run") as directory:
         assert keep_evidence(make_job(), directory) == first, "a later version ships another table"
     with RunDirectory(tmp_path / "new") as directory:

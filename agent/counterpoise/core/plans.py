@@ -109,6 +109,9 @@ class PlanItem:
         reserved_tokens: what these requests may cost at most.
         first_source: for an edit, how many sources earlier items of the same action and cell have drawn.
         most: records of it that are kept at most, so that no cell outgrows its target; 0 without a limit.
+        writer: who of the job's writers writes; "" where they take turns, or where there is one.
+        value: what it is expected to help, in the unit of the round (`runs.gains`); 0 where nothing was reckoned.
+        basis: what that stands on, in a few words.
     """
 
     action: str
@@ -120,11 +123,38 @@ class PlanItem:
     reserved_tokens: int = 0
     first_source: int = 0
     most: int = 0
+    writer: str = ""
+    value: float = 0.0
+    basis: str = ""
 
     @property
     def id(self) -> str:
         """`r03-p01`: sorts as the plan does."""
         return f"r{self.round:03d}-p{self.index:02d}"
+
+    @property
+    def way(self) -> str:
+        """The action and, where it stands alone, its writer: what is priced and tried apart from others."""
+        return name_way(self.action, self.writer)
+
+
+def name_way(action: str, writer: str = "") -> str:
+    """What an action in a writer's hands is called.
+
+    >>> name_way("minority_text"), name_way("minority_text", "angry")
+    ('minority_text', 'minority_text/angry')
+    """
+    return f"{action}/{writer}" if writer else action
+
+
+def split_way(way: str) -> tuple[str, str]:
+    """The action and the writer of a way.
+
+    >>> split_way("minority_text/angry"), split_way("adopt")
+    (('minority_text', 'angry'), ('adopt', ''))
+    """
+    action, _, writer = way.partition("/")
+    return action, writer
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,10 +59,10 @@ class Preview:
         arms: what the ways that cost no token give on inner validation.
         best: student -> the best of them.
         deficits: cells that lack records.
-        plan: the first round.
+        plan: what is adopted first; where nothing is, what the budget buys, the most helpful slice first.
         prompts: at most two, as they would be sent.
         forecasts: what the records of a whole run are expected to add to logit adjustment (see `forecasts`).
-        estimated_tokens: upper estimate of the first round.
+        estimated_tokens: upper estimate of this plan.
         notes: what is odd about the data.
         advice: what to do first.
         encoders: those at hand under their best simple way on a sample of the rows, the one in use first.
@@ -99,6 +99,7 @@ class Preview:
 
     def show(self) -> Iterator[ScreenTable | str]:
         """The same for people."""
+        total = sum(item.value for item in self.plan) or 1.0
         yield ScreenTable(
             "Ways that cost no token, on inner validation",
             ("student", "arm", ">macro-F1", ">AUROC", ""),
@@ -109,15 +110,25 @@ class Preview:
             yield _show_encoders(self.encoders)
         yield show_deficits(self.deficits)
         yield ScreenTable(
-            "Plan of the first round",
-            ("action", "cell", ">records", ">requests", ">tokens, at most"),
+            "What would be done first",
+            (
+                "action",
+                "cell",
+                ">records",
+                ">requests",
+                ">tokens, at most",
+                ">of the help",
+                "what that stands on",
+            ),
             [
                 (
-                    format_name(str(item.action)),
+                    format_name(item.way),
                     str(item.cell),
                     format_count(item.count),
                     format_count(item.n_requests),
                     format_count(item.reserved_tokens),
+                    f"{item.value / total:.0%}" if item.value else "",
+                    item.basis,
                 )
                 for item in self.plan
             ],
@@ -136,7 +147,7 @@ class Preview:
         """What a notebook shows: advice, what is short, and the simple ways."""
         lines = [
             *self.advice,
-            f"The first round takes at most {self.estimated_tokens:,} tokens.",
+            f"What would be done first takes at most {self.estimated_tokens:,} tokens.",
             *self.notes,
         ]
         rows = [(row["student"], row["arm"], row["macro_f1"], row["auroc"]) for row in self.arms]

@@ -60,17 +60,31 @@ def count_within(cell: Cell, have: float, short: Mapping[Cell, Deficit]) -> Cell
 
 @dataclass(frozen=True, slots=True)
 class PlanLine:
-    """One item of a plan."""
+    """One item of a plan.
+
+    `value` is what it was expected to help, in the unit that the round's reason names; `basis` what that stood on.
+    """
 
     action: str
     cell: str
     count: int
     requests: int
+    writer: str = field(default="", kw_only=True)
+    value: float = field(default=0.0, kw_only=True)
+    basis: str = field(default="", kw_only=True)
 
 
 def describe_item(item: PlanItem) -> PlanLine:
     """An item of a plan as files and events name it."""
-    return PlanLine(item.action, str(item.cell), item.count, item.n_requests)
+    return PlanLine(
+        item.action,
+        str(item.cell),
+        item.count,
+        item.n_requests,
+        writer=item.writer,
+        value=item.value,
+        basis=item.basis,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,9 +310,10 @@ class HeldOut:
 class Ending:
     """Why a run ended and what is short then; figures of proposals and tokens are those of the cells that are short.
 
-    `kind` is `balanced`, `budget`, `time`, `rounds`, `nothing_pays` or `weights`; `balanced` exactly where `short` is
-    empty. `refused` counts refusals, `chief_reason` is the most common one; `tokens_needed` is what filling the cells
-    would take at the price of a record so far, None where none was kept; `sentence` says all of it.
+    `kind` is `balanced`, `budget`, `time`, `rounds`, `share`, `nothing_pays` or `weights`; `balanced` exactly where
+    `short` is empty. `refused` counts refusals, `chief_reason` is the most common one; `tokens_needed` is what filling
+    the cells would take at the price of a record so far, None where none was kept; `sentence` says all of it. `retired`
+    names the cells that were given up; reports of older versions do not.
     """
 
     kind: str
@@ -312,6 +327,15 @@ class Ending:
     tokens_needed: float | None
     advice: str
     sentence: str
+    retired: list[RetiredCell] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class RetiredCell:
+    """A cell that no way fills any more, and why."""
+
+    cell: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

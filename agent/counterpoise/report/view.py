@@ -16,6 +16,7 @@ from counterpoise.report import charts, pages
 from counterpoise.report.arm_words import ARM_WORDS
 from counterpoise.report.cell_view import build_cells
 from counterpoise.report.schema_values import ArmKind
+from counterpoise.report.slice_view import build_slices
 
 Plain = Mapping[str, Any]
 """A part of the report as its file has it, see `report.schema`."""
@@ -48,6 +49,7 @@ def build_view(report: Plain) -> dict[str, Any]:
         "reasons": list_reasons(report["verdicts"]),
         "scorers": list_scorers(report["scorers"]),
         "purposes": list_purposes(report["spend"]),
+        "slices": build_slices(report["rounds"]),
         "labels": _draw_counts(report["data"]["labels"].items(), tone="plain"),
     }
 

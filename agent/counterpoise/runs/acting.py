@@ -9,7 +9,7 @@ from counterpoise.actions import ACTIONS
 from counterpoise.actions.base import Action, ActionData, Offer, Outcome
 from counterpoise.core.errors import CounterpoiseError
 from counterpoise.core.guards import fault, guard
-from counterpoise.core.plans import Cell, PlanItem, Proposal
+from counterpoise.core.plans import Cell, PlanItem, Proposal, name_way
 from counterpoise.core.schema import RowSchema, divide_text
 from counterpoise.data.patches.values import LabelChange
 from counterpoise.llm import BudgetSpent
@@ -18,18 +18,37 @@ from counterpoise.llm.models import Models
 CellOffers = dict[str, Offer]
 
 
-def ask_actions(actions: Iterable[Action], cell: Cell, data: ActionData, models: Models) -> CellOffers:
-    """Name of an action -> its offer for a cell, in the order of the actions.
+def ask_actions(
+    actions: Iterable[Action], cell: Cell, data: ActionData, models: Models, *, by_writer: bool = True
+) -> CellOffers:
+    """Way -> its offer for a cell, in the order of the actions; see `core.plans.name_way`.
+
+    Args:
+        actions: which.
+        cell: the cell.
+        data: what they may know.
+        models: the model; it is asked nothing.
+        by_writer: whether each of several writers is a way of its own; else they take turns.
 
     Raises:
         PartError: an action of the user's own raised, or offers what cannot be.
     """
-    offers = {action.name: guard(ACTIONS, action, action.offer, cell, data, models) for action in actions}
+    offers: CellOffers = {}
     for action in actions:
-        offer = offers[action.name]
-        if offer is not None and (offer.request_tokens < 0 or offer.per_request < 1):
-            raise fault(ACTIONS, action, f"it offers what cannot be ({offer})")
-    return {name: offer for name, offer in offers.items() if offer is not None}
+        for way, known in _list_ways(action, data, by_writer=by_writer):
+            offer = guard(ACTIONS, action, action.offer, cell, known, models)
+            if offer is not None and (offer.request_tokens < 0 or offer.per_request < 1):
+                raise fault(ACTIONS, action, f"it offers what cannot be ({offer})")
+            if offer is not None:
+                offers[way] = offer
+    return offers
+
+
+def _list_ways(action: Action, data: ActionData, *, by_writer: bool) -> list[tuple[str, ActionData]]:
+    """The ways of an action with what each may know: where several writers write, each is one."""
+    if not by_writer or len(data.writers) < 2 or not getattr(action, "has_writers", False):
+        return [(action.name, data)]
+    return [(name_way(action.name, one.name), replace(data, writers=(one,))) for one in data.writers]
 
 
 async def act(
@@ -41,6 +60,8 @@ async def act(
         PartError: an action of the user's own raised, or proposes what cannot be.
     """
     checker = _Checker(action, item, data)
+    if item.writer:
+        data = replace(data, writers=tuple(one for one in data.writers if one.name == item.writer))
     proposals = action.act(item, data, models)
     while True:
         try:

@@ -13,10 +13,10 @@ from typing import Literal
 
 from counterpoise.actions.base import Costs
 from counterpoise.core.plans import Cell, Deficit
-from counterpoise.report.schema import CellCount, Ending, count_cell
+from counterpoise.report.schema import CellCount, Ending, RetiredCell, count_cell
 from counterpoise.runs.ledger import NOT_NEEDED, Ledger
 
-StopKind = Literal["balanced", "budget", "time", "rounds", "nothing_pays", "weights"]
+StopKind = Literal["balanced", "budget", "time", "rounds", "share", "nothing_pays", "weights"]
 
 MOST_NAMED = 3
 """Cells that the last line names; the others are counted."""
@@ -101,8 +101,32 @@ def describe_ending(
         tokens_needed=None if needed is None else round(needed),
         advice=_advise(stop, short, _find_remedy(reason, remedies), needed, budget),
         sentence="",
+        retired=list_retired(short, ledger),
     )
     return replace(ending, sentence=_say(ending))
+
+
+def list_retired(short: Sequence[Deficit], ledger: Ledger) -> list[RetiredCell]:
+    """The short cells that were given up, with what became of their proposals."""
+    vain = ledger.find_vain()
+    found = []
+    for one in short:
+        if one.cell not in vain:
+            continue
+        refused, n_proposed, tokens = _count_refused([one], ledger)
+        if not n_proposed:
+            reason = "nothing was proposed for it"
+        elif not refused:
+            reason = f"{n_proposed:,} proposals for {tokens:,.0f} tokens, and then none any more"
+        else:
+            name, _ = refused.most_common(1)[0]
+            n_kept = n_proposed - sum(refused.values())
+            reason = (
+                f"{n_kept:,} of {n_proposed:,} proposals were good enough, for {tokens:,.0f} tokens; most were refused "
+                f"as {name.replace('_', ' ')}"
+            )
+        found.append(RetiredCell(str(one.cell), reason))
+    return found
 
 
 def name_short(short: Sequence[CellCount]) -> str:
@@ -174,6 +198,8 @@ def _advise(
     about = "" if needed is None else f" (about {_round_tokens(needed):,} tokens at what a record has cost)"
     if stop.kind == "time":
         return f"run the job again with more `minutes`: what was paid for is not asked again{about}"
+    if stop.kind == "share":
+        return "real rows of these labels, or a higher `max_synthetic_share`"
     if stop.kind == "rounds":
         return f"raise `rounds` or leave it out, in a new `output`: stored replies are used again{about}"
     if stop.kind == "budget" and needed is not None:

@@ -68,7 +68,7 @@ class Ledger:
             )
             tokens = sum(judged.proposals[place].tokens for place in mine)
             n_changed = 0 if mine else count_changes(item, judged.changes)
-            key = (item.action, item.cell)
+            key = (item.way, item.cell)
             known = self.costs.get(key, Costs())
             self.costs[key] = known.add(len(mine) + n_changed, n_kept + n_changed, tokens, item.n_requests)
             self.tries.setdefault(key, []).append((len(mine) + n_changed, n_kept + n_changed))

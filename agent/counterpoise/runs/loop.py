@@ -32,16 +32,17 @@ from counterpoise.llm.connect import open_models, open_silent
 from counterpoise.llm.models import Models
 from counterpoise.report.preview import Preview
 from counterpoise.report.schema import count_cell, count_within, describe_item
+from counterpoise.runs.begun import Begun, keep_old_rounds, read_begun
 from counterpoise.runs.directory import RunDirectory
 from counterpoise.runs.encoder_gain import note_encoder_gain
-from counterpoise.runs.endings import BALANCED, NOTHING_PAYS, Progress, Stop, describe_ending
+from counterpoise.runs.endings import NOTHING_PAYS, Progress, Stop, describe_ending
 from counterpoise.runs.filter_report import list_filter_audits
 from counterpoise.runs.hearing import hear_model
 from counterpoise.runs.ledger import Ledger, add_accepted
 from counterpoise.runs.mending import Mended, mend_labels
 from counterpoise.runs.naming_concepts import name_concepts, write_named
 from counterpoise.runs.outcome import write_outcome
-from counterpoise.runs.planner import UNPAID
+from counterpoise.runs.plan_limits import UNPAID
 from counterpoise.runs.preview import make_preview
 from counterpoise.runs.procedures import PreparedRun, RunResources, RunResult
 from counterpoise.runs.recipe.data import write_data
@@ -49,12 +50,11 @@ from counterpoise.runs.recipe.keeping import gather_data
 from counterpoise.runs.report_data import make_report
 from counterpoise.runs.rounds import carry_out, list_deficits, list_short, plan_round
 from counterpoise.runs.simple_ways import measure_simple_ways
+from counterpoise.runs.stopping import RunState, find_stop, stop_for_time
 from counterpoise.runs.weighing_rows import WEIGHED, WeighedRows, weigh_own_rows
 from counterpoise.runs.whole_pool import list_to_ask_for, plan_whole_pool, read_pool_again
 from counterpoise.runs.writing_report import describe_masked
 from counterpoise.scorers.family import SCORERS
-from counterpoise.students.evidence import Evidence, parse_evidence, read_shipped
-from counterpoise.tasks.text.inputs import Inputs
 from counterpoise.tasks.text.job import Job
 from counterpoise.tasks.text.label_trust import (
     LabelTrust,
@@ -67,8 +67,6 @@ from counterpoise.tasks.text.parts import RunContext, open_context
 from counterpoise.tasks.text.preparation import prepare
 
 NO_PLAN = Plan(0, ())
-OLD_ROUNDS = 4
-"""Rounds of a job that names none, in run directories of versions that knew no run without a limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,23 +108,19 @@ class TextRun:
     async def carry_out(self, prepared: PreparedRun, resources: RunResources) -> RunResult:
         """Measure the simple ways, fill cells round by round, write the data set, and measure again."""
         job, inputs, directory = prepared.job, prepared.inputs, resources.directory
-        evidence, in_parts, mends = (
-            keep_evidence(job, directory),
-            keep_parts(directory),
-            keep_mending(directory),
-        )
+        begun = read_begun(job, directory)
         write_named(directory)
         directory.write("run", {"rounds": job.rounds})
-        mended = await mend_labels(job, inputs, open_silent(job.llm), is_wanted=mends)
+        mended = await mend_labels(job, inputs, open_silent(job.llm), is_wanted=begun.is_mended)
         inputs = mended.inputs
         _keep_mended(mended, directory)
-        simple = measure_simple_ways(job, inputs, evidence)
+        simple = measure_simple_ways(job, inputs, begun.evidence)
         weighed = weigh_own_rows(inputs.train.records, job.target) if job.mode == "weights" else None
         if weighed is not None:
             models = open_silent(job.llm, budget=resources.budget, masker=job.open_masker())
-            repair = _weigh(job, mended, weighed, models, in_parts=in_parts)
+            repair = _weigh(job, mended, weighed, models, begun)
         else:
-            models, repair = await _ask_model(job, mended, resources, in_parts=in_parts)
+            models, repair = await _ask_model(job, mended, resources, begun)
         ledger, context, trust = repair.ledger, repair.context, repair.trust
         masked = describe_masked(models.chat.masker)
         outcome = write_outcome(
@@ -163,30 +157,6 @@ class TextRun:
         return await make_preview(job)
 
 
-def keep_old_rounds(job: Job, inputs: Inputs, directory: RunDirectory) -> Job:
-    """The job as its directory was begun: earlier versions stopped after four rounds unless told otherwise."""
-    known = directory.read("run")
-    if job.rounds is not None or "fingerprint" not in known or "rounds" in known:
-        return job
-    limited = job.model_copy(update={"rounds": OLD_ROUNDS})
-    return limited if known["fingerprint"] == f"{limited.fingerprint()}-{inputs.fingerprint}" else job
-
-
-def keep_evidence(job: Job, directory: RunDirectory) -> Evidence:
-    """What ways gave on other data sets, as the directory was begun with it: a later version may ship more."""
-    kept = directory.read("evidence")
-    if not kept:
-        is_old = "rounds" in directory.read("run")
-        kept = {"simple_ways": "" if is_old or job.evidence == "none" else read_shipped()}
-        directory.write("evidence", kept)
-    return parse_evidence(kept["simple_ways"])
-
-
-def keep_mending(directory: RunDirectory) -> bool:
-    """Whether labels are mended in a run: not in a directory that was begun before that was so."""
-    return _keep_since(directory, "mending", "is_done")
-
-
 def _keep_mended(mended: Mended, directory: RunDirectory) -> None:
     """Write what was decided about labels, and say what is done."""
     if mended.patch is not None:
@@ -197,22 +167,8 @@ def _keep_mended(mended: Mended, directory: RunDirectory) -> None:
         tell_event(Judged(round=0, accepted=len(mended.changes), rejected={}))
 
 
-def keep_parts(directory: RunDirectory) -> bool:
-    """Whether a model is shown rows of one part together: not in a directory that was begun before that was so."""
-    return _keep_since(directory, "shown", "in_parts")
-
-
-def _keep_since(directory: RunDirectory, kind: str, name: str) -> bool:
-    """Whether a directory does what earlier versions did not: settled when it was begun, and kept."""
-    kept = directory.read(kind)
-    if not kept:
-        kept = {name: not directory.read("rounds") and "rounds" not in directory.read("run")}
-        directory.write(kind, kept)
-    return bool(kept[name])
-
-
 async def _ask_model(
-    job: Job, mended: Mended, resources: RunResources, *, in_parts: bool
+    job: Job, mended: Mended, resources: RunResources, begun: Begun
 ) -> tuple[Models, Repair]:
     """The rounds, with the model of the job."""
     directory = resources.directory
@@ -227,29 +183,27 @@ async def _ask_model(
     ) as models:
         if job.budget.minutes is not None:
             resources.budget.end_after(60 * job.budget.minutes)
-        repair = await _repair(job, mended, models, resources, in_parts=in_parts)
+        repair = await _repair(job, mended, models, resources, begun)
         directory.write_replies(models.chat.take_used())
         _tell_prefix_hits(models.chat, directory)
     return models, repair
 
 
-def _weigh(job: Job, mended: Mended, weighed: WeighedRows, models: Models, *, in_parts: bool) -> Repair:
+def _weigh(job: Job, mended: Mended, weighed: WeighedRows, models: Models, begun: Begun) -> Repair:
     """What a run comes to that weighs rows: no round, no model."""
     inputs = replace(mended.inputs, notes=(*mended.inputs.notes, *weighed.notes))
     trust = audit_free_scorers(inputs, SCORERS.choose(job.scorers))
-    context = open_context(job, inputs, trust, in_parts=in_parts)
+    context = open_context(job, inputs, trust, in_parts=begun.in_parts)
     tell_event(Audited(trust.rows))
     return Repair(mended.open_ledger(), context, trust, WEIGHED, models.capabilities)
 
 
-async def _repair(
-    job: Job, mended: Mended, models: Models, resources: RunResources, *, in_parts: bool
-) -> Repair:
+async def _repair(job: Job, mended: Mended, models: Models, resources: RunResources, begun: Begun) -> Repair:
     """The rounds: the part of a run that spends tokens."""
     inputs, ledger = mended.inputs, mended.open_ledger()
     scorers = SCORERS.choose(job.scorers)
     trust = audit_free_scorers(inputs, scorers)
-    context = open_context(job, inputs, trust, in_parts=in_parts)
+    context = open_context(job, inputs, trust, in_parts=begun.in_parts, in_slices=begun.in_slices)
     chat, directory = models.chat, resources.directory
     limit, unpaid = job.budget.tokens, None
     try:
@@ -261,13 +215,13 @@ async def _repair(
         if line is not None:
             inputs = labelled
             trust = trust.describe_concepts(inputs, line)
-            context = open_context(job, inputs, trust, in_parts=in_parts)
+            context = open_context(job, inputs, trust, in_parts=begun.in_parts, in_slices=begun.in_slices)
         context = await hear_model(context, *list_to_ask_for(job, context, ledger))
         if job.pool_rows == "all":
             context = read_pool_again(context)
     except BudgetSpent as spent:
         if chat.budget.is_time_up:
-            return Repair(ledger, context, trust, _stop_in_time(job), models.capabilities)
+            return Repair(ledger, context, trust, stop_for_time(job.budget.minutes), models.capabilities)
         # Nothing can be written, but records of the pool are adopted for no token.
         limit, unpaid = 0, Stop("budget", "the budget does not reach for the first questions")
         if isinstance(spent, ThoughtsUnpaid):
@@ -280,7 +234,17 @@ async def _repair(
         if job.pool_rows == "all" and not chat.budget.is_time_up:
             plan = plan_whole_pool(context, ledger, models, number)
         if not plan.items:
-            stop = _find_stop(job, context, ledger, chat, progress, number)
+            state = RunState(
+                number,
+                list_short(context, ledger),
+                list_deficits(context, ledger),
+                chat.budget,
+                progress,
+                job.rounds,
+                job.budget.minutes,
+                job.max_synthetic_share,
+            )
+            stop = find_stop(state)
             if stop is not None:
                 return Repair(ledger, context, trust, stop, models.capabilities)
             plan = plan_round(
@@ -312,26 +276,6 @@ async def _repair(
         )
         tell_event(describe_round(context, ledger, number))
     raise AssertionError("a count has no end")
-
-
-def _find_stop(
-    job: Job, context: RunContext, ledger: Ledger, chat: ChatClient, progress: Progress, number: int
-) -> Stop | None:
-    """Why round `number` is not to begin; None where it is."""
-    short = list_short(context, ledger)
-    if not short:
-        return BALANCED
-    if chat.budget.is_time_up:
-        return _stop_in_time(job)
-    if job.rounds is not None and number > job.rounds:
-        return Stop(
-            "rounds", f"all {job.rounds} rounds are done" if job.rounds > 1 else "the one round is done"
-        )
-    return NOTHING_PAYS if progress.is_stalled(short) or not list_deficits(context, ledger) else None
-
-
-def _stop_in_time(job: Job) -> Stop:
-    return Stop("time", f"the {job.budget.minutes:g} minutes are spent")
 
 
 def _tell_prefix_hits(chat: ChatClient, directory: RunDirectory) -> None:

@@ -106,34 +106,34 @@ class Market:
             sum(known.requests for known in mine),
         )
 
-    def price(self, n_requests: int, cell: Cell) -> int:
-        """Tokens that so many requests of a cell's lead may take, with those for its contrast."""
-        lead = self.find_lead(cell)
+    def price(self, n_requests: int, cell: Cell, way: str = "") -> int:
+        """Tokens that so many requests of a way (a cell's lead without one) may take, with those for its contrast."""
+        lead = way or self.find_lead(cell)
         offer = self.offers[cell][lead]
         price = n_requests * offer.request_tokens
         if offer.contrast is None:
             return price
         beside = self.offers[offer.contrast][lead]
-        return price + self.count_contrast(n_requests, cell) * beside.request_tokens
+        return price + self.count_contrast(n_requests, cell, lead) * beside.request_tokens
 
-    def count_contrast(self, n_requests: int, cell: Cell) -> int:
+    def count_contrast(self, n_requests: int, cell: Cell, way: str = "") -> int:
         """Requests for contrast records beside so many for a cell, at most a third of them.
 
         A cell of which a round writes a handful has none until a whole request is owed: one request for each would be
         as many contrast records as others.
         """
-        lead = self.find_lead(cell)
+        lead = way or self.find_lead(cell)
         offer = self.offers[cell][lead]
         if not offer.contrast or not n_requests:
             return 0
-        n_owed = self.owe_contrast(n_requests, cell) / (
+        n_owed = self.owe_contrast(n_requests, cell, lead) / (
             offer.per_request * self.expect_ratio(lead, offer.contrast)
         )
         return max(0, min(int(n_owed), round_up(n_requests * CONTRAST_RATIO)))
 
-    def owe_contrast(self, n_requests: int, cell: Cell) -> float:
+    def owe_contrast(self, n_requests: int, cell: Cell, way: str = "") -> float:
         """Contrast records that are due: in all a third as many as are kept for the cell, earlier rounds included."""
-        lead = self.find_lead(cell)
+        lead = way or self.find_lead(cell)
         offer = self.offers[cell][lead]
         assert offer.contrast is not None  # noqa: S101 (asked by the callers)
         kept, kept_beside = (self.costs.get((lead, one), Costs()).accepted for one in (cell, offer.contrast))
@@ -145,9 +145,9 @@ class Market:
         known = self.costs.get((action, cell), Costs())
         return known.acceptance_ratio if known.tried else FIRST_ACCEPTANCE_RATIO
 
-    def want(self, cell: Cell, need: float) -> tuple[float, int, float]:
+    def want(self, cell: Cell, need: float, way: str = "") -> tuple[float, int, float]:
         """Records to write for a cell, the requests they take, and the share of their texts that is kept."""
-        lead = self.find_lead(cell)
+        lead = way or self.find_lead(cell)
         offer, ratio = self.offers[cell][lead], self.expect_ratio(lead, cell)
         # The contrast records raise the label that has most, so the cell needs as many again.
         wanted = need * (1 + CONTRAST_RATIO / (1 - CONTRAST_RATIO)) if offer.contrast else float(need)

@@ -23,15 +23,25 @@ def make_offers(
     context: RunContext,
     ledger: Ledger,
     models: Models,
+    *,
+    by_writer: bool = True,
 ) -> dict[Cell, CellOffers]:
-    """What each short cell, and the contrast cell of a label that is short alone, has to offer."""
+    """What each short cell, and the contrast cell of a label that is short alone, has to offer.
+
+    Args:
+        deficits: of the short cells.
+        context: what all rounds share.
+        ledger: settled rounds.
+        models: the model; it is asked nothing.
+        by_writer: whether each of several writers makes an offer of its own.
+    """
     train, gone = context.inputs.train.records, ledger.find_exhausted()
     counts, data = count_cells(add_accepted(train, ledger)), view_data(context, ledger)
     # Labels were changed before the rounds: what does that has nothing to offer in one.
     actions = [one for one in context.actions if not getattr(one, "changes_labels", False)]
     offers: dict[Cell, CellOffers] = {}
     for deficit in deficits:
-        mine = offers[deficit.cell] = ask_actions(actions, deficit.cell, data, models)
+        mine = offers[deficit.cell] = ask_actions(actions, deficit.cell, data, models, by_writer=by_writer)
         # Several thin labels are each other's contrast; a single one needs records of another label beside it.
         alone = all(
             other.cell.label == deficit.cell.label
@@ -43,7 +53,7 @@ def make_offers(
         if contrast is None or all((name, contrast) in gone for name in marked):
             continue
         if contrast not in offers:
-            offers[contrast] = ask_actions(actions, contrast, data, models)
+            offers[contrast] = ask_actions(actions, contrast, data, models, by_writer=by_writer)
         for name in marked:
             if name in offers[contrast] and (name, contrast) not in gone:
                 mine[name] = replace(mine[name], contrast=contrast)
@@ -90,7 +100,7 @@ def foresee_records(context: RunContext, models: Models, limit: int | None) -> d
     ledger = Ledger()
     inputs = context.inputs
     deficits = list_short_cells(inputs.train.records, inputs.corrected, context.target, ["label"])
-    offers = make_offers(deficits, context, ledger, models)
+    offers = make_offers(deficits, context, ledger, models, by_writer=False)
     free = {deficit.cell: _give_free(deficit.need, offers[deficit.cell]) for deficit in deficits}
     plan = make_plan(
         [replace(one, have=one.have + sum(free[one.cell].values())) for one in deficits],
@@ -107,7 +117,8 @@ def foresee_records(context: RunContext, models: Models, limit: int | None) -> d
             counts.setdefault(name, {})[names.index(cell.label)] = count
     for item in plan.items:
         if item.cell in free and item.count:
-            counts.setdefault(item.action, {})[names.index(item.cell.label)] = item.count
+            mine, label = counts.setdefault(item.action, {}), names.index(item.cell.label)
+            mine[label] = mine.get(label, 0) + item.count
     known = {name: offer for mine in offers.values() for name, offer in mine.items()}
     return {name: Foreseen(mine, known[name].worth, known[name].is_free) for name, mine in counts.items()}
 

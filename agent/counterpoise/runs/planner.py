@@ -1,37 +1,33 @@
-"""The planner: deficits, and what each action has cost so far, become the plan of one round.
+"""The planner: what cells lack, and what ways have brought and cost so far, become the plan of one round.
 
-A round spends one slice of the budget, then everything is counted again, because filling one cell moves others.
-What costs no token comes before what does: a real text is truer, too. What a record costs is learned from settled
-rounds only, so the plan does not depend on the order in which replies arrive.
+A round spends one share of the budget, then everything is counted again, because filling one cell moves others.
+What costs no token comes before what does: a real text is truer, too. Tokens buy *slices*: a cell, a way to fill it (an
+action, in the hands of one writer) and a few requests (`slices`). The next slice is the one that is expected to help
+most for its price: what records help the cell and its label (`gains`), times what is kept, times what a record is
+worth, for each token. What is kept is drawn from what is believed of the way there (`beliefs`), so that ways that are
+little known are tried again. What was settled counts only, so a plan does not depend on the order in which replies
+arrive.
 
-A slice is shared out by need between labels and the cells that the user named (a label with a concept or with an
-attribute value): a record is worth most where there are fewest. A record for a named cell is one of its label, too, so
-named cells are planned first and a label is filled for what they leave.
+A record for a named cell (a label with a concept or with an attribute value) is one of its label, too, and helps both.
+Beside what is written for a label that is short alone stand some *contrast* records for the label that has most: a
+student that sees synthetic texts under one label only learns the marks of the writer as a sign of that label.
 
-Beside what is written for thin cells stand some *contrast* records for the label that has most. A student that sees
-synthetic texts under one label only learns the marks of the generator as a sign of that label; with contrast it
-cannot. (A trial on eight draws of restaurant reviews pointed this way; no evaluation isolates it yet.)
-
-Where an action has to be probed its first requests do that. If the filters keep a quarter of its texts or more, cells
-are filled by it first, as far as its sources go; if not, by what needs no probe (`market`).
+A way that was tried nowhere gets a first slice, its pilot. Where no other can fill the cells, the first round buys such
+slices and no more, so that a writer that is no good costs little.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from counterpoise.actions.base import Costs, Offer
-from counterpoise.balance.deficits import SMALLEST_USEFUL_COUNT, TOLERATED_RATIO
-from counterpoise.core.plans import Cell, Deficit, Plan, PlanItem
-from counterpoise.runs.market import CONTRAST_RATIO, Market, round_up
-from counterpoise.runs.shares import share_families, share_out
-
-PLANNED_ROUNDS = 4
-"""Without a limit of the user's the budget is cut as if there were so many rounds; each later one may take the rest."""
-
-UNPAID = "the budget does not reach for one more request"
-PROBE_REQUESTS = 24
-MOST_OF_BUDGET = 0.1  # of the round's tokens for one probe
+from counterpoise.balance.deficits import SMALLEST_USEFUL_COUNT
+from counterpoise.core.plans import Cell, Deficit, Plan, PlanItem, split_way
+from counterpoise.runs.free_items import FREE_REASON, plan_free
+from counterpoise.runs.gains import Gains, ShareGains
+from counterpoise.runs.market import CONTRAST_RATIO, Market
+from counterpoise.runs.plan_limits import allow, cut_share, say_unpaid
+from counterpoise.runs.slices import Purchase, Round
 
 
 def make_plan(
@@ -43,223 +39,115 @@ def make_plan(
     n_rounds: int | None,
     remaining_tokens: int | None,
     exhausted: frozenset[tuple[str, Cell]] = frozenset(),
+    gains: Callable[[], Gains] | None = None,
+    key: str = "",
 ) -> Plan:
     """Plan one round.
 
-    What costs no token takes what a cell lacks, as far as it goes. What is then missing is written: the round
-    may spend twice its even share of the remaining budget, or all of it where that pays for no request; cells
-    are served by need per expected token, the largest first (utility: the fall of the deficit).
+    What costs no token takes what a cell lacks, as far as it goes. What is then missing is bought in slices: the round
+    may spend twice its even share of the remaining budget, or all of it where that pays for no request.
 
     Args:
         deficits: cells that lack records.
-        offers: what actions can do for each of these cells, and for each contrast cell.
-        costs: what actions have cost in cells so far, settled rounds only.
+        offers: what ways can do for each of these cells, and for each contrast cell; see `core.plans.name_way`.
+        costs: what ways have cost in cells so far, settled rounds only.
         round_number: this round, from 1.
         n_rounds: rounds the job allows, None without a limit.
         remaining_tokens: what is left of the budget; None without a limit.
-        exhausted: actions that have stopped paying in a cell.
+        exhausted: ways that have stopped paying in a cell.
+        gains: gives what records help, asked where the budget does not pay for all; None where only counts are known.
+        key: of the run.
 
     Returns:
         The plan; empty when nothing is to be done or nothing can be paid.
     """
+    deficits = sorted(deficits, key=lambda one: (-one.need, one.cell))
     market = Market(offers, costs, exhausted)
     fillers = {cell: market.list_fillers(cell) for cell in offers}
-    items = _plan_free(deficits, market, round_number)
-    if items:
+    free = plan_free(deficits, offers, exhausted, round_number)
+    if free:
         # Real records move every count: they are settled before a token is spent.
-        return Plan(round_number, tuple(items), "real records of the pool come before written ones", fillers)
-    missing = {
-        deficit.cell: deficit.need
-        for deficit in deficits
-        if deficit.need >= SMALLEST_USEFUL_COUNT and market.find_lead(deficit.cell)
-    }
-    if not missing:
+        return Plan(round_number, tuple(free), FREE_REASON, fillers)
+    lacking = {deficit.cell: deficit for deficit in deficits if deficit.need >= SMALLEST_USEFUL_COUNT}
+    known = {cell: one for cell, one in lacking.items() if market.find_lead(cell)}
+    if not known:
         return Plan(round_number, (), "no cell can be improved further", fillers)
-    order = sorted(missing, key=lambda cell: (-missing[cell] / market.expect_tokens_per_accepted(cell), cell))
     remaining = float("inf") if remaining_tokens is None else float(remaining_tokens)
+    is_last = n_rounds is not None and round_number >= n_rounds
     # Where its share pays for no request, what is left is spent now or never.
-    for left in (_cut_slice(remaining, round_number, n_rounds), remaining):
-        items = _Round(market, round_number, left).fill(order, missing)
-        if items:
+    for left in (cut_share(remaining, round_number, n_rounds), remaining):
+        this = Round(
+            market, known, gains or (lambda: ShareGains(known)), f"{key}:{round_number}", left, remaining
+        )
+        purchases = this.buy(pilots_only=not is_last)
+        if purchases:
             break
-    if not items:
-        return Plan(round_number, (), _say_unpaid(remaining, order, market), fillers)
-    return Plan(round_number, tuple(items), "cells by what they lack for each expected token", fillers)
+    if not purchases:
+        return Plan(round_number, (), say_unpaid(remaining, sorted(known), market), fillers)
+    items = _list_items(purchases, market, this.missing, round_number)
+    reason = f"slices by what they help for a token, in {this.gains.unit}"
+    return Plan(round_number, tuple(items), reason, fillers)
 
 
-def _plan_free(deficits: Sequence[Deficit], market: Market, round_number: int) -> list[PlanItem]:
-    """What costs no token, for every cell; what named cells take is no longer missing in their label."""
+def _list_items(
+    purchases: Sequence[Purchase], market: Market, missing: Mapping[Cell, int], number: int
+) -> list[PlanItem]:
+    """What was bought as items, each followed by that of its contrast."""
     items: list[PlanItem] = []
-    taken: dict[tuple[str, str], int] = {}
-    for deficit in sorted(deficits, key=lambda deficit: not deficit.cell.is_named):
-        cell, given = deficit.cell, 0
-        for name, offer in market.offers[cell].items():
-            if not offer.is_free or (name, cell) in market.exhausted:
-                continue
-            already = 0 if cell.is_named else taken.get((name, cell.label), 0)
-            reached = deficit.need - given if offer.most is None else min(deficit.need - given, offer.most)
-            given += reached
-            if reached > already:
-                items.append(PlanItem(name, cell, reached - already, round_number, len(items)))
-                taken[name, cell.label] = taken.get((name, cell.label), 0) + reached - already
+    for one in purchases:
+        offer = market.offers[one.cell][one.way]
+        if one.is_pilot:
+            items.append(_make_item(one.way, one.cell, 0, one.n_requests, 0, market, number, len(items), one))
+            continue
+        expected = one.n_requests * offer.per_request * market.expect_ratio(one.way, one.cell)
+        wanted = max(1.0, min(market.want(one.cell, missing[one.cell], one.way)[0], expected))
+        items.append(
+            _make_item(
+                one.way,
+                one.cell,
+                round(wanted),
+                one.n_requests,
+                allow(wanted),
+                market,
+                number,
+                len(items),
+                one,
+            )
+        )
+        n_contrast = market.count_contrast(one.n_requests, one.cell, one.way)
+        if offer.contrast and n_contrast:
+            # What is written for the cell may be more than it takes, the contrast is not.
+            due = min(market.owe_contrast(one.n_requests, one.cell, one.way), wanted * CONTRAST_RATIO)
+            count = max(1, round(due))
+            items.append(
+                _make_item(one.way, offer.contrast, count, n_contrast, allow(due), market, number, len(items))
+            )
     return items
 
 
-class _Round:
-    """The paid items of one round, and the tokens that are left for more.
-
-    Args:
-        market: offers and costs.
-        number: of the round.
-        left: tokens.
-    """
-
-    def __init__(self, market: Market, number: int, left: float) -> None:
-        self.market = market
-        self.number = number
-        self.left = left
-        self.items: list[PlanItem] = []
-
-    def fill(self, order: Sequence[Cell], missing: Mapping[Cell, int]) -> list[PlanItem]:
-        """Items that write, cell by cell in `order`, named cells first, as far as the tokens left go.
-
-        Where they do not reach for all cells, each may take its share and at least one request, so that a budget for a
-        tenth of what is lacking does not go to a single one.
-        """
-        named = [cell for cell in order if cell.is_named]
-        labels = [cell for cell in order if not cell.is_named]
-        rate = _compare_rates(named, labels, self.market)
-        of_named = share_families(self.left, labels, named, missing, self._price, rate)
-        for cells, limit in ((named, of_named), (labels, self.left)):
-            needs = {cell: missing[cell] - _count_planned(self.items, cell) for cell in cells}
-            needs = {cell: need for cell, need in needs.items() if need >= SMALLEST_USEFUL_COUNT}
-            self._fill_family(needs, min(limit, self.left))
-        return self.items
-
-    def _price(self, cell: Cell, need: float) -> float:
-        return float(self.market.price(self.market.want(cell, need)[1], cell))
-
-    def _fill_family(self, needs: Mapping[Cell, int], limit: float) -> None:
-        """Add the items of some cells, in their order, for at most `limit` tokens."""
-        market, whole, first = self.market, self.left, len(self.items)
-        shares = share_out(limit, needs, self._price)
-        probed = {
-            item.action
-            for item in self.items
-            if market.offers[item.cell][item.action].is_probed or not item.count
-        }
-        saved = 0.0  # of the shares so far, for the cells to come
-        self.left = limit
-        for cell, missing in needs.items():
-            need = missing - self._try_first(cell, missing, probed)
-            if need >= SMALLEST_USEFUL_COUNT and market.find_filler(cell):
-                n_before = len(self.items)
-                self._write(cell, need, min(self.left, max(market.price(1, cell), shares[cell] + saved)))
-                saved += shares[cell] - _sum_reserved(self.items[n_before:])
-        self.left = whole - _sum_reserved(self.items[first:])
-
-    def _add(self, item: PlanItem) -> None:
-        self.items.append(item)
-        self.left -= item.reserved_tokens
-
-    def _try_first(self, cell: Cell, need: int, probed: set[str]) -> int:
-        """Add what comes before a cell's filler; the records that are expected of it.
-
-        Of an action that has proved able as many as are needed, of an untried one a probe. A probe counts for nothing
-        in the plan: what it yields is seen in the next count.
-        """
-        given = 0
-        for action in self.market.list_probed(cell):
-            if action in probed:
-                continue
-            offer, total = self.market.offers[cell][action], self.market.sum_costs(action)
-            if not total.requests:
-                # Where nothing else could fill the cell, the probe is all that the tokens are for.
-                others = self.market.find_filler(cell)
-                affordable = (MOST_OF_BUDGET if others else 1.0) * self.left / offer.request_tokens
-                n_requests = int(min(PROBE_REQUESTS, offer.requests_left, affordable))
-                if n_requests < (PROBE_REQUESTS // 2 if others else 1):
-                    continue
-                probed.add(action)
-                count = 0
-            else:
-                wanted = need - given
-                each = offer.per_request * total.acceptance_ratio
-                affordable = self.left / offer.request_tokens
-                n_requests = int(min(round_up(wanted / each), offer.requests_left, affordable))
-                count = min(wanted, round(n_requests * each))
-                if count < 1:
-                    continue
-            drawn = self.market.costs.get((action, cell), Costs()).requests
-            price = n_requests * offer.request_tokens
-            self._add(PlanItem(action, cell, count, self.number, len(self.items), n_requests, price, drawn))
-            given += count
-        return given
-
-    def _write(self, cell: Cell, need: int, limit: float) -> None:
-        """Add the item of a cell's filler and its contrast item, as far as the tokens go."""
-        market, filler = self.market, self.market.find_filler(cell)
-        offer = market.offers[cell][filler]
-        wanted, n_requests, ratio = market.want(cell, need)
-        while n_requests and (cost := market.price(n_requests, cell)) > limit:
-            n_requests = min(n_requests - 1, int(n_requests * limit / cost))
-        n_contrast = market.count_contrast(n_requests, cell)
-        if not n_requests:
-            return
-        most = _allow(wanted)
-        # Where the tokens do not reach for all that is wanted, the plan says what they reach for, one record at least.
-        wanted = max(1.0, min(wanted, n_requests * offer.per_request * ratio))
-        self._add_filling(filler, cell, round(wanted), n_requests, most)
-        if offer.contrast and n_contrast:
-            # What is written for the cell may be more than it takes, the contrast is not.
-            due = min(market.owe_contrast(n_requests, cell), wanted * CONTRAST_RATIO)
-            self._add_filling(filler, offer.contrast, max(1, round(due)), n_contrast, _allow(due))
-
-    def _add_filling(self, filler: str, cell: Cell, count: int, n_requests: int, most: int) -> None:
-        price = n_requests * self.market.offers[cell][filler].request_tokens
-        drawn = self.market.costs.get((filler, cell), Costs()).requests
-        self._add(PlanItem(filler, cell, count, self.number, len(self.items), n_requests, price, drawn, most))
-
-
-def _sum_reserved(items: Sequence[PlanItem]) -> int:
-    return sum(item.reserved_tokens for item in items)
-
-
-def _compare_rates(named: Sequence[Cell], labels: Sequence[Cell], market: Market) -> float | None:
-    """Records that a token brings in named cells for each that it brings in labels; None where nothing was tried."""
-    rates = []
-    for cells in (named, labels):
-        keys = [(market.find_lead(cell), cell) for cell in cells]
-        tried = [market.costs[key] for key in keys if key in market.costs]
-        tokens = sum(known.tokens for known in tried)
-        if not tokens:
-            return None
-        rates.append((sum(known.accepted for known in tried) + 1) / tokens)
-    return rates[0] / rates[1]
-
-
-def _count_planned(items: Sequence[PlanItem], cell: Cell) -> int:
-    """How much nearer the items planned so far bring a label to the one that gets most beside it."""
-    counts: dict[str, int] = {}
-    for item in items:
-        counts[item.cell.label] = counts.get(item.cell.label, 0) + item.count
-    others = [count for label, count in counts.items() if label != cell.label]
-    return counts.get(cell.label, 0) - max(others, default=0)
-
-
-def _cut_slice(remaining: float, round_number: int, n_rounds: int | None) -> float:
-    """Tokens of this round: two shares of what is left, so that the first round learns and the last tops up."""
-    rounds_left = (PLANNED_ROUNDS if n_rounds is None else n_rounds) - round_number + 1
-    return remaining if rounds_left <= 1 else remaining * min(1.0, 2.0 / (rounds_left + 1))
-
-
-def _say_unpaid(remaining: float, cells: Sequence[Cell], market: Market) -> str:
-    """Why nothing can be written, with the figure a user would set the budget by."""
-    cheapest = min(cells, key=lambda cell: market.price(1, cell))
-    what = "one with its contrast" if market.count_contrast(1, cheapest) else "one"
-    return f"{UNPAID}: {remaining:,.0f} tokens are left, and {what} may take {market.price(1, cheapest):,}"
-
-
-def _allow(wanted: float) -> int:
-    """Records that may be kept where so many are wanted: what is beyond is too little to make another cell short."""
-    return round(wanted) + max(SMALLEST_USEFUL_COUNT - 1, int(TOLERATED_RATIO * wanted))
+def _make_item(
+    way: str,
+    cell: Cell,
+    count: int,
+    n_requests: int,
+    most: int,
+    market: Market,
+    number: int,
+    index: int,
+    bought: Purchase | None = None,
+) -> PlanItem:
+    action, writer = split_way(way)
+    return PlanItem(
+        action,
+        cell,
+        count,
+        number,
+        index,
+        n_requests,
+        n_requests * market.offers[cell][way].request_tokens,
+        market.costs.get((way, cell), Costs()).requests,
+        most,
+        writer,
+        bought.value if bought else 0.0,
+        bought.basis if bought else "contrast",
+    )

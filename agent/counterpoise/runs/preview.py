@@ -74,9 +74,8 @@ async def make_preview(job: Job) -> Preview:
     ledger = mended.open_ledger()
     plan = plan_whole_pool(context, ledger, models, 1) if job.pool_rows == "all" else Plan(1, ())
     if not plan.items:
-        plan = plan_round(
-            context, ledger, models, round_number=1, n_rounds=job.rounds, limit=job.budget.tokens
-        )
+        # As if there were one round: a run learns from its first slices, and buys the others by what it has seen.
+        plan = plan_round(context, ledger, models, round_number=1, n_rounds=1, limit=job.budget.tokens)
     prompts: list[str] = []
     actions = {action.name: action for action in context.actions}
     for item in plan.items:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from counterpoise.report.schema import (
     SpendSection,
     Verdicts,
     count_within,
+    describe_item,
 )
 from counterpoise.runs.ledger import Ledger, count_changes
 from counterpoise.tasks.text.parts import RunContext
@@ -82,10 +84,7 @@ def describe_rounds(ledger: Ledger) -> list[Round]:
             n_changed = 0 if mine else count_changes(item, judged.changes)
             items.append(
                 RoundItem(
-                    action=item.action,
-                    cell=str(item.cell),
-                    count=item.count,
-                    requests=item.n_requests,
+                    **asdict(describe_item(item)),
                     proposed=len(mine) + n_changed,
                     accepted=sum(judged.verdicts[place].kept for place in mine) + n_changed,
                     tokens=sum(judged.proposals[place].tokens for place in mine),

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from counterpoise.actions import ACTIONS
+from counterpoise.balance.counts import count_labels
 from counterpoise.balance.deficits import choose_cells, list_short_cells
 from counterpoise.core.event_kinds import Judged, TokensUsed
 from counterpoise.core.events import tell_event
@@ -19,8 +21,11 @@ from counterpoise.runs.acting import act
 from counterpoise.runs.hearing import hear_about
 from counterpoise.runs.judging import judge
 from counterpoise.runs.ledger import JudgedProposals, Ledger, add_accepted
+from counterpoise.runs.measured_gains import count_had, open_gains
+from counterpoise.runs.need_planner import plan_by_need
 from counterpoise.runs.offers import make_offers, view_data
 from counterpoise.runs.planner import make_plan
+from counterpoise.runs.stopping import cap_written
 from counterpoise.tasks.text.parts import RunContext
 
 
@@ -32,7 +37,13 @@ def list_short(context: RunContext, ledger: Ledger) -> list[Deficit]:
 
 def list_deficits(context: RunContext, ledger: Ledger) -> list[Deficit]:
     """The short cells that a round plans for: in which something still pays, labels and what they lack most."""
-    return choose_cells(list_short(context, ledger), ledger.find_vain())
+    deficits = choose_cells(list_short(context, ledger), ledger.find_vain())
+    if context.max_synthetic_share is None:
+        return deficits
+    records = context.inputs.train.records
+    counts = count_labels(records.labels, len(records.label_names)).tolist()
+    n_own = dict(zip(records.label_names, counts, strict=True))
+    return cap_written(deficits, ledger, n_own, context.max_synthetic_share)
 
 
 def plan_round(
@@ -55,9 +66,10 @@ def plan_round(
         limit: tokens of the budget, None without.
     """
     deficits = list_deficits(context, ledger)
-    offers = make_offers(deficits, context, ledger, models)
+    offers = make_offers(deficits, context, ledger, models, by_writer=context.in_slices)
     remaining = None if limit is None else max(0, limit - models.chat.budget.used)
-    return make_plan(
+    plan = partial(make_plan, key=context.key, gains=open_gains(context, deficits, count_had(ledger)))
+    return (plan if context.in_slices else plan_by_need)(
         deficits,
         offers,
         ledger.costs,

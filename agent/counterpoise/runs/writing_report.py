@@ -54,6 +54,9 @@ def describe_writers(context: RunContext, ledger: Ledger) -> list[WriterShare]:
     for plan, _ in ledger.rounds:
         for item in plan.items:
             if item.action in taking_turns:
+                if item.writer:
+                    n_planned[item.writer] += item.n_requests
+                    continue
                 for writer in take_turns(writers, item.first_source, item.n_requests):
                     n_planned[writer.name] += 1
     accepted = [one for one, _ in ledger.list_accepted() if one.writer]

@@ -139,6 +139,7 @@ class Job(JobBase):
         task: what kind of data it is.
         seed: another seed gives other held-out rows, folds and demonstrations.
         rounds: turns of the loop, at most; None for as many as pay.
+        max_synthetic_share: of a label's records that a model may have made; None without a bound.
         cache_dir: where replies and vectors are kept; by default the user's cache folder.
         actions: what may be done about a cell that lacks records, by registered names, in the order of preference;
             `default` stands for the whole default list. In Python an action may be an object.
@@ -152,7 +153,8 @@ class Job(JobBase):
             default list. Those that look at the pool are measured where there is one.
         encoder: instead of the pinned one, see `JobBase`.
         writer: a line of yours and a temperature for new texts, `{instructions: write as angry customers would}`.
-        writers: several such, each with a name, which take turns and are told apart in provenance and report.
+        writers: several such, each with a name, which compete for the budget and are told apart in provenance and
+            report.
         mask: kinds of personal data (`email`, `phone`, `credit_card`, `ssn`, `ip_address`, `date`, `zip_code`) that the
             model never sees, nor a written record has; needs the extra `mask`.
         min_precision: share of right changes that is promised where labels are mended, tested on rows whose label is
@@ -175,6 +177,7 @@ class Job(JobBase):
         "mask",
         "pool_rows",
         "mode",
+        "max_synthetic_share",
     )
     KEY_FILES = ("concepts",)
 
@@ -209,6 +212,7 @@ class Job(JobBase):
     metric: Literal["macro_f1", "auroc"] = "macro_f1"
     mode: Literal["records", "weights"] = "records"
     rounds: int | None = Field(None, ge=1, le=100)
+    max_synthetic_share: float | None = Field(None, gt=0, lt=1)
     seed: int = 0
     actions: tuple[Any, ...] = Field((DEFAULT,), validate_default=True)
     filters: tuple[Any, ...] = Field((DEFAULT,), validate_default=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -11,10 +12,12 @@ from counterpoise.actions import ACTIONS
 from counterpoise.actions.base import Action, ActionData, PoolScores
 from counterpoise.balance.deficits import list_short_cells, settle_target
 from counterpoise.balance.targets.words import Target
+from counterpoise.core.assets import find_cache_dir
 from counterpoise.core.encoded_records import Vectors
 from counterpoise.core.plans import Deficit
 from counterpoise.core.records import Floats, Integers
 from counterpoise.core.schema import RowSchema
+from counterpoise.data.encoder_choice import name_encoder
 from counterpoise.filters.chain import ReadyFilter, fit_filters
 from counterpoise.filters.data import FilterData
 from counterpoise.scorers.base import ClassifierScorer
@@ -22,8 +25,10 @@ from counterpoise.scorers.deciding import Decider
 from counterpoise.scorers.heard import HeardScorer
 from counterpoise.scorers.model_labels import ModelSay
 from counterpoise.scorers.without_sources import score_without_sources
+from counterpoise.students.base import Student
 from counterpoise.students.cell_choice import score_unlabelled
 from counterpoise.students.cell_marks import make_marks, weigh_records
+from counterpoise.students.registry import choose_students
 from counterpoise.students.rows import view_rows
 from counterpoise.students.samples import draw_sample
 from counterpoise.tasks.filters import FILTERS
@@ -48,6 +53,10 @@ class RunContext:
         target: as the job says.
         key: the run's key.
         model: how the job's model is asked for labels, and how far it is believed; None where it has no say.
+        in_slices: whether rounds buy slices by what they help; runs that were begun before that was so plan by need.
+        student: by whose features it is measured what more rows of a cell help; None where all take minutes to train.
+        metric: what helps is told in.
+        max_synthetic_share: of a label's records that a model may have made, None without a bound.
     """
 
     inputs: Inputs
@@ -61,9 +70,15 @@ class RunContext:
     target: Target
     key: str
     model: ModelSay | None = None
+    in_slices: bool = True
+    student: Student | None = None
+    metric: Literal["macro_f1", "auroc"] = "macro_f1"
+    max_synthetic_share: float | None = None
 
 
-def open_context(job: Job, inputs: Inputs, trust: LabelTrust, *, in_parts: bool = True) -> RunContext:
+def open_context(
+    job: Job, inputs: Inputs, trust: LabelTrust, *, in_parts: bool = True, in_slices: bool = True
+) -> RunContext:
     """Fit and index what all rounds share.
 
     Args:
@@ -71,6 +86,7 @@ def open_context(job: Job, inputs: Inputs, trust: LabelTrust, *, in_parts: bool 
         inputs: the data.
         trust: who may say a label.
         in_parts: whether a model is shown rows of one part together, see `ActionData`.
+        in_slices: whether rounds buy slices.
     """
     train, pool = inputs.train, inputs.pool
     names = train.records.label_names
@@ -106,7 +122,15 @@ def open_context(job: Job, inputs: Inputs, trust: LabelTrust, *, in_parts: bool 
         target=settle_target(job.target, train.records, inputs.corrected),
         key=job.key,
         model=trust.model,
+        in_slices=in_slices,
+        student=next((one for one in _list_students(job) if not one.slow_step), None),
+        metric=job.metric,
+        max_synthetic_share=job.max_synthetic_share,
     )
+
+
+def _list_students(job: Job) -> tuple[Student, ...]:
+    return choose_students(job.students, name_encoder(job.encoder), find_cache_dir(job.cache_dir))
 
 
 def gather_filter_data(job: Job, inputs: Inputs, trust: LabelTrust) -> FilterData:

@@ -4,7 +4,7 @@
 
     writer: {instructions: write as angry customers would}
 
-    writers:                                    # they take turns, and the report tells them apart
+    writers:                                    # they compete for the budget, and the report tells them apart
       - {name: plain}
       - {name: angry, instructions: write as angry customers would, temperature: 1.1}
 """
