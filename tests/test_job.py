@@ -104,7 +104,7 @@ def test_examples_say_what_they_say():
         ("held_out: {<rest>: 3}", "key 'held_out.<rest>': unknown key"),
         ("held_out: {rest: -3}", "key 'held_out.rest': found -3; it should be greater than or equal to 1"),
         ("pool: {rest: {a: 5}}", "key 'pool.rest': found {'a': 5}; it should be a valid integer"),
-        ("metric: f1", "key 'metric': found 'f1'; write 'macro_f1' or 'auroc'"),
+        ("metric: f1", "key 'metric': found 'f1'; write 'macro_f1', 'auroc' or 'worst_group'"),
         (
             "target: {a: 0}",
             "key 'target': found {'a': 0}; write equal, enough, correlation 0.1, "

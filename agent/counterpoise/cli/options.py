@@ -93,7 +93,7 @@ class JobOptions:
         str, typer.Option(metavar="FILE", help="Rows of the pool that you have labelled, see `label --pool`.")
     ] = ""
     held_out: Annotated[str, typer.Option(help="Rows to score on at the end, or a share of DATA.")] = ""
-    metric: Annotated[str, typer.Option(help="macro_f1 or auroc.")] = ""
+    metric: Annotated[str, typer.Option(help="macro_f1, auroc or worst_group.")] = ""
     encoder: Annotated[
         str,
         typer.Option(

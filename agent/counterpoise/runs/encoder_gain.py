@@ -25,4 +25,4 @@ def note_encoder_gain(job: Job, inputs: Inputs) -> list[str]:
         return []
     both = ["", job.encoder]
     trials = try_for_job(job, inputs.train.records, inputs.folds, inputs.label_texts, both)
-    return [say_gain(trials, METRIC_NAMES[job.metric])] if len(trials.trials) == 2 else []
+    return [say_gain(trials, METRIC_NAMES[job.scored_by])] if len(trials.trials) == 2 else []

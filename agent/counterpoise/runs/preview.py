@@ -83,17 +83,17 @@ async def make_preview(job: Job) -> Preview:
             requests = list_requests(actions[item.action], item, context.data, models)
             prompts += [_show_request(chat.mask(request)) for request in requests[:1]]
     trials = inputs.encoder_trials or try_at_hand(job, inputs)
-    foreseen = forecast_run(context, simple, models, job.budget.tokens, job.metric, job.seconds_per_answer)
+    foreseen = forecast_run(context, simple, models, job.budget.tokens, job.scored_by, job.seconds_per_answer)
     advice = [
         f"Without a token: {format_name(simple.best[student].name)} is the best way for {said}."
         for student, said in say_students(simple.students).items()
     ]
     if inputs.encoder_trials is None:  # else a note says which one was taken
-        advice += say_encoders(trials, METRIC_NAMES[job.metric])
+        advice += say_encoders(trials, METRIC_NAMES[job.scored_by])
     advice += [f"{price.message[:1].upper()}{price.message[1:]}." for price in simple.prices]
     trained = view_trained(inputs, simple.sample.rows)
     advice += offer_tuning(simple.students, trained, find_cache_dir(job.cache_dir))
-    advice += advise_on_records(simple, job.metric)
+    advice += advise_on_records(simple, job.scored_by)
     advice += _advise_on_cells(job, inputs, simple)
     free = _count_free([*first, *plan.items])
     advice += [
@@ -109,7 +109,7 @@ async def make_preview(job: Job) -> Preview:
     short = list_short(context, ledger)
     return Preview(
         arms=[score.as_dict() for score in simple.scores],
-        best=simple.choose_best(job.metric),
+        best=simple.choose_best(job.scored_by),
         deficits=short,
         plan=[*first, *plan.items],
         prompts=prompts,

@@ -90,13 +90,13 @@ def make_report(
         ending: why the run ended and what is short.
         capabilities: of the model.
     """
-    compared = compare_ways(job.metric, context, outcome, simple, len(ledger.list_accepted()))
+    compared = compare_ways(job.scored_by, context, outcome, simple, len(ledger.list_accepted()))
     baseline = {metric: simple.choose_best(metric) for metric in METRICS}
     table = measure_held_out(context, outcome, simple, baseline, compared)
     records = context.inputs.train.records
     given = context.inputs.given
     added = count_added(ledger, budget)
-    choice = choose(job.metric, table, simple, compared.chosen)
+    choice = choose(job.scored_by, table, simple, compared.chosen)
     ways = {
         student.name: StudentWays(
             chosen=compared.chosen[student.name].name, added_rows=compared.added[student.name].added.name
@@ -106,8 +106,8 @@ def make_report(
     return Report(
         title=job.name,
         version=version("counterpoise"),
-        headline=write_headline(choice, job.metric, table, added, simple.students),
-        advice=[describe_action(choice, job.metric, added)],
+        headline=write_headline(choice, job.scored_by, table, added, simple.students),
+        advice=[describe_action(choice, job.scored_by, added)],
         recommendation=describe_recommendation(choice, _write_code(job, context, choice)),
         data=_describe_data(job, context, ledger, simple, capabilities),
         balance=describe_balance(context, given, add_accepted(records, ledger)),
@@ -118,9 +118,9 @@ def make_report(
         scorers=[ScorerAudit(**row) for row in trust.rows],
         spend=describe_spend(budget, ledger),
         validation=Validation(
-            job.metric,
+            job.scored_by,
             [describe_arm(score) for score in compared.validation],
-            baseline[job.metric],
+            baseline[job.scored_by],
         ),
         worth=[describe_worth(found) for found in compared.worth],
         ways=ways,
@@ -129,7 +129,7 @@ def make_report(
             treatments={treatment.name: treatment.meaning for treatment in simple.treatments},
         ),
         held_out=HeldOut(len(context.inputs.held_out), N_SEEDS, [describe_score(score) for score in table]),
-        held_out_cells=describe_held_out(context.inputs, table, baseline[job.metric]),
+        held_out_cells=describe_held_out(context.inputs, table, baseline[job.scored_by]),
         stopped=ending.sentence,
         ending=ending,
         settings={

@@ -86,9 +86,9 @@ def measure_simple_ways(job: Job, inputs: Inputs, evidence: Evidence) -> SimpleW
         pool=pool,
     )
     counts = np.bincount(records.labels[drawn], minlength=len(records.label_names))
-    best = choose_best(scores, job.metric, treatments, counts, evidence)
+    best = choose_best(scores, job.scored_by, treatments, counts, evidence)
     ways = SimpleWays(students, treatments, tuple(scores), best, counts, sample, prices, evidence)
-    tell_event(Measured([score.as_dict() for score in scores], ways.choose_best(job.metric)))
+    tell_event(Measured([score.as_dict() for score in scores], ways.choose_best(job.scored_by)))
     return ways
 
 

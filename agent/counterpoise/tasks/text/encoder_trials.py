@@ -203,7 +203,7 @@ def try_for_job(
         label_texts,
         choices,
         TREATMENTS.choose(job.treatments),
-        job.metric,
+        job.scored_by,
         find_cache_dir(job.cache_dir),
         n_all,
         job.open_evidence(),

@@ -129,7 +129,9 @@ class Job(JobBase):
             (`needed`), or all (`all`), which is how a model teaches a student.
         target: `equal`, or label -> ratio: labels are wanted in this ratio to one another; or `enough`,
             `correlation 0.1`, `tolerances 0.02 0.01` (`docs/targets.md`).
-        metric: what the simple ways and the choice between actions are judged by.
+        metric: what the simple ways and the choice between actions are judged by: `macro_f1`, `auroc`, or
+            `worst_group`, with which a budget that does not reach for everything goes to the worst cell (ways are
+            compared by macro-F1).
         mode: whether records are added (`records`), or the own rows weighed and no model asked (`weights`).
         llm: the model; `embedded` or a URL for short.
         budget: what may be spent; a number of tokens for short.
@@ -209,7 +211,7 @@ class Job(JobBase):
     concepts: dict[str, str] | Literal["auto"] = Field({})
     pool_rows: Literal["needed", "all"] = "needed"
     target: str | dict[str, float] = "equal"
-    metric: Literal["macro_f1", "auroc"] = "macro_f1"
+    metric: Literal["macro_f1", "auroc", "worst_group"] = "macro_f1"
     mode: Literal["records", "weights"] = "records"
     rounds: int | None = Field(None, ge=1, le=100)
     max_synthetic_share: float | None = Field(None, gt=0, lt=1)
@@ -328,6 +330,11 @@ class Job(JobBase):
                 "keys 'writer' and 'writers' say the same; write what is in 'writer' into each of 'writers'"
             )
         return self
+
+    @property
+    def scored_by(self) -> Literal["macro_f1", "auroc"]:
+        """What ways of training are compared by: the metric, or macro-F1 where the budget goes to the worst cell."""
+        return "macro_f1" if self.metric == "worst_group" else self.metric
 
     def list_writers(self) -> tuple[Writer, ...]:
         """Who write new texts, in turn."""

@@ -72,7 +72,7 @@ class RunContext:
     model: ModelSay | None = None
     in_slices: bool = True
     student: Student | None = None
-    metric: Literal["macro_f1", "auroc"] = "macro_f1"
+    metric: Literal["macro_f1", "auroc", "worst_group"] = "macro_f1"
     max_synthetic_share: float | None = None
 
 

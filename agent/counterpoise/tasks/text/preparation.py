@@ -86,7 +86,7 @@ def prepare(
         n_all = len(parts.train.records) + len(parts.held_out.records) + len(pool_records)
         at_hand = list_at_hand("", cache_dir)
         trials = try_for_job(job, ordered, folds, label_texts, at_hand, n_all if with_speed else None)
-        choice, tried = trials.best.encoder, [say_choice(trials, METRIC_NAMES[job.metric])]
+        choice, tried = trials.best.encoder, [say_choice(trials, METRIC_NAMES[job.scored_by])]
     encoder = open_cached(choice, cache_dir)
     lines = find_lines(TREATMENTS.choose(job.treatments), encoder.encode, label_texts)
     train = replace(encode_records(parts.train.records, encoder, label_texts), lines=lines)
