@@ -66,6 +66,11 @@ def test_letters_are_renormalised_over_the_letters() -> None:
         "an absent letter has the lowest as bound"
     )
     assert score_letters({"The": -1.0}, ("A", "B")) == pytest.approx({"A": 0.5, "B": 0.5})
+    # A server that lists one token leaves the others what is missing to 1, none of it where nothing is.
+    assert score_letters({"A": -0.1}, ("A", "B"))["A"] == pytest.approx(math.exp(-0.1))
+    assert score_letters({"A": 0.0}, ("A", "B"))["A"] > 0.999
+    # What is no distribution, because its sum is above 1, is bounded by the least that is listed.
+    assert score_letters({"A": -0.1, "x": -0.2}, ("A", "B"))["B"] == pytest.approx(1 / (1 + math.exp(0.1)))
     extreme = score_letters({"A": -0.1, "B": -9999.0}, ("A", "B"))
     assert extreme["A"] > 0.999 and extreme["B"] > 0
     with pytest.raises(ValueError):

@@ -186,12 +186,16 @@ def make_repair(request: ChatRequest, sample: int, text: str, fault: str) -> Cha
     )
 
 
+_ROUNDING = 1e-4
+"""What the sum of the listed probabilities may be off by."""
+
+
 def score_letters(table: Mapping[str, float], letters: Sequence[str]) -> dict[str, float]:
     """Probabilities of the letters, summing to 1, from the log-probabilities of the first token.
 
     The table is taken before any grammar mask, so it also holds other tokens. Tokens that are a letter but
-    for blanks around it are added up. A letter that is not listed gets the smallest listed log-probability,
-    an upper bound.
+    for blanks around it are added up. A letter that is not listed gets the smallest listed probability or what the
+    listed ones leave of 1, whichever is less: upper bounds both. Where a server lists one token only the second tells.
 
     Args:
         table: token -> log-probability; not empty.
@@ -199,12 +203,17 @@ def score_letters(table: Mapping[str, float], letters: Sequence[str]) -> dict[st
 
     Raises:
         ValueError: the table is empty.
+
+    >>> round(score_letters({"A": -0.1}, "AB")["A"], 3), round(score_letters({"A": -0.1, "B": -2.5}, "AB")["A"], 3)
+    (0.905, 0.917)
     """
     if not table:
         raise ValueError("no log-probabilities")
-    lowest = min(table.values())
+    lowest, top = min(table.values()), max(table.values())
+    left = 1.0 - sum(math.exp(logprob) for logprob in table.values())
+    if left > -_ROUNDING:  # else they are no probabilities of one distribution
+        lowest = min(lowest, math.log(max(left, _ROUNDING)))
     sums = dict.fromkeys(letters, 0.0)
-    top = max(table.values())
     for token, logprob in table.items():
         letter = token.strip()
         if letter in sums:
