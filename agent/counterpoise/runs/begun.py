@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from counterpoise.runs.directory import RunDirectory
 from counterpoise.students.evidence import Evidence, parse_evidence, read_shipped
+from counterpoise.tasks.text.default_target import choose_target
 from counterpoise.tasks.text.inputs import Inputs
 from counterpoise.tasks.text.job import Job
 
@@ -47,6 +48,13 @@ def keep_old_rounds(job: Job, inputs: Inputs, directory: RunDirectory) -> Job:
         return job
     limited = job.model_copy(update={"rounds": OLD_ROUNDS})
     return limited if known["fingerprint"] == f"{limited.fingerprint()}-{inputs.fingerprint}" else job
+
+
+def keep_target(job: Job, inputs: Inputs, directory: RunDirectory) -> Job:
+    """The job with its target, see `choose_target`; as its directory was begun, where that was before it depended."""
+    if directory.read("run").get("fingerprint") == f"{job.fingerprint()}-{inputs.fingerprint}":
+        return job
+    return choose_target(job, len(inputs.train.records.label_names))
 
 
 def keep_evidence(job: Job, directory: RunDirectory) -> Evidence:

@@ -32,7 +32,7 @@ from counterpoise.llm.connect import open_models, open_silent
 from counterpoise.llm.models import Models
 from counterpoise.report.preview import Preview
 from counterpoise.report.schema import count_cell, count_within, describe_item
-from counterpoise.runs.begun import Begun, keep_old_rounds, read_begun
+from counterpoise.runs.begun import Begun, keep_old_rounds, keep_target, read_begun
 from counterpoise.runs.directory import RunDirectory
 from counterpoise.runs.encoder_gain import note_encoder_gain
 from counterpoise.runs.endings import NOTHING_PAYS, Progress, Stop, describe_ending
@@ -103,7 +103,8 @@ class TextRun:
         else:
             inputs = replace(inputs, notes=(*inputs.notes, *note_encoder_gain(job, inputs)))
         job, inputs = await name_concepts(job, inputs, resources)
-        return PreparedRun(keep_old_rounds(job, inputs, directory), inputs, inputs.fingerprint)
+        job = keep_target(keep_old_rounds(job, inputs, directory), inputs, directory)
+        return PreparedRun(job, inputs, inputs.fingerprint)
 
     async def carry_out(self, prepared: PreparedRun, resources: RunResources) -> RunResult:
         """Measure the simple ways, fill cells round by round, write the data set, and measure again."""

@@ -39,6 +39,7 @@ from counterpoise.students.cell_marks import make_marks
 from counterpoise.students.forecasts import Forecast
 from counterpoise.students.metrics import METRIC_NAMES
 from counterpoise.students.rows import view_rows
+from counterpoise.tasks.text.default_target import choose_target
 from counterpoise.tasks.text.encoder_sentences import say_encoders
 from counterpoise.tasks.text.inputs import Inputs
 from counterpoise.tasks.text.job import Job
@@ -61,10 +62,19 @@ async def make_preview(job: Job) -> Preview:
     chat = models.chat
 
     def look(records: Records, label_texts: tuple[str, ...]) -> None:
-        tell_event(look_ahead(records, job.target, label_texts, ACTIONS.choose(job.actions), models))
+        tell_event(
+            look_ahead(
+                records,
+                choose_target(job, len(label_texts)).target,
+                label_texts,
+                ACTIONS.choose(job.actions),
+                models,
+            )
+        )
 
     inputs = prepare(job, look, with_speed=True)
     job = job.model_copy(update={"encoder": inputs.encoder_choice})
+    job = choose_target(job, len(inputs.train.records.label_names))
     mended = await mend_labels(job, inputs, models)
     inputs, first = mended.inputs, () if mended.plan is None else mended.plan.items
     simple = measure_simple_ways(job, inputs, job.open_evidence())

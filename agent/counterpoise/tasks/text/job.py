@@ -127,8 +127,8 @@ class Job(JobBase):
         concepts: name -> definition, a file that holds these, or `auto`: those that the model names.
         pool_rows: which rows of the pool are taken in, once their label is sure: those that thin labels need
             (`needed`), or all (`all`), which is how a model teaches a student.
-        target: `equal`, or label -> ratio: labels are wanted in this ratio to one another; or `enough`,
-            `correlation 0.1`, `tolerances 0.02 0.01` (`docs/targets.md`).
+        target: `equal` (the default up to ten labels), or label -> ratio: labels are wanted in this ratio to one
+            another; or `enough` (the default above), `correlation 0.1`, `tolerances 0.02 0.01` (`docs/targets.md`).
         metric: what the simple ways and the choice between actions are judged by: `macro_f1`, `auroc`, or
             `worst_group`, with which a budget that does not reach for everything goes to the worst cell (ways are
             compared by macro-F1).
