@@ -19,7 +19,7 @@ class Gains(Protocol):
     """What records help.
 
     Attributes:
-        unit: what a gain is told in, as in "*nats of balance*".
+        unit: what a gain is told in, as in "by what they help for a token, told in *points of macro-F1*".
     """
 
     @property
@@ -44,7 +44,7 @@ class ShareGains:
         deficits: the cells that lack records.
     """
 
-    unit = "nats of balance"
+    unit = "how thin cells are"
 
     def __init__(self, deficits: Mapping[Cell, Deficit]) -> None:
         self._deficits = deficits

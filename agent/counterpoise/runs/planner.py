@@ -85,7 +85,7 @@ def make_plan(
     if not purchases:
         return Plan(round_number, (), say_unpaid(remaining, sorted(known), market), fillers)
     items = _list_items(purchases, market, this.missing, round_number)
-    reason = f"slices by what they help for a token, in {this.gains.unit}"
+    reason = f"slices by what they help for a token, told in {this.gains.unit}"
     return Plan(round_number, tuple(items), reason, fillers)
 
 

@@ -180,7 +180,9 @@ class Round:
         offer = self.market.offers[cell][way]
         n_proposals = n_requests * offer.per_request
         records = min(n_proposals * share / self._ask_for_each(cell, way), self._lack(cell))
-        return self._help(cell, records, belief.worth) / max(1.0, n_proposals * belief.tokens)
+        rate = self._help(cell, records, belief.worth) / max(1.0, n_proposals * belief.tokens)
+        # Nine digits: the last ones of measured figures differ between processors, and the plan must not.
+        return float(f"{rate:.9g}")
 
     def _help(self, cell: Cell, records: float, worth: float) -> float:
         """What records help the cell, and the label that they are of."""
