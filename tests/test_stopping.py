@@ -11,13 +11,13 @@ from counterpoise.core.plans import Cell, Deficit
 from counterpoise.llm import TokenBudget
 from counterpoise.runs.endings import STALLED_ROUNDS, Progress, Stop
 from counterpoise.runs.ledger import Ledger
-from counterpoise.runs.stopping import RunState, cap_written, find_stop
+from counterpoise.runs.stopping import StopState, cap_written, find_stop
 
 SHORT = (Deficit(Cell("bad"), 10, 60),)
 
 
-def state(**keys: Any) -> RunState:
-    return replace(RunState(1, SHORT, SHORT, TokenBudget(1000), Progress()), **keys)
+def state(**keys: Any) -> StopState:
+    return replace(StopState(1, SHORT, SHORT, TokenBudget(1000), Progress()), **keys)
 
 
 def test_a_round_may_begin_where_no_rule_says_anything() -> None:

@@ -130,7 +130,7 @@ class Preview:
                     f"{item.value / total:.0%}" if item.value else "",
                     item.basis,
                 )
-                for item in self.plan
+                for item in sorted(self.plan, key=lambda item: -item.value)
             ],
         )
         if self.ask:

@@ -50,7 +50,7 @@ from counterpoise.runs.recipe.keeping import gather_data
 from counterpoise.runs.report_data import make_report
 from counterpoise.runs.rounds import carry_out, list_deficits, list_short, plan_round
 from counterpoise.runs.simple_ways import measure_simple_ways
-from counterpoise.runs.stopping import RunState, find_stop, stop_for_time
+from counterpoise.runs.stopping import StopState, find_stop, stop_for_time
 from counterpoise.runs.weighing_rows import WEIGHED, WeighedRows, weigh_own_rows
 from counterpoise.runs.whole_pool import list_to_ask_for, plan_whole_pool, read_pool_again
 from counterpoise.runs.writing_report import describe_masked
@@ -235,7 +235,7 @@ async def _repair(job: Job, mended: Mended, models: Models, resources: RunResour
         if job.pool_rows == "all" and not chat.budget.is_time_up:
             plan = plan_whole_pool(context, ledger, models, number)
         if not plan.items:
-            state = RunState(
+            state = StopState(
                 number,
                 list_short(context, ledger),
                 list_deficits(context, ledger),

@@ -27,7 +27,7 @@ from counterpoise.runs.free_items import FREE_REASON, plan_free
 from counterpoise.runs.gains import Gains, ShareGains
 from counterpoise.runs.market import CONTRAST_RATIO, Market
 from counterpoise.runs.plan_limits import allow, cut_share, say_unpaid
-from counterpoise.runs.slices import Purchase, Round
+from counterpoise.runs.slices import Purchase, SliceBuyer
 
 
 def make_plan(
@@ -76,7 +76,7 @@ def make_plan(
     is_last = n_rounds is not None and round_number >= n_rounds
     # Where its share pays for no request, what is left is spent now or never.
     for left in (cut_share(remaining, round_number, n_rounds), remaining):
-        this = Round(
+        this = SliceBuyer(
             market, known, gains or (lambda: ShareGains(known)), f"{key}:{round_number}", left, remaining
         )
         purchases = this.buy(pilots_only=not is_last)
@@ -94,7 +94,8 @@ def _list_items(
 ) -> list[PlanItem]:
     """What was bought as items, each followed by that of its contrast."""
     items: list[PlanItem] = []
-    for one in purchases:
+    # In an order that prices do not move: ids follow from it.
+    for one in sorted(purchases, key=lambda one: (not one.cell.is_named, one.cell, one.way)):
         offer = market.offers[one.cell][one.way]
         if one.is_pilot:
             items.append(_make_item(one.way, one.cell, 0, one.n_requests, 0, market, number, len(items), one))

@@ -61,20 +61,7 @@ async def make_preview(job: Job) -> Preview:
     models = open_silent(job.llm, budget=budget, masker=masker)
     chat = models.chat
 
-    def look(records: Records, label_texts: tuple[str, ...]) -> None:
-        tell_event(
-            look_ahead(
-                records,
-                choose_target(job, len(label_texts)).target,
-                label_texts,
-                ACTIONS.choose(job.actions),
-                models,
-            )
-        )
-
-    inputs = prepare(job, look, with_speed=True)
-    job = job.model_copy(update={"encoder": inputs.encoder_choice})
-    job = choose_target(job, len(inputs.train.records.label_names))
+    job, inputs = _prepare(job, models)
     mended = await mend_labels(job, inputs, models)
     inputs, first = mended.inputs, () if mended.plan is None else mended.plan.items
     simple = measure_simple_ways(job, inputs, job.open_evidence())
@@ -82,10 +69,7 @@ async def make_preview(job: Job) -> Preview:
     context = open_context(job, inputs, trust)
     naming = [estimate_naming(job, inputs)] if job.concepts == AUTO else []
     ledger = mended.open_ledger()
-    plan = plan_whole_pool(context, ledger, models, 1) if job.pool_rows == "all" else Plan(1, ())
-    if not plan.items:
-        # As if there were one round: a run learns from its first slices, and buys the others by what it has seen.
-        plan = plan_round(context, ledger, models, round_number=1, n_rounds=1, limit=job.budget.tokens)
+    plan = _plan(job, context, ledger, models)
     prompts: list[str] = []
     actions = {action.name: action for action in context.actions}
     for item in plan.items:
@@ -135,6 +119,27 @@ async def make_preview(job: Job) -> Preview:
         encoders=[asdict(one) for one in trials.trials],
         ask=foreseen.ask,
     )
+
+
+def _prepare(job: Job, models: Models) -> tuple[Job, Inputs]:
+    """The job with what the data settles, and the data; what is short is told as soon as the rows are read."""
+
+    def look(records: Records, label_texts: tuple[str, ...]) -> None:
+        target, actions = choose_target(job, len(label_texts)).target, ACTIONS.choose(job.actions)
+        tell_event(look_ahead(records, target, label_texts, actions, models))
+
+    inputs = prepare(job, look, with_speed=True)
+    settled = job.model_copy(update={"encoder": inputs.encoder_choice})
+    return choose_target(settled, len(inputs.train.records.label_names)), inputs
+
+
+def _plan(job: Job, context: RunContext, ledger: Ledger, models: Models) -> Plan:
+    """What would be done first."""
+    plan = plan_whole_pool(context, ledger, models, 1) if job.pool_rows == "all" else Plan(1, ())
+    if plan.items:
+        return plan
+    # As if there were one round: a run learns from its first slices, and buys the others by what it has seen.
+    return plan_round(context, ledger, models, round_number=1, n_rounds=1, limit=job.budget.tokens)
 
 
 def _price_labels(job: Job, context: RunContext, ledger: Ledger, models: Models) -> list[str]:

@@ -50,7 +50,7 @@ class Purchase:
 
 
 @dataclass
-class Round:
+class SliceBuyer:
     """The paid part of one round.
 
     Args:
@@ -162,6 +162,10 @@ class Round:
             wanted = max(1, SLICE_TOKENS // offer.request_tokens)
             n_requests = min(wanted, offer.requests_left)
             most = PILOT_SHARE * whole if self._fillers[cell] else self.left
+            if not offer.is_probed:
+                # What works with any data brings records, so a pilot takes half of what is wanted at most.
+                self._add(cell, way, min(int(n_requests), max(1, self._count_wanted(cell, way) // 2)), most)
+                continue
             n_paid = int(min(n_requests, most / offer.request_tokens))
             # What cannot show half of what a pilot shows is not worth its tokens where another way is at hand.
             if n_paid < (max(1, n_requests // 2) if self._fillers[cell] else 1):
@@ -200,10 +204,14 @@ class Round:
         offer = self.market.offers[cell][way]
         known = self.bought.get((cell, way))
         n_before = known.n_requests if known else 0
-        wanted = round_up(lack * self._ask_for_each(cell, way) / self._expect_kept(cell, way))
+        wanted = self._count_wanted(cell, way)
         fair = self._share / offer.request_tokens
         n_requests = min(SLICE_TOKENS / offer.request_tokens, fair, wanted, offer.requests_left - n_before)
         return int(max(1, n_requests)) if wanted > 0 and offer.requests_left > n_before else 0
+
+    def _count_wanted(self, cell: Cell, way: str) -> int:
+        """Requests that what a cell lacks is expected to take."""
+        return round_up(self._lack(cell) * self._ask_for_each(cell, way) / self._expect_kept(cell, way))
 
     @cached_property
     def _share(self) -> float:
@@ -218,12 +226,15 @@ class Round:
 
     def _buy_slice(self, cell: Cell, way: str) -> bool:
         """Add the next slice, or as much of it as can be paid; whether that was anything."""
+        return self._add(cell, way, self._size(cell, way), self.left)
+
+    def _add(self, cell: Cell, way: str, n_more: int, most: float) -> bool:
+        """Buy so many requests more, or as many of them as so many tokens pay; whether that was anything."""
         known = self.bought.setdefault(
             (cell, way), Purchase(cell, way, basis=self._beliefs[cell, way][0].basis)
         )
-        n_more = self._size(cell, way)
-        while n_more > 0 and self._price_more(known, n_more) > self.left:
-            n_more = min(n_more - 1, int(n_more * self.left / self._price_more(known, n_more)))
+        while n_more > 0 and self._price_more(known, n_more) > most:
+            n_more = min(n_more - 1, int(n_more * most / self._price_more(known, n_more)))
         if n_more <= 0:
             if not known.n_requests:
                 del self.bought[cell, way]

@@ -18,7 +18,7 @@ from counterpoise.runs.ledger import Ledger
 
 
 @dataclass(frozen=True, slots=True)
-class RunState:
+class StopState:
     """What a rule may know.
 
     Args:
@@ -42,20 +42,20 @@ class RunState:
     max_synthetic: float | None = None
 
 
-StopRule: TypeAlias = Callable[[RunState], Stop | None]
+StopRule: TypeAlias = Callable[[StopState], Stop | None]
 
 
-def stop_balanced(state: RunState) -> Stop | None:
+def stop_balanced(state: StopState) -> Stop | None:
     """No cell is short."""
     return None if state.short else BALANCED
 
 
-def stop_in_time(state: RunState) -> Stop | None:
+def stop_in_time(state: StopState) -> Stop | None:
     """The minutes are spent."""
     return stop_for_time(state.minutes) if state.budget.is_time_up else None
 
 
-def stop_after_rounds(state: RunState) -> Stop | None:
+def stop_after_rounds(state: StopState) -> Stop | None:
     """The rounds that the job allows are done."""
     if state.n_rounds is None or state.number <= state.n_rounds:
         return None
@@ -63,7 +63,7 @@ def stop_after_rounds(state: RunState) -> Stop | None:
     return Stop("rounds", done)
 
 
-def stop_at_share(state: RunState) -> Stop | None:
+def stop_at_share(state: StopState) -> Stop | None:
     """What is short may hold no more records that a model has made.
 
     Students that learn from what models like them wrote drift away from people's records (Taori and Hashimoto, 2023,
@@ -74,7 +74,7 @@ def stop_at_share(state: RunState) -> Stop | None:
     return Stop("share", f"of the labels that are short {state.max_synthetic:.0%} are written records")
 
 
-def stop_stalled(state: RunState) -> Stop | None:
+def stop_stalled(state: StopState) -> Stop | None:
     """The last rounds brought nothing, or no way of any short cell pays any more."""
     return NOTHING_PAYS if state.progress.is_stalled(state.short) or not state.open_cells else None
 
@@ -83,7 +83,7 @@ RULES: tuple[StopRule, ...] = (stop_balanced, stop_in_time, stop_after_rounds, s
 """In the order in which they are asked."""
 
 
-def find_stop(state: RunState, rules: Sequence[StopRule] = RULES) -> Stop | None:
+def find_stop(state: StopState, rules: Sequence[StopRule] = RULES) -> Stop | None:
     """What the first rule says that says anything; None where a round may begin."""
     return next((stop for rule in rules if (stop := rule(state)) is not None), None)
 
