@@ -6,6 +6,7 @@ import csv
 import json
 import random
 import re
+from collections import Counter
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -152,12 +153,20 @@ def write_rows(path: Path, counts: dict[tuple[str, str], int], seed: int) -> Non
             writer.writerows((say(source, label), label, where) for _ in range(count))
 
 
-def test_records_and_edits_of_300_words_are_written_and_pass(tmp_path: Path) -> None:
+@pytest.mark.parametrize("action", ["minority_text", "counterfactual_edit"])
+def test_records_and_edits_of_300_words_are_written_and_pass(tmp_path: Path, action: str) -> None:
     counts = {("good", "web"): 36, ("good", "print"): 12, ("bad", "print"): 14, ("bad", "web"): 2}
     write_rows(tmp_path / "reviews.csv", counts, 0)
     write_rows(tmp_path / "test.csv", {("good", "web"): 10, ("bad", "web"): 10}, 1)
     make_cache(tmp_path / "cache")
-    with LocalServer(reply) as server:
+    asked = Counter[str]()
+
+    def draw(body: Body, index: int) -> str:
+        """The same question is answered in other words when it is asked again."""
+        asked[f"{hash_body(body)}:{index}"] += 1
+        return reply(body, index + 100 * asked[f"{hash_body(body)}:{index}"])
+
+    with LocalServer(draw) as server:
         job = make_job(
             tmp_path,
             server,
@@ -165,6 +174,7 @@ def test_records_and_edits_of_300_words_are_written_and_pass(tmp_path: Path) -> 
             labels=LINES,
             attributes=["source"],
             rounds=2,
+            actions=[action],
             students=["words"],
             treatments=["nothing", "logit_adjustment"],
             writers=[{"name": "plain"}, {"name": "terse", "instructions": "Be terse.", "temperature": 1.1}],
@@ -177,27 +187,20 @@ def test_records_and_edits_of_300_words_are_written_and_pass(tmp_path: Path) -> 
         for row in pq.read_table(path).to_pylist()
     ]
     report = json.loads((tmp_path / "run" / "report.json").read_text(encoding="utf-8"))
-    for kind in ("minority", "counterfactual_edit"):
-        made = [row for row in rows if row["provenance"]["kind"] == kind]
-        tried = sum(
-            item["proposed"]
-            for turn in report["rounds"]
-            for item in turn["items"]
-            if item["action"].startswith(kind)
-        )
-        assert len(made) >= 10 and len(made) > 0.5 * tried, (kind, report["verdicts"]["rejected"])
-        lengths = [len(row["review"].split()) for row in made]
-        assert min(lengths) > 250 and max(lengths) < 450
-        assert all(row["review"].count("\n\n") == 3 for row in made)
+    made = [row for row in rows if row["provenance"]["kind"] != "original"]
+    tried = sum(item["proposed"] for turn in report["rounds"] for item in turn["items"])
     refused = report["verdicts"]["rejected"]
-    assert refused["unusable_reply"] and not {"too_short", "too_long", "cut_off"} & set(refused)
+    assert len(made) >= 10 and len(made) > 0.5 * tried, refused
+    lengths = [len(row["review"].split()) for row in made]
+    assert min(lengths) > 250 and max(lengths) < 450
+    assert all(row["review"].count("\n\n") == 3 for row in made)
+    assert not {"too_short", "too_long", "cut_off"} & set(refused)
+    if action == "counterfactual_edit":
+        return
+    assert refused["unusable_reply"]
     assert [one["name"] for one in report["writers"]] == ["plain", "terse"]
-    assert all(one["accepted"] and 0.3 < one["share"] < 0.7 for one in report["writers"])
-    written = {
-        row["provenance"]["prompt"].partition("@")[0]
-        for row in rows
-        if row["provenance"]["kind"] == "minority"
-    }
+    assert all(one["accepted"] for one in report["writers"])
+    written = {row["provenance"]["prompt"].partition("@")[0] for row in made}
     assert written <= {"minority_records/plain", "minority_records/terse"} | {
         "minority_instruction/plain",
         "minority_instruction/terse",
