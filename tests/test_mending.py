@@ -23,7 +23,7 @@ from counterpoise.data.patches.values import LabelChange, LabelOutcome, read_pat
 from counterpoise.runs.acting import act
 from counterpoise.runs.ledger import JudgedProposals, Ledger
 from counterpoise.tasks.text.job import job_from
-from tests.integration.helpers import make_cache, make_job, make_reviews, write_reply, write_reviews
+from tests.integration.helpers import ONE_WAY, make_cache, make_job, make_reviews, write_reply, write_reviews
 from tests.servers import LocalServer
 from tests.test_acting import DATA, SCHEMA, open_models
 from tests.test_asked_errors import ManyLabels
@@ -59,7 +59,7 @@ def run_reviews(folder: Path, rows: Rows, output: str = "run", **keys: Any) -> c
     if not (folder / "cache").exists():
         make_cache(folder / "cache")
     with LocalServer(lambda body, index: write_reply(body, index, instructs=True)) as server:
-        job = make_job(folder, server, output, **({"rounds": 1, "budget": 30_000} | keys))
+        job = make_job(folder, server, output, **({"rounds": 1, "budget": 30_000} | ONE_WAY | keys))
         return counterpoise.run(job, progress=False)
 
 

@@ -93,6 +93,10 @@ class HasUrl(Protocol):
     def url(self) -> str: ...
 
 
+ONE_WAY: dict[str, Any] = {"students": ["vectors"], "treatments": ["logit_adjustment"]}
+"""Keys of jobs for which it is no question how students are trained best: measuring that takes most of a short run."""
+
+
 def make_job(folder: Path, server: HasUrl, output: str, **keys: Any) -> Job:
     """A job on `reviews.csv` and `test.csv` of a folder, with the cache beside them.
 

@@ -16,6 +16,7 @@ from counterpoise.llm import ChatClient, ReplyStore
 from counterpoise.llm.engines.openai import OpenAIEngine
 from counterpoise.scorers.base import LLMScorer
 from tests.integration.helpers import (
+    ONE_WAY,
     Row,
     list_asked_texts,
     make_cache,
@@ -66,7 +67,7 @@ def test_a_run_on_changed_data_asks_about_changed_rows_only(tmp_path: Path) -> N
         def run_on(name: str, rows: list[Row]) -> tuple[Run, list[str]]:
             begin = len(server.bodies)
             write_reviews(tmp_path / "reviews.csv", rows)
-            run = counterpoise.run(make_job(tmp_path, server, name, rounds=1))
+            run = counterpoise.run(make_job(tmp_path, server, name, rounds=1, **ONE_WAY))
             return run, list_asked_texts(server.bodies[begin:])
 
         first, asked = run_on("first", ROWS)

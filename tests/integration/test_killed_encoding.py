@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.integration.helpers import make_job, make_reviews, write_reply, write_reviews
+from tests.integration.helpers import ONE_WAY, make_job, make_reviews, write_reply, write_reviews
 from tests.made_up import WordEncoder
 from tests.servers import LocalServer
 from tests.test_encoder_sources import serve_embeddings
@@ -63,7 +63,9 @@ def test_a_run_that_is_killed_while_encoding_gives_the_same_bytes(tmp_path: Path
             write_reviews(folder / "reviews.csv", make_reviews(200, 20))
             write_reviews(folder / "test.csv", make_reviews(20, 20, seed=1))
             keys = {"encoder": {"url": url, "model": "words"}, "rounds": 1, "budget": 0}
-            (folder / "job.yaml").write_text(make_job(folder, model, "run", **keys).dump(), encoding="utf-8")
+            (folder / "job.yaml").write_text(
+                make_job(folder, model, "run", **ONE_WAY, **keys).dump(), encoding="utf-8"
+            )
         expected = finish(tmp_path / "undisturbed")
         n_asked = len(encoder.asked)
 

@@ -15,7 +15,7 @@ import pytest
 import counterpoise
 from counterpoise.core.splits import keyed_hash
 from counterpoise.tasks.text.job import Job
-from tests.integration.helpers import make_cache, make_job, write_reply
+from tests.integration.helpers import ONE_WAY, make_cache, make_job, write_reply
 from tests.reference.runs import read_rows
 from tests.servers import WORDS, Body, LocalServer
 
@@ -69,9 +69,7 @@ def folder(tmp_path: Path) -> Path:
 
 def open_job(folder: Path, server: LocalServer, name: str) -> Job:
     pool = str(folder / "pool.csv")
-    # Which way of training is best is no question here: one student and one way are measured.
-    keys: dict[str, Any] = {"students": ["vectors"], "treatments": ["logit_adjustment"]}
-    return make_job(folder, server, name, labels=MEANINGS, pool=pool, rounds=1, actions=["adopt"], **keys)
+    return make_job(folder, server, name, labels=MEANINGS, pool=pool, rounds=1, actions=["adopt"], **ONE_WAY)
 
 
 def list_adopted(run: Path) -> list[tuple[str, str]]:

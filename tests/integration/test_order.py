@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import counterpoise
-from tests.integration.helpers import make_cache, make_job, make_reviews, write_reply, write_reviews
+from tests.integration.helpers import ONE_WAY, make_cache, make_job, make_reviews, write_reply, write_reviews
 from tests.servers import LocalServer
 
 pytestmark = [pytest.mark.assets, pytest.mark.processes]
@@ -24,7 +24,9 @@ def test_the_order_of_replies_does_not_count(tmp_path: Path, budget: int) -> Non
         make_cache(folder / "cache")
         with LocalServer(write_reply, latency_seconds=latency, seed=seed) as server:
             llm = {"engine": "server", "url": server.url, "concurrency": concurrency}
-            run = counterpoise.run(make_job(folder, server, "run", llm=llm, budget=budget, rounds=2))
+            run = counterpoise.run(
+                make_job(folder, server, "run", llm=llm, budget=budget, rounds=2, **ONE_WAY)
+            )
             assert server.peak_in_flight <= concurrency
         shards = [*(folder / "run" / "dataset").iterdir(), *(folder / "run" / "rejected").iterdir()]
         files = {path.name: path.read_bytes() for path in shards}

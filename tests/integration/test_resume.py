@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.integration.helpers import (
+    ONE_WAY,
     HasUrl,
     enlarge_disk,
     find_keys,
@@ -93,7 +94,7 @@ def prepare_folder(folder: Path, server: HasUrl) -> Path:
     write_reviews(folder / "test.csv", make_reviews(20, 20, seed=1))
     make_cache(folder / "cache")
     job_file = folder / "job.yaml"
-    job_file.write_text(make_job(folder, server, "run").dump(), encoding="utf-8")
+    job_file.write_text(make_job(folder, server, "run", **ONE_WAY).dump(), encoding="utf-8")
     return job_file
 
 

@@ -11,7 +11,7 @@ import pytest
 import counterpoise
 from counterpoise.core.errors import CounterpoiseError
 from counterpoise.core.events import Event
-from tests.integration.helpers import make_cache, make_job, write_reviews
+from tests.integration.helpers import ONE_WAY, make_cache, make_job, write_reviews
 from tests.server_modes import (
     MODES,
     THOUGHTS,
@@ -53,7 +53,7 @@ def run_with(
         if event.name in ("warning", "finished"):
             lines.append(str(event.data.get("message") or event.data.get("stopped")))
 
-    job = make_job(folder, server, name, **({"budget": BUDGET, "rounds": 1} | keys))
+    job = make_job(folder, server, name, **({"budget": BUDGET, "rounds": 1} | ONE_WAY | keys))
     try:
         run = counterpoise.run(job, listener=listen)
     except CounterpoiseError as error:

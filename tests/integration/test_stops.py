@@ -20,6 +20,7 @@ from counterpoise.core.event_kinds import TokensUsed
 from counterpoise.core.events import Event
 from counterpoise.llm import TokenBudget
 from tests.integration.helpers import (
+    ONE_WAY,
     find_keys,
     make_cache,
     make_job,
@@ -60,7 +61,9 @@ def test_minutes_end_a_run_inside_a_round_and_what_is_under_way_is_kept(
         partial(TokenBudget, clock=lambda: 3600.0 if n_written >= 2 else 0.0),
     )
     with LocalServer(reply) as server:
-        run = counterpoise.run(make_job(tmp_path, server, "run", budget={"tokens": 1_000_000, "minutes": 30}))
+        run = counterpoise.run(
+            make_job(tmp_path, server, "run", budget={"tokens": 1_000_000, "minutes": 30}, **ONE_WAY)
+        )
         report = read_report(tmp_path / "run")
         assert report["stopped"].startswith("the 30 minutes are spent: bad lacks ")
         assert report["ending"]["kind"] == "time" and "more `minutes`" in report["ending"]["advice"]
@@ -88,7 +91,7 @@ def test_what_was_paid_is_counted_over_all_processes_and_the_journal_names_the_r
 ) -> None:
     prepare(tmp_path)
     with LocalServer() as server:
-        job = make_job(tmp_path, server, "run", rounds=1)
+        job = make_job(tmp_path, server, "run", rounds=1, **ONE_WAY)
         with pytest.raises(Stopped):
             counterpoise.run(job, listener=stop_after_sixteen)
         before = server.n_requests
@@ -120,7 +123,7 @@ def test_a_clock_that_is_put_back_changes_nothing(tmp_path: Path, monkeypatch: p
         folder.mkdir()
         prepare(folder)
         with LocalServer() as server, monkeypatch.context() as patch:
-            job = make_job(folder, server, "run", rounds=1)
+            job = make_job(folder, server, "run", rounds=1, **ONE_WAY)
             if name == "leaping":
                 patch.setattr(time, "time", lambda: real() + next(leaps))
                 with pytest.raises(Stopped):
@@ -146,7 +149,7 @@ def test_a_request_that_fails_for_good_is_a_rejected_record_with_a_reason(tmp_pa
             return "status:422" if is_picked(self.bodies[-1]) else ""
 
     with Picky() as server:
-        run = counterpoise.run(make_job(tmp_path, server, "run"))
+        run = counterpoise.run(make_job(tmp_path, server, "run", **ONE_WAY))
         n_refused = len(
             {str(body.get("prompt") or body.get("messages")) for body in server.bodies if is_picked(body)}
         )
