@@ -33,7 +33,8 @@ from threadpoolctl import threadpool_limits
 
 from counterpoise.balance.comparisons import list_comparisons
 from counterpoise.balance.counts import CellFamily
-from counterpoise.balance.joint import TOLERATED_RATIO, plan_jointly
+from counterpoise.balance.deficits import TOLERATED_RATIO
+from counterpoise.balance.joint import plan_jointly
 from counterpoise.balance.profiles import Profile, count_profiles, sum_cells
 from counterpoise.core.plans import Cell
 from counterpoise.core.records import Floats, Integers, Records

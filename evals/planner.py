@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 
 import numpy as np
@@ -172,27 +173,17 @@ class Play:
         return min(one.have / one.want for one in self.list_deficits())
 
 
-def _plan_slices(play: Play, number: int, left: int | None) -> Plan:
-    return make_plan(
-        play.list_short(),
-        play.make_offers(),
-        play.costs,
-        round_number=number,
-        n_rounds=None,
-        remaining_tokens=left,
-        key="evaluation",
-    )
+def _play_by(make: Callable[..., Plan]) -> Planner:
+    """A planner of the product in a made world."""
+
+    def plan(play: Play, number: int, left: int | None) -> Plan:
+        short, offers = play.list_short(), play.make_offers()
+        return make(short, offers, play.costs, round_number=number, n_rounds=None, remaining_tokens=left)
+
+    return plan
 
 
-def _plan_by_need(play: Play, number: int, left: int | None) -> Plan:
-    return plan_by_need(
-        play.list_short(),
-        play.make_offers(),
-        play.costs,
-        round_number=number,
-        n_rounds=None,
-        remaining_tokens=left,
-    )
+_plan_slices = _play_by(partial(make_plan, key="evaluation"))
 
 
 def _share_out(weigh: Callable[[Deficit], float]) -> Planner:
@@ -230,7 +221,7 @@ def _count_requests(one: Deficit, play: Play) -> int:
 PLANNERS: Mapping[str, Planner] = {
     "slices": _plan_slices,
     KNOWN: _plan_slices,
-    "by_need": _plan_by_need,
+    "by_need": _play_by(plan_by_need),
     "equal": _share_out(lambda one: 1.0),
     "in_proportion": _share_out(lambda one: float(one.need)),
 }

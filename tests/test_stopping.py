@@ -17,7 +17,7 @@ SHORT = (Deficit(Cell("bad"), 10, 60),)
 
 
 def state(**keys: Any) -> StopState:
-    return replace(StopState(1, SHORT, SHORT, TokenBudget(1000), Progress()), **keys)
+    return replace(StopState(1, SHORT, SHORT, SHORT, TokenBudget(1000), Progress()), **keys)
 
 
 def test_a_round_may_begin_where_no_rule_says_anything() -> None:
@@ -35,6 +35,7 @@ def test_a_round_may_begin_where_no_rule_says_anything() -> None:
         ({"number": 2, "n_rounds": 1}, "rounds", "the one round"),
         ({"open_cells": (), "max_synthetic": 0.5}, "share", "50% are written"),
         ({"open_cells": ()}, "nothing_pays", "no action"),
+        ({"paying": (), "open_cells": (), "max_synthetic": 0.5}, "nothing_pays", "no action"),
         ({"short": (), "open_cells": (), "number": 9, "n_rounds": 2}, "balanced", "balanced"),
     ],
 )
@@ -62,3 +63,7 @@ def test_no_label_is_planned_beyond_the_share_that_a_model_may_have_made() -> No
     found = cap_written(cells, Ledger(), {"bad": 30, "ugly": 2, "good": 60}, 0.5)
     # Thirty of the user's own allow for thirty written ones, two for two, which is too few to do anything about.
     assert [(one.cell.label, one.need) for one in found] == [("bad", 30), ("bad", 30)]
+    # Named cells share what their label may get; one that would get too little to matter is left out.
+    print_, shop = (Deficit(Cell("bad", attribute="source", value=name), 2, 22) for name in ("print", "shop"))
+    found = cap_written([*SHORT, print_, shop, replace(shop, have=1)], Ledger(), {"bad": 30}, 0.5)
+    assert [(one.cell.value, one.need) for one in found] == [("", 30), ("print", 20), ("shop", 10)]

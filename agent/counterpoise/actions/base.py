@@ -181,8 +181,9 @@ class Action(Protocol):
     """What may be done about a cell that lacks records.
 
     An action may also have `list_requests(item, data, models)`, which gives the requests of an item as they would be
-    sent: a preview shows the first of them. `has_writers` says that the job's writers take turns in its requests, as
-    `take_turns` has them. `changes_labels` says that it gives the user's own records other labels: a run does that
+    sent: a preview shows the first of them. `has_writers` says that it has the job's writers write: where there are
+    several it makes an offer for each, and an item names one (in runs that plan by need they take turns, as
+    `take_turns` has them). `changes_labels` says that it gives the user's own records other labels: a run does that
     before anything else.
 
     Attributes:

@@ -24,12 +24,12 @@ from scipy.sparse import csr_matrix, hstack, vstack
 from scipy.sparse import eye as identity
 
 from counterpoise.balance.comparisons import ComparedCells
+from counterpoise.balance.deficits import TOLERATED_RATIO
 from counterpoise.balance.greedy import add_greedily
 from counterpoise.balance.profiles import Profile, make_membership
 from counterpoise.core.plans import Cell
 from counterpoise.core.records import Floats
 
-TOLERATED_RATIO = 0.05
 MOST_PROFILES = 4_000
 """Above so many profiles the plan is made greedily."""
 

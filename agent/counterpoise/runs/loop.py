@@ -11,6 +11,7 @@ from itertools import count
 from typing import Any
 
 from counterpoise.balance.counts import count_cells
+from counterpoise.balance.deficits import choose_cells
 from counterpoise.core.capabilities import Capabilities
 from counterpoise.core.errors import JobError
 from counterpoise.core.event_kinds import (
@@ -48,7 +49,7 @@ from counterpoise.runs.procedures import PreparedRun, RunResources, RunResult
 from counterpoise.runs.recipe.data import write_data
 from counterpoise.runs.recipe.keeping import gather_data
 from counterpoise.runs.report_data import make_report
-from counterpoise.runs.rounds import carry_out, list_deficits, list_short, plan_round
+from counterpoise.runs.rounds import bound_written, carry_out, list_short, plan_round
 from counterpoise.runs.simple_ways import measure_simple_ways
 from counterpoise.runs.stopping import StopState, find_stop, stop_for_time
 from counterpoise.runs.weighing_rows import WEIGHED, WeighedRows, weigh_own_rows
@@ -235,17 +236,7 @@ async def _repair(job: Job, mended: Mended, models: Models, resources: RunResour
         if job.pool_rows == "all" and not chat.budget.is_time_up:
             plan = plan_whole_pool(context, ledger, models, number)
         if not plan.items:
-            state = StopState(
-                number,
-                list_short(context, ledger),
-                list_deficits(context, ledger),
-                chat.budget,
-                progress,
-                job.rounds,
-                job.budget.minutes,
-                job.max_synthetic_share,
-            )
-            stop = find_stop(state)
+            stop = find_stop(_look(job, context, ledger, chat, progress, number))
             if stop is not None:
                 return Repair(ledger, context, trust, stop, models.capabilities)
             plan = plan_round(
@@ -277,6 +268,25 @@ async def _repair(job: Job, mended: Mended, models: Models, resources: RunResour
         )
         tell_event(describe_round(context, ledger, number))
     raise AssertionError("a count has no end")
+
+
+def _look(
+    job: Job, context: RunContext, ledger: Ledger, chat: ChatClient, progress: Progress, number: int
+) -> StopState:
+    """Where the run stands before round `number`."""
+    short = list_short(context, ledger)
+    paying = choose_cells(short, ledger.find_vain())
+    return StopState(
+        number,
+        short,
+        paying,
+        bound_written(paying, context, ledger),
+        chat.budget,
+        progress,
+        job.rounds,
+        job.budget.minutes,
+        job.max_synthetic_share,
+    )
 
 
 def _tell_prefix_hits(chat: ChatClient, directory: RunDirectory) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from counterpoise.balance.deficits import choose_cells, list_short_cells
 from counterpoise.core.plans import Cell, Deficit
 from counterpoise.runs.beliefs import UNKNOWN_WORTH
 from counterpoise.runs.gains import Gains, ShareGains
@@ -61,15 +62,13 @@ class CurveGains:
         return float(np.median(ratios)) or 1.0 if ratios else 1.0
 
 
-def open_gains(
-    context: RunContext, deficits: Sequence[Deficit], had: Mapping[Cell, float]
-) -> Callable[[], Gains]:
+def open_gains(context: RunContext, deficits: Sequence[Deficit], ledger: Ledger) -> Callable[[], Gains]:
     """What measures the gains when a plan asks for them: where a budget pays for everything none does.
 
     Args:
         context: of the run; curves are of the user's rows alone, and measured once.
         deficits: of the short cells.
-        had: cell -> real rows that records of earlier rounds count for.
+        ledger: settled rounds.
     """
     by_counts = ShareGains({one.cell: one for one in deficits})
 
@@ -77,18 +76,18 @@ def open_gains(
         student, metric = context.student, context.metric
         if student is None:
             return by_counts
-        cells = sorted({one.cell for one in deficits} | {Cell(one.cell.label) for one in deficits})
-        curves = context.data.recall(
-            ("error curves", tuple(cells)), lambda: _measure(context, cells, student, metric)
-        )
+        curves = context.data.recall("error curves", lambda: _measure(context, student, metric))
         has_any = any(one.fitted.curve is not None for one in curves.curves.values())
-        return CurveGains(curves, by_counts, had) if has_any else by_counts
+        return CurveGains(curves, by_counts, _count_had(ledger)) if has_any else by_counts
 
     return measure
 
 
-def _measure(context: RunContext, cells: Sequence[Cell], student: Student, metric: JudgedBy) -> ErrorCurves:
+def _measure(context: RunContext, student: Student, metric: JudgedBy) -> ErrorCurves:
+    """The curves of the cells that are short before anything is added, and of their labels."""
     inputs = context.inputs
+    short = choose_cells(list_short_cells(inputs.train.records, inputs.corrected, context.target), ())
+    cells = sorted({one.cell for one in short} | {Cell(one.cell.label) for one in short})
     drawn = draw_sample(inputs.train.records).rows
     train = inputs.train.take(drawn)
     records = train.records
@@ -103,7 +102,7 @@ def _measure(context: RunContext, cells: Sequence[Cell], student: Student, metri
     )
 
 
-def count_had(ledger: Ledger) -> dict[Cell, float]:
+def _count_had(ledger: Ledger) -> dict[Cell, float]:
     """Cell -> real rows that the records of earlier rounds count for, each label with all of its own."""
     had: dict[Cell, float] = {}
     for proposal, _ in ledger.list_accepted():

@@ -94,61 +94,39 @@ def _list_items(
 ) -> list[PlanItem]:
     """What was bought as items, each followed by that of its contrast."""
     items: list[PlanItem] = []
+
+    def add(one: Purchase, cell: Cell, count: int, n_requests: int, most: int, basis: str = "") -> None:
+        """An item for the cell of a purchase, or with a basis of its own for one beside it."""
+        action, writer = split_way(one.way)
+        items.append(
+            PlanItem(
+                action,
+                cell,
+                count,
+                number,
+                len(items),
+                n_requests,
+                n_requests * market.offers[cell][one.way].request_tokens,
+                market.costs.get((one.way, cell), Costs()).requests,
+                most,
+                writer,
+                0.0 if basis else one.value,
+                basis or one.basis,
+            )
+        )
+
     # In an order that prices do not move: ids follow from it.
     for one in sorted(purchases, key=lambda one: (not one.cell.is_named, one.cell, one.way)):
         offer = market.offers[one.cell][one.way]
         if one.is_pilot:
-            items.append(_make_item(one.way, one.cell, 0, one.n_requests, 0, market, number, len(items), one))
+            add(one, one.cell, 0, one.n_requests, 0)
             continue
         expected = one.n_requests * offer.per_request * market.expect_ratio(one.way, one.cell)
         wanted = max(1.0, min(market.want(one.cell, missing[one.cell], one.way)[0], expected))
-        items.append(
-            _make_item(
-                one.way,
-                one.cell,
-                round(wanted),
-                one.n_requests,
-                allow(wanted),
-                market,
-                number,
-                len(items),
-                one,
-            )
-        )
+        add(one, one.cell, round(wanted), one.n_requests, allow(wanted))
         n_contrast = market.count_contrast(one.n_requests, one.cell, one.way)
         if offer.contrast and n_contrast:
             # What is written for the cell may be more than it takes, the contrast is not.
             due = min(market.owe_contrast(one.n_requests, one.cell, one.way), wanted * CONTRAST_RATIO)
-            count = max(1, round(due))
-            items.append(
-                _make_item(one.way, offer.contrast, count, n_contrast, allow(due), market, number, len(items))
-            )
+            add(one, offer.contrast, max(1, round(due)), n_contrast, allow(due), "contrast")
     return items
-
-
-def _make_item(
-    way: str,
-    cell: Cell,
-    count: int,
-    n_requests: int,
-    most: int,
-    market: Market,
-    number: int,
-    index: int,
-    bought: Purchase | None = None,
-) -> PlanItem:
-    action, writer = split_way(way)
-    return PlanItem(
-        action,
-        cell,
-        count,
-        number,
-        index,
-        n_requests,
-        n_requests * market.offers[cell][way].request_tokens,
-        market.costs.get((way, cell), Costs()).requests,
-        most,
-        writer,
-        bought.value if bought else 0.0,
-        bought.basis if bought else "contrast",
-    )

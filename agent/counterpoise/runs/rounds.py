@@ -21,7 +21,7 @@ from counterpoise.runs.acting import act
 from counterpoise.runs.hearing import hear_about
 from counterpoise.runs.judging import judge
 from counterpoise.runs.ledger import JudgedProposals, Ledger, add_accepted
-from counterpoise.runs.measured_gains import count_had, open_gains
+from counterpoise.runs.measured_gains import open_gains
 from counterpoise.runs.need_planner import plan_by_need
 from counterpoise.runs.offers import make_offers, view_data
 from counterpoise.runs.planner import make_plan
@@ -37,9 +37,13 @@ def list_short(context: RunContext, ledger: Ledger) -> list[Deficit]:
 
 def list_deficits(context: RunContext, ledger: Ledger) -> list[Deficit]:
     """The short cells that a round plans for: in which something still pays, labels and what they lack most."""
-    deficits = choose_cells(list_short(context, ledger), ledger.find_vain())
+    return bound_written(choose_cells(list_short(context, ledger), ledger.find_vain()), context, ledger)
+
+
+def bound_written(deficits: Sequence[Deficit], context: RunContext, ledger: Ledger) -> list[Deficit]:
+    """What of some deficits may be written, where the job bounds what a model may have made."""
     if context.max_synthetic_share is None:
-        return deficits
+        return list(deficits)
     records = context.inputs.train.records
     counts = count_labels(records.labels, len(records.label_names)).tolist()
     n_own = dict(zip(records.label_names, counts, strict=True))
@@ -68,7 +72,7 @@ def plan_round(
     deficits = list_deficits(context, ledger)
     offers = make_offers(deficits, context, ledger, models, by_writer=context.in_slices)
     remaining = None if limit is None else max(0, limit - models.chat.budget.used)
-    plan = partial(make_plan, key=context.key, gains=open_gains(context, deficits, count_had(ledger)))
+    plan = partial(make_plan, key=context.key, gains=open_gains(context, deficits, ledger))
     return (plan if context.in_slices else plan_by_need)(
         deficits,
         offers,

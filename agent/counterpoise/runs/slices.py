@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from heapq import heapify, heappop, heappush
 
+from counterpoise.actions.base import Offer
 from counterpoise.balance.deficits import SMALLEST_USEFUL_COUNT
 from counterpoise.core.plans import Cell, Deficit
 from counterpoise.runs.beliefs import Belief, believe
@@ -22,6 +23,11 @@ PILOT_SHARE = 0.1
 
 _EACH = 1 + CONTRAST_RATIO / (1 - CONTRAST_RATIO)
 """Records that are written for each that a cell lacks where contrast records raise the largest label beside it."""
+
+
+def count_slice(offer: Offer) -> int:
+    """Requests of a whole slice, 1 or more."""
+    return max(1, SLICE_TOKENS // offer.request_tokens)
 
 
 @dataclass(slots=True)
@@ -159,8 +165,7 @@ class SliceBuyer:
             if is_known or way in self._fillers[cell]:
                 continue
             offer = self.market.offers[cell][way]
-            wanted = max(1, SLICE_TOKENS // offer.request_tokens)
-            n_requests = min(wanted, offer.requests_left)
+            n_requests = min(count_slice(offer), offer.requests_left)
             most = PILOT_SHARE * whole if self._fillers[cell] else self.left
             if not offer.is_probed:
                 # What works with any data brings records, so a pilot takes half of what is wanted at most.
@@ -258,8 +263,7 @@ class SliceBuyer:
         if known is None or len(self._fillers[cell]) < 2:
             return False
         offer, tried = self.market.offers[cell][way], self.market.costs.get((way, cell))
-        first = max(1, SLICE_TOKENS // offer.request_tokens)
-        return known.n_requests >= max(first, 2 * tried.requests if tried else 0)
+        return known.n_requests >= max(count_slice(offer), 2 * tried.requests if tried else 0)
 
     def _price_more(self, known: Purchase, n_more: int) -> int:
         whole = self.market.price(known.n_requests + n_more, known.cell, known.way)

@@ -24,7 +24,8 @@ class StopState:
     Args:
         number: of the round that would begin, from 1.
         short: the cells that are short.
-        open_cells: those of them in which something still pays and may be written.
+        paying: those of them in which something still pays.
+        open_cells: those of these in which more may be written.
         budget: of tokens and time.
         progress: of the rounds so far.
         n_rounds: rounds that the job allows, None without a limit.
@@ -34,6 +35,7 @@ class StopState:
 
     number: int
     short: Sequence[Deficit]
+    paying: Sequence[Deficit]
     open_cells: Sequence[Deficit]
     budget: TokenBudget
     progress: Progress
@@ -64,12 +66,12 @@ def stop_after_rounds(state: StopState) -> Stop | None:
 
 
 def stop_at_share(state: StopState) -> Stop | None:
-    """What is short may hold no more records that a model has made.
+    """What is short could be written, and may hold no more records that a model has made.
 
     Students that learn from what models like them wrote drift away from people's records (Taori and Hashimoto, 2023,
     Data Feedback Loops): who wants a bound on it names one.
     """
-    if state.max_synthetic is None or state.open_cells:
+    if state.max_synthetic is None or state.open_cells or not state.paying:
         return None
     return Stop("share", f"of the labels that are short {state.max_synthetic:.0%} are written records")
 
@@ -98,6 +100,9 @@ def cap_written(
 ) -> list[Deficit]:
     """What cells may still get where a model may have made a share of a label's records at most.
 
+    What a label may still get its named cells share: the first of them take it. A record of theirs is one of the label,
+    too, so the label itself is bounded by the whole.
+
     Args:
         deficits: of the short cells.
         ledger: what was added so far.
@@ -108,10 +113,14 @@ def cap_written(
     for proposal, _ in ledger.list_accepted():
         counts = real if proposal.nature.is_real else written
         counts[proposal.label] = counts.get(proposal.label, 0) + 1
+    whole = {label: int(share / (1 - share) * n) - written.get(label, 0) for label, n in real.items()}
+    of_named = dict(whole)
     capped = []
     for one in deficits:
-        label = one.cell.label
-        left = int(share / (1 - share) * real.get(label, 0)) - written.get(label, 0)
-        if left >= SMALLEST_USEFUL_COUNT:
-            capped.append(replace(one, want=min(one.want, one.have + left)))
+        left = of_named if one.cell.is_named else whole
+        most = left.get(one.cell.label, 0)
+        if most >= SMALLEST_USEFUL_COUNT:
+            capped.append(replace(one, want=min(one.want, one.have + most)))
+            if one.cell.is_named:
+                of_named[one.cell.label] -= capped[-1].need
     return capped
